@@ -1,0 +1,43 @@
+"""TurboProp: a local runtime for code and language models.
+
+The public names are loaded on first use, so importing the package costs nothing:
+`Index`, `EmbeddingModel`, `Hit`, `Chunk`, `SearchFilter` and the errors.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from turboprop.api import Index as Index
+    from turboprop.embed.model import EmbeddingModel as EmbeddingModel
+    from turboprop.errors import TurboPropError as TurboPropError
+    from turboprop.types import Chunk as Chunk
+    from turboprop.types import Hit as Hit
+    from turboprop.types import SearchFilter as SearchFilter
+
+_WHERE = {
+    "Index": "turboprop.api",
+    "EmbeddingModel": "turboprop.embed.model",
+    "Chunk": "turboprop.types",
+    "Hit": "turboprop.types",
+    "SearchFilter": "turboprop.types",
+    "TurboPropError": "turboprop.errors",
+}
+__all__ = ["Chunk", "EmbeddingModel", "Hit", "Index", "SearchFilter", "TurboPropError", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name in _WHERE:
+        value = getattr(import_module(_WHERE[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'turboprop' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

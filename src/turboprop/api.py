@@ -1,0 +1,408 @@
+"""`Index`: one repository, indexed with one model, ready to be searched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal, Self
+
+from turboprop.code.read import read_source
+from turboprop.code.walk import Skipped, Walk, walk
+from turboprop.errors import IndexMismatchError, IndexNotFoundError, UsageError
+from turboprop.index.build import Progress, bytes_on_disk, find_changes, update
+from turboprop.index.read import IndexReader, index_tables
+from turboprop.index.schema import INDEX_FOLDER
+from turboprop.settings import Settings, load_settings
+from turboprop.types import Hit, IndexSummary, Prompts, SearchFilter
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from turboprop.embed.model import EmbeddingModel
+    from turboprop.engines.contract import WeightFormat
+
+Mode = Literal["hybrid", "semantic", "lexical"]
+MODES: tuple[Mode, ...] = ("hybrid", "semantic", "lexical")
+MAX_FILESIZE = 1_000_000
+CHARS_PER_TOKEN = 3.5
+"""Of code under a WordPiece vocabulary: 95% of flask's 25-line pieces have more than 3.2."""
+MAX_CHUNK_CHARS = 1_500
+
+
+@dataclass(frozen=True, slots=True)
+class IndexStatus:
+    """What `tp status` tells. `updated` is in seconds since the epoch, sizes in bytes."""
+
+    repo: Path
+    directory: Path
+    model: str
+    dimensions: int
+    files: int
+    chunks: int
+    bytes_on_disk: int
+    updated: float
+    complete: bool
+    stale: tuple[str, ...]
+    """Files that were added or changed since they were indexed."""
+    removed: tuple[str, ...]
+    """Files that are indexed and no longer there."""
+
+
+class IndexingEmbedder:
+    """An `EmbeddingModel` as the index builds with it: a line too long for it becomes a mean of parts."""
+
+    def __init__(self, model: EmbeddingModel) -> None:
+        self._model = model
+        self.name: str = model.name
+        self.fingerprint: str = model.fingerprint
+        self.dimensions: int = model.dimensions
+        self.prompts: Prompts = model.prompts
+
+    @property
+    def max_chars(self) -> int:
+        """How large the chunker should cut, so that few chunks have to be cut again by tokens."""
+        return min(MAX_CHUNK_CHARS, int(self._model.max_tokens * CHARS_PER_TOKEN))
+
+    @property
+    def tokens_embedded(self) -> int:
+        return self._model.tokens_embedded
+
+    def embed_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return self._model.embed_documents(texts, overlong="average")
+
+    def fits(self, texts: Sequence[str]) -> list[bool]:
+        return self._model.fits(texts)
+
+
+class Index:
+    """An index of one repository. Use it as a context manager, or call `close()`.
+
+    The model is loaded by the first search that needs it. Searches see the version that was current
+    when the index was opened; `update` moves to the new one.
+    """
+
+    def __init__(
+        self,
+        repo: Path,
+        directory: Path,
+        reader: IndexReader,
+        settings: Settings,
+        model: EmbeddingModel | None,
+        loading: _Loading,
+    ) -> None:
+        self._repo = repo
+        self._directory = directory
+        self._reader = reader
+        self._settings = settings
+        self._model = model
+        self._loading = loading
+
+    @classmethod
+    def create(
+        cls,
+        repo: str | Path,
+        model: str | None = None,
+        *,
+        index_dir: str | Path | None = None,
+        limit: int | None = None,
+        max_filesize: int = MAX_FILESIZE,
+        rebuild: bool = False,
+        engine: str | None = None,
+        weights: WeightFormat | None = None,
+        progress: Callable[[Progress], None] | None = None,
+        settings: Settings | None = None,
+    ) -> Self:
+        """Index a repository, or bring its index up to date, and open it.
+
+        `limit` indexes the first files only, `max_filesize` is in bytes, `rebuild` starts anew.
+        `index.summary` says what was done. Raises `UsageError`, `ModelError`, `RepositoryIndexError`.
+        """
+        settings = settings or load_settings()
+        root = checked_repo(repo)
+        directory = index_directory(root, index_dir)
+        loading = _Loading(engine, weights, settings)
+        if model is None and not rebuild:
+            model = _recorded_model(directory)
+        embedding = loading.load(model)
+        try:
+            summary = _update(root, directory, embedding, limit, max_filesize, rebuild, progress)
+            index = cls._open(root, directory, embedding.fingerprint, settings, embedding, loading)
+        except BaseException:
+            embedding.close()
+            raise
+        index.summary = summary
+        return index
+
+    @classmethod
+    def open(
+        cls,
+        repo: str | Path,
+        model: str | None = None,
+        *,
+        index_dir: str | Path | None = None,
+        engine: str | None = None,
+        weights: WeightFormat | None = None,
+        settings: Settings | None = None,
+    ) -> Self:
+        """Open an index that exists; without `model`, the one written last.
+
+        Raises `IndexNotFoundError` where there is none and `IndexMismatchError`, naming both, where it
+        was made with another model.
+        """
+        settings = settings or load_settings()
+        root = checked_repo(repo)
+        directory = index_directory(root, index_dir)
+        loading = _Loading(engine, weights, settings)
+        if model is None:
+            return cls._open(root, directory, None, settings, None, loading)
+        embedding = loading.load(model)
+        try:
+            return cls._open(root, directory, embedding.fingerprint, settings, embedding, loading)
+        except BaseException:
+            embedding.close()
+            raise
+
+    @classmethod
+    def _open(
+        cls,
+        root: Path,
+        directory: Path,
+        fingerprint: str | None,
+        settings: Settings,
+        model: EmbeddingModel | None,
+        loading: _Loading,
+    ) -> Self:
+        reader = IndexReader.open(directory, fingerprint, model.name if model else "")
+        return cls(root, directory, reader, settings, model, loading)
+
+    summary: IndexSummary | None = None
+    """What the run of `create` or the last `update` did."""
+
+    @property
+    def repo(self) -> Path:
+        """The repository's root."""
+        return self._repo
+
+    @property
+    def model_name(self) -> str:
+        """The model that the index was made with."""
+        return self._reader.header.spec.model
+
+    def search(
+        self,
+        query: str,
+        limit: int = 10,
+        mode: Mode = "hybrid",
+        *,
+        filters: Sequence[str] = (),
+        languages: Sequence[str] = (),
+        extensions: Sequence[str] = (),
+        threshold: float | None = None,
+    ) -> list[Hit]:
+        """The best chunks for a query, best first.
+
+        `filters` are path globs (`src/**`, `!tests/**`), `languages` and `extensions` (`.py`) narrow
+        further; all hold before the top `limit` is taken. Hits under `threshold` are left out; scores
+        are cosine similarities in `semantic`, BM25 in `lexical` and fused ranks in `hybrid` mode.
+        """
+        from turboprop.search.query import search
+
+        if mode not in MODES:
+            raise UsageError(f"there is no search mode {mode!r}; there are: {', '.join(MODES)}")
+        if limit < 1:
+            raise UsageError(f"limit must be at least 1, not {limit}")
+        if not query.strip():
+            raise UsageError("the query is empty; say what to look for")
+        vector = None if mode == "lexical" else self._embedding_model().embed_query(query)
+        wanted = SearchFilter(
+            tuple(language.lower() for language in languages),
+            tuple(_extension(extension) for extension in extensions),
+            tuple(filters),
+        )
+        return search(self._reader, query, vector, limit=limit, mode=mode, filters=wanted, threshold=threshold)
+
+    def update(
+        self,
+        *,
+        limit: int | None = None,
+        max_filesize: int = MAX_FILESIZE,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> IndexSummary:
+        """Index what changed since; nothing is embedded where nothing did."""
+        model = self._embedding_model()
+        self.summary = _update(self._repo, self._directory, model, limit, max_filesize, False, progress)
+        reader = IndexReader.open(self._directory, model.fingerprint, model.name)
+        self._reader.close()
+        self._reader = reader
+        return self.summary
+
+    def status(self) -> IndexStatus:
+        """What is indexed and what changed since, by size and time of change."""
+        header = self._reader.header
+        manifest = self._reader.manifest()
+        changes = find_changes(walk(self._repo).files, manifest.files, manifest.left_out)
+        return IndexStatus(
+            repo=self._repo,
+            directory=self._directory,
+            model=header.spec.model,
+            dimensions=header.spec.dimensions,
+            files=header.file_count,
+            chunks=header.rows,
+            bytes_on_disk=bytes_on_disk(self._directory),
+            updated=header.updated,
+            complete=header.complete,
+            stale=tuple(file.path for file in changes.to_read),
+            removed=tuple(changes.removed),
+        )
+
+    def close(self) -> None:
+        """Let go of the model and the table; a second call does nothing."""
+        self._reader.close()
+        if self._model is not None:
+            self._model.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _embedding_model(self) -> EmbeddingModel:
+        if self._model is None:
+            spec = self._reader.header.spec
+            model = self._loading.load(spec.model)
+            if model.fingerprint != spec.fingerprint:
+                model.close()
+                raise IndexMismatchError(
+                    f"the index in {self._directory} was made with {spec.model} ({spec.fingerprint[:16]}), and "
+                    f"the model of that name here is another ({model.fingerprint[:16]}): its weights, pooling "
+                    "or prompts differ. Bring the same model, or index again with `tp index`"
+                )
+            self._model = model
+        return self._model
+
+
+class _Loading:
+    """How a model is loaded once its name is known."""
+
+    def __init__(self, engine: str | None, weights: WeightFormat | None, settings: Settings) -> None:
+        self._engine, self._weights, self._settings = engine, weights, settings
+
+    def load(self, name: str | None) -> EmbeddingModel:
+        from turboprop.embed.model import EmbeddingModel
+
+        return EmbeddingModel.load(name, engine=self._engine, weights=self._weights, settings=self._settings)
+
+
+def checked_repo(repo: str | Path) -> Path:
+    """The repository's absolute path. Raises `UsageError` unless it is a folder that can be read."""
+    root = Path(repo).expanduser()
+    try:
+        if not root.is_dir():
+            what = "is a file, not a folder" if root.exists() else "does not exist"
+            raise UsageError(f"{root} {what}; give the repository's folder with --repo")
+        next(root.iterdir(), None)
+    except PermissionError as error:
+        raise UsageError(f"the folder {root} cannot be read: {error.strerror}") from error
+    return root.resolve()
+
+
+def index_directory(root: Path, index_dir: str | Path | None) -> Path:
+    """Where the index of a repository lies."""
+    return root / INDEX_FOLDER if index_dir is None else Path(index_dir).expanduser().absolute()
+
+
+def find_files(root: Path, max_filesize: int = MAX_FILESIZE) -> Walk:
+    """Walk a repository. Raises `UsageError` when it holds nothing that can be indexed."""
+    found = walk(root, max_filesize=max_filesize)
+    if not found.files:
+        left = f" ({len(found.skipped)} left out; see `tp index --dry-run`)" if found.skipped else ""
+        raise UsageError(f"{root} holds no files to index{left}")
+    return found
+
+
+def _update(
+    root: Path,
+    directory: Path,
+    model: EmbeddingModel,
+    limit: int | None,
+    max_filesize: int,
+    rebuild: bool,
+    progress: Callable[[Progress], None] | None,
+) -> IndexSummary:
+    if limit is not None and limit < 1:
+        raise UsageError(f"--limit must be at least 1, not {limit}")
+    found = walk(root, max_filesize=max_filesize)
+    if not found.files and not _recorded_model(directory):
+        find_files(root, max_filesize)
+    counts: dict[str, int] = {}
+    for skipped in found.skipped:
+        counts[skipped.reason] = counts.get(skipped.reason, 0) + 1
+    return update(
+        directory,
+        found.files,
+        IndexingEmbedder(model),
+        rebuild=rebuild,
+        limit=limit,
+        max_filesize=max_filesize,
+        skipped=counts,
+        progress=progress,
+    )
+
+
+def _recorded_model(directory: Path) -> str | None:
+    try:
+        tables = index_tables(directory)
+    except (IndexMismatchError, IndexNotFoundError):
+        return None
+    return tables[0].spec.model if tables else None
+
+
+def _extension(extension: str) -> str:
+    extension = extension.lower()
+    return extension if extension.startswith(".") else f".{extension}"
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What `tp index --dry-run` tells. `languages` maps to (files, bytes), `left_out` maps a reason to
+    (count, some paths)."""
+
+    files: int
+    bytes: int
+    languages: dict[str, tuple[int, int]]
+    left_out: dict[str, tuple[int, list[str]]]
+    notes: list[str]
+
+
+def preview(repo: str | Path, *, max_filesize: int = MAX_FILESIZE, limit: int | None = None) -> Preview:
+    """Read every file as indexing would, and say what becomes of it; writes nothing."""
+    root = checked_repo(repo)
+    found = walk(root, max_filesize=max_filesize)
+    languages: dict[str, tuple[int, int]] = {}
+    left: dict[str, tuple[int, list[str]]] = {}
+    skipped = list(found.skipped)
+    files = size = 0
+    for file in found.files if limit is None else found.files[:limit]:
+        source = read_source(file, max_filesize=max_filesize)
+        if isinstance(source, Skipped):
+            skipped.append(source)
+            continue
+        count, total = languages.get(source.language, (0, 0))
+        languages[source.language] = (count + 1, total + file.size)
+        files, size = files + 1, size + file.size
+    for item in skipped:
+        count, examples = left.get(item.reason, (0, []))
+        left[item.reason] = (count + 1, [*examples, item.path][:3])
+    return Preview(
+        files,
+        size,
+        dict(sorted(languages.items(), key=lambda entry: -entry[1][1])),
+        dict(sorted(left.items(), key=lambda entry: -entry[1][0])),
+        found.notes,
+    )

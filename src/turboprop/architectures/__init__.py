@@ -1,0 +1,24 @@
+"""One file an architecture, written in the vocabulary of `ops`; one row a family below."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
+
+from turboprop.errors import ModelUnsupportedError
+
+if TYPE_CHECKING:
+    from turboprop.architectures.ops import Architecture
+
+# The family is `model_type` of config.json or `general.architecture` of a GGUF file.
+FAMILIES = {
+    "bert": "turboprop.architectures.bert",
+}
+
+
+def architecture(family: str) -> Architecture:
+    """The module of a family. Raises `ModelUnsupportedError` that lists what there is."""
+    if family not in FAMILIES:
+        known = ", ".join(sorted(FAMILIES))
+        raise ModelUnsupportedError(f"there is no architecture {family or '(none stated)'!r} here; known: {known}")
+    return cast("Architecture", import_module(FAMILIES[family]))

@@ -1,0 +1,90 @@
+"""The small vocabulary that every architecture is written in, and the values that describe it.
+
+An architecture file says which weights meet which operations; an engine says how they run. A tensor
+`T` is the engine's own kind (a graph node, an array); its layout is the engine's secret, except that
+the last axis is always the feature axis. Weight names are canonical names of the architecture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Rope:
+    """Rotary position embedding over the first `dims` features of each head.
+
+    `pairing`: "half" turns feature i with i + dims/2 (NeoX), "interleaved" turns 2i with 2i + 1.
+    `factors` divide the inverse frequencies one by one (dims/2 values); empty means none.
+    """
+
+    base: float
+    dims: int
+    pairing: Literal["half", "interleaved"] = "half"
+    factors: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """Scaled dot-product attention. `window` is the number of tokens visible to each side
+    (inclusive of the token itself on the causal side); None means all."""
+
+    heads: int
+    kv_heads: int
+    head_dim: int
+    scale: float
+    causal: bool = False
+    window: int | None = None
+
+
+class Ops(Protocol[T]):
+    """What an engine offers to an architecture."""
+
+    def tokens(self, weight: str) -> T:
+        """Rows of the embedding matrix for the input ids."""
+
+    def positions(self, weight: str, offset: int = 0) -> T:
+        """Rows of a learned position matrix for positions offset, offset + 1, ..."""
+
+    def row(self, weight: str, index: int) -> T:
+        """One row of a matrix, as a vector that broadcasts over tokens."""
+
+    def linear(self, x: T, weight: str, bias: str | None = None) -> T:
+        """x @ weight.T + bias, the weight stored [out, in]."""
+
+    def layer_norm(self, x: T, weight: str | None, bias: str | None, eps: float) -> T: ...
+
+    def rms_norm(self, x: T, weight: str, eps: float, *, offset: float = 0.0, per_head: int | None = None) -> T:
+        """x / rms(x) * (weight + offset); over each `per_head` features separately where given."""
+
+    def rope(self, x: T, head_dim: int, rope: Rope) -> T: ...
+
+    def attention(self, q: T, k: T, v: T, how: Attention) -> T: ...
+
+    def activation(self, x: T, kind: Literal["gelu", "gelu_tanh", "silu", "relu", "tanh"]) -> T: ...
+
+    def add(self, x: T, y: T) -> T: ...
+
+    def multiply(self, x: T, y: T) -> T: ...
+
+    def scale(self, x: T, factor: float) -> T: ...
+
+    def split(self, x: T, sizes: tuple[int, ...]) -> tuple[T, ...]:
+        """Cut the feature axis into consecutive parts."""
+
+
+class Architecture(Protocol):
+    """What the module of one architecture contains."""
+
+    def hyperparameters(self, source: Mapping[str, Any], origin: Literal["hf", "gguf"]) -> Any:
+        """Typed hyperparameters from `config.json` or from GGUF metadata; KeyError names what is missing."""
+
+    def weight_names(self, hp: Any, origin: Literal["hf", "gguf"]) -> Mapping[str, str]:
+        """Canonical name to the name in the checkpoint."""
+
+    def forward(self, ops: Ops[T], hp: Any) -> T:
+        """Hidden states of the last layer, after the final norm."""

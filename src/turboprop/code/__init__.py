@@ -1,0 +1,1 @@
+"""Files to chunks: walk, languages, syntax, lines."""

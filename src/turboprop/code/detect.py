@@ -1,0 +1,64 @@
+"""Which language a file is written in: by name without reading, then by its first line or content."""
+
+from __future__ import annotations
+
+import re
+
+from turboprop.code.languages import LANGUAGES
+
+_BY_EXTENSION = {extension: row.name for row in LANGUAGES.values() for extension in row.extensions}
+_BY_FILENAME = {name: row.name for row in LANGUAGES.values() for name in row.filenames}
+_BY_INTERPRETER = {name: row.name for row in LANGUAGES.values() for name in row.interpreters}
+
+# `python3.11`, `ruby2`, `lua5.4`: the version is no part of the interpreter's name.
+_SHEBANG = re.compile(r"#!\s*(?:\S*/)?env\s+(?:-\S+\s+|\w+=\S*\s+)*(\S+)|#!\s*(\S+)")
+_VERSION = re.compile(r"[\d.]+$")
+
+# What C cannot contain at the start of a line. `class` and `template` alone decide most headers.
+_CPP = re.compile(
+    r"^\s*(?:class\s+\w+[^;]*$|template\s*<|namespace\b|using\s+\w|(?:public|private|protected)\s*:"
+    r"|#\s*include\s*<(?:c?(?:string|vector|memory|map|functional|utility|algorithm|type_traits|iostream))>"
+    r"|virtual\s|constexpr\s|explicit\s)|\bstd::",
+    re.MULTILINE,
+)
+_OBJC = re.compile(r"^\s*(?:@interface|@protocol|@class|#\s*import)\b", re.MULTILINE)
+_EXTERN_C = re.compile(r"#\s*ifdef\s+__cplusplus.*?#\s*endif", re.DOTALL)
+_HEADER_SAMPLE = 64_000
+
+
+def language_by_name(name: str, extension: str) -> str:
+    """The language that a file name promises ('' for plain or unknown text).
+
+    `name` is without folders, `extension` in lower case with its dot. A `.h` is `c` here: its content
+    decides, in `refine_language`.
+    """
+    found = _BY_EXTENSION.get(extension)
+    if found is not None and name not in _BY_FILENAME:
+        return found
+    return _BY_FILENAME.get(name) or _BY_FILENAME.get(name.lower()) or _by_prefix(name)
+
+
+def _by_prefix(name: str) -> str:
+    # Dockerfile.dev, Makefile.in
+    stem = name.partition(".")[0]
+    return _BY_FILENAME.get(stem, "") if stem else ""
+
+
+def refine_language(language: str, path: str, text: str) -> str:
+    """The final language, once the text is at hand: a shebang, or what a C header holds."""
+    if not language:
+        return _by_shebang(text) if text.startswith("#!") else ""
+    if language == "c" and path.endswith((".h", ".H")):
+        sample = text[:_HEADER_SAMPLE]
+        if _OBJC.search(sample):
+            return "objc"
+        return "cpp" if _CPP.search(_EXTERN_C.sub("", sample)) else "c"
+    return language
+
+
+def _by_shebang(text: str) -> str:
+    found = _SHEBANG.match(text[:200].partition("\n")[0])
+    if found is None:
+        return ""
+    program = (found[1] or found[2]).rpartition("/")[2]
+    return _BY_INTERPRETER.get(program) or _BY_INTERPRETER.get(_VERSION.sub("", program), "")

@@ -1,0 +1,126 @@
+"""Ignore files in gitignore syntax, nested as Git nests them."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
+
+# A rule file is written by hand; one larger than this is something else under its name.
+_MAX_RULES_BYTES = 1_000_000
+
+
+def is_real_folder(location: str) -> bool:
+    """Whether there is a folder itself at `location`, not a link to one."""
+    try:
+        return stat.S_ISDIR(os.lstat(location).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+class IgnoreRules:
+    """The rules of all files called `file_name` under `prefix` (a folder, with its last `/`).
+
+    Each file applies to its own folder and below; the nearest one that has an opinion decides.
+    Nothing inside an excluded folder can be taken back. Folders and names are relative to `prefix`,
+    with `/`.
+    """
+
+    def __init__(self, prefix: str, file_name: str) -> None:
+        self._prefix = prefix
+        self._file_name = file_name
+        self._specs: dict[str, GitIgnoreSpec | None] = {}
+        self._excluded: dict[str, bool] = {"": False}
+        # Folders whose chain up to the top holds no rules at all: the usual case, kept cheap.
+        self._free: dict[str, bool] = {}
+
+    def excludes(self, folder: str, base: str) -> bool:
+        """Whether the file `base` in `folder` is excluded."""
+        if self._is_free(folder):
+            return False
+        return self.excludes_folder(folder) or self._decision(folder, base)
+
+    def excludes_folder(self, folder: str) -> bool:
+        """Whether a folder, or one that it lies in, is excluded."""
+        known = self._excluded.get(folder)
+        if known is None:
+            # From the top down and without recursion: a tree may be thousands of folders deep.
+            known = False
+            parts = folder.split("/")
+            for depth in range(1, len(parts) + 1):
+                name = "/".join(parts[:depth])
+                if name not in self._excluded:
+                    parent = "/".join(parts[: depth - 1])
+                    self._excluded[name] = known or self._decision(parent, parts[depth - 1] + "/")
+                known = self._excluded[name]
+        return known
+
+    def _decision(self, folder: str, base: str) -> bool:
+        below = base
+        while True:
+            spec = self._spec(folder)
+            if spec is not None:
+                include = spec.check_file(below).include
+                if include is not None:
+                    return include
+            if not folder:
+                return False
+            folder, _, last = folder.rpartition("/")
+            below = f"{last}/{below}"
+
+    def _is_free(self, folder: str) -> bool:
+        free = self._free.get(folder)
+        if free is None:
+            free = self._spec(folder) is None
+            rest = folder
+            while free and rest:
+                rest = rest.rpartition("/")[0]
+                free = self._spec(rest) is None
+            self._free[folder] = free
+        return free
+
+    def _spec(self, folder: str) -> GitIgnoreSpec | None:
+        if folder not in self._specs:
+            self._specs[folder] = self._read(folder)
+        return self._specs[folder]
+
+    def _read(self, folder: str) -> GitIgnoreSpec | None:
+        location = f"{self._prefix}{folder}/{self._file_name}" if folder else self._prefix + self._file_name
+        try:
+            status = os.lstat(location)
+            # A link may lead out of the repository and a pipe would block: neither is a rule file.
+            if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_RULES_BYTES:
+                return None
+            with open(location, "rb") as stream:
+                lines = stream.read(_MAX_RULES_BYTES).decode("utf-8", "surrogateescape").split("\n")
+        except (OSError, ValueError):
+            return None
+        return _compiled(lines)
+
+
+def _compiled(lines: list[str]) -> GitIgnoreSpec | None:
+    from pathspec import GitIgnoreSpec
+    from pathspec.patterns.gitignore import GitIgnorePatternError
+
+    if lines and lines[0].startswith("\ufeff"):
+        lines[0] = lines[0][1:]
+    lines = [line.removesuffix("\r") for line in lines]
+    try:
+        return GitIgnoreSpec.from_lines(lines, backend="simple")
+    except GitIgnorePatternError:
+        # Git passes over a line that it cannot read; so do we, and keep the others.
+        return GitIgnoreSpec.from_lines([line for line in lines if _is_valid(line)], backend="simple")
+
+
+def _is_valid(line: str) -> bool:
+    from pathspec import GitIgnoreSpec
+    from pathspec.patterns.gitignore import GitIgnorePatternError
+
+    try:
+        GitIgnoreSpec.from_lines([line], backend="simple")
+    except GitIgnorePatternError:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""Translate between the outside and the core; edges never import each other."""

@@ -1,0 +1,84 @@
+"""What a user sees of a long transfer: bars on a terminal, one line per event elsewhere; all on stderr."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+    from turboprop.models.hub_progress import DownloadProgress
+
+
+def transfer_progress() -> DownloadProgress:
+    """Bars where stderr is a terminal, else messages only."""
+    return TransferBars() if sys.stderr.isatty() else TransferLines()
+
+
+class TransferLines:
+    """For logs: what the user should know, and no bars."""
+
+    def start(self, sizes: dict[str, int]) -> None:
+        pass
+
+    def advance(self, file: str, count: int) -> None:
+        pass
+
+    def message(self, text: str) -> None:
+        click.echo(text, err=True)
+
+    def finish(self) -> None:
+        pass
+
+
+class TransferBars:
+    """One bar for all and one a file, with rate and time left."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+            TransferSpeedColumn,
+        )
+
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )
+        self._lock = threading.Lock()
+        self._tasks: dict[str, TaskID] = {}
+        self._total: TaskID | None = None
+
+    def start(self, sizes: dict[str, int]) -> None:
+        with self._lock:
+            self._progress.start()
+            if len(sizes) > 1:
+                self._total = self._progress.add_task("in all", total=sum(sizes.values()))
+            for name, size in sizes.items():
+                self._tasks[name] = self._progress.add_task(name, total=size)
+
+    def advance(self, file: str, count: int) -> None:
+        with self._lock:
+            if file in self._tasks:
+                self._progress.advance(self._tasks[file], count)
+            if self._total is not None:
+                self._progress.advance(self._total, count)
+
+    def message(self, text: str) -> None:
+        self._progress.console.print(text, markup=False, highlight=False)
+
+    def finish(self) -> None:
+        with self._lock:
+            self._progress.stop()

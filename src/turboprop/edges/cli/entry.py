@@ -1,0 +1,104 @@
+"""The entry point: which commands there are, and how errors leave the program.
+
+Exit codes: 0 found or done, 1 nothing found, 2 error or wrong usage, 130 interrupted. Answers go to
+stdout, everything else to stderr.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import cast
+
+import click
+
+from turboprop import __version__
+from turboprop.errors import TurboPropError
+
+# A command's module is imported when the command runs; the line here is what `tp --help` prints.
+COMMANDS = {
+    "index": ("turboprop.edges.cli.index", "Index a repository, or bring its index up to date."),
+    "search": ("turboprop.edges.cli.search", "Search a repository by meaning and by words."),
+    "status": ("turboprop.edges.cli.status", "Show what is indexed and what changed since."),
+    "model": ("turboprop.edges.cli.model", "Find, download, check and remove models."),
+    "completion": ("turboprop.edges.cli.completion", "Print the completion script of a shell."),
+}
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        return cast("click.Command", getattr(import_module(COMMANDS[cmd_name][0]), cmd_name))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], COMMANDS, n=1)
+            hint = f" Did you mean `tp {near[0]}`?" if near else " See `tp --help`."
+            raise click.UsageError(f"There is no command {args[0]!r}.{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        # click would import every command to print its first line; `tp --help` must stay fast.
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="tp", message="%(prog)s %(version)s")
+@click.option("--debug", is_flag=True, envvar="TP_DEBUG", help="Show the traceback of an error.")
+@click.pass_context
+def tp(ctx: click.Context, debug: bool) -> None:
+    """A local runtime for code and language models: index a repository and search it, offline."""
+    ctx.obj = {"debug": debug}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run `tp` and exit. Errors of ours become one message and exit code 2."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments or os.environ.get("TP_DEBUG", "") not in ("", "0")
+    try:
+        code = tp.main(arguments, prog_name="tp", standalone_mode=False)
+        sys.stdout.flush()
+    except click.exceptions.Exit as done:
+        code = done.exit_code
+    except click.Abort:
+        code = _interrupted()
+    except KeyboardInterrupt:
+        code = _interrupted()
+    except click.ClickException as error:
+        error.show()
+        code = 2
+    except BrokenPipeError:
+        # The reader (`head`, a pager) has what it wants; Python must not complain while it shuts down.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except TurboPropError as error:
+        if debug:
+            raise
+        click.echo(f"tp: {error}", err=True)
+        code = 2
+    except Exception as error:
+        if debug:
+            raise
+        click.echo(
+            f"tp: unexpected {type(error).__name__}: {error}\n"
+            "This is a defect of TurboProp. Run the command again with `tp --debug ...` and report what it prints.",
+            err=True,
+        )
+        code = 2
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _interrupted() -> int:
+    click.echo("tp: interrupted", err=True)
+    return 130

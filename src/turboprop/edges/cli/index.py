@@ -1,0 +1,165 @@
+"""`tp index`: index a repository, or say what would be indexed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from turboprop.edges.cli import options
+from turboprop.edges.cli.options import human_size, plural
+
+if TYPE_CHECKING:
+    from turboprop.index.build import Progress
+    from turboprop.types import IndexSummary
+
+
+@click.command()
+@options.repo
+@options.model
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Index the first N files only.")
+@options.index_dir
+@click.option(
+    "--max-filesize",
+    type=options.Size(),
+    default=1_000_000,
+    show_default="1mb",
+    help="Leave out larger files.",
+)
+@options.engine
+@options.weights
+@click.option("--rebuild", is_flag=True, help="Start anew, whatever is there.")
+@click.option("--dry-run", is_flag=True, help="Say what would be indexed and what is left out; write nothing.")
+@options.as_json
+def index(
+    repo: str,
+    model: str | None,
+    limit: int | None,
+    index_dir: str | None,
+    max_filesize: int,
+    engine: str | None,
+    weights: Any,
+    rebuild: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Index a repository, or bring its index up to date.
+
+    Files that did not change since the last run are not read again.
+    """
+    if dry_run:
+        _dry_run(repo, max_filesize, limit, as_json)
+        return
+    from turboprop.api import Index
+
+    with (
+        progress_bar() as progress,
+        Index.create(
+            repo,
+            model,
+            index_dir=index_dir,
+            limit=limit,
+            max_filesize=max_filesize,
+            rebuild=rebuild,
+            engine=engine,
+            weights=weights,
+            progress=progress,
+        ) as made,
+    ):
+        summary = made.summary
+        assert summary is not None
+    if as_json:
+        click.echo(json.dumps({"repo": str(made.repo), **dataclasses.asdict(summary)}))
+    else:
+        click.echo(summary_text(summary))
+
+
+def summary_text(summary: IndexSummary) -> str:
+    """What a run did, for people."""
+    content = f"{plural(summary.files, 'file')}, {plural(summary.chunks, 'chunk')}"
+    size = human_size(summary.bytes_on_disk)
+    lines = [f"{content} indexed with {summary.model} in {summary.seconds:.1f} s ({size} on disk)"]
+    if summary.embedded_chunks:
+        rate = summary.tokens / summary.seconds if summary.seconds else 0.0
+        lines.append(
+            f"embedded {plural(summary.embedded_chunks, 'chunk')}, {plural(summary.tokens, 'token')}, "
+            f"{rate:,.0f} tokens a second"
+        )
+    else:
+        lines.append("nothing changed: no chunk was embedded")
+    if summary.removed_files:
+        lines.append(f"removed {plural(summary.removed_files, 'file')} that are gone")
+    if summary.skipped:
+        left = ", ".join(f"{count:,} {reason}" for reason, count in sorted(summary.skipped.items()))
+        lines.append(f"left out: {left}")
+    return "\n".join(lines)
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[Progress], None] | None]:
+    """A bar on stderr with rate and time left; None where stderr is no terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    bar = Bar(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("files, {task.fields[chunks]:,} chunks, {task.fields[rate]:,.0f} tokens/s,"),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task("loading", total=None, chunks=0, rate=0.0)
+
+        def show(state: Progress) -> None:
+            rate = state.tokens / state.seconds if state.seconds else 0.0
+            bar.update(
+                task,
+                description="indexing",
+                completed=state.files,
+                total=state.files_total,
+                chunks=state.chunks,
+                rate=rate,
+            )
+
+        yield show
+
+
+def _dry_run(repo: str, max_filesize: int, limit: int | None, as_json: bool) -> None:
+    from turboprop.api import preview
+
+    plan = preview(repo, max_filesize=max_filesize, limit=limit)
+    if as_json:
+        click.echo(json.dumps(dataclasses.asdict(plan)))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    for note in plan.notes:
+        click.echo(f"tp: {note}", err=True)
+    table = Table(title=f"would index {plural(plan.files, 'file')}, {human_size(plan.bytes)}", title_justify="left")
+    for heading, justify in (("language", "left"), ("files", "right"), ("size", "right")):
+        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+    for language, (files, size) in plan.languages.items():
+        table.add_row(language or "plain text", f"{files:,}", human_size(size))
+    console.print(table)
+    if plan.left_out:
+        table = Table(title="left out (what Git ignores is not listed)", title_justify="left")
+        for heading in ("reason", "files", "for example"):
+            table.add_column(heading, justify="right" if heading == "files" else "left")
+        for reason, (count, examples) in plan.left_out.items():
+            table.add_row(reason, f"{count:,}", "\n".join(examples))
+        console.print(table)

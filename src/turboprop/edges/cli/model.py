@@ -1,0 +1,354 @@
+"""`tp model`: which models there are, which are here, and bringing, checking and removing them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from turboprop.errors import ModelFormatError, ModelNotFoundError, UsageError
+from turboprop.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from turboprop.models.catalog import Catalog, CatalogRow
+    from turboprop.models.naming import HubReference
+    from turboprop.models.resolve import LocalModel
+
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
+
+
+@click.group(name="model")
+def model() -> None:
+    """Find, download, check and remove models."""
+
+
+def _load() -> tuple[Settings, Catalog]:
+    from turboprop.models.catalog import load_catalog
+
+    settings = load_settings()
+    return settings, load_catalog(settings.config_file)
+
+
+def _print_json(value: object) -> None:
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def _row_facts(row: CatalogRow | None, name: str, size: int) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "name": row.name if row else name,
+        "model": row.canonical if row else name,
+        "kind": row.kind if row else "",
+        "format": row.format if row else ("gguf" if name.endswith(".gguf") else "safetensors"),
+        "family": row.family if row else "",
+        "dimensions": (row.dimensions or None) if row else None,
+        "context": (row.context or None) if row else None,
+        "pooling": row.pooling if row else "",
+        "licence": row.licence if row else "",
+        "gated": row.gated if row else False,
+        "good_for": row.good_for if row else "",
+        "aliases": list(row.aliases) if row else [],
+        "prompts": {"query": row.prompts.query, "document": row.prompts.document} if row else {},
+        "size": size or (row.size if row else 0),
+    }
+    return facts
+
+
+def _inventory(settings: Settings, catalog: Catalog) -> list[dict[str, Any]]:
+    """Facts of every model of the catalogue, then of every other one that is here."""
+    from turboprop.models.store_inventory import held_models, partial_downloads
+    from turboprop.models.store_memory import fits, memory_bytes
+
+    memory = memory_bytes()
+    held = {entry.model.name: entry for entry in held_models(settings, catalog)}
+    partial = {entry.repo for entry in partial_downloads()}
+    models = []
+    for row in catalog:
+        entry = held.pop(row.canonical, None)
+        facts = _row_facts(row, row.canonical, entry.size if entry else 0)
+        state = entry.model.source if entry else "partial" if row.repo in partial else "remote"
+        models.append(facts | {"state": state, "path": str(entry.model.path) if entry else None})
+    for name, entry in held.items():
+        facts = _row_facts(None, name, entry.size)
+        models.append(facts | {"state": entry.model.source, "path": str(entry.model.path)})
+    return [facts | {"fits_memory": fits(facts["size"], memory)} for facts in models]
+
+
+def size_text(size: int) -> str:
+    """Bytes as a person reads them, in powers of ten."""
+    for unit, bytes_of in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= bytes_of:
+            return f"{size / bytes_of:.3g} {unit}"
+    return f"{size} B"
+
+
+def _table(columns: list[tuple[str, bool]], rows: list[list[str]], note: str = "") -> None:
+    """A table on stdout; `columns` are (title, is it a number). In a pipe nothing is cut."""
+    if not sys.stdout.isatty():
+        widths = [max(len(row[at]) for row in [*rows, [title for title, _ in columns]]) for at in range(len(columns))]
+        for row in [[title for title, _ in columns], *rows]:
+            cells = zip(row, widths, columns, strict=True)
+            line = "  ".join(f"{cell:>{wide}}" if number else f"{cell:<{wide}}" for cell, wide, (_, number) in cells)
+            click.echo(line.rstrip())
+        if note:
+            click.echo(note)
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    for at, (title, number) in enumerate(columns):
+        # On a narrow terminal the other columns give way: a name that is cut cannot be typed.
+        width = max(len(row[0]) for row in rows) if at == 0 and rows else None
+        table.add_column(title, justify="right" if number else "left", no_wrap=True, min_width=width)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console = Console()
+    console.print(table)
+    if note:
+        console.print(Text(note))
+
+
+@model.command(name="list")
+@click.option("--local", "which", flag_value="local", help="Only models that are on this machine.")
+@click.option("--remote", "which", flag_value="remote", help="Only models that are not here yet.")
+@_JSON
+def list_models(which: str | None, as_json: bool) -> None:
+    """Models by name, and which of them are here. Exit code 1 when there is none to show."""
+    settings, catalog = _load()
+    models = _inventory(settings, catalog)
+    if which:
+        here = ("store", "hub cache", "package")
+        models = [entry for entry in models if (entry["state"] in here) == (which == "local")]
+    if as_json:
+        _print_json(models)
+    elif models:
+        large = any(not entry["fits_memory"] for entry in models)
+        _table(
+            [
+                ("name", False),
+                ("kind", False),
+                ("dimensions", True),
+                ("context", True),
+                ("size", True),
+                ("licence", False),
+                ("state", False),
+            ],
+            [
+                [
+                    entry["name"],
+                    entry["kind"],
+                    str(entry["dimensions"] or ""),
+                    str(entry["context"] or ""),
+                    size_text(entry["size"]) + (" " if entry["fits_memory"] else "!"),
+                    entry["licence"] + (" (gated)" if entry["gated"] else ""),
+                    "" if entry["state"] == "remote" else entry["state"],
+                ]
+                for entry in models
+            ],
+            "! needs more memory than this machine has" if large else "",
+        )
+    else:
+        click.echo("no model is here yet; `tp model download minilm` fetches the default one", err=True)
+    if not models:
+        raise click.exceptions.Exit(1)
+
+
+@model.command()
+@click.argument("name")
+@_JSON
+def info(name: str, as_json: bool) -> None:
+    """What is known of one model: its card's facts, where it is, its files."""
+    settings, catalog = _load()
+    local, reference = _find(name, settings, catalog)
+    from turboprop.models.store_inventory import model_size
+
+    row = local.row if local else reference.row if reference else None
+    canonical = local.name if local else reference.canonical if reference else name
+    facts = _row_facts(row, canonical, model_size(local.path) if local else 0)
+    facts["state"] = local.source if local else "remote"
+    facts["path"] = str(local.path) if local else None
+    facts["revision"] = reference.revision if reference else None
+    facts["commit"] = local.path.parent.name if local and _is_snapshot(local.path.parent) else None
+    if local and _is_snapshot(local.path):
+        facts["commit"] = local.path.name
+    if as_json:
+        _print_json(facts)
+        return
+    for key, value in facts.items():
+        if value not in (None, "", [], {}, False) and key != "prompts":
+            text = size_text(value) if key == "size" else ", ".join(value) if key == "aliases" else value
+            click.echo(f"{key.replace('_', ' '):<12}{text}")
+    for side, prompt in facts["prompts"].items():
+        if prompt:
+            click.echo(f"{side + ' prompt':<16}{prompt!r}")
+
+
+def _is_snapshot(folder: Path) -> bool:
+    return folder.parent.name == "snapshots"
+
+
+def _find(name: str, settings: Settings, catalog: Catalog) -> tuple[LocalModel | None, HubReference | None]:
+    """The model where it is here, and what its name means on the hub (None for a path)."""
+    from turboprop.models.naming import parse_name
+    from turboprop.models.resolve import find_local, resolve
+
+    meaning = parse_name(name, catalog)
+    if isinstance(meaning, Path):
+        return resolve(name, settings, download=False), None
+    return find_local(meaning, settings), meaning
+
+
+def _find_here(name: str, settings: Settings, catalog: Catalog) -> tuple[LocalModel, HubReference | None]:
+    local, reference = _find(name, settings, catalog)
+    if local is None:
+        raise ModelNotFoundError(f"{name} is not on this machine; fetch it with `tp model download {name}`")
+    return local, reference
+
+
+@model.command()
+@click.argument("name")
+@_JSON
+def download(name: str, as_json: bool) -> None:
+    """Fetch a model, or go on with a fetch that broke; print where it is."""
+    from turboprop.edges.cli.download import transfer_progress
+    from turboprop.models.resolve import resolve
+
+    settings, catalog = _load()
+    local, _ = _find(name, settings, catalog)
+    if local is not None:
+        click.echo(f"{local.name} is here already ({local.source})", err=True)
+    else:
+        try:
+            local = resolve(name, settings, progress=transfer_progress())
+        except KeyboardInterrupt:
+            click.echo(f"stopped; what has arrived is kept: `tp model download {name}` goes on from there", err=True)
+            raise
+    if as_json:
+        _print_json({"model": local.name, "path": str(local.path), "source": local.source})
+    else:
+        click.echo(local.path)
+
+
+@model.command()
+@click.argument("name", required=False)
+@_JSON
+def verify(name: str | None, as_json: bool) -> None:
+    """Hash the files of a model (or of all that are here) again and compare."""
+    from turboprop.edges.cli.download import transfer_progress
+    from turboprop.models.store_inventory import held_models
+    from turboprop.models.store_verify import verify_model
+
+    settings, catalog = _load()
+    if name is not None:
+        models = [_find_here(name, settings, catalog)[0]]
+    else:
+        models = [entry.model for entry in held_models(settings, catalog)]
+    results = {found.name: verify_model(found, settings, transfer_progress()) for found in models}
+    if as_json:
+        _print_json({key: [dataclasses.asdict(check) for check in checks] for key, checks in results.items()})
+    else:
+        for key, checks in results.items():
+            states = [check.state for check in checks]
+            counted = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+            click.echo(f"{key}: {counted}")
+    bad = [
+        f"{key}:{check.name} is {check.state}"
+        for key, checks in results.items()
+        for check in checks
+        if check.state in ("wrong", "missing")
+    ]
+    if bad:
+        raise ModelFormatError(f"{'; '.join(bad)}. Remove it with `tp model remove` and download or import it again")
+    if not models:
+        raise click.exceptions.Exit(1)
+
+
+@model.command()
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@_JSON
+def remove(name: str, yes: bool, as_json: bool) -> None:
+    """Delete a model's files from this machine."""
+    from turboprop.models.store import remove_from_store
+    from turboprop.models.store_inventory import model_size
+
+    settings, catalog = _load()
+    local, reference = _find_here(name, settings, catalog)
+    if reference is None:
+        raise UsageError(f"{local.path} is a path of yours, not a model that tp keeps; delete it yourself")
+    if local.source == "package":
+        package = local.row.distribution if local.row else ""
+        raise UsageError(f"{local.name} came as a package; remove it with: pip uninstall {package}")
+    exact = dataclasses.replace(reference, file=local.name.partition(":")[2])
+    where = "the Hugging Face cache, which other programs share" if local.source == "hub cache" else "the store"
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UsageError(f"removing {local.name} from {where} needs --yes where nobody can be asked")
+        question = f"Remove {local.name} ({size_text(model_size(local.path))}) from {where}?"
+        click.confirm(question, abort=True, err=True)
+    if local.source == "store":
+        freed = remove_from_store(exact, settings.models_dir)
+    else:
+        from turboprop.models.hub_remove import remove_from_hub_cache
+
+        freed = remove_from_hub_cache(exact)
+    if as_json:
+        _print_json({"model": local.name, "freed": freed})
+    else:
+        click.echo(f"removed {local.name}, {size_text(freed)}", err=True)
+
+
+@model.command(name="import")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--name", help="Its name: owner/name, or one of `tp model list`.")
+@_JSON
+def import_path(path: Path, name: str | None, as_json: bool) -> None:
+    """Bring a .gguf file, a model's folder or an archive of one into the store."""
+    from turboprop.edges.cli.download import transfer_progress
+    from turboprop.models.resolve import find_local
+    from turboprop.models.store_import import import_model
+
+    settings, catalog = _load()
+    reference = import_model(path, settings, catalog, name=name, progress=transfer_progress())
+    local = find_local(reference, settings)
+    if local is None:
+        raise ModelNotFoundError(f"{path} was imported but another process has removed it since; try again")
+    if as_json:
+        _print_json({"model": local.name, "path": str(local.path), "source": local.source})
+    else:
+        click.echo(f"imported as {local.name}", err=True)
+        click.echo(local.path)
+
+
+@model.command()
+@click.argument("name")
+def path(name: str) -> None:
+    """Print where a model is: its folder, or its .gguf file."""
+    settings, catalog = _load()
+    click.echo(_find_here(name, settings, catalog)[0].path)
+
+
+@model.command()
+@_JSON
+def du(as_json: bool) -> None:
+    """What the models on this machine take, and what broken downloads left."""
+    from turboprop.models.store_inventory import held_models, partial_downloads
+
+    settings, catalog = _load()
+    entries = [
+        {"model": entry.model.name, "state": entry.model.source, "size": entry.size}
+        for entry in held_models(settings, catalog)
+    ]
+    entries += [{"model": e.repo, "state": "partial", "size": e.size} for e in partial_downloads()]
+    entries.sort(key=lambda entry: -int(str(entry["size"])))
+    total = sum(int(str(entry["size"])) for entry in entries)
+    if as_json:
+        _print_json({"total": total, "models": entries})
+        return
+    rows = [[str(e["model"]), str(e["state"]), size_text(int(str(e["size"])))] for e in entries]
+    _table([("model", False), ("state", False), ("size", True)], [*rows, ["in all", "", size_text(total)]])

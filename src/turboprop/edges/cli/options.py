@@ -1,0 +1,71 @@
+"""Options and argument types that several commands share."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import click
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(b|k|kb|kib|m|mb|mib|g|gb|gib)?", re.IGNORECASE)
+_UNITS = {
+    "": 1,
+    "b": 1,
+    "k": 10**3,
+    "kb": 10**3,
+    "kib": 2**10,
+    "m": 10**6,
+    "mb": 10**6,
+    "mib": 2**20,
+    "g": 10**9,
+    "gb": 10**9,
+    "gib": 2**30,
+}
+
+
+class Size(click.ParamType[int]):
+    """Bytes, with a unit or without: 500000, 2mb, 1.5MiB."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        match = _SIZE.fullmatch(str(value).strip())
+        size = int(float(match[1]) * _UNITS[(match[2] or "").lower()]) if match else 0
+        if size < 1:
+            self.fail(f"{value!r} is not a size; write it as 500kb, 2mb or 1000000", param, ctx)
+        return size
+
+
+repo = click.option(
+    "--repo", default=".", show_default="the current folder", metavar="PATH", help="The repository's folder."
+)
+model = click.option("--model", metavar="NAME", help="Embedding model: catalogue name, hub id, file or folder.")
+index_dir = click.option(
+    "--index",
+    "index_dir",
+    metavar="DIR",
+    help="Where the index lies [default: .turboprop in the repository].",
+)
+engine = click.option("--engine", metavar="NAME", help="Engine that runs the model [default: auto].")
+weights = click.option(
+    "--weights",
+    type=click.Choice(["auto", "float32", "int8"]),
+    help="Weight format in the engine [default: auto].",
+)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+
+
+def human_size(count: float) -> str:
+    """Bytes for people: 1.2 MB."""
+    for unit in ("bytes", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 file`, `2,000 files`."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")

@@ -1,0 +1,52 @@
+"""`tp status`: what is indexed, and what changed since."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+
+import click
+
+from turboprop.edges.cli import options
+from turboprop.edges.cli.options import human_size, plural
+
+
+@click.command()
+@options.repo
+@options.index_dir
+@options.as_json
+def status(repo: str, index_dir: str | None, as_json: bool) -> None:
+    """Show what is indexed and what changed since."""
+    from turboprop.api import Index
+
+    with Index.open(repo, index_dir=index_dir) as index:
+        state = index.status()
+    if as_json:
+        values = dataclasses.asdict(state)
+        values["repo"], values["directory"] = str(state.repo), str(state.directory)
+        click.echo(json.dumps(values))
+        return
+    click.echo(f"index    {state.directory}")
+    click.echo(f"model    {state.model} ({state.dimensions} dimensions)")
+    click.echo(
+        f"content  {plural(state.files, 'file')}, {plural(state.chunks, 'chunk')}, {human_size(state.bytes_on_disk)}"
+    )
+    click.echo(f"updated  {_age(time.time() - state.updated)} ago")
+    if not state.complete:
+        click.echo("state    incomplete: `tp index` goes on where it stopped")
+    elif state.stale or state.removed:
+        changed = plural(len(state.stale), "file") + " new or changed"
+        gone = f", {len(state.removed):,} removed" if state.removed else ""
+        click.echo(f"state    stale: {changed}{gone}; run `tp index`")
+        for path in (*state.stale, *state.removed)[:10]:
+            click.echo(f"         {path}")
+    else:
+        click.echo("state    up to date")
+
+
+def _age(seconds: float) -> str:
+    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= size:
+            return plural(int(seconds // size), unit)
+    return plural(max(0, int(seconds)), "second")

@@ -1,0 +1,51 @@
+"""From a pooled vector to the one that is kept: Dense layers, Matryoshka cut, unit length."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from turboprop.errors import EngineError
+
+if TYPE_CHECKING:
+    from turboprop.models.checkpoint import Checkpoint, Dense
+
+
+def finish(pooled: NDArray[np.float32], checkpoint: Checkpoint, dimensions: int | None) -> NDArray[np.float32]:
+    """float32 [n, d] to float32 [n, dimensions or d]; raises `EngineError` for a non-finite vector."""
+    vectors = pooled
+    for layer in checkpoint.dense:
+        vectors = _dense(vectors, layer)
+    if dimensions is not None and dimensions < vectors.shape[1]:
+        if checkpoint.layer_norm_before_cut:
+            mean = vectors.mean(axis=1, keepdims=True)
+            vectors = (vectors - mean) / np.sqrt(vectors.var(axis=1, keepdims=True) + 1e-5)
+        vectors = vectors[:, :dimensions]
+    if not np.isfinite(vectors).all():
+        raise EngineError(
+            f"{checkpoint.name} gave a vector that is not finite, which is never stored; try --weights float32"
+        )
+    if checkpoint.normalize or dimensions is not None:
+        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+        vectors = vectors / np.maximum(norms, np.float32(1e-12))
+    return np.ascontiguousarray(vectors, np.float32)
+
+
+def _dense(x: NDArray[np.float32], layer: Dense) -> NDArray[np.float32]:
+    y = x @ layer.weight.T
+    if layer.bias is not None:
+        y = y + layer.bias
+    match layer.activation:
+        case "tanh":
+            return np.asarray(np.tanh(y), np.float32)
+        case "relu":
+            return np.asarray(np.maximum(y, 0), np.float32)
+        case "gelu":
+            from math import erf
+
+            half = np.vectorize(erf, otypes=[np.float32])(y / np.sqrt(np.float32(2)))
+            return np.asarray(y * (half + 1) / 2, np.float32)
+        case "identity":
+            return y

@@ -1,0 +1,43 @@
+"""What an engine offers, on one screen. It knows no text, no prompts and no files of a repository."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from turboprop.types import TokenBatch
+
+WeightFormat = Literal["auto", "float32", "int8"]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """How to load a model. `threads` None means the usable physical cores."""
+
+    weights: WeightFormat = "auto"
+    threads: int | None = None
+    cache_home: Path | None = None
+    """Where converted graphs are kept; None keeps nothing."""
+
+
+class Encoder(Protocol):
+    """A loaded embedding model."""
+
+    @property
+    def dimensions(self) -> int:
+        """Width of what `encode` returns: the hidden width times the number of poolings."""
+
+    @property
+    def weights(self) -> str:
+        """The weight format in use: float32 or int8."""
+
+    def encode(self, batch: TokenBatch) -> NDArray[np.float32]:
+        """Pooled vectors, float32 [n, dimensions], neither cut nor normalised."""
+
+    def close(self) -> None:
+        """Give the memory back; a second call does nothing."""

@@ -1,0 +1,240 @@
+"""The vocabulary of `architectures.ops`, spoken as an OpenVINO graph.
+
+Layout: [batch, tokens, features], inputs right-padded to the longest of the batch. Every padded key gets
+a score of -1e9 before the softmax, so padding changes nothing: a batch equals its single runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from openvino import Node
+from openvino import opset15 as op
+
+from turboprop.architectures.ops import Attention, Rope
+from turboprop.engines.quantize import group_for, quantize_int8
+from turboprop.errors import ModelFormatError
+from turboprop.models.checkpoint import PoolingMode
+from turboprop.models.tensors import StoredTensor
+
+_MASKED = np.float32(-1e9)
+# Rows that are dequantised and quantised at a time: a 150,000 x 3584 matrix never exists as float32.
+_BLOCK_ELEMENTS = 1 << 24
+
+
+def _i64(*values: int) -> Node:
+    return op.constant(np.array(values, np.int64))
+
+
+class OpenVinoOps:
+    """Builds the graph of one model. `inputs` are ids [b, s] int32, lengths [b] int32, skip [] int32."""
+
+    def __init__(
+        self,
+        tensors: Mapping[str, StoredTensor],
+        names: Mapping[str, str],
+        weights: Literal["float32", "int8"],
+    ) -> None:
+        self._tensors = tensors
+        self._names = names
+        self._weights = weights
+        self._masks: dict[tuple[bool, int | None], Node] = {}
+        self._rotations: dict[Rope, tuple[Node, Node]] = {}
+        self.ids = op.parameter([-1, -1], np.int32, name="ids")
+        self.lengths = op.parameter([-1], np.int32, name="lengths")
+        self.skip = op.parameter([], np.int32, name="skip")
+        shape = op.shape_of(self.ids, "i32")
+        self._longest = op.gather(shape, _i64(1), _i64(0))
+        zero, one = op.constant(np.int32(0)), op.constant(np.int32(1))
+        self._range = op.range(zero, op.squeeze(self._longest, _i64(0)), one, output_type="i32")
+        self._real = op.less(op.unsqueeze(self._range, _i64(0)), op.unsqueeze(self.lengths, _i64(1)))
+
+    @property
+    def inputs(self) -> list[Node]:
+        return [self.ids, self.lengths, self.skip]
+
+    # Weights
+
+    def _tensor(self, weight: str) -> StoredTensor:
+        return self._tensors[self._names[weight]]
+
+    def _dense(self, weight: str) -> NDArray[np.float32]:
+        values = np.ascontiguousarray(self._tensor(weight).dequantize(), np.float32)
+        if not np.isfinite(values).all():
+            raise ModelFormatError(f"the tensor {self._names[weight]!r} holds values that are not finite")
+        return values
+
+    def _matrix(self, weight: str) -> Node:
+        tensor = self._tensor(weight)
+        rows, inputs = tensor.shape
+        if self._weights == "float32":
+            return op.constant(self._dense(weight), shared_memory=True)
+        group = group_for(inputs)
+        values = np.empty((rows, inputs // group, group), np.int8)
+        scales = np.empty((rows, inputs // group, 1), np.float32)
+        step = max(1, _BLOCK_ELEMENTS // inputs)
+        for start in range(0, rows, step):
+            block = slice(start, min(rows, start + step))
+            part = tensor.dequantize(block)
+            if not np.isfinite(part).all():
+                raise ModelFormatError(f"the tensor {self._names[weight]!r} holds values that are not finite")
+            values[block], scales[block] = quantize_int8(part, group)
+        wide = op.convert(op.constant(values, shared_memory=True), "f32")
+        return op.reshape(op.multiply(wide, op.constant(scales)), _i64(rows, inputs), False)
+
+    # Vocabulary
+
+    def tokens(self, weight: str) -> Node:
+        # In an int8 model the embedding rows are kept as float16: a gather gains nothing from int8.
+        if self._weights == "float32":
+            table = op.constant(self._dense(weight), shared_memory=True)
+        else:
+            table = op.convert(op.constant(self._dense(weight).astype(np.float16), shared_memory=True), "f32")
+        return op.gather(table, self.ids, _i64(0))
+
+    def positions(self, weight: str, offset: int = 0) -> Node:
+        index = op.add(self._range, op.constant(np.int32(offset))) if offset else self._range
+        return op.unsqueeze(op.gather(op.constant(self._dense(weight)), index, _i64(0)), _i64(0))
+
+    def row(self, weight: str, index: int) -> Node:
+        return op.constant(self._dense(weight)[index][None, None])
+
+    def linear(self, x: Node, weight: str, bias: str | None = None) -> Node:
+        y = op.matmul(x, self._matrix(weight), False, True)
+        return y if bias is None else op.add(y, op.constant(self._dense(bias)[None, None]))
+
+    def layer_norm(self, x: Node, weight: str | None, bias: str | None, eps: float) -> Node:
+        y = op.mvn(x, _i64(-1), True, eps, "INSIDE_SQRT")
+        if weight is not None:
+            y = op.multiply(y, op.constant(self._dense(weight)[None, None]))
+        return y if bias is None else op.add(y, op.constant(self._dense(bias)[None, None]))
+
+    def rms_norm(self, x: Node, weight: str, eps: float, *, offset: float = 0.0, per_head: int | None = None) -> Node:
+        if per_head is not None:
+            heads = op.reshape(x, _i64(0, 0, -1, per_head), True)
+            return op.reshape(self._rms(heads, weight, eps, offset), op.shape_of(x), False)
+        return self._rms(x, weight, eps, offset)
+
+    def _rms(self, x: Node, weight: str, eps: float, offset: float) -> Node:
+        mean = op.reduce_mean(op.power(x, op.constant(np.float32(2))), _i64(-1), True)
+        root = op.sqrt(op.add(mean, op.constant(np.float32(eps))))
+        y = op.multiply(x, op.divide(op.constant(np.float32(1)), root))
+        scale = self._dense(weight) + np.float32(offset)
+        return op.multiply(y, op.constant(scale.reshape((1,) * 2 + scale.shape)))
+
+    def rope(self, x: Node, head_dim: int, rope: Rope) -> Node:
+        cos, sin = self._rotation(rope)
+        heads = op.transpose(op.reshape(x, _i64(0, 0, -1, head_dim), True), _i64(0, 2, 1, 3))
+        rest = None
+        if rope.dims < head_dim:
+            heads, rest = op.variadic_split(heads, _i64(3), _i64(rope.dims, head_dim - rope.dims)).outputs()
+        if rope.pairing == "half":
+            first, second = op.split(heads, _i64(3), 2).outputs()
+            turned = op.concat([op.negative(second), first], 3)
+        else:
+            # (a, b) -> (-b, a) for each neighbouring pair
+            pairs = op.reshape(heads, op.constant(np.array([0, 0, 0, rope.dims // 2, 2], np.int64)), True)
+            first, second = op.split(pairs, _i64(4), 2).outputs()
+            turned = op.reshape(op.concat([op.negative(second), first], 4), _i64(0, 0, 0, rope.dims), True)
+        y = op.add(op.multiply(heads, cos), op.multiply(turned, sin))
+        if rest is not None:
+            y = op.concat([y, rest], 3)
+        return op.reshape(op.transpose(y, _i64(0, 2, 1, 3)), op.shape_of(x), False)
+
+    def _rotation(self, rope: Rope) -> tuple[Node, Node]:
+        """cos and sin, [1, 1, s, dims]."""
+        if rope not in self._rotations:
+            inverse = rope.base ** (-np.arange(0, rope.dims, 2, dtype=np.float64) / rope.dims)
+            if rope.factors:
+                inverse = inverse / np.array(rope.factors)
+            doubled = np.concatenate([inverse, inverse]) if rope.pairing == "half" else np.repeat(inverse, 2)
+            steps = op.unsqueeze(op.convert(self._range, "f32"), _i64(1))
+            angles = op.multiply(steps, op.constant(doubled.astype(np.float32)[None]))
+            angles = op.unsqueeze(angles, _i64(0, 1))
+            self._rotations[rope] = (op.cos(angles), op.sin(angles))
+        return self._rotations[rope]
+
+    def attention(self, q: Node, k: Node, v: Node, how: Attention) -> Node:
+        def heads(x: Node, count: int) -> Node:
+            return op.transpose(op.reshape(x, _i64(0, 0, count, how.head_dim), True), _i64(0, 2, 1, 3))
+
+        query, key, value = heads(q, how.heads), heads(k, how.kv_heads), heads(v, how.kv_heads)
+        if how.kv_heads != how.heads:
+            key, value = (self._repeat(x, how) for x in (key, value))
+        mask = self._mask(how.causal, how.window)
+        scale = op.constant(np.float32(how.scale))
+        y = op.scaled_dot_product_attention(query, key, value, mask, scale)
+        return op.reshape(op.transpose(y, _i64(0, 2, 1, 3)), _i64(0, 0, how.heads * how.head_dim), True)
+
+    def _repeat(self, x: Node, how: Attention) -> Node:
+        times = how.heads // how.kv_heads
+        wide = op.broadcast(op.unsqueeze(x, _i64(2)), _i64(1, 1, times, 1, 1), "BIDIRECTIONAL")
+        return op.reshape(wide, _i64(0, how.heads, -1, how.head_dim), True)
+
+    def _mask(self, causal: bool, window: int | None) -> Node:
+        """Added to the scores: [b, 1, s or 1, s], 0 where a key may be seen and -1e9 where not."""
+        if (causal, window) not in self._masks:
+            visible = op.unsqueeze(self._real, _i64(1, 2))
+            query, key = op.unsqueeze(self._range, _i64(1)), op.unsqueeze(self._range, _i64(0))
+            if causal:
+                visible = op.logical_and(visible, op.unsqueeze(op.less_equal(key, query), _i64(0, 1)))
+            if window is not None:
+                near = op.less(op.abs(op.subtract(query, key)), op.constant(np.int32(window)))
+                visible = op.logical_and(visible, op.unsqueeze(near, _i64(0, 1)))
+            zero = op.constant(np.float32(0))
+            self._masks[causal, window] = op.select(visible, zero, op.constant(_MASKED))
+        return self._masks[causal, window]
+
+    def activation(self, x: Node, kind: Literal["gelu", "gelu_tanh", "silu", "relu", "tanh"]) -> Node:
+        match kind:
+            case "gelu":
+                return op.gelu(x, "ERF")
+            case "gelu_tanh":
+                return op.gelu(x, "TANH")
+            case "silu":
+                return op.swish(x)
+            case "relu":
+                return op.relu(x)
+            case "tanh":
+                return op.tanh(x)
+
+    def add(self, x: Node, y: Node) -> Node:
+        return op.add(x, y)
+
+    def multiply(self, x: Node, y: Node) -> Node:
+        return op.multiply(x, y)
+
+    def scale(self, x: Node, factor: float) -> Node:
+        return op.multiply(x, op.constant(np.float32(factor)))
+
+    def split(self, x: Node, sizes: tuple[int, ...]) -> tuple[Any, ...]:
+        return tuple(op.variadic_split(x, _i64(2), _i64(*sizes)).outputs())
+
+    # Pooling
+
+    def pool(self, x: Node, modes: tuple[PoolingMode, ...]) -> Node:
+        """[b, s, h] to [b, h * len(modes)]; padding and the first `skip` tokens take no part."""
+        parts = [self._pool(x, mode) for mode in modes]
+        return parts[0] if len(parts) == 1 else op.concat(parts, 1)
+
+    def _pool(self, x: Node, mode: PoolingMode) -> Node:
+        if mode == "last":
+            last = op.subtract(self.lengths, op.constant(np.int32(1)))
+            return op.gather(x, last, _i64(1), batch_dims=1)
+        counted = op.logical_and(self._real, op.greater_equal(op.unsqueeze(self._range, _i64(0)), self.skip))
+        if mode == "cls":
+            # With a prompt left out, the first token that counts stands where [CLS] stood.
+            first = op.broadcast(self.skip, op.shape_of(self.lengths))
+            return op.gather(x, first, _i64(1), batch_dims=1)
+        weight = op.unsqueeze(op.convert(counted, "f32"), _i64(2))
+        if mode == "max":
+            return op.reduce_max(op.select(op.unsqueeze(counted, _i64(2)), x, op.constant(_MASKED)), _i64(1))
+        if mode == "weighted_mean":
+            place = op.add(op.convert(self._range, "f32"), op.constant(np.float32(1)))
+            weight = op.multiply(weight, op.unsqueeze(op.unsqueeze(place, _i64(0)), _i64(2)))
+        total = op.reduce_sum(op.multiply(x, weight), _i64(1))
+        count = op.maximum(op.reduce_sum(weight, _i64(1)), op.constant(np.float32(1e-9)))
+        return op.divide(total, op.sqrt(count) if mode == "mean_sqrt" else count)

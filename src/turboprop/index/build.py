@@ -1,0 +1,365 @@
+"""One pass over a repository: read what changed, chunk it, embed what is new, write.
+
+Memory holds one group of chunks, the writer's buffer and the manifest, whatever the size of the
+repository.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from turboprop.code.chunk import CHUNKER, chunk_text
+from turboprop.code.exclude import Reason
+from turboprop.code.read import SourceText, read_source
+from turboprop.code.walk import Skipped, SourceFile
+from turboprop.index.fit import fit_chunks
+from turboprop.index.manifest import LeftOutFile
+from turboprop.index.schema import IndexSpec, text_digest
+from turboprop.index.write import TableWriter, expect_shape
+from turboprop.types import Chunk, IndexedFile, IndexSummary, Prompts
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+FIRST_GROUP, SMALLEST_GROUP, LARGEST_GROUP = 256, 32, 2_048
+GROUP_CHARS = 4_000_000
+GROUP_SECONDS = 5.0
+"""Chunks embedded in one call: enough to sort by length, little enough to hold, and about five seconds'
+worth, so that progress shows and little is lost by a kill where the model is slow."""
+
+PUBLISH_SECONDS = 30.0
+"""A run that is killed loses at most this much work."""
+
+_RACY_NS = 2_000_000_000
+"""A file changed this shortly before it was read may change again within the same tick of its clock."""
+
+
+class DocumentEmbedder(Protocol):
+    """The embedding side of a run. `tokens_embedded` counts up over all calls."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def fingerprint(self) -> str: ...
+    @property
+    def dimensions(self) -> int: ...
+    @property
+    def prompts(self) -> Prompts: ...
+    @property
+    def max_chars(self) -> int:
+        """The size of chunk to aim at, in characters."""
+        ...
+
+    @property
+    def tokens_embedded(self) -> int: ...
+    def embed_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """The vectors of texts, float32 [n, dimensions], finite, in their order."""
+        ...
+
+    def fits(self, texts: Sequence[str]) -> Sequence[bool]:
+        """Which texts the model takes whole, its prompt included."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is. `files_total` counts the files that have to be read."""
+
+    files: int
+    files_total: int
+    chunks: int
+    embedded_chunks: int
+    tokens: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What differs between the files of a walk and the index."""
+
+    unchanged: int = 0
+    to_read: list[SourceFile] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    skipped: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def any(self) -> bool:
+        """Whether there is something to do."""
+        return bool(self.to_read or self.removed)
+
+
+def index_spec(embedder: DocumentEmbedder) -> IndexSpec:
+    """What an index made with this embedder records."""
+    chunker = f"{CHUNKER}/{embedder.max_chars}"
+    return IndexSpec(embedder.name, embedder.fingerprint, embedder.dimensions, embedder.prompts, chunker)
+
+
+def find_changes(
+    found: Sequence[SourceFile],
+    indexed: Mapping[str, IndexedFile],
+    left_out: Mapping[str, LeftOutFile],
+    limit: int | None = None,
+) -> Changes:
+    """Compare by size, time of change and inode; what differs has to be read to know.
+
+    Only the first `limit` files are compared; a file counts as removed when the whole walk lacks it.
+    """
+    unchanged = 0
+    to_read: list[SourceFile] = []
+    skipped: Counter[str] = Counter()
+    for file in found[:limit]:
+        known = indexed.get(file.path) or left_out.get(file.path)
+        if known is None or known.mtime_ns != file.mtime_ns or known.size != file.size or known.inode != file.inode:
+            to_read.append(file)
+        elif isinstance(known, LeftOutFile):
+            skipped[known.reason] += 1
+        else:
+            unchanged += 1
+    present = {file.path for file in found}
+    removed = [path for path in (*indexed, *left_out) if path not in present]
+    return Changes(unchanged, to_read, removed, dict(skipped))
+
+
+def update(
+    directory: Path,
+    found: Sequence[SourceFile],
+    embedder: DocumentEmbedder,
+    *,
+    rebuild: bool = False,
+    limit: int | None = None,
+    max_filesize: int = 1_000_000,
+    skipped: Mapping[str, int] | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    publish_seconds: float = PUBLISH_SECONDS,
+) -> IndexSummary:
+    """Bring the index in `directory` up to the files of a walk, or to its first `limit` files.
+
+    Work is published every `publish_seconds` and at the end; an interrupt publishes the files that are
+    whole and goes on its way. `skipped` are the walk's own counts by reason, added to the summary.
+    Raises `IndexBusyError`, `IndexMismatchError`, `IndexDamagedError`, `StorageError`, and what the
+    embedder raises; the index is then as it was last published.
+    """
+    started = time.monotonic()
+    with TableWriter.open(directory, index_spec(embedder), rebuild=rebuild) as writer:
+        changes = find_changes(found, writer.files, writer.left_out, limit)
+        run = _Run(writer, embedder, len(changes.to_read), max_filesize, publish_seconds, progress)
+        try:
+            run.apply(changes)
+            writer.publish(complete=limit is None or limit >= len(found))
+        except KeyboardInterrupt:
+            if writer.settled:
+                writer.publish(complete=False)
+            raise
+        writer.maintain()
+        header = writer.header
+    counts = Counter(skipped or {})
+    counts.update(changes.skipped)
+    counts.update(run.skipped)
+    return IndexSummary(
+        files=header.file_count,
+        chunks=header.rows,
+        embedded_chunks=run.embedded,
+        unchanged_files=changes.unchanged + run.same_content,
+        removed_files=len(changes.removed),
+        tokens=embedder.tokens_embedded - run.tokens_before,
+        seconds=time.monotonic() - started,
+        bytes_on_disk=bytes_on_disk(directory),
+        model=embedder.name,
+        skipped=dict(counts),
+    )
+
+
+def bytes_on_disk(directory: Path) -> int:
+    """The size of everything in an index folder."""
+    total = 0
+    for file in directory.rglob("*"):
+        with contextlib.suppress(OSError):  # a writer may remove it meanwhile
+            total += file.stat().st_size if file.is_file() else 0
+    return total
+
+
+class _Run:
+    """The state of one pass."""
+
+    def __init__(
+        self,
+        writer: TableWriter,
+        embedder: DocumentEmbedder,
+        files_total: int,
+        max_filesize: int,
+        publish_seconds: float,
+        progress: Callable[[Progress], None] | None,
+    ) -> None:
+        self.skipped: Counter[str] = Counter()
+        self.same_content = 0
+        self.embedded = 0
+        self.tokens_before = embedder.tokens_embedded
+        self._writer = writer
+        self._embedder = embedder
+        self._files_total = files_total
+        self._max_filesize = max_filesize
+        self._publish_seconds = publish_seconds
+        self._progress = progress
+        self._started = self._published = time.monotonic()
+        self._files = 0
+        self._chunks = 0
+        self._group_size = FIRST_GROUP
+        self._group: list[tuple[SourceText, list[Chunk]]] = []
+        self._group_chunks = 0
+        self._group_chars = 0
+
+    def apply(self, changes: Changes) -> None:
+        """Write what changed; the last files are not published yet."""
+        for path in changes.removed:
+            self._writer.remove_file(path)
+        for file in changes.to_read:
+            self._take(file)
+            if self._group_chunks >= self._group_size or self._group_chars >= GROUP_CHARS:
+                self._finish_group()
+        self._finish_group()
+
+    def _take(self, file: SourceFile) -> None:
+        """Read a file; it joins the group where its chunks have to be written."""
+        source = read_source(file, max_filesize=self._max_filesize)
+        if isinstance(source, Skipped):
+            self._files += 1
+            self.skipped[str(source.reason)] += 1
+            # What may not be read now may be readable again: its chunks stay until it is gone.
+            if source.reason != Reason.UNREADABLE:
+                left_out = LeftOutFile(file.path, file.size, _trusted(file.mtime_ns), file.inode, str(source.reason))
+                self._writer.leave_out(left_out)
+            return
+        known = self._writer.files.get(file.path)
+        if known and known.digest == source.digest and known.language == source.language:
+            self._files += 1
+            self.same_content += 1
+            self._writer.refresh_file(_record(source, known.chunks))
+            return
+        chunks = fit_chunks(
+            chunk_text(source.path, source.text, source.language, max_chars=self._embedder.max_chars),
+            self._embedder.fits,
+        )
+        self._group.append((source, chunks))
+        self._group_chunks += len(chunks)
+        self._group_chars += len(source.text)
+
+    def _finish_group(self) -> None:
+        group, self._group = self._group, []
+        self._group_chunks = self._group_chars = 0
+        for pieces in _slices(group, self._group_size):
+            self._write(pieces)
+            if self._writer.settled and time.monotonic() - self._published >= self._publish_seconds:
+                self._writer.publish(complete=False)
+                self._published = time.monotonic()
+            self._report()
+
+    def _write(self, pieces: list[_Piece]) -> None:
+        """Embed the chunks of files, or of a part of a large file, in one call and write them."""
+        chunks = [chunk for piece in pieces for chunk in piece.chunks]
+        digests = [text_digest(chunk.text) for chunk in chunks]
+        vectors = self._vectors(chunks, digests)
+        begin = 0
+        for piece in pieces:
+            end = begin + len(piece.chunks)
+            if piece.first:
+                self._writer.begin_file(piece.source.path)
+            self._writer.add(piece.chunks, digests[begin:end], vectors[begin:end])
+            if piece.last:
+                self._writer.end_file(_record(piece.source, piece.file_chunks))
+                self._files += 1
+            begin = end
+        self._chunks += len(chunks)
+
+    def _vectors(self, chunks: list[Chunk], digests: list[bytes]) -> NDArray[np.float32]:
+        """The vectors of chunks, float32 [n, dimensions]: known ones from the table, equal texts once."""
+        import numpy as np
+
+        texts = dict(zip(digests, (chunk.text for chunk in chunks), strict=True))
+        known = self._writer.known_vectors(list(texts))
+        missing = [digest for digest in texts if digest not in known]
+        place = {digest: row for row, digest in enumerate(missing)}
+        dimensions = self._writer.dimensions
+        fresh = np.empty((0, dimensions), np.float32)
+        if missing:
+            started = time.monotonic()
+            fresh = self._embedder.embed_documents([texts[digest] for digest in missing])
+            expect_shape(fresh, len(missing), dimensions, self._embedder.name)
+            self.embedded += len(missing)
+            self._adapt(len(missing), time.monotonic() - started)
+        vectors = np.empty((len(chunks), dimensions), np.float32)
+        for row, digest in enumerate(digests):
+            vectors[row] = known[digest] if digest in known else fresh[place[digest]]
+        return vectors
+
+    def _adapt(self, count: int, seconds: float) -> None:
+        if count >= SMALLEST_GROUP:  # fewer say little about the rate
+            wanted = int(count * GROUP_SECONDS / max(seconds, 1e-6))
+            self._group_size = min(max(wanted, SMALLEST_GROUP), LARGEST_GROUP)
+
+    def _report(self) -> None:
+        if self._progress is not None:
+            self._progress(
+                Progress(
+                    files=self._files,
+                    files_total=self._files_total,
+                    chunks=self._chunks,
+                    embedded_chunks=self.embedded,
+                    tokens=self._embedder.tokens_embedded - self.tokens_before,
+                    seconds=time.monotonic() - self._started,
+                )
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """Chunks of one file that are embedded in one call; `first` and `last` of that file."""
+
+    source: SourceText
+    chunks: list[Chunk]
+    first: bool
+    last: bool
+    file_chunks: int
+
+
+def _slices(group: list[tuple[SourceText, list[Chunk]]], size: int) -> Iterator[list[_Piece]]:
+    """A group cut into runs of at most `size` chunks."""
+    pieces: list[_Piece] = []
+    room = size
+    for source, chunks in group:
+        begin = 0
+        while True:
+            end = min(begin + room, len(chunks))
+            pieces.append(_Piece(source, chunks[begin:end], begin == 0, end == len(chunks), len(chunks)))
+            room -= end - begin
+            if room <= 0:
+                yield pieces
+                pieces, room = [], size
+            if end == len(chunks):
+                break
+            begin = end
+    if pieces:
+        yield pieces
+
+
+def _record(source: SourceText, chunks: int) -> IndexedFile:
+    return IndexedFile(
+        path=source.path,
+        size=source.size,
+        mtime_ns=_trusted(source.mtime_ns),
+        inode=source.inode,
+        digest=source.digest,
+        chunks=chunks,
+        language=source.language,
+    )
+
+
+def _trusted(mtime_ns: int) -> int:
+    """The time of change, or 0 (which no file has) where it is too recent to tell a later change."""
+    return mtime_ns if mtime_ns < time.time_ns() - _RACY_NS else 0

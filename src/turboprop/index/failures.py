@@ -1,0 +1,67 @@
+"""What Lance and the operating system raise, said in our errors.
+
+Lance raises OSError, ValueError, RuntimeError and Arrow's errors with the cause only in the text, and
+a damaged table file can end in a Rust panic, which derives from BaseException.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from turboprop.errors import IndexDamagedError, StorageError, TurboPropError
+
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_REFUSED = {errno.EROFS, errno.EACCES, errno.EPERM}
+
+
+@contextmanager
+def translated(directory: Path, action: str) -> Iterator[None]:
+    """Turn what fails inside into `StorageError` or `IndexDamagedError`; `action` completes "cannot"."""
+    try:
+        yield
+    except TurboPropError:
+        raise
+    except BaseException as error:
+        if not _is_failure(error):
+            raise
+        raise _translate(error, directory, action) from error
+
+
+def _is_failure(error: BaseException) -> bool:
+    """Everything but a wish to stop (Ctrl-C, exit) and a bug of the calling code."""
+    if type(error).__name__ == "PanicException":
+        return True
+    return isinstance(error, OSError | ValueError | RuntimeError) or type(error).__module__.startswith("pyarrow")
+
+
+def error_number(error: BaseException) -> int | None:
+    """The errno behind an error, also where only Lance's text tells it."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    found = _OS_ERROR.search(str(error))
+    return int(found[1]) if found else None
+
+
+def _translate(error: BaseException, directory: Path, action: str) -> TurboPropError:
+    number = error_number(error)
+    if number in _FULL:
+        return StorageError(
+            f"cannot {action}: no room left for {directory} ({os.strerror(number or 0)}). "
+            "The last committed index is still there; free some space, or put the index elsewhere "
+            "with --index DIR, and run again"
+        )
+    if number in _REFUSED:
+        return StorageError(
+            f"cannot {action}: {directory} may not be written ({os.strerror(number or 0)}). "
+            "Change its permissions, or put the index elsewhere with --index DIR"
+        )
+    cause = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return IndexDamagedError(
+        f"cannot {action}: the index in {directory} is damaged ({cause[:300]}). Make it anew with `tp index --rebuild`"
+    )

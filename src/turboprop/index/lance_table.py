@@ -1,0 +1,75 @@
+"""The one door to Lance: opening a version of a table, SQL literals, and rows as Arrow.
+
+Importing this module loads nothing heavy; calling it loads lance, pyarrow and numpy (0.2 s).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from turboprop.index import schema
+from turboprop.types import Chunk
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+
+def load_lance() -> Any:
+    """The module `lance`, its log set to errors: its warnings are about its own plans, not the user's."""
+    os.environ.setdefault("LANCE_LOG", "error")
+    import lance
+
+    return lance
+
+
+def open_version(folder: Path, version: int | None = None) -> Any:
+    """One version of a table (the newest without a number), as a `lance.LanceDataset`."""
+    return load_lance().dataset(str(folder), version=version)
+
+
+def sql_text(value: str) -> str:
+    """A string literal for a Lance filter. A quote is doubled; nothing else is special in it."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def sql_in(column: str, values: Iterable[str]) -> str:
+    """`column IN (...)` over string literals; `values` must not be empty."""
+    return f"{column} IN ({','.join(sql_text(value) for value in values)})"
+
+
+def row_batch(
+    chunks: Sequence[Chunk], digests: Sequence[bytes], vectors: NDArray[np.float16], dimensions: int
+) -> pa.RecordBatch:
+    """Rows of the table from chunks and their vectors, float16 [n, dimensions]."""
+    import pyarrow as pa
+
+    flat = pa.array(vectors.reshape(-1), pa.float16())
+    columns = [
+        _strings([chunk.path for chunk in chunks]),
+        _strings([chunk.language for chunk in chunks]),
+        _strings([chunk.kind for chunk in chunks]),
+        _strings([chunk.symbol for chunk in chunks]),
+        _strings([chunk.signature for chunk in chunks]),
+        pa.array([chunk.start_line for chunk in chunks], pa.int32()),
+        pa.array([chunk.end_line for chunk in chunks], pa.int32()),
+        _strings([chunk.text for chunk in chunks]),
+        _strings([f"{chunk.path} {chunk.symbol}" for chunk in chunks]),
+        pa.array(digests, pa.binary(16)),
+        pa.FixedSizeListArray.from_arrays(flat, dimensions),
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=schema.arrow_schema(dimensions))
+
+
+def _strings(values: list[str]) -> pa.Array:
+    """Arrow strings are UTF-8; a lone surrogate that slipped through becomes a question mark."""
+    import pyarrow as pa
+
+    try:
+        return pa.array(values, pa.string())
+    except UnicodeEncodeError:
+        return pa.array([value.encode("utf-8", "replace").decode() for value in values], pa.string())

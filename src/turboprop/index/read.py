@@ -1,0 +1,224 @@
+"""Readers of an index: one published version, never a half-written one, without any lock."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from turboprop.errors import IndexDamagedError, IndexMismatchError, IndexNotFoundError, UsageError
+from turboprop.index import schema
+from turboprop.index.failures import translated
+from turboprop.index.lance_table import open_version
+from turboprop.index.manifest import Header, Manifest, check_spec, read_header, read_manifest
+from turboprop.index.reuse import vector_array
+from turboprop.index.schema import IndexSpec, manifest_file, table_folder, table_name
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+REFINE_FACTOR = 5
+"""IVF_RQ finds this many times the wanted rows, then the exact vectors order them: recall@10 at
+100,000 x 768 rises from 0.96 to 1.00 for 2 ms."""
+
+_OPEN_TRIES = 3
+_HIT_COLUMNS = (
+    schema.PATH,
+    schema.LANGUAGE,
+    schema.KIND,
+    schema.SYMBOL,
+    schema.SIGNATURE,
+    schema.START_LINE,
+    schema.END_LINE,
+    schema.TEXT,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A row that a search found; `score` grows with relevance. Row ids hold within one reader."""
+
+    row_id: int
+    score: float
+
+
+class IndexReader:
+    """One published version of a table; `open` it, `close` it (or use it as a context manager)."""
+
+    def __init__(self, directory: Path, header: Header, dataset: Any) -> None:
+        self._directory = directory
+        self._dataset = dataset
+        self.header = header
+
+    @classmethod
+    def open(cls, directory: Path, fingerprint: str | None = None, model: str = "") -> IndexReader:
+        """The index of one model fingerprint, or without one the table that was written last.
+
+        `model` is the name to speak of in an error. Raises `IndexNotFoundError`, `IndexMismatchError`
+        (another model, or schema version) and `IndexDamagedError`.
+        """
+        path = _find_manifest(directory, fingerprint, model)
+        for attempt in range(_OPEN_TRIES):
+            header = read_header(path)
+            try:
+                with translated(directory, "open the index"):
+                    dataset = open_version(table_folder(directory, header.table), header.version)
+                    rows = int(dataset.count_rows())
+            except IndexDamagedError:
+                # A reader that was held up for longer than versions are kept: the manifest names another.
+                if attempt + 1 < _OPEN_TRIES and read_header(path).version != header.version:
+                    continue
+                raise
+            if rows != header.rows:
+                raise IndexDamagedError(
+                    f"the index in {directory} has {rows} rows where its manifest says {header.rows}. "
+                    "Make it anew with `tp index --rebuild`"
+                )
+            return cls(directory, header, dataset)
+        raise IndexDamagedError(f"the index in {directory} changes faster than it can be opened; try again")
+
+    @property
+    def rows(self) -> int:
+        """How many chunks it holds."""
+        return self.header.rows
+
+    def check(self, spec: IndexSpec) -> None:
+        """Raise `IndexMismatchError`, naming both, where the index was made with something else."""
+        check_spec(self.header.spec, spec, self._directory)
+
+    def manifest(self) -> Manifest:
+        """The whole manifest, which may have moved on since this reader was opened."""
+        return read_manifest(manifest_file(self._directory, self.header.table))
+
+    def is_current(self) -> bool:
+        """Whether no newer version has been published."""
+        published = read_header(manifest_file(self._directory, self.header.table))
+        return published.version == self.header.version
+
+    def vector_search(self, vector: NDArray[np.float32], limit: int, where: str | None = None) -> list[Candidate]:
+        """The rows nearest to a vector, float32 [dimensions]; scores are cosine similarities.
+
+        `where` is a Lance filter that holds before the nearest are taken.
+        """
+        import numpy as np
+
+        query = np.asarray(vector, np.float32)
+        if query.shape != (self.header.spec.dimensions,):
+            raise ValueError(f"a query of the shape {list(query.shape)} on {self.header.spec.dimensions} dimensions")
+        if self.rows == 0 or limit < 1 or not np.isfinite(query).all() or not query.any():
+            return []
+        nearest = {
+            "column": schema.VECTOR,
+            "q": query,
+            "k": limit,
+            "metric": "cosine",
+            "refine_factor": REFINE_FACTOR,
+        }
+        with translated(self._directory, "search the index"):
+            found = self._table.scanner(
+                nearest=nearest, columns=["_distance"], with_row_id=True, filter=where, prefilter=True
+            ).to_table()
+        distances, row_ids = found["_distance"].to_numpy(), found["_rowid"].to_numpy()
+        known = np.isfinite(distances)  # a vector of zeros has no direction
+        return [
+            Candidate(int(row_id), 1.0 - float(distance))
+            for row_id, distance in zip(row_ids[known], distances[known], strict=True)
+        ]
+
+    def text_search(
+        self, query: str, limit: int, where: str | None = None, column: str = schema.TEXT
+    ) -> list[Candidate]:
+        """The rows that hold words of `query`, by BM25 over `text` or over `context` (path and symbol).
+
+        `query` is words, never syntax: no character in it can break the search.
+        """
+        if self.rows == 0 or limit < 1:
+            return []
+        with translated(self._directory, "search the index"):
+            from lance.query import MatchQuery
+
+            words = query.encode("utf-8", "replace").decode()  # a lone surrogate is no word
+            found = self._table.scanner(
+                full_text_query=MatchQuery(words, column),
+                limit=limit,
+                columns=["_score"],
+                with_row_id=True,
+                filter=where,
+                prefilter=True,
+            ).to_table()
+        pairs = zip(found["_rowid"].to_pylist(), found["_score"].to_pylist(), strict=True)
+        return [Candidate(row_id, score) for row_id, score in pairs]
+
+    def fetch(self, row_ids: Sequence[int], columns: Sequence[str] = _HIT_COLUMNS) -> list[dict[str, Any]]:
+        """The columns of rows, in the order asked for."""
+        if not row_ids:
+            return []
+        table = self._take(row_ids, columns)
+        rows = table.to_pylist()
+        by_id = {row.pop("_rowid"): row for row in rows}
+        return [by_id[row_id] for row_id in row_ids]
+
+    def vectors(self, row_ids: Sequence[int]) -> NDArray[np.float16]:
+        """The vectors of rows, float16 [n, dimensions], in the order asked for."""
+        import numpy as np
+
+        if not row_ids:
+            return np.empty((0, self.header.spec.dimensions), np.float16)
+        table = self._take(row_ids, [schema.VECTOR])
+        at = {row_id: place for place, row_id in enumerate(table["_rowid"].to_pylist())}
+        vectors = vector_array(table[schema.VECTOR], self.header.spec.dimensions)
+        return vectors[[at[row_id] for row_id in row_ids]]
+
+    def close(self) -> None:
+        """Let go of the table; safe to call twice."""
+        self._dataset = None
+
+    def __enter__(self) -> IndexReader:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def _table(self) -> Any:
+        if self._dataset is None:
+            raise UsageError("the index was closed; open it again to search in it")
+        return self._dataset
+
+    def _take(self, row_ids: Sequence[int], columns: Sequence[str]) -> Any:
+        with translated(self._directory, "read the index"):
+            return self._table.scanner(
+                columns=list(columns),
+                filter=f"_rowid IN ({','.join(str(int(row_id)) for row_id in row_ids)})",
+                with_row_id=True,
+            ).to_table()
+
+
+def index_tables(directory: Path) -> list[Header]:
+    """The headers of every table in an index folder, the one written last first."""
+    headers = [read_header(path) for path in sorted(directory.glob("*.manifest.json"))]
+    return sorted(headers, key=lambda header: header.updated, reverse=True)
+
+
+def _find_manifest(directory: Path, fingerprint: str | None, model: str) -> Path:
+    if fingerprint is not None:
+        path = manifest_file(directory, table_name(fingerprint))
+        if not path.exists() and (others := index_tables(directory)):
+            made = ", ".join(sorted({header.spec.model for header in others}))
+            raise IndexMismatchError(
+                f"the index in {directory} was made with {made}, not with {model or fingerprint}. "
+                "Search with the model it was made with, or index with the other: `tp index --model NAME`"
+            )
+        return path
+    tables = index_tables(directory)
+    if not tables:
+        raise IndexNotFoundError(f"there is no index in {directory}. Make one with `tp index`, or search with --build")
+    return manifest_file(directory, tables[0].table)

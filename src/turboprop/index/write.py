@@ -1,0 +1,352 @@
+"""The one writer of a table: rows go in as they come, and count once `publish` has named them.
+
+Between two publishes the table has versions that no manifest names. Readers never open them, and the
+next writer goes back to the named one: after a crash at any moment nothing that was published is
+lost, and nothing else is seen.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from turboprop.errors import EngineError, IndexDamagedError
+from turboprop.index import maintain, recover
+from turboprop.index.failures import translated
+from turboprop.index.lance_table import load_lance, open_version, row_batch, sql_in
+from turboprop.index.lock import WriterLock
+from turboprop.index.manifest import Header, LeftOutFile, sync_folder, write_manifest
+from turboprop.index.reuse import KnownVectors
+from turboprop.index.schema import PATH, IndexSpec, manifest_file, table_folder
+from turboprop.types import Chunk, IndexedFile
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+BUFFER_ROWS = 20_000
+BUFFER_BYTES = 64_000_000
+"""Rows are handed to Lance in fragments of about this size: 100,000 rows make five, not five hundred."""
+
+RETENTION_SECONDS = 600.0
+"""How long a version that readers may have opened stays after a newer one was published."""
+
+_DELETE_PATHS = 500  # names in one filter
+_SYNC_THREADS = 16
+
+
+class TableWriter:
+    """Writes one table of an index; get one from `open`, use it as a context manager.
+
+    For each file: `begin_file`, `add` its chunks, `end_file`; for one that is gone: `remove_file`.
+    Nothing counts before `publish`; leaving without it drops what was not published.
+    """
+
+    def __init__(
+        self, directory: Path, opened: recover.OpenedTable, lock: contextlib.ExitStack, retention: float
+    ) -> None:
+        self._directory = directory
+        self._dataset = opened.dataset
+        self._header = opened.header
+        self._files = opened.files
+        self._left_out = opened.left_out
+        self._lock = lock
+        self._retention = retention
+        self._batches: list[Any] = []
+        self._buffered_rows = 0
+        self._buffered_bytes = 0
+        self._stale: set[str] = set()
+        self._unsettled = False
+        self._begun = opened.begun
+        self._changed = opened.begun
+        self._synced = set() if opened.begun else _file_names(self._folder)
+        self._known: KnownVectors | None = None
+
+    @classmethod
+    def open(
+        cls,
+        directory: Path,
+        spec: IndexSpec,
+        *,
+        rebuild: bool = False,
+        retention_seconds: float = RETENTION_SECONDS,
+    ) -> TableWriter:
+        """Lock the index folder (made where missing) and open the table of `spec`, or begin one.
+
+        `rebuild` begins anew whatever is there; readers keep the old rows until the first publish.
+        Raises `IndexBusyError`, `IndexMismatchError`, `IndexDamagedError` (neither with `rebuild`) and
+        `StorageError`.
+        """
+        recover.make_folder(directory)
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(WriterLock(directory))
+            opened = recover.open_table(directory, spec, rebuild)
+            return cls(directory, opened, stack.pop_all(), retention_seconds)
+
+    @property
+    def files(self) -> Mapping[str, IndexedFile]:
+        """The files of the index by path, with what was written since."""
+        return self._files
+
+    @property
+    def left_out(self) -> Mapping[str, LeftOutFile]:
+        """The files that were read and left out, by path."""
+        return self._left_out
+
+    @property
+    def header(self) -> Header:
+        """What is published."""
+        return self._header
+
+    @property
+    def settled(self) -> bool:
+        """Whether no file is half written, so that `publish` may be called (after an interrupt, say)."""
+        return not self._unsettled
+
+    @property
+    def dimensions(self) -> int:
+        """The width of the vectors."""
+        return self._header.spec.dimensions
+
+    def known_vectors(self, digests: Sequence[bytes]) -> dict[bytes, NDArray[np.float16]]:
+        """The vectors of those digests that were in the table when it was opened; none in a rebuild."""
+        if self._begun or (self._header.rows == 0 and self._known is None):
+            return {}
+        with self._translated("read known vectors"):
+            if self._known is None:
+                self._known = KnownVectors(open_version(self._folder, self._header.version), self.dimensions)
+            return self._known.find(digests)
+
+    def begin_file(self, path: str) -> None:
+        """What the table holds of this file goes, and chunks of it may be added."""
+        if path in self._files:
+            self._stale.add(path)
+        self._unsettled = True
+
+    def add(
+        self,
+        chunks: Sequence[Chunk],
+        digests: Sequence[bytes],
+        vectors: NDArray[np.float32] | NDArray[np.float16],
+    ) -> None:
+        """Add chunks of the file that was begun, with their vectors [n, dimensions].
+
+        Raises `EngineError` for vectors of another width or with values that are not finite.
+        """
+        if not chunks:
+            return
+        stored = self._checked(vectors, chunks)
+        with self._translated("add rows"):
+            batch = row_batch(chunks, digests, stored, self.dimensions)
+        self._batches.append(batch)
+        self._buffered_rows += batch.num_rows
+        self._buffered_bytes += batch.nbytes
+        if self._buffered_rows >= BUFFER_ROWS or self._buffered_bytes >= BUFFER_BYTES:
+            self._flush()
+
+    def end_file(self, file: IndexedFile) -> None:
+        """The file is whole: record it."""
+        self._left_out.pop(file.path, None)
+        self._files[file.path] = file
+        self._unsettled = False
+        self._changed = True
+
+    def refresh_file(self, file: IndexedFile) -> None:
+        """Record another size, time or inode of a file whose content is the same."""
+        self._files[file.path] = file
+        self._changed = True
+
+    def remove_file(self, path: str) -> None:
+        """Forget a file and its chunks."""
+        if self._files.pop(path, None) is not None:
+            self._stale.add(path)
+            self._changed = True
+        if self._left_out.pop(path, None) is not None:
+            self._changed = True
+
+    def leave_out(self, file: LeftOutFile) -> None:
+        """Record that a file was read and left out; its chunks, if any, go."""
+        self.remove_file(file.path)
+        self._left_out[file.path] = file
+        self._changed = True
+
+    def publish(self, *, complete: bool = True) -> bool:
+        """Make everything so far the index that readers open; returns whether anything was new.
+
+        Raises `StorageError`, after which the published state is the old one.
+        """
+        if self._unsettled:
+            raise RuntimeError("publish while a file is half written")
+        if not self._changed and complete == self._header.complete:
+            return False
+        self._flush()
+        self._name_newest(complete)
+        self._changed = False
+        return True
+
+    def maintain(self) -> None:
+        """Bring search indexes up to date, compact, drop old versions; publish the result.
+
+        A full disk here costs speed alone: what was published stays, and the next run tries again.
+        Raises `StorageError` or `IndexDamagedError`.
+        """
+        if self._changed or self._batches or self._stale:
+            raise RuntimeError("maintain before publish")
+        try:
+            with self._translated("update the search indexes"):
+                updated = maintain.update_indexes(self._dataset)
+            if updated:
+                self._name_newest(self._header.complete)
+            with self._translated("compact the index"):
+                compacted = maintain.compact(self._dataset)
+            if compacted:
+                self._name_newest(self._header.complete)
+        except BaseException:
+            self._go_back()
+            raise
+        with self._translated("remove old versions"):
+            maintain.remove_versions_below(self._dataset, self._oldest_needed())
+
+    def close(self) -> None:
+        """Drop what was not published and release the lock; safe to call twice."""
+        try:
+            if self._batches or self._changed or self._dataset.version != self._header.version:
+                self._go_back()
+        finally:
+            self._lock.close()
+
+    def __enter__(self) -> TableWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def _folder(self) -> Path:
+        return table_folder(self._directory, self._header.table)
+
+    def _translated(self, action: str) -> contextlib.AbstractContextManager[None]:
+        return translated(self._directory, action)
+
+    def _checked(self, vectors: Any, chunks: Sequence[Chunk]) -> NDArray[np.float16]:
+        import numpy as np
+
+        values = np.asarray(vectors)
+        name = self._header.spec.model
+        expect_shape(values, len(chunks), self.dimensions, name)
+        with np.errstate(over="ignore"):
+            stored = values.astype(np.float16)
+        finite = np.isfinite(stored).all(axis=1)
+        if not finite.all():
+            chunk = chunks[int(np.argmin(finite))]
+            raise EngineError(
+                f"{name} gave a vector with values that are not finite (or beyond 65504) for "
+                f"{chunk.path}:{chunk.start_line}-{chunk.end_line}; try --engine with another engine"
+            )
+        return stored
+
+    def _flush(self) -> None:
+        """Hand deletes and rows to Lance. Deletes first: an edited file's new rows have its old path."""
+        self._unsettled, inside = True, self._unsettled
+        with self._translated("write to the index"):
+            stale = sorted(self._stale)
+            for start in range(0, len(stale), _DELETE_PATHS):
+                self._dataset.delete(sql_in(PATH, stale[start : start + _DELETE_PATHS]))
+            self._stale.clear()
+            if self._batches:
+                import pyarrow as pa
+
+                table = pa.Table.from_batches(self._batches)
+                self._dataset = load_lance().write_dataset(table, self._dataset, mode="append")
+        self._batches.clear()
+        self._buffered_rows = self._buffered_bytes = 0
+        self._unsettled = inside
+
+    def _name_newest(self, complete: bool) -> None:
+        """Write the manifest that names the table's newest version, after that is safely on the disk."""
+        rows = int(self._dataset.count_rows())
+        expected = sum(file.chunks for file in self._files.values())
+        if rows != expected:
+            raise IndexDamagedError(
+                f"the index in {self._directory} would have {rows} rows where its files have {expected} "
+                "chunks; nothing was published. Make it anew with `tp index --rebuild`"
+            )
+        with self._translated("write to the index"):
+            self._sync_new_files()
+        now = time.time()
+        superseded = self._still_needed(now)
+        if self._header.version not in (0, self._dataset.version):
+            superseded = (*superseded, (self._header.version, now))
+        header = replace(
+            self._header,
+            version=int(self._dataset.version),
+            rows=rows,
+            updated=now,
+            superseded=superseded,
+            complete=complete,
+        )
+        path = manifest_file(self._directory, header.table)
+        self._header = write_manifest(path, header, self._files, self._left_out)
+
+    def _still_needed(self, now: float) -> tuple[tuple[int, float], ...]:
+        """The superseded versions that readers may hold; one from a future clock stays."""
+        return tuple(item for item in self._header.superseded if now - item[1] < self._retention)
+
+    def _oldest_needed(self) -> int:
+        kept = [version for version, _ in self._still_needed(time.time())]
+        return min([*kept, self._header.version])
+
+    def _sync_new_files(self) -> None:
+        """Flush what Lance wrote since the last time to the disk: it leaves that to the system.
+
+        At once, because a disk answers sixteen flushes in little more than the time of one.
+        """
+        names = _file_names(self._folder)
+        new = names - self._synced
+        folders = {name.rpartition("/")[0] for name in new}
+        with ThreadPoolExecutor(_SYNC_THREADS) as pool:
+            list(pool.map(_sync_file, new))
+            list(pool.map(sync_folder, map(Path, folders)))
+        self._synced = names
+
+    def _go_back(self) -> None:
+        """Return the table to what is published and give back the room of what was not."""
+        self._batches.clear()
+        self._stale.clear()
+        self._changed = False
+        # The next writer does this too, so a disk that is too full for it now is no harm.
+        with contextlib.suppress(Exception), self._translated("go back to the last commit"):
+            if self._header.version == 0:
+                recover.remove_table(self._folder)
+            else:
+                self._dataset = recover.restore(self._folder, self._header.version)
+
+
+def expect_shape(vectors: Any, count: int, dimensions: int, model: str) -> None:
+    """Raise `EngineError` where a model gave something else than [count, dimensions]."""
+    if vectors.shape != (count, dimensions):
+        raise EngineError(
+            f"{model} gave vectors of the shape {list(vectors.shape)} for {count} texts; "
+            f"the index holds {dimensions} dimensions"
+        )
+
+
+def _sync_file(name: str) -> None:
+    with contextlib.suppress(FileNotFoundError), open(name, "r+b") as stream:
+        os.fsync(stream.fileno())
+
+
+def _file_names(folder: Path) -> set[str]:
+    return {f"{parent}/{name}" for parent, _, names in os.walk(folder) for name in names}

@@ -1,0 +1,1 @@
+"""Which models there are, where their bytes are and what is in them."""

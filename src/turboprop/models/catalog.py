@@ -1,0 +1,236 @@
+"""Which models are known by name: the rows of `catalog.toml` and the user's own `[[models]]`.
+
+A row says where a model's bytes are and what its card states about it. It is a convenience, never a
+gate: any `owner/name`, `owner/name:file.gguf` or local path works without one.
+
+Reading the whole catalogue costs about 5 ms; nothing here imports more than the standard library.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from turboprop.errors import SettingsError
+from turboprop.types import Prompts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+CATALOG_FILE = Path(__file__).with_name("catalog.toml")
+KINDS = ("embedding", "language")
+POOLINGS = ("", "cls", "mean", "last")
+_REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogRow:
+    """One model. Zero, empty or False means that the row does not say.
+
+    `repo` is `owner/name` on the hub; `file` is set for GGUF and names one file of it (the first, of a
+    split model). `context` is in tokens and is the length that the model's card states for use.
+    `size` is approximate, in bytes of what is downloaded. `sha256` maps file names to hashes that are
+    known for certain; all other hashes come from the hub's metadata at download.
+    """
+
+    name: str
+    repo: str
+    kind: str = "embedding"
+    file: str = ""
+    revision: str = "main"
+    aliases: tuple[str, ...] = ()
+    family: str = ""
+    dimensions: int = 0
+    context: int = 0
+    pooling: str = ""
+    prompts: Prompts = field(default_factory=Prompts)
+    size: int = 0
+    licence: str = ""
+    good_for: str = ""
+    package: str = ""
+    gated: bool = False
+    sha256: Mapping[str, str] = field(default_factory=dict, hash=False)
+    own: bool = False
+
+    @property
+    def canonical(self) -> str:
+        """`owner/name`, or `owner/name:file.gguf`: what this model is called in an index."""
+        return f"{self.repo}:{self.file}" if self.file else self.repo
+
+    @property
+    def distribution(self) -> str:
+        """What pip calls the package that carries the model; empty where none does."""
+        return self.package.partition("/")[0].replace("_", "-")
+
+    @property
+    def format(self) -> str:
+        """`gguf` or `safetensors`."""
+        return "gguf" if self.file else "safetensors"
+
+
+_FIELD_TYPES: dict[str, type] = {
+    "name": str,
+    "repo": str,
+    "kind": str,
+    "file": str,
+    "revision": str,
+    "aliases": list,
+    "family": str,
+    "dimensions": int,
+    "context": int,
+    "pooling": str,
+    "prompts": dict,
+    "size": int,
+    "licence": str,
+    "good_for": str,
+    "package": str,
+    "gated": bool,
+    "sha256": dict,
+}
+
+
+class Catalog:
+    """All rows, the user's own first; looked up by any of a row's names, whatever their case."""
+
+    def __init__(self, rows: tuple[CatalogRow, ...]) -> None:
+        self.rows = rows
+        self._by_name: dict[str, CatalogRow] = {}
+        for row in rows:
+            for name in _names(row):
+                self._by_name.setdefault(name.casefold(), row)
+
+    def __iter__(self) -> Iterator[CatalogRow]:
+        return iter(self.rows)
+
+    def find(self, name: str) -> CatalogRow | None:
+        """The row of a short name, alias, `owner/name`, `owner/name:file` or bare GGUF file name."""
+        return self._by_name.get(name.casefold())
+
+    def row_of(self, repo: str, file: str = "") -> CatalogRow | None:
+        """The row of one model of a repository.
+
+        Another GGUF file of a known repository is the same model in another quantisation: it has that row's
+        facts, without what is true of one file only.
+        """
+        row = self.find(f"{repo}:{file}" if file else repo)
+        if row is not None:
+            return row if bool(row.file) == bool(file) else None
+        sibling = self.find(repo)
+        if not file or sibling is None or not sibling.file:
+            return None
+        return replace(sibling, name=f"{repo}:{file}", file=file, aliases=(), size=0, sha256={}, package="")
+
+    def nearest(self, name: str, limit: int = 3) -> list[str]:
+        """Short names that look most like `name`, best first."""
+        import difflib  # 4 ms, paid by an unknown name only
+
+        wanted = name.casefold()
+        scores: dict[str, float] = {}
+        for known, row in self._by_name.items():
+            ratio = difflib.SequenceMatcher(None, wanted, known).ratio()
+            if wanted in known or known in wanted:
+                ratio = max(ratio, 0.7)
+            scores[row.name] = max(ratio, scores.get(row.name, 0.0))
+        # 0.5 keeps `mistal` -> mistral-7b-instruct and drops what shares only a few letters.
+        near = [item for item in scores.items() if item[1] >= 0.5]
+        return [name for name, _ in sorted(near, key=lambda item: -item[1])[:limit]]
+
+
+def _names(row: CatalogRow) -> Iterator[str]:
+    yield row.name
+    yield from row.aliases
+    yield row.canonical
+    if row.file:
+        yield PurePosixPath(row.file).name
+    yield row.repo  # of several GGUF files of one repository, the first row stands for it
+
+
+def safe_member(name: str) -> bool:
+    """Whether a file name from a hub, an index.json or an archive stays inside its folder.
+
+    Also refuses what only another system would read as leaving it (`C:\\x`, `..\\x`), control
+    characters and empty parts, so that one answer holds on every platform.
+    """
+    if not name or len(name) > 1024 or any(ord(char) < 32 for char in name) or "\\" in name or ":" in name:
+        return False
+    return all(part not in ("", ".", "..") for part in name.split("/"))
+
+
+def is_repo_name(name: str) -> bool:
+    """Whether `name` can be an `owner/name` of the hub (which allows neither `--` nor `..`)."""
+    return len(name) <= 96 and "--" not in name and ".." not in name and _REPO.fullmatch(name) is not None
+
+
+def _row(values: object, where: str, *, own: bool) -> CatalogRow:
+    if not isinstance(values, dict):
+        raise SettingsError(f"{where}: a model must be a table [[models]] with at least name and repo")
+    label = f"{where}: model {values.get('name', '(without a name)')!r}"
+    for key, value in values.items():
+        kind = _FIELD_TYPES.get(key)
+        if kind is None:
+            raise SettingsError(f"{label}: unknown key {key!r}; known: {', '.join(_FIELD_TYPES)}")
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise SettingsError(f"{label}: {key} must be {kind.__name__}, not {value!r}")
+        if isinstance(value, int) and value < 0:
+            raise SettingsError(f"{label}: {key} must not be negative")
+    fields = dict(values)
+    for key in ("name", "repo"):
+        if not fields.get(key):
+            raise SettingsError(f"{label}: {key} is missing")
+    if not is_repo_name(fields["repo"]):
+        raise SettingsError(f"{label}: repo must be owner/name, not {fields['repo']!r}")
+    file = fields.get("file", "")
+    if file and not (safe_member(file) and file.endswith(".gguf")):
+        raise SettingsError(f"{label}: file must be the name of a .gguf file inside the repository")
+    if fields.get("kind", "embedding") not in KINDS:
+        raise SettingsError(f"{label}: kind must be one of {', '.join(KINDS)}")
+    if fields.get("pooling", "") not in POOLINGS:
+        raise SettingsError(f"{label}: pooling must be one of {', '.join(POOLINGS[1:])}")
+    prompts = fields.get("prompts", {})
+    if set(prompts) - {"query", "document"} or not all(isinstance(text, str) for text in prompts.values()):
+        raise SettingsError(f"{label}: prompts may hold the strings query and document")
+    hashes = fields.get("sha256", {})
+    if not all(isinstance(value, str) and _SHA256.fullmatch(value) for value in hashes.values()):
+        raise SettingsError(f"{label}: sha256 maps a file name to 64 lower-case hexadecimal digits")
+    aliases = fields.get("aliases", [])
+    if not all(isinstance(alias, str) for alias in aliases):
+        raise SettingsError(f"{label}: aliases must be strings")
+    fields["prompts"] = Prompts(**prompts)
+    fields["aliases"] = tuple(aliases)
+    return CatalogRow(**fields, own=own)
+
+
+def _read_rows(path: Path, *, own: bool) -> tuple[CatalogRow, ...]:
+    try:
+        values = tomllib.loads(path.read_text("utf-8")).get("models", [])
+    except FileNotFoundError:
+        return ()
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not valid TOML: {error}") from error
+    except OSError as error:
+        raise SettingsError(f"cannot read {path}: {error.strerror}") from error
+    if not isinstance(values, list):
+        raise SettingsError(f"{path}: models must be an array of tables, [[models]]")
+    rows = tuple(_row(value, str(path), own=own) for value in values)
+    seen: set[str] = set()
+    for row in rows:
+        if row.name.casefold() in seen:
+            raise SettingsError(f"{path}: two models are named {row.name!r}")
+        seen.add(row.name.casefold())
+    return rows
+
+
+@cache
+def _built_in() -> tuple[CatalogRow, ...]:
+    return _read_rows(CATALOG_FILE, own=False)
+
+
+def load_catalog(config_file: Path | None = None) -> Catalog:
+    """The built-in rows, and before them the user's own from `config_file`; `SettingsError` if bad."""
+    own = _read_rows(config_file, own=True) if config_file else ()
+    return Catalog(own + _built_in())

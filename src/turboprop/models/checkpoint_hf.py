@@ -1,0 +1,169 @@
+"""A Hugging Face folder, with or without the files that sentence-transformers adds to it.
+
+What each file says is in docs/models.md; the names of modules and keys are those of
+sentence-transformers, old and new.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from turboprop.errors import ModelFormatError, ModelNotFoundError, ModelUnsupportedError
+from turboprop.models.checkpoint import Checkpoint, Dense, PoolingMode
+from turboprop.models.tensors import ShardedTensors, StoredTensor, open_safetensors
+from turboprop.types import Prompts
+
+# Several may be set at once; sentence-transformers concatenates them in this order.
+_POOLING_FLAGS: tuple[tuple[str, PoolingMode], ...] = (
+    ("pooling_mode_cls_token", "cls"),
+    ("pooling_mode_max_tokens", "max"),
+    ("pooling_mode_mean_tokens", "mean"),
+    ("pooling_mode_mean_sqrt_len_tokens", "mean_sqrt"),
+    ("pooling_mode_weightedmean_tokens", "weighted_mean"),
+    ("pooling_mode_lasttoken", "last"),
+)
+_POOLING_NAMES: dict[str, PoolingMode] = {
+    "cls": "cls",
+    "max": "max",
+    "mean": "mean",
+    "mean_sqrt_len_tokens": "mean_sqrt",
+    "weightedmean": "weighted_mean",
+    "lasttoken": "last",
+}
+_ACTIVATIONS: dict[str, Literal["identity", "tanh", "relu", "gelu"]] = {
+    "Tanh": "tanh",
+    "Identity": "identity",
+    "ReLU": "relu",
+    "GELU": "gelu",
+}
+# Families whose hidden states are read at the last token when no pooling file says otherwise.
+_CAUSAL_FAMILIES = {"qwen2", "qwen3", "llama", "mistral"}
+_UNBOUNDED = 1 << 24  # tokenizers without a limit state 1e30
+
+
+def read_json(path: Path) -> Any:
+    """The parsed file, or None where it is absent."""
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise ModelFormatError(f"{path} is not valid JSON: {error}") from error
+
+
+def open_folder(folder: Path) -> Checkpoint:
+    """Open a folder of `config.json`, safetensors and a tokenizer."""
+    modules = read_json(folder / "modules.json") or []
+    places = {_module_kind(folder, module): _inside(folder, module) for module in modules}
+    root = places.get("Transformer", folder)
+    config = read_json(root / "config.json")
+    if not isinstance(config, dict):
+        raise ModelFormatError(f"{folder} has no config.json; it is no model folder")
+    tensors, files = _open_weights(root)
+    st_config = read_json(folder / "config_sentence_transformers.json") or {}
+    pooling, pool_prompt = _pooling(places.get("Pooling"), config)
+    dense = tuple(_open_dense(_inside(folder, module)) for module in modules if _module_kind(folder, module) == "Dense")
+    widths = tuple(st_config.get("matryoshka_dimensions") or config.get("matryoshka_dimensions") or ())
+    return Checkpoint(
+        name=str(folder),
+        origin="hf",
+        family=str(config.get("model_type", "")),
+        config=config,
+        tensors=tensors,
+        tokenizer_path=root,
+        weight_files=files,
+        pooling=pooling,
+        max_tokens=_max_tokens(root, config),
+        # Without modules.json there is no statement; unit vectors serve every use of ours.
+        normalize="Normalize" in places or not modules,
+        pool_prompt=pool_prompt,
+        dense=dense,
+        prompts=_prompts(st_config),
+        widths=widths,
+    )
+
+
+def _module_kind(folder: Path, module: Mapping[str, Any]) -> str:
+    try:
+        kind = str(module["type"]).rsplit(".", 1)[-1]
+    except (KeyError, TypeError) as error:
+        raise ModelFormatError(f"{folder / 'modules.json'} has a module without a type") from error
+    if kind not in ("Transformer", "Pooling", "Dense", "Normalize"):
+        raise ModelUnsupportedError(f"{folder / 'modules.json'} uses the module {kind!r}, which is not known here")
+    return kind
+
+
+def _inside(folder: Path, module: Mapping[str, Any]) -> Path:
+    place = (folder / str(module.get("path", ""))).resolve()
+    # A hub cache holds links to its blobs, so the folder itself is compared, not its files.
+    if not place.is_relative_to(folder.resolve()):
+        raise ModelFormatError(f"{folder / 'modules.json'} points outside its folder: {module.get('path')!r}")
+    return place
+
+
+def _open_weights(folder: Path) -> tuple[Mapping[str, StoredTensor], tuple[Path, ...]]:
+    single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    if single.is_file():
+        return open_safetensors(single), (single,)
+    if index.is_file():
+        sharded = ShardedTensors(index)
+        return sharded, sharded.files
+    if (folder / "pytorch_model.bin").is_file() or (folder / "pytorch_model.bin.index.json").is_file():
+        raise ModelUnsupportedError(
+            f"{folder} has its weights in pytorch_model.bin only: a pickle, which can run code when it is "
+            "loaded, so it is never opened. Take a revision with model.safetensors (the hub offers a "
+            "conversion), or convert it with safetensors.torch.save_file on a machine that trusts it"
+        )
+    raise ModelNotFoundError(f"{folder} has no model.safetensors; download the model again")
+
+
+def _pooling(place: Path | None, config: Mapping[str, Any]) -> tuple[tuple[PoolingMode, ...], bool]:
+    if place is None:
+        return ("last",) if config.get("model_type") in _CAUSAL_FAMILIES else ("mean",), True
+    stated = read_json(place / "config.json")
+    if not isinstance(stated, dict):
+        raise ModelFormatError(f"{place} has no config.json: the pooling is not stated")
+    include_prompt = bool(stated.get("include_prompt", True))
+    name = stated.get("pooling_mode")
+    if isinstance(name, str):
+        modes = tuple(_POOLING_NAMES.get(part) for part in name.split("+"))
+        if None in modes:
+            raise ModelUnsupportedError(f"{place / 'config.json'}: pooling {name!r} is not known here")
+        return cast("tuple[PoolingMode, ...]", modes), include_prompt
+    found = tuple(mode for flag, mode in _POOLING_FLAGS if stated.get(flag))
+    if not found:
+        raise ModelFormatError(f"{place / 'config.json'} switches no pooling mode on")
+    return found, include_prompt
+
+
+def _open_dense(place: Path) -> Dense:
+    stated = read_json(place / "config.json") or {}
+    tensors = open_safetensors(place / "model.safetensors")
+    if "linear.weight" not in tensors:
+        raise ModelFormatError(f"{place / 'model.safetensors'} lacks linear.weight")
+    kind = str(stated.get("activation_function", "torch.nn.modules.activation.Tanh")).rsplit(".", 1)[-1]
+    if kind not in _ACTIVATIONS:
+        raise ModelUnsupportedError(f"{place / 'config.json'}: activation {kind!r} is not known here")
+    bias = tensors.get("linear.bias")
+    return Dense(tensors["linear.weight"].dequantize(), None if bias is None else bias.dequantize(), _ACTIVATIONS[kind])
+
+
+def _max_tokens(root: Path, config: Mapping[str, Any]) -> int:
+    limits = [config.get("max_position_embeddings"), config.get("n_positions")]
+    # Position rows 0 and 1 (up to pad_token_id) are not used by this family.
+    if config.get("model_type") in ("roberta", "xlm-roberta", "camembert") and isinstance(limits[0], int):
+        limits[0] -= int(config.get("pad_token_id", 1)) + 1
+    limits.append((read_json(root / "sentence_bert_config.json") or {}).get("max_seq_length"))
+    limits.append((read_json(root / "tokenizer_config.json") or {}).get("model_max_length"))
+    known = [int(limit) for limit in limits if isinstance(limit, int | float) and 0 < limit < _UNBOUNDED]
+    return min(known, default=512)
+
+
+def _prompts(st_config: Mapping[str, Any]) -> Prompts:
+    prompts = st_config.get("prompts") or {}
+    default = prompts.get(st_config.get("default_prompt_name") or "", "")
+    document = next((prompts[name] for name in ("document", "passage", "corpus") if name in prompts), default)
+    return Prompts(query=str(prompts.get("query", default)), document=str(document))

@@ -1,0 +1,66 @@
+"""What the user's word for a model means: a place on this disk, or a repository of the hub."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from turboprop.errors import ModelNotFoundError
+from turboprop.models.catalog import is_repo_name, safe_member
+from turboprop.models.store_contents import split_names
+
+if TYPE_CHECKING:
+    from turboprop.models.catalog import Catalog, CatalogRow
+
+
+@dataclass(frozen=True, slots=True)
+class HubReference:
+    """A repository, and for GGUF the file of it (empty: the only one, or no GGUF at all)."""
+
+    repo: str
+    file: str = ""
+    revision: str = "main"
+    row: CatalogRow | None = None
+
+    @property
+    def canonical(self) -> str:
+        return f"{self.repo}:{self.file}" if self.file else self.repo
+
+
+def parse_name(name: str, catalog: Catalog) -> HubReference | Path:
+    """Read a model's name; `ModelNotFoundError` with the nearest names when it can mean nothing.
+
+    A catalogue name wins over a folder of the same name in the current directory: a cloned
+    repository could otherwise slip in its own `sentence-transformers/all-MiniLM-L6-v2`. A GGUF file that
+    is here wins over the catalogue, because whoever types a file name means that file.
+    """
+    if not name.strip():
+        raise ModelNotFoundError("the model's name is empty; `tp model list` shows the names known")
+    path = Path(name).expanduser()
+    if path.is_absolute() or name.startswith((".", "~", os.sep)) or "\\" in name:
+        return path
+    if name.endswith(".gguf") and path.is_file():
+        return path
+    row = catalog.find(name)
+    if row is not None:
+        return HubReference(row.repo, row.file, row.revision, row)
+    if path.exists():
+        return path
+    repo, _, file = name.partition(":")
+    if is_repo_name(repo):
+        if not file and ":" not in name:
+            return HubReference(repo)
+        if safe_member(file) and file.endswith(".gguf"):
+            first = split_names(file)[0]
+            return HubReference(repo, first, row=catalog.row_of(repo, first))
+        raise ModelNotFoundError(
+            f"{name!r} is not a model: owner/name is followed by ':' and the name of a .gguf file there"
+        )
+    near = catalog.nearest(name)
+    guess = f"did you mean {' or '.join(near)}? " if near else ""
+    raise ModelNotFoundError(
+        f"no model is called {name!r}; {guess}`tp model list` shows the names known, and owner/name, "
+        "owner/name:file.gguf, a .gguf file or a model's folder work too"
+    )

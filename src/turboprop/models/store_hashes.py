@@ -1,0 +1,97 @@
+"""sha256 of model files, and a memory of what was hashed before.
+
+Hashing the default model's 90 MB costs about 80 ms, too much for every start. A file that still has the
+path, size, modification time and inode it had when it was hashed is taken to have the same bytes; the
+memory lies in the cache folder and losing it costs one more hash. `tp model verify` never asks it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from turboprop.errors import ModelFormatError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MEMORY_FILE = "verified.json"
+_MAX_REMEMBERED = 256
+_BLOCK = 1 << 20
+
+
+def sha256_file(path: Path, progress: Callable[[int], None] | None = None) -> str:
+    """Hash one file in blocks of 1 MB; `progress` is told the bytes of each."""
+    import hashlib  # 8 ms that finding a model does not need
+
+    digest = hashlib.sha256()
+    buffer = memoryview(bytearray(_BLOCK))
+    with path.open("rb", buffering=0) as file:
+        while count := file.readinto(buffer):
+            digest.update(buffer[:count])
+            if progress is not None:
+                progress(count)
+    return digest.hexdigest()
+
+
+def git_object_id(path: Path) -> str:
+    """Git's name of a file's bytes: what the hub calls a small file that is not in LFS."""
+    import hashlib
+
+    digest = hashlib.sha1(usedforsecurity=False)
+    digest.update(b"blob %d\0" % path.stat().st_size)
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _stamp(path: Path) -> list[int]:
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns, status.st_ino]
+
+
+def _read_memory(file: Path) -> dict[str, object]:
+    try:
+        values = json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def remembered_sha256(path: Path, cache_home: Path) -> str:
+    """The sha256 of a file's bytes, taken anew only when the file has changed since it was last taken."""
+    file = cache_home / MEMORY_FILE
+    memory = _read_memory(file)
+    key = str(path.resolve())
+    stamp = _stamp(path)
+    match memory.get(key):
+        case [size, mtime, inode, str(known)] if [size, mtime, inode] == stamp:
+            return known
+    actual = sha256_file(path)
+    memory.pop(key, None)
+    memory[key] = [*stamp, actual]
+    while len(memory) > _MAX_REMEMBERED:
+        del memory[next(iter(memory))]
+    # A cache folder that cannot be written costs time at the next start, nothing else.
+    with suppress(OSError):
+        cache_home.mkdir(parents=True, exist_ok=True)
+        temporary = file.with_name(f"{MEMORY_FILE}.{os.getpid()}")
+        try:
+            temporary.write_text(json.dumps(memory), "utf-8")
+            temporary.replace(file)
+        finally:
+            temporary.unlink(missing_ok=True)
+    return actual
+
+
+def check_sha256(path: Path, expected: str, cache_home: Path, advice: str) -> None:
+    """Raise `ModelFormatError` unless the file's sha256 is `expected`."""
+    actual = remembered_sha256(path, cache_home)
+    if actual != expected:
+        raise ModelFormatError(
+            f"{path} is not the file it should be: its sha256 is {actual}, expected {expected}; {advice}"
+        )

@@ -1,0 +1,47 @@
+"""How much memory this process may use, to say beforehand which models are too large for the machine."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+
+# Beside its weights a model needs activations and, for a language model, a cache of keys and values;
+# a fifth on top and 500 MB for the rest of the program is what a short context takes.
+_FACTOR = 1.2
+_REST_BYTES = 500_000_000
+_CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+
+
+def memory_bytes() -> int | None:
+    """Physical memory, or the container's limit where that is lower; None if the system does not tell."""
+    total: int | None = None
+    if sys.platform == "win32":
+        import ctypes
+
+        wide = ("total", "free", "page_total", "page_free", "virtual", "virtual_free", "extended")
+
+        class Status(ctypes.Structure):
+            _fields_ = (
+                ("length", ctypes.c_ulong),
+                ("load", ctypes.c_ulong),
+                *((name, ctypes.c_ulonglong) for name in wide),
+            )
+
+        status = Status(length=ctypes.sizeof(Status))
+        if ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status)):
+            total = int(status.total)
+    else:
+        with contextlib.suppress(OSError, ValueError):
+            total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for limit in _CGROUP_LIMITS:
+        with contextlib.suppress(OSError, ValueError):
+            value = int(Path(limit).read_text("ascii"))
+            total = value if total is None else min(total, value)
+    return total
+
+
+def fits(model_bytes: int, memory: int | None) -> bool:
+    """Whether a model of that size can run here; True where the memory is unknown."""
+    return memory is None or model_bytes * _FACTOR + _REST_BYTES <= memory

@@ -1,0 +1,97 @@
+"""Hashing a model again and comparing with what was known when it came."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from turboprop.models.catalog import safe_member
+from turboprop.models.hub_cache import SHA256_NAME, record_file
+from turboprop.models.hub_progress import SilentProgress
+from turboprop.models.store import read_manifest, store_dir
+from turboprop.models.store_contents import split_names
+from turboprop.models.store_hashes import git_object_id, sha256_file
+
+if TYPE_CHECKING:
+    from turboprop.models.hub_progress import DownloadProgress
+    from turboprop.models.resolve import LocalModel
+    from turboprop.settings import Settings
+
+State = Literal["ok", "wrong", "missing", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class FileCheck:
+    """One file's verdict. `unknown`: nothing was recorded to compare with."""
+
+    name: str
+    state: State
+    expected: str = ""
+    actual: str = ""
+
+
+def verify_model(model: LocalModel, settings: Settings, progress: DownloadProgress | None = None) -> list[FileCheck]:
+    """Hash every file of a model that is here; the memory of earlier hashes is not asked."""
+    progress = progress or SilentProgress()
+    folder, names = _members(model)
+    expected = _expected(model, folder, settings)
+    if model.path.suffix != ".gguf":
+        names = sorted({*names, *(name for name in expected if not name.endswith(".gguf"))})
+    there = {name: (folder / name).stat().st_size for name in names if (folder / name).is_file()}
+    progress.start(there)
+    try:
+        return [_check(folder, name, name in there, expected.get(name, ""), progress) for name in names]
+    finally:
+        progress.finish()
+
+
+def _check(folder: Path, name: str, there: bool, expected: str, progress: DownloadProgress) -> FileCheck:
+    if not there:
+        return FileCheck(name, "missing", expected)
+    path = folder / name
+    if len(expected) == 40:
+        actual = git_object_id(path)
+        progress.advance(name, path.stat().st_size)
+    else:
+        actual = sha256_file(path, lambda count: progress.advance(name, count))
+    if not expected:
+        return FileCheck(name, "unknown", "", actual)
+    return FileCheck(name, "ok" if actual == expected else "wrong", expected, actual)
+
+
+def _members(model: LocalModel) -> tuple[Path, list[str]]:
+    if model.path.suffix == ".gguf":
+        relative = model.name.partition(":")[2] if model.source != "path" else model.path.name
+        folder = model.path
+        for _ in Path(relative).parts:
+            folder = folder.parent
+        return folder, split_names(relative)
+    files = (path for path in model.path.rglob("*") if path.is_file() and path.suffix != ".gguf")
+    names = sorted(path.relative_to(model.path).as_posix() for path in files)
+    return model.path, [name for name in names if not name.startswith(".")]
+
+
+def _expected(model: LocalModel, folder: Path, settings: Settings) -> dict[str, str]:
+    """File name to hash: what was recorded, below what the cache's blob names say, below the pins."""
+    known: dict[str, str] = {}
+    repo = model.name.partition(":")[0]
+    if model.source == "store":
+        manifest = read_manifest(store_dir(repo, settings.models_dir))
+        known = {name: str(values.get("sha256", "")) for name, values in manifest.items() if safe_member(name)}
+    elif model.source == "hub cache":
+        try:
+            record = json.loads(record_file(repo, settings.models_dir).read_bytes())
+            if record["commit"] == folder.name:
+                known = {name: str(values["etag"]) for name, values in record["files"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            known = {}
+        for path in folder.rglob("*"):
+            if path.is_symlink():
+                blob = path.readlink().name
+                if SHA256_NAME.fullmatch(blob) or len(blob) == 40:
+                    known[path.relative_to(folder).as_posix()] = blob
+    if model.row is not None:
+        known.update(model.row.sha256)
+    return known

@@ -1,0 +1,137 @@
+"""Weights by name, read a few rows at a time: what a GGUF file and a safetensors file have in common.
+
+A safetensors file is: 8 bytes header length N (little-endian), N bytes of JSON
+`{name: {"dtype", "shape", "data_offsets": [begin, end]}}`, then the data; offsets count from the end of
+the header. The library `safetensors` validates a file before we look into it; we then read through our
+own memory map, because its numpy form knows no bfloat16 and cannot read some rows only.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from turboprop.errors import ModelFormatError, ModelUnsupportedError
+
+_DTYPES: dict[str, np.dtype[Any]] = {
+    "F64": np.dtype("<f8"),
+    "F32": np.dtype("<f4"),
+    "F16": np.dtype("<f2"),
+    "BF16": np.dtype("<u2"),
+    "I64": np.dtype("<i8"),
+    "I32": np.dtype("<i4"),
+    "I16": np.dtype("<i2"),
+    "I8": np.dtype("i1"),
+    "U8": np.dtype("u1"),
+}
+
+
+class StoredTensor(Protocol):
+    """One tensor of a checkpoint, still on disk."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Row-major shape: a linear weight is [out, in]."""
+
+    def dequantize(self, rows: slice | None = None) -> NDArray[np.float32]:
+        """The values (of some rows of the first axis) as float32."""
+
+
+@dataclass(frozen=True, slots=True)
+class SafetensorsTensor:
+    """A tensor inside a memory-mapped safetensors file."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    _bytes: NDArray[np.uint8]
+
+    def dequantize(self, rows: slice | None = None) -> NDArray[np.float32]:
+        values: NDArray[Any] = self._bytes.view(_DTYPES[self.dtype]).reshape(self.shape)
+        if rows is not None:
+            values = values[rows]
+        if self.dtype == "BF16":  # the upper half of a float32
+            return np.asarray((values.astype(np.uint32) << 16).view(np.float32))
+        return np.asarray(values, np.float32)
+
+
+def open_safetensors(path: Path) -> dict[str, SafetensorsTensor]:
+    """Map one safetensors file. Raises `ModelFormatError` for a damaged one."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="numpy"):
+            pass
+    except (SafetensorError, OSError) as error:
+        hint = _what_it_is(path)
+        raise ModelFormatError(f"{path} is not a sound safetensors file: {error}{hint}") from error
+    with path.open("rb") as file:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    data = np.frombuffer(mapped, np.uint8)
+    length = int.from_bytes(data[:8].tobytes(), "little")
+    header: dict[str, dict[str, Any]] = json.loads(data[8 : 8 + length].tobytes())
+    header.pop("__metadata__", None)
+    found = {}
+    for name, entry in header.items():
+        if entry["dtype"] not in _DTYPES:
+            raise ModelUnsupportedError(f"{path}: tensor {name!r} has the type {entry['dtype']}, which is not read")
+        begin, end = (8 + length + int(offset) for offset in entry["data_offsets"])
+        found[name] = SafetensorsTensor(name, entry["dtype"], tuple(entry["shape"]), data[begin:end])
+    return found
+
+
+def _what_it_is(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            start = file.read(64)
+    except OSError:
+        return ""
+    if start.startswith(b"version https://git-lfs"):
+        return " (it is a Git LFS pointer: run `git lfs pull` where it came from)"
+    if start.startswith((b"<!DOCTYPE", b"<html")):
+        return " (it is a web page: the download went wrong)"
+    return "; download it again"
+
+
+class ShardedTensors(Mapping[str, StoredTensor]):
+    """The tensors of all shards that `model.safetensors.index.json` lists; a shard opens on first use."""
+
+    def __init__(self, index: Path) -> None:
+        try:
+            weight_map = json.loads(index.read_bytes())["weight_map"]
+            self._where = {str(name): str(shard) for name, shard in weight_map.items()}
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
+            raise ModelFormatError(f"{index} is not a safetensors index: {error!r}") from error
+        self._folder = index.parent
+        self._open: dict[str, dict[str, SafetensorsTensor]] = {}
+        for shard in set(self._where.values()):
+            if Path(shard).name != shard or not shard.endswith(".safetensors"):
+                raise ModelFormatError(f"{index} points outside its folder: {shard!r}")
+            if not (self._folder / shard).is_file():
+                raise ModelFormatError(f"{index} names {shard}, which is not there; download the model again")
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The shards, sorted by name."""
+        return tuple(self._folder / shard for shard in sorted(set(self._where.values())))
+
+    def __getitem__(self, name: str) -> StoredTensor:
+        shard = self._where[name]
+        if shard not in self._open:
+            self._open[shard] = open_safetensors(self._folder / shard)
+        if name not in self._open[shard]:
+            raise ModelFormatError(f"{self._folder / shard} lacks the tensor {name!r} that its index promises")
+        return self._open[shard][name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._where)
+
+    def __len__(self) -> int:
+        return len(self._where)

@@ -1,0 +1,96 @@
+"""What tokenizers from GGUF metadata and from Hugging Face folders are both made of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from turboprop.errors import ModelFormatError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from tokenizers import Tokenizer
+
+    from turboprop.models.gguf_vocabulary import Vocabulary
+
+WORD_PIECE_PREFIX = "##"
+_LONGEST_WORD = 100  # characters; BERT reads a longer word as [UNK]
+
+Made = TypeVar("Made")
+
+
+def guarded(path: Path | str, make: Callable[[], Made]) -> Made:
+    """What `make` returns; any failure of the `tokenizers` library is a `ModelFormatError`.
+
+    The library reports a bad vocabulary as a plain `Exception`, and some as a panic of its Rust code,
+    which is a `BaseException`.
+    """
+    try:
+        return make()
+    except Exception as error:
+        raise ModelFormatError(f"{path}: its tokenizer cannot be built: {error}") from None
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise ModelFormatError(f"{path}: its tokenizer cannot be built: {error}") from None
+
+
+def word_piece(
+    ids: dict[str, int], unknown: str, *, lowercase: bool, strip_accents: bool, chinese: bool = True
+) -> Tokenizer:
+    """BERT's tokenizer over a vocabulary whose word continuations begin with ##."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
+
+    model = models.WordPiece(
+        ids,
+        unk_token=unknown,
+        max_input_chars_per_word=_LONGEST_WORD,
+        continuing_subword_prefix=WORD_PIECE_PREFIX,
+    )
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer = normalizers.BertNormalizer(
+        clean_text=True, handle_chinese_chars=chinese, strip_accents=strip_accents, lowercase=lowercase
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece(WORD_PIECE_PREFIX)
+    return tokenizer
+
+
+def add_special_tokens(tokenizer: Tokenizer, special: Iterable[str], ordinary: Iterable[str] = ()) -> None:
+    """Tokens that are found in a text before it is normalised and cut."""
+    from tokenizers import AddedToken
+
+    tokenizer.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in special])
+    tokenizer.add_tokens([AddedToken(token, normalized=False, special=False) for token in ordinary])
+
+
+def set_ends(tokenizer: Tokenizer, prefix: tuple[str, int] | None, suffix: tuple[str, int] | None) -> None:
+    """Put (token, id) before and after every text; nothing where both are None."""
+    from tokenizers.processors import TemplateProcessing
+
+    # In the template the tokens go by names of ours: their own text may hold its syntax.
+    begin = ["begin"] if prefix else []
+    end = ["end"] if suffix else []
+    special = [
+        {"id": name, "ids": [entry[1]], "tokens": [entry[0]]}
+        for name, entry in (("begin", prefix), ("end", suffix))
+        if entry
+    ]
+    if special:
+        tokenizer.post_processor = TemplateProcessing(
+            single=[*begin, "$A", *end],
+            pair=[*begin, "$A", *end, "$B:1", *(f"{name}:1" for name in end)],
+            special_tokens=special,
+        )
+
+
+def add_vocabulary_tokens(tokenizer: Tokenizer, vocabulary: Vocabulary) -> None:
+    """Control and unknown tokens as special ones, user-defined tokens as ordinary ones."""
+    from turboprop.models.gguf_vocabulary import TokenType
+
+    add_special_tokens(
+        tokenizer,
+        (vocabulary.tokens[n] for n in vocabulary.of_type(TokenType.CONTROL, TokenType.UNKNOWN)),
+        (vocabulary.tokens[n] for n in vocabulary.of_type(TokenType.USER_DEFINED)),
+    )

@@ -1,0 +1,107 @@
+"""The frozen values that cross from one room of the house to another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A run of whole lines of one file: the unit that is embedded, stored and found.
+
+    `start_line` and `end_line` are 1-based and inclusive. `path` is relative to the repository's
+    root, with `/`; bytes of a name that are not UTF-8 appear as `\\xNN`. `symbol` is qualified
+    (`Class.method`) and empty where the chunk defines nothing; `kind` is one of
+    `turboprop.code.languages.KINDS`. `signature` is the defining line(s), without the body.
+    """
+
+    path: str
+    language: str
+    kind: str
+    symbol: str
+    start_line: int
+    end_line: int
+    text: str
+    signature: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One search result. `score` grows with relevance; its scale depends on the mode."""
+
+    path: str
+    start_line: int
+    end_line: int
+    score: float
+    language: str
+    symbol: str
+    text: str
+    kind: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenBatch:
+    """Token ids of several inputs, packed end to end without padding.
+
+    `ids` is int32 [sum(lengths)], `lengths` int32 [n]. The first `skip` tokens of every input (a
+    prompt that the model's card excludes) take no part in the pooling.
+    """
+
+    ids: NDArray[np.int32]
+    lengths: NDArray[np.int32]
+    skip: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """What stands before a text, by the side it is on. Empty means bare."""
+
+    query: str = ""
+    document: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchFilter:
+    """Which chunks may be found; applied before the top k is taken.
+
+    `globs` are matched against the path in order, a leading `!` excludes; `languages` and
+    `extensions` (with the dot, lower case) widen within themselves and narrow each other.
+    """
+
+    languages: tuple[str, ...] = ()
+    extensions: tuple[str, ...] = ()
+    globs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedFile:
+    """What the manifest knows of one file. `digest` is the xxh3-128 of its bytes, in hex."""
+
+    path: str
+    size: int
+    mtime_ns: int
+    inode: int
+    digest: str
+    chunks: int
+    language: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexSummary:
+    """What one run of `tp index` did. Times in seconds, sizes in bytes."""
+
+    files: int
+    chunks: int
+    embedded_chunks: int
+    unchanged_files: int
+    removed_files: int
+    tokens: int
+    seconds: float
+    bytes_on_disk: int
+    model: str
+    skipped: dict[str, int] = field(default_factory=dict)

@@ -1,0 +1,76 @@
+"""Fixtures that several rooms share. Every test has its own data, cache and settings folders."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from turboprop.models.resolve import resolve
+from turboprop.settings import load_settings
+
+PROJECT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Converted graphs are the same for every test, so the session converts a model once."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def own_places(
+    tmp_path_factory: pytest.TempPathFactory, shared_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """Keep tests away from the user's folders and from the network."""
+    home = tmp_path_factory.mktemp("home")
+    for name in ("TP_MODEL", "TP_ENGINE", "TP_THREADS", "TP_DEBUG", "XDG_DATA_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("HF_HOME", str(home / "huggingface"))
+    monkeypatch.setenv("TP_HOME", str(home / "data"))
+    monkeypatch.setenv("TP_CACHE", str(shared_cache))
+    monkeypatch.setenv("TP_CONFIG", str(home / "config.toml"))
+    monkeypatch.setenv("TP_OFFLINE", "1")
+    yield home
+
+
+@pytest.fixture(scope="session")
+def minilm_folder() -> Path:
+    """The default model's files: real weights from the installed package."""
+    return resolve("sentence-transformers/all-MiniLM-L6-v2", load_settings(), download=False).path
+
+
+@pytest.fixture
+def minilm_copy(minilm_folder: Path, tmp_path: Path) -> Path:
+    """A copy of the default model that a test may damage."""
+    return Path(shutil.copytree(minilm_folder, tmp_path / "minilm"))
+
+
+@pytest.fixture(scope="session")
+def code_pieces() -> list[str]:
+    """200 pieces of real code of at most 20 lines: this project's own sources."""
+    pieces: list[str] = []
+    for path in sorted((PROJECT / "src").rglob("*.py")):
+        lines = path.read_text("utf-8").split("\n")
+        pieces += ["\n".join(lines[start : start + 20]) for start in range(0, len(lines), 20)]
+    pieces = [piece for piece in dict.fromkeys(pieces) if piece.strip()]
+    assert len(pieces) >= 200
+    return pieces[:: len(pieces) // 200][:200]
+
+
+@pytest.fixture
+def write_files(tmp_path: Path) -> Callable[[dict[str, str]], Path]:
+    """Make a folder of files: `write_files({"src/a.py": "..."})`."""
+
+    def write(files: dict[str, str]) -> Path:
+        root = tmp_path / "repo"
+        for name, text in files.items():
+            path = root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, "utf-8")
+        return root
+
+    return write

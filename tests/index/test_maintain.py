@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import lance
+import numpy as np
+import pytest
+
+from turboprop.index import maintain
+from turboprop.index.maintain import Coverage, _parts_to_merge, coverage
+from turboprop.index.read import IndexReader
+from turboprop.index.schema import CONTEXT, TEXT, VECTOR, IndexSpec, table_folder, text_digest
+from turboprop.index.write import TableWriter
+from turboprop.types import Chunk, IndexedFile
+
+
+def word(seed: int, row: int) -> str:
+    """A word that no part of another equals."""
+    return "".join("abcdefghij"[int(digit)] for digit in f"{seed:04}{row:04}")
+
+
+def fill(writer: TableWriter, path: str, rows: int, seed: int) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    vectors = random.standard_normal((rows, writer.dimensions)).astype(np.float32)
+    chunks = [
+        Chunk(path, "python", "function", f"name_{seed}_{row}", row + 1, row + 1, f"{word(seed, row)} common\n")
+        for row in range(rows)
+    ]
+    writer.begin_file(path)
+    writer.add(chunks, [text_digest(chunk.text) for chunk in chunks], vectors)
+    writer.end_file(IndexedFile(path, 1, 1, 1, "0" * 32, rows))
+    return vectors
+
+
+def dataset_of(directory: Path, writer: TableWriter):
+    return lance.dataset(str(table_folder(directory, writer.header.table)), version=writer.header.version)
+
+
+def test_rows_before_and_after_maintenance_are_found_alike(tmp_path: Path, spec: IndexSpec) -> None:
+    with TableWriter.open(tmp_path, spec) as writer:
+        fill(writer, "a.py", 120, 1)
+        writer.publish()
+        for maintained in (False, True):
+            if maintained:
+                writer.maintain()
+            covered = coverage(dataset_of(tmp_path, writer))
+            assert {covered[TEXT].unindexed_rows, covered[CONTEXT].unindexed_rows} == {0 if maintained else 120}
+            with IndexReader.open(tmp_path) as reader:
+                found = reader.text_search(word(1, 77), 5)
+                assert [row["symbol"] for row in reader.fetch([row.row_id for row in found])] == ["name_1_77"]
+                found = reader.text_search("name_1_3", 1, column=CONTEXT)
+                assert [row["symbol"] for row in reader.fetch([row.row_id for row in found])] == ["name_1_3"]
+
+
+def test_a_vector_index_comes_with_the_rows_and_finds_later_ones(tmp_path: Path, spec: IndexSpec) -> None:
+    rows = maintain.VECTOR_INDEX_ROWS
+    with TableWriter.open(tmp_path, spec) as writer:
+        old = fill(writer, "a.py", rows, 1)
+        writer.publish()
+        writer.maintain()
+        assert coverage(dataset_of(tmp_path, writer))[VECTOR].parts == (rows,)
+        new = fill(writer, "b.py", 30, 2)
+        writer.publish()
+        writer.maintain()
+        assert coverage(dataset_of(tmp_path, writer))[VECTOR].unindexed_rows == 30, "too few to index"
+    vectors = np.concatenate([old, new])
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    with IndexReader.open(tmp_path) as reader:
+        for query in vectors[[0, 1_000, rows, rows + 29]]:
+            exact = set(np.argsort(-(vectors @ query))[:10].tolist())
+            hits = reader.vector_search(query, 10)
+            table = reader.fetch([hit.row_id for hit in hits], ["path", "start_line"])
+            found = {row["start_line"] - 1 + (rows if row["path"] == "b.py" else 0) for row in table}
+            assert len(found & exact) >= 9
+            assert hits[0].score == pytest.approx(1.0, abs=2e-3)
+            assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+
+
+def test_an_index_trained_on_few_rows_is_trained_again(
+    tmp_path: Path, spec: IndexSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(maintain, "VECTOR_INDEX_ROWS", 300)
+    monkeypatch.setattr(maintain, "_ROWS_PER_PARTITION", 100)
+    with TableWriter.open(tmp_path, spec) as writer:
+        for number in range(2):
+            fill(writer, f"{number}.py", 350, number)
+            writer.publish()
+            writer.maintain()
+        assert coverage(dataset_of(tmp_path, writer))[VECTOR].parts == (700,)
+
+
+@pytest.mark.parametrize(
+    ("parts", "unindexed", "merged"),
+    [
+        ((), 10, None),
+        ((), 60, 0),
+        ((1000,), 60, 0),
+        ((1000, 60), 60, 1),
+        ((1000, 120, 60), 60, 2),
+        ((9000, 480, 240, 120), 60, 3),
+        ((100, 100), 60, 2),
+        ((0,), 60, 1),
+    ],
+)
+def test_parts_merge_by_size(parts: tuple[int, ...], unindexed: int, merged: int | None) -> None:
+    assert _parts_to_merge(Coverage("text", parts, unindexed)) == merged
+
+
+def test_many_small_updates_stay_few_parts_and_little_disk(tmp_path: Path, spec: IndexSpec) -> None:
+    def size(directory: Path) -> int:
+        return sum(file.stat().st_size for file in directory.rglob("*") if file.is_file())
+
+    directory = tmp_path / "updated"
+    with TableWriter.open(directory, spec, retention_seconds=0.0) as writer:
+        fill(writer, "base.py", 1_000, 0)
+        writer.publish()
+        writer.maintain()
+        for turn in range(1, 91):
+            fill(writer, f"{turn % 6}.py", 20, turn)
+            writer.publish()
+            writer.maintain()
+        dataset = dataset_of(directory, writer)
+        assert len(dataset.get_fragments()) <= maintain.SMALL_FRAGMENTS
+        assert len(coverage(dataset)[TEXT].parts) <= 8
+        assert writer.header.rows == 1_000 + 6 * 20
+    with TableWriter.open(tmp_path / "fresh", spec, retention_seconds=0.0) as writer:
+        fill(writer, "base.py", 1_000, 0)
+        for turn in range(85, 91):
+            fill(writer, f"{turn % 6}.py", 20, turn)
+        writer.publish()
+        writer.maintain()
+    assert size(directory) <= 2 * size(tmp_path / "fresh")
+    with IndexReader.open(directory) as reader:
+        assert len(reader.text_search(word(90, 7), 5)) == 1
+        assert reader.text_search(word(70, 7), 5) == [], "replaced since"
+
+
+def test_maintenance_before_publish_is_a_bug(tmp_path: Path, spec: IndexSpec, put: Callable[..., None]) -> None:
+    with TableWriter.open(tmp_path, spec) as writer:
+        put(writer, "a.py", "text\n")
+        with pytest.raises(RuntimeError, match="before publish"):
+            writer.maintain()
