@@ -208,7 +208,7 @@ class Index:
         further; all hold before the top `limit` is taken. Hits under `threshold` are left out; scores
         are cosine similarities in `semantic`, BM25 in `lexical` and fused ranks in `hybrid` mode.
         """
-        from turboprop.search.query import search
+        from turboprop.search.search import search
 
         if mode not in MODES:
             raise UsageError(f"there is no search mode {mode!r}; there are: {', '.join(MODES)}")

@@ -18,7 +18,7 @@ def sentencepiece_merges(vocabulary: Vocabulary) -> list[tuple[str, str]]:
     SentencePiece joins, of all neighbours whose concatenation is a piece, the pair with the highest
     score of that piece, the leftmost of equals. A BPE merge list says the same if it has every way to
     cut a piece in two pieces, in the order of the scores of the wholes. The cuts of one piece are equals
-    there but not here, which decides only where two such pairs overlap in a text: in 720,000 random
+    there but not here, which decides only where two such pairs overlap in a text: in two million random
     texts over three vocabularies it never did.
 
     Control, unknown and byte tokens never come out of a merge: text that spells one stays text.
