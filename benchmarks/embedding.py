@@ -50,19 +50,29 @@ def real_chunks(folder: Path, count: int, model: EmbeddingModel) -> list[str]:
     return fitting[:: max(1, len(fitting) // count)][:count]
 
 
-def export_onnx(folder: Path, target: Path) -> None:
-    from transformers import BertModel
+class HiddenStates(torch.nn.Module):
+    """The tracer passes positions; the model takes names."""
 
-    bert = BertModel.from_pretrained(folder, attn_implementation="eager").eval()
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        from transformers import BertModel
+
+        self.bert = BertModel.from_pretrained(folder, attn_implementation="eager").eval()
+
+    def forward(self, ids: torch.Tensor, mask: torch.Tensor, types: torch.Tensor) -> torch.Tensor:
+        return self.bert(input_ids=ids, attention_mask=mask, token_type_ids=types).last_hidden_state
+
+
+def export_onnx(folder: Path, target: Path) -> None:
     ids = torch.ones((2, 8), dtype=torch.int64)
     axes = {0: "batch", 1: "tokens"}
     torch.onnx.export(
-        bert,
+        HiddenStates(folder).eval(),
         (ids, ids, ids * 0),
         target,
         input_names=["input_ids", "attention_mask", "token_type_ids"],
-        output_names=["hidden", "pooler"],
-        dynamic_axes={name: axes for name in ("input_ids", "attention_mask", "token_type_ids", "hidden")},
+        output_names=["hidden"],
+        dynamic_axes=dict.fromkeys(("input_ids", "attention_mask", "token_type_ids", "hidden"), axes),
         opset_version=17,
         dynamo=False,
     )

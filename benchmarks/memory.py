@@ -43,7 +43,17 @@ def main() -> None:
     options = parser.parse_args()
     plan = preview(options.repo)
     with tempfile.TemporaryDirectory() as scratch:
-        command = [sys.executable, "-m", "turboprop", "index", "--repo", str(options.repo), "--index", scratch, "--json"]
+        command = [
+            sys.executable,
+            "-m",
+            "turboprop",
+            "index",
+            "--repo",
+            str(options.repo),
+            "--index",
+            scratch,
+            "--json",
+        ]
         if options.model:
             command += ["--model", options.model]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "TP_OFFLINE": "1"})

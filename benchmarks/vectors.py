@@ -4,29 +4,30 @@
 
 Vectors are seeded and clustered: every one is a centre (one in 200 rows) plus a spread around it, both in
 a latent space of 48 dimensions with a spectrum that falls as in text embeddings, plus noise in all
-dimensions. Queries are new draws around the same centres, none a copy of a row. Texts are drawn from
-30,000 identifiers with Zipf's frequencies. All goes through the index's own writer and reader.
+dimensions. Queries are new draws around the same centres, none a copy of a row. Texts are
+Python's standard library. All goes through the index's own writer and reader.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
+import random
+import re
 import shutil
 import statistics
 import sys
+import sysconfig
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-import lance
 import numpy as np
 from numpy.typing import NDArray
 
 from turboprop.index.build import bytes_on_disk
-from turboprop.index.lance_table import row_batch
+from turboprop.index.lance_table import load_lance, row_batch
 from turboprop.index.read import IndexReader
 from turboprop.index.schema import VECTOR, IndexSpec, table_folder, text_digest
 from turboprop.index.write import TableWriter
@@ -43,35 +44,47 @@ class Space:
     """The distribution that rows and queries are drawn from."""
 
     def __init__(self, rows: int, dimensions: int) -> None:
-        random = np.random.default_rng(20260)
+        draws = np.random.default_rng(20260)
         spectrum = 1.0 / np.sqrt(np.arange(1, LATENT + 1))
-        self.basis = (random.standard_normal((LATENT, dimensions)) * spectrum[:, None]).astype(np.float32)
-        self.centres = random.standard_normal((max(rows // ROWS_PER_CENTRE, 1), LATENT)).astype(np.float32)
+        self.basis = (draws.standard_normal((LATENT, dimensions)) * spectrum[:, None]).astype(np.float32)
+        self.centres = draws.standard_normal((max(rows // ROWS_PER_CENTRE, 1), LATENT)).astype(np.float32)
         self.dimensions = dimensions
 
     def draw(self, count: int, seed: int) -> NDArray[np.float32]:
-        random = np.random.default_rng(seed)
-        latent = self.centres[random.integers(0, len(self.centres), count)]
-        latent = latent + 0.6 * random.standard_normal((count, LATENT), np.float32)
-        vectors = latent @ self.basis + 0.3 * random.standard_normal((count, self.dimensions), np.float32)
+        draws = np.random.default_rng(seed)
+        latent = self.centres[draws.integers(0, len(self.centres), count)]
+        latent = latent + 0.6 * draws.standard_normal((count, LATENT), np.float32)
+        vectors = latent @ self.basis + 0.3 * draws.standard_normal((count, self.dimensions), np.float32)
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-class Words:
-    """Texts of about 700 characters, as code chunks have."""
+class Texts:
+    """Runs of 20 lines of Python's standard library, overlapping where it is too small."""
 
-    def __init__(self) -> None:
-        random = np.random.default_rng(7)
-        letters = np.array(list("abcdefghijklmnopqrstuvwxyz"))
-        parts = ["".join(random.choice(letters, random.integers(2, 9))) for _ in range(3_000)]
-        self.words = ["_".join(random.choice(parts, random.integers(1, 4))) for _ in range(30_000)]
-        weights = 1.0 / np.arange(1, len(self.words) + 1)
-        self.weights = weights / weights.sum()
+    def __init__(self, rows: int) -> None:
+        sources = []
+        for file in sorted(Path(sysconfig.get_path("stdlib")).rglob("*.py")):
+            if "site-packages" not in file.parts and file.stat().st_size < 300_000:
+                sources.append(file.read_text("utf-8", "replace").splitlines(keepends=True))
+        step = max(min(20, sum(map(len, sources)) // (rows + 1_000)), 1)
+        runs = ["".join(lines[at : at + 20]) for lines in sources for at in range(0, len(lines), step)]
+        self.runs = [run for run in runs if run.strip()]
+        random.Random(3).shuffle(self.runs)
 
-    def texts(self, count: int, seed: int, words: int = 55) -> list[str]:
-        random = np.random.default_rng(seed)
-        drawn = random.choice(len(self.words), (count, words), p=self.weights)
-        return [" ".join(self.words[word] for word in row) + "\n" for row in drawn]
+    def texts(self, count: int, begin: int = 0) -> list[str]:
+        if begin + count > len(self.runs):
+            raise SystemExit(f"this Python's library has {len(self.runs)} texts; ask for fewer rows")
+        return self.runs[begin : begin + count]
+
+    def queries(self, count: int) -> list[str]:
+        """Six different words each, from one text: as common as the words of code are."""
+        draw = random.Random(4)
+        asked: list[str] = []
+        while len(asked) < count:
+            words = sorted(set(re.findall(r"[A-Za-z_]{3,}", draw.choice(self.runs))))
+            if len(words) >= 6:
+                asked.append(" ".join(draw.sample(words, 6)))
+        return asked
 
 
 def fill(directory: Path, spec: IndexSpec, vectors: NDArray[np.float32], texts: list[str]) -> tuple[float, float]:
@@ -150,8 +163,9 @@ def latencies(reader: IndexReader, queries: NDArray[np.float32], asked: list[str
         "vector_search_10": timed(lambda number: reader.vector_search(queries[number], 10)),
         "vector_search_50": timed(lambda number: reader.vector_search(queries[number], 50)),
         "exact_scan_10": timed(scan, 10),
-        "text_search_50": timed(lambda number: reader.text_search(asked[number], 50)),
-        "context_search_50": timed(lambda number: reader.text_search(asked[number], 50, column="context")),
+        "text_search_50": timed(lambda number: reader.text_search(asked[number], 50, columns=["text"])),
+        "context_search_50": timed(lambda number: reader.text_search(asked[number], 50, columns=["context"])),
+        "text_and_context_search_50": timed(lambda number: reader.text_search(asked[number], 50)),
         "fetch_10_rows": timed(lambda number: reader.fetch(ids[number][:10])),
         "fetch_50_rows": timed(lambda number: reader.fetch(ids[number])),
         "hybrid_query": timed(whole),
@@ -159,13 +173,14 @@ def latencies(reader: IndexReader, queries: NDArray[np.float32], asked: list[str
     }
 
 
-def insertion(directory: Path, spec: IndexSpec, space: Space, words: Words) -> dict[str, object]:
+def insertion(directory: Path, spec: IndexSpec, space: Space, texts: list[str]) -> dict[str, object]:
     """One row more: handed to Lance alone, and published (its file's old row deleted, all on the disk)."""
-    vectors, texts = space.draw(200, 99), words.texts(200, 99)
+    vectors = space.draw(len(texts), 99)
     with tempfile.TemporaryDirectory(dir=directory.parent) as scratch:
         copy = Path(scratch, "table.lance")
         with IndexReader.open(directory) as reader:
             shutil.copytree(table_folder(directory, reader.header.table), copy)
+        lance = load_lance()
         dataset = lance.dataset(str(copy))
 
         def append(number: int) -> None:
@@ -211,31 +226,26 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="Keep the index in this folder.")
     options = parser.parse_args()
     spec = IndexSpec("synthetic", "synthetic", options.dimensions, Prompts(), "synthetic")
-    space, words = Space(options.rows, options.dimensions), Words()
-    queries, asked = space.draw(QUERIES, 5), words.texts(QUERIES, 5, 6)
+    space, texts = Space(options.rows, options.dimensions), Texts(options.rows)
+    queries, asked = space.draw(QUERIES, 5), texts.queries(QUERIES)
     result: dict[str, object] = {"rows": options.rows, "dimensions": options.dimensions, "queries": QUERIES}
     with tempfile.TemporaryDirectory() as scratch:
         directory = (options.keep or Path(scratch)) / "index"
         shutil.rmtree(directory, ignore_errors=True)
         vectors = space.draw(options.rows, 1)
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        written, indexed = fill(directory, spec, vectors, words.texts(options.rows, 1))
+        written, indexed = fill(directory, spec, vectors, texts.texts(options.rows))
         result["write_s"], result["index_s"] = round(written, 2), round(indexed, 2)
-        result["peak_resident_mb_before_and_after_writing"] = [
-            round(before / 1024),
-            round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
-        ]
         result["bytes_on_disk"] = bytes_on_disk(directory)
         result["raw_vector_bytes"] = options.rows * options.dimensions * 2
         with IndexReader.open(directory) as reader:
             result["recall_at_10"] = round(recall(reader, vectors, queries), 4)
             result["recall_at_10_of_float16_alone"] = round(half_precision_recall(vectors, queries), 4)
             result["latency"] = latencies(reader, queries, asked)
-        result["insertion"] = insertion(directory, spec, space, words)
+        result["insertion"] = insertion(directory, spec, space, texts.texts(100, options.rows))
         with IndexReader.open(directory) as reader:
             result["vector_search_10_after_updates"] = timed(lambda number: reader.vector_search(queries[number], 10))
         small = Path(scratch, "small")
-        fill(small, spec, vectors[:SMALL_ROWS], words.texts(SMALL_ROWS, 1))
+        fill(small, spec, vectors[:SMALL_ROWS], texts.texts(SMALL_ROWS))
         with IndexReader.open(small) as reader:
             result[f"latency_{SMALL_ROWS}_rows"] = latencies(reader, queries, asked)
     json.dump(result, sys.stdout, indent=1)

@@ -9,13 +9,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
 from turboprop.code.read import read_source
-from turboprop.code.walk import Skipped, Walk, walk
+from turboprop.code.walk import Skipped, SourceFile, Walk, walk
 from turboprop.errors import IndexMismatchError, IndexNotFoundError, UsageError
 from turboprop.index.build import Progress, bytes_on_disk, find_changes, update
 from turboprop.index.read import IndexReader, index_tables
 from turboprop.index.schema import INDEX_FOLDER
 from turboprop.settings import Settings, load_settings
-from turboprop.types import Hit, IndexSummary, Prompts, SearchFilter
+from turboprop.types import Hit, IndexedFile, IndexSummary, Prompts, SearchFilter
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,7 +46,7 @@ class IndexStatus:
     updated: float
     complete: bool
     stale: tuple[str, ...]
-    """Files that were added or changed since they were indexed."""
+    """Files whose content was added or changed since they were indexed."""
     removed: tuple[str, ...]
     """Files that are indexed and no longer there."""
 
@@ -240,7 +240,7 @@ class Index:
         return self.summary
 
     def status(self) -> IndexStatus:
-        """What is indexed and what changed since, by size and time of change."""
+        """What is indexed and what changed since; reads only files whose size or time changed."""
         header = self._reader.header
         manifest = self._reader.manifest()
         changes = find_changes(walk(self._repo).files, manifest.files, manifest.left_out)
@@ -254,7 +254,7 @@ class Index:
             bytes_on_disk=bytes_on_disk(self._directory),
             updated=header.updated,
             complete=header.complete,
-            stale=tuple(file.path for file in changes.to_read),
+            stale=tuple(file.path for file in changes.to_read if _differs(file, manifest.files.get(file.path))),
             removed=tuple(changes.removed),
         )
 
@@ -353,6 +353,14 @@ def _update(
         skipped=counts,
         progress=progress,
     )
+
+
+def _differs(file: SourceFile, known: IndexedFile | None) -> bool:
+    """Whether the bytes differ, where size or time do: a checkout or `touch` changes the time alone."""
+    if known is None:
+        return True
+    source = read_source(file)
+    return isinstance(source, Skipped) or source.digest != known.digest
 
 
 def _recorded_model(directory: Path) -> str | None:

@@ -107,6 +107,13 @@ def test_over_long_texts_are_never_cut_silently(model: EmbeddingModel) -> None:
     assert model.fits(["fine", text]) == [True, False]
 
 
+def test_a_text_of_megabytes_is_averaged(model: EmbeddingModel) -> None:
+    # All in one word that the vocabulary lacks, so that only a few windows have to run.
+    text = "x" * 1_500_000
+    assert model.fits([text]) == [False]
+    assert model.embed_documents([text], overlong="average").shape == (1, 384)
+
+
 def test_max_tokens_lowers_the_limit(model: EmbeddingModel, shared_cache: Path) -> None:
     with EmbeddingModel.load(NAME, weights="float32", max_tokens=16) as short:
         assert short.max_tokens == 16

@@ -49,7 +49,7 @@ def test_rows_before_and_after_maintenance_are_found_alike(tmp_path: Path, spec:
             with IndexReader.open(tmp_path) as reader:
                 found = reader.text_search(word(1, 77), 5)
                 assert [row["symbol"] for row in reader.fetch([row.row_id for row in found])] == ["name_1_77"]
-                found = reader.text_search("name_1_3", 1, column=CONTEXT)
+                found = reader.text_search("name_1_3", 1, columns=[CONTEXT])
                 assert [row["symbol"] for row in reader.fetch([row.row_id for row in found])] == ["name_1_3"]
 
 
@@ -91,20 +91,22 @@ def test_an_index_trained_on_few_rows_is_trained_again(
 
 
 @pytest.mark.parametrize(
-    ("parts", "unindexed", "merged"),
+    ("name", "parts", "unindexed", "merged"),
     [
-        ((), 10, None),
-        ((), 60, 0),
-        ((1000,), 60, 0),
-        ((1000, 60), 60, 1),
-        ((1000, 120, 60), 60, 2),
-        ((9000, 480, 240, 120), 60, 3),
-        ((100, 100), 60, 2),
-        ((0,), 60, 1),
+        ("text", (), 0, None),
+        ("text", (), 1, 0),
+        ("text", (100,), 0, None),
+        ("text", (900,), 100, 0),
+        ("text", (800,), 100, 1),
+        ("text", (9_000, 900, 60), 40, 1),
+        ("text", (9_000, 700, 60), 40, 2),
+        ("text", (0,), 60, 1),
+        ("vector", (9_000,), maintain.UNINDEXED_VECTORS, None),
+        ("vector", (9_000,), maintain.UNINDEXED_VECTORS + 1, 0),
     ],
 )
-def test_parts_merge_by_size(parts: tuple[int, ...], unindexed: int, merged: int | None) -> None:
-    assert _parts_to_merge(Coverage("text", parts, unindexed)) == merged
+def test_parts_merge_by_size(name: str, parts: tuple[int, ...], unindexed: int, merged: int | None) -> None:
+    assert _parts_to_merge(Coverage(name, parts, unindexed)) == merged
 
 
 def test_many_small_updates_stay_few_parts_and_little_disk(tmp_path: Path, spec: IndexSpec) -> None:
@@ -122,7 +124,7 @@ def test_many_small_updates_stay_few_parts_and_little_disk(tmp_path: Path, spec:
             writer.maintain()
         dataset = dataset_of(directory, writer)
         assert len(dataset.get_fragments()) <= maintain.SMALL_FRAGMENTS
-        assert len(coverage(dataset)[TEXT].parts) <= 8
+        assert len(coverage(dataset)[TEXT].parts) <= 4
         assert writer.header.rows == 1_000 + 6 * 20
     with TableWriter.open(tmp_path / "fresh", spec, retention_seconds=0.0) as writer:
         fill(writer, "base.py", 1_000, 0)

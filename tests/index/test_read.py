@@ -50,7 +50,7 @@ def test_identifiers_are_found_whole_and_in_parts(directory: Path, query: str, t
 
 def test_context_holds_the_words_of_the_path(directory: Path) -> None:
     with IndexReader.open(directory) as reader:
-        found = reader.text_search("config", 10, column=CONTEXT)
+        found = reader.text_search("config", 10, columns=[CONTEXT])
         assert {row["path"] for row in reader.fetch([row.row_id for row in found])} == {"src/config.py"}
 
 

@@ -187,6 +187,29 @@ def test_a_tokenizer_that_gives_up() -> None:
         encode_texts(tokenizer, ["a" * 60])
 
 
+@pytest.mark.parametrize("inside", ["x", '"', "\\", '\\"', "é", "\n"])
+def test_a_string_that_would_overflow_the_stack(tmp_path: Path, inside: str) -> None:
+    path = tmp_path / "tokenizer.json"
+    body = {"added_tokens": [], "normalizer": {"type": "Sequence", "normalizers": []}, "version": "1.0"}
+
+    def write(token: str) -> None:
+        model = {"type": "Unigram", "unk_id": 0, "vocab": [["\\", 0], ['\\"', 0], [token, -1], ['"', 0]]}
+        path.write_text(json.dumps({**body, "model": model}))
+
+    write(inside * 1000)
+    assert tokenizer_from_path(path).get_vocab_size() == 4
+    write(inside * (1 << 20))
+    with pytest.raises(ModelFormatError, match="has a string of"):
+        tokenizer_from_path(path)
+
+
+def test_a_character_map_may_be_long(tmp_path: Path) -> None:
+    text = '{"normalizer": {"type": "Precompiled", "precompiled_charsmap" : "' + "A" * 40_000 + '"}}'
+    (tmp_path / "tokenizer.json").write_text(text)
+    with pytest.raises(ModelFormatError, match="cannot be built"):  # by the library, not for its length
+        tokenizer_from_path(tmp_path)
+
+
 def test_a_tokenizer_file_keeps_its_own_rules(tmp_path: Path) -> None:
     tokenizer = Tokenizer(models.WordLevel({"a": 0, "[UNK]": 1}, unk_token="[UNK]"))
     tokenizer.enable_padding(length=9)

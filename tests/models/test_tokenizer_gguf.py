@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -326,6 +327,8 @@ def test_what_is_not_read(
         (SPM, {"scores": None}, "without tokenizer.ggml.scores"),
         (SPM, {"scores": (ARRAY, (F32, [float("nan")] * 8))}, "not finite"),
         (SPM, {"tokens": (ARRAY, (U8, [1, 2])), "token_type": None}, "not an array of strings"),
+        (SPM, {"tokens": (ARRAY, (STRING, [*"abcdefg", "x" * 2**20]))}, "has 1048576 characters"),
+        (T5, {"tokens": (ARRAY, (STRING, [*"abcdefg", "x" * 1025]))}, "more than the 1024 allowed"),
         (T5, {"scores": None}, "without tokenizer.ggml.scores"),
         (T5, {"precompiled_charsmap": (ARRAY, (F32, [1.0]))}, "holds no bytes"),
         (T5, {"precompiled_charsmap": (ARRAY, (U8, [1, 2]))}, "cannot be built"),
@@ -337,6 +340,12 @@ def test_what_contradicts_itself(
 ) -> None:
     with pytest.raises(ModelFormatError, match=words):
         build(tmp_path, keys, **changes)
+
+
+def test_a_vocabulary_of_twenty_megabytes(tmp_path: Path) -> None:
+    tokens = (ARRAY, (STRING, [f"{number:x>1000}" for number in range(20_000)]))
+    with pytest.raises(ModelFormatError, match="more than 16777216 characters together"):
+        build(tmp_path, SPM, tokens=tokens, token_type=None, scores=(ARRAY, (F32, [0.0] * 20_000)))
 
 
 def test_empty_tokens_are_named(tmp_path: Path) -> None:
@@ -387,11 +396,14 @@ def test_unigram_from_metadata_equals_the_trained_one(tmp_path: Path, code_piece
     )
     original.train_from_iterator([" ".join(piece.split()) for piece in code_pieces], trainer)
     state = json.loads(original.to_str())["model"]
+    single = np.array([score for _, score in state["vocab"]], np.float32).tolist()  # as files have them
+    pieces = [piece for piece, _ in state["vocab"]]
+    original.model = models.Unigram(list(zip(pieces, single, strict=True)), unk_id=state["unk_id"])
     built = converted(
         tmp_path,
         original,
         model=(STRING, "t5"),
-        scores=(ARRAY, (F32, [score for _, score in state["vocab"]])),
+        scores=(ARRAY, (F32, single)),
         unknown_token_id=(U32, state["unk_id"]),
         remove_extra_whitespaces=(BOOL, 1),
         bos_token_id=(U32, 0),

@@ -13,6 +13,21 @@ if TYPE_CHECKING:
 # The family is `model_type` of config.json or `general.architecture` of a GGUF file.
 FAMILIES = {
     "bert": "turboprop.architectures.bert",
+    "roberta": "turboprop.architectures.bert",
+    "xlm-roberta": "turboprop.architectures.bert",
+    "camembert": "turboprop.architectures.bert",
+    "distilbert": "turboprop.architectures.distilbert",
+    "nomic_bert": "turboprop.architectures.nomic_bert",
+    "nomic-bert": "turboprop.architectures.nomic_bert",
+    "modernbert": "turboprop.architectures.modernbert",
+    "modern-bert": "turboprop.architectures.modernbert",
+    "qwen2": "turboprop.architectures.qwen2",
+    "qwen3": "turboprop.architectures.qwen3",
+    "llama": "turboprop.architectures.llama",
+    "mistral": "turboprop.architectures.llama",
+    "gemma3_text": "turboprop.architectures.gemma3",
+    "gemma3": "turboprop.architectures.gemma3",
+    "gemma-embedding": "turboprop.architectures.gemma3",
 }
 
 

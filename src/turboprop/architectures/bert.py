@@ -1,56 +1,59 @@
-"""BERT encoders: all-MiniLM, BGE, Arctic-embed, GTE, MS-MARCO cross-encoder bodies and their like.
+"""BERT encoders: all-MiniLM, BGE, Arctic-embed, GTE and their like, and RoBERTa and XLM-R (multilingual E5).
 
 Learned absolute positions, bidirectional attention, LayerNorm after each residual (post-norm).
 Reference: Devlin et al. 2018; names as in `transformers.BertModel` and in llama.cpp's `bert` files.
+RoBERTa counts its positions from `pad_token_id + 1`; llama.cpp's files have the rows before that cut off.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from turboprop.architectures.ops import Attention, Ops, T
+from turboprop.architectures.values import MOST_LAYERS, Activation, activation, count, real, split_evenly
+
+_SHIFTED = {"roberta", "xlm-roberta", "camembert"}
 
 
 @dataclass(frozen=True, slots=True)
 class Hyperparameters:
-    """Shape of one BERT encoder."""
+    """Shape of one BERT encoder. `first_position` is the row of the position matrix of the first token."""
 
     layers: int
     heads: int
     width: int
-    feed_forward: int
     norm_eps: float
-    activation: Literal["gelu", "gelu_tanh", "relu", "silu"] = "gelu"
-
-
-_ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "relu": "relu"}
+    activation: Activation = "gelu"
+    first_position: int = 0
 
 
 def hyperparameters(source: Mapping[str, Any], origin: Literal["hf", "gguf"]) -> Hyperparameters:
     """Read the shape. KeyError names a missing key; ValueError one that is not supported."""
     if origin == "gguf":
+        heads, width = count(source, "bert.attention.head_count"), count(source, "bert.embedding_length")
+        split_evenly(width, heads)
         return Hyperparameters(
-            layers=source["bert.block_count"],
-            heads=source["bert.attention.head_count"],
-            width=source["bert.embedding_length"],
-            feed_forward=source["bert.feed_forward_length"],
-            norm_eps=source["bert.attention.layer_norm_epsilon"],
+            layers=count(source, "bert.block_count", most=MOST_LAYERS),
+            heads=heads,
+            width=width,
+            norm_eps=real(source, "bert.attention.layer_norm_epsilon"),
         )
-    position_type = source.get("position_embedding_type", "absolute")
+    position_type = source.get("position_embedding_type") or "absolute"
     if position_type != "absolute":
         raise ValueError(f"position_embedding_type {position_type!r}")
-    activation = str(source.get("hidden_act", "gelu"))
-    if activation not in _ACTIVATIONS:
-        raise ValueError(f"hidden_act {activation!r}")
+    if source.get("is_decoder"):
+        raise ValueError("is_decoder is set")
+    heads, width = count(source, "num_attention_heads"), count(source, "hidden_size")
+    split_evenly(width, heads)
     return Hyperparameters(
-        layers=source["num_hidden_layers"],
-        heads=source["num_attention_heads"],
-        width=source["hidden_size"],
-        feed_forward=source["intermediate_size"],
-        norm_eps=source.get("layer_norm_eps", 1e-12),
-        activation=cast("Literal['gelu', 'gelu_tanh', 'relu']", _ACTIVATIONS[activation]),
+        layers=count(source, "num_hidden_layers", most=MOST_LAYERS),
+        heads=heads,
+        width=width,
+        norm_eps=real(source, "layer_norm_eps", 1e-12),
+        activation=activation(source, "hidden_act", "gelu"),
+        first_position=count(source, "pad_token_id", 1) + 1 if source.get("model_type") in _SHIFTED else 0,
     )
 
 
@@ -71,9 +74,11 @@ _LAYER = {
     "down": ("output.dense", "ffn_down"),
     "ffn_norm": ("output.LayerNorm", "layer_output_norm"),
 }
+# Checkpoints that went from TensorFlow to PyTorch before 2019 use its words, bert-base-uncased among them.
+_OLD_WORDS = {"weight": "gamma", "bias": "beta"}
 
 
-def weight_names(hp: Hyperparameters, origin: Literal["hf", "gguf"]) -> dict[str, str]:
+def weight_names(hp: Hyperparameters, origin: Literal["hf", "gguf"], stored: Container[str]) -> dict[str, str]:
     """Canonical name to the checkpoint's name."""
     column = 0 if origin == "hf" else 1
     names = {canonical: row[column] for canonical, row in _TOP.items()}
@@ -82,15 +87,22 @@ def weight_names(hp: Hyperparameters, origin: Literal["hf", "gguf"]) -> dict[str
         for canonical, row in _LAYER.items():
             for part in ("weight", "bias"):
                 names[f"{layer}.{canonical}.{part}"] = f"{place}.{row[column]}.{part}"
-    return names
+    return {canonical: _as_stored(name, stored) for canonical, name in names.items()}
+
+
+def _as_stored(name: str, stored: Container[str]) -> str:
+    stem, _, part = name.rpartition(".")
+    old = f"{stem}.{_OLD_WORDS.get(part)}"
+    return old if name not in stored and old in stored else name
 
 
 def forward(ops: Ops[T], hp: Hyperparameters) -> T:
     """Hidden states of the last layer."""
     head_dim = hp.width // hp.heads
     attention = Attention(hp.heads, hp.heads, head_dim, scale=head_dim**-0.5)
-    x = ops.add(ops.tokens("tokens"), ops.positions("positions"))
-    x = ops.add(x, ops.row("types", 0))
+    x = ops.add(ops.tokens("tokens"), ops.positions("positions", hp.first_position))
+    if ops.has("types"):
+        x = ops.add(x, ops.row("types", 0))
     x = ops.layer_norm(x, "norm.weight", "norm.bias", hp.norm_eps)
     for layer in range(hp.layers):
         p = f"{layer}."

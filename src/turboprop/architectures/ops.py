@@ -7,7 +7,7 @@ the last axis is always the feature axis. Weight names are canonical names of th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -20,12 +20,18 @@ class Rope:
 
     `pairing`: "half" turns feature i with i + dims/2 (NeoX), "interleaved" turns 2i with 2i + 1.
     `factors` divide the inverse frequencies one by one (dims/2 values); empty means none.
+    `factors_weight` names a tensor of such divisors instead. `magnitude` multiplies sine and cosine.
+    `dynamic` (factor, trained length): an input of more tokens L than `trained` turns with the base
+    `base * (factor * L / trained - (factor - 1)) ** (dims / (dims - 2))`; None means never.
     """
 
     base: float
     dims: int
     pairing: Literal["half", "interleaved"] = "half"
     factors: tuple[float, ...] = ()
+    factors_weight: str = ""
+    magnitude: float = 1.0
+    dynamic: tuple[float, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,9 @@ class Attention:
 
 class Ops(Protocol[T]):
     """What an engine offers to an architecture."""
+
+    def has(self, weight: str) -> bool:
+        """Whether the checkpoint has this optional weight (a name that `weight_names` gave)."""
 
     def tokens(self, weight: str) -> T:
         """Rows of the embedding matrix for the input ids."""
@@ -83,8 +92,12 @@ class Architecture(Protocol):
     def hyperparameters(self, source: Mapping[str, Any], origin: Literal["hf", "gguf"]) -> Any:
         """Typed hyperparameters from `config.json` or from GGUF metadata; KeyError names what is missing."""
 
-    def weight_names(self, hp: Any, origin: Literal["hf", "gguf"]) -> Mapping[str, str]:
-        """Canonical name to the name in the checkpoint."""
+    def weight_names(self, hp: Any, origin: Literal["hf", "gguf"], stored: Container[str]) -> Mapping[str, str]:
+        """Canonical name to the name in the checkpoint, for every weight that `forward` uses.
+
+        `stored` are the names that the checkpoint has: they decide between fused and separate forms and
+        about optional weights. A weight that the model cannot do without is listed in any case.
+        """
 
     def forward(self, ops: Ops[T], hp: Any) -> T:
         """Hidden states of the last layer, after the final norm."""

@@ -79,7 +79,7 @@ def cut_points(
             line += 1
         if not best:
             # Nothing past half of the goal fits: the next line is over-long by itself.
-            best = max(first + 1, line - 1) if line < end else line
+            best = max(first + 1, line - 1)
         if best >= end:
             break
         cuts.append(best)

@@ -18,11 +18,13 @@ from turboprop.engines.contract import Encoder, EngineOptions, WeightFormat
 from turboprop.errors import InputTooLongError, UsageError
 from turboprop.models.checkpoint import Checkpoint, open_checkpoint
 from turboprop.models.resolve import resolve
-from turboprop.models.tokenizer import clean_text
+from turboprop.models.tokenizer import encode_texts
 from turboprop.settings import Settings, load_settings
 from turboprop.types import Prompts, TokenBatch
 
 Overlong = Literal["error", "truncate", "average"]
+_SLICE = 200_000
+"""Characters that are tokenized at once where a text may be cut or averaged."""
 
 
 class EmbeddingModel:
@@ -116,7 +118,10 @@ class EmbeddingModel:
 
     def fits(self, texts: Sequence[str]) -> list[bool]:
         """Which texts the model takes whole as documents."""
-        return [count <= self._max_tokens for count in self.count_tokens(texts)]
+        # Over 64 characters a token is taken as too long without tokenizing it: a line can have megabytes.
+        short = [text for text in texts if len(text) <= self._max_tokens * 64]
+        counts = iter(self.count_tokens(short))
+        return [len(text) <= self._max_tokens * 64 and next(counts) <= self._max_tokens for text in texts]
 
     def embed_documents(self, texts: Sequence[str], *, overlong: Overlong = "error") -> NDArray[np.float32]:
         """float32 [n, dimensions], in the order of `texts`; equal texts are computed once.
@@ -135,7 +140,7 @@ class EmbeddingModel:
         prompt = self.prompts.query
         if instruction is not None:
             prompt = _with_instruction(prompt, instruction, self.name)
-        return self._embed([text], prompt, overlong)[0]
+        return np.asarray(self._embed([text], prompt, overlong)[0], np.float32)
 
     def close(self) -> None:
         """Give the memory back; a second call does nothing."""
@@ -150,8 +155,7 @@ class EmbeddingModel:
         self.close()
 
     def _tokenize(self, texts: Sequence[str], prompt: str) -> list[list[int]]:
-        encoded = self._tokenizer.encode_batch_fast([prompt + clean_text(text) for text in texts])
-        return [encoding.ids for encoding in encoded]
+        return encode_texts(self._tokenizer, [prompt + text for text in texts])
 
     def _embed(self, texts: Sequence[str], prompt: str, overlong: Overlong) -> NDArray[np.float32]:
         if not texts:
@@ -180,9 +184,14 @@ class EmbeddingModel:
 
     def _inputs(self, texts: list[str], prompt: str, overlong: Overlong) -> tuple[list[list[int]], list[int]]:
         """Token ids to run, and for each the index of the text that it belongs to."""
+        slices, slice_owners = texts, list(range(len(texts)))
+        if overlong != "error":  # the tokenizer takes no text of any length
+            cut = [_slices(text, 1 if overlong == "truncate" else None) for text in texts]
+            slices = [part for parts in cut for part in parts]
+            slice_owners = [index for index, parts in enumerate(cut) for _ in parts]
         inputs: list[list[int]] = []
         owners: list[int] = []
-        for index, ids in enumerate(self._tokenize(texts, prompt)):
+        for index, ids in zip(slice_owners, self._tokenize(slices, prompt), strict=True):
             if len(ids) <= self._max_tokens:
                 parts = [ids]
             elif overlong == "error":
@@ -218,7 +227,7 @@ class EmbeddingModel:
         return 0, extra
 
     def _prompt_tokens(self, prompt: str) -> int:
-        return len(self._tokenizer.encode(prompt, add_special_tokens=False).ids) if prompt else 0
+        return len(encode_texts(self._tokenizer, [prompt], add_special_tokens=False)[0]) if prompt else 0
 
 
 def fingerprint(checkpoint: Checkpoint, settings: Settings, dimensions: int, max_tokens: int) -> str:
@@ -264,6 +273,11 @@ def _with_instruction(prompt: str, instruction: str, name: str) -> str:
     if not found or not line:
         raise UsageError(f"{name} takes no instruction; its query prompt is {prompt!r}")
     return f"{head}Instruct: {instruction}\n{tail}"
+
+
+def _slices(text: str, most: int | None) -> list[str]:
+    starts = range(0, max(1, len(text)), _SLICE)
+    return [text[start : start + _SLICE] for start in starts[:most]]
 
 
 def _average(vectors: NDArray[np.float32], owners: list[int], count: int) -> NDArray[np.float32]:

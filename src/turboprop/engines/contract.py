@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from turboprop.types import TokenBatch
 
-WeightFormat = Literal["auto", "float32", "int8"]
+WeightFormat = Literal["auto", "float32", "int8", "int4"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Encoder(Protocol):
 
     @property
     def weights(self) -> str:
-        """The weight format in use: float32 or int8."""
+        """The weight format in use: float32, int8 or int4."""
 
     def encode(self, batch: TokenBatch) -> NDArray[np.float32]:
         """Pooled vectors, float32 [n, dimensions], neither cut nor normalised."""

@@ -16,23 +16,26 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from turboprop.architectures import architecture
+from turboprop.architectures.values import ImpossibleValueError
 from turboprop.engines.contract import EngineOptions
 from turboprop.engines.graph_cache import cached_graph
 from turboprop.engines.openvino_ops import OpenVinoOps
-from turboprop.engines.quantize import GROUP
+from turboprop.engines.quantize import GROUP, GROUP_INT4
 from turboprop.engines.threads import usable_cores
 from turboprop.errors import EngineError, ModelFormatError, ModelUnsupportedError
 from turboprop.models.checkpoint import Checkpoint
 from turboprop.types import TokenBatch
 
-GRAPH_VERSION = 1
+_Format = Literal["float32", "int8", "int4"]
+
+GRAPH_VERSION = 2
 """Raised whenever the same checkpoint gives another graph: an architecture, an operation, a rounding."""
 
 
 class OpenVinoEncoder:
     """A compiled graph. One inference at a time; it uses `threads` threads inside."""
 
-    def __init__(self, compiled: Any, weights: Literal["float32", "int8"]) -> None:
+    def __init__(self, compiled: Any, weights: _Format) -> None:
         self._request = compiled.create_infer_request()
         self._compiled = compiled
         self._weights = weights
@@ -83,6 +86,7 @@ def load_encoder(checkpoint: Checkpoint, options: EngineOptions) -> OpenVinoEnco
             "origin": checkpoint.origin,
             "config": checkpoint.config if checkpoint.origin == "hf" else None,
             "pooling": checkpoint.pooling,
+            "stretched": checkpoint.config.get("rotary_scaling_factor"),
         }
 
         def write(path: Path) -> None:
@@ -102,7 +106,7 @@ def load_encoder(checkpoint: Checkpoint, options: EngineOptions) -> OpenVinoEnco
         "INFERENCE_PRECISION_HINT": "f32",
         # Pinned threads of two processes would sit on the same cores.
         "ENABLE_CPU_PINNING": False,
-        "DYNAMIC_QUANTIZATION_GROUP_SIZE": GROUP if weights == "int8" else 0,
+        "DYNAMIC_QUANTIZATION_GROUP_SIZE": {"float32": 0, "int8": GROUP, "int4": GROUP_INT4}[weights],
     }
     try:
         compiled = core.compile_model(model, "CPU", config)
@@ -111,23 +115,23 @@ def load_encoder(checkpoint: Checkpoint, options: EngineOptions) -> OpenVinoEnco
     return OpenVinoEncoder(compiled, weights)
 
 
-def _choose_weights(core: ov.Core, options: EngineOptions) -> Literal["float32", "int8"]:
+def _choose_weights(core: ov.Core, options: EngineOptions) -> _Format:
     """int8 where the CPU has int8 dot products: 1.7 to 2.1 times float32 with a cosine above 0.995
     (docs/decisions/0001-weight-formats.md); elsewhere float32."""
     match options.weights:
-        case "float32" | "int8":
+        case "float32" | "int8" | "int4":
             return options.weights
         case "auto":
             return "int8" if "INT8" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "float32"
         case other:
-            raise ModelUnsupportedError(f"the OpenVINO engine has no weight format {other!r}: auto, float32 or int8")
+            raise ModelUnsupportedError(f"the OpenVINO engine has no weight format {other!r}: auto, float32, int8 or int4")
 
 
-def _build(checkpoint: Checkpoint, weights: Literal["float32", "int8"]) -> ov.Model:
+def _build(checkpoint: Checkpoint, weights: _Format) -> ov.Model:
     module = architecture(checkpoint.family)
     with _as_format_error(checkpoint):
         hp = module.hyperparameters(checkpoint.config, checkpoint.origin)
-        names = module.weight_names(hp, checkpoint.origin)
+        names = module.weight_names(hp, checkpoint.origin, checkpoint.tensors)
     if missing := sorted(name for name in names.values() if name not in checkpoint.tensors):
         listed = ", ".join(missing[:20]) + (f" and {len(missing) - 20} more" if len(missing) > 20 else "")
         raise ModelFormatError(
@@ -146,6 +150,8 @@ def _as_format_error(checkpoint: Checkpoint) -> Iterator[None]:
         yield
     except KeyError as error:
         raise ModelFormatError(f"{checkpoint.name}: its configuration does not state {error}") from error
+    except ImpossibleValueError as error:
+        raise ModelFormatError(f"{checkpoint.name}: its configuration cannot be right: {error}") from error
     except ValueError as error:
         raise ModelUnsupportedError(f"{checkpoint.name}: not supported here: {error}") from error
     except (RuntimeError, TypeError) as error:  # OpenVINO refuses shapes that do not meet

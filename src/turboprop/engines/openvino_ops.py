@@ -6,16 +6,17 @@ a score of -1e9 before the softmax, so padding changes nothing: a batch equals i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from math import prod
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from openvino import Node
+from openvino import Node, Shape, Tensor, Type
 from openvino import opset15 as op
 
 from turboprop.architectures.ops import Attention, Rope
-from turboprop.engines.quantize import group_for, quantize_int8
+from turboprop.engines.quantize import GROUP_INT4, group_for, pack_uint4, quantize_int8, quantize_uint4
 from turboprop.errors import ModelFormatError
 from turboprop.models.checkpoint import PoolingMode
 from turboprop.models.tensors import StoredTensor
@@ -29,6 +30,16 @@ def _i64(*values: int) -> Node:
     return op.constant(np.array(values, np.int64))
 
 
+def _axis(number: int) -> Node:
+    """Splitting wants its axis without axes of its own."""
+    return op.constant(np.array(number, np.int64))
+
+
+def _f32(values: Any) -> Node:
+    """A constant of at least one axis."""
+    return op.constant(np.atleast_1d(np.asarray(values, np.float32)))
+
+
 class OpenVinoOps:
     """Builds the graph of one model. `inputs` are ids [b, s] int32, lengths [b] int32, skip [] int32."""
 
@@ -36,7 +47,7 @@ class OpenVinoOps:
         self,
         tensors: Mapping[str, StoredTensor],
         names: Mapping[str, str],
-        weights: Literal["float32", "int8"],
+        weights: Literal["float32", "int8", "int4"],
     ) -> None:
         self._tensors = tensors
         self._names = names
@@ -58,41 +69,71 @@ class OpenVinoOps:
 
     # Weights
 
+    def has(self, weight: str) -> bool:
+        return weight in self._names
+
     def _tensor(self, weight: str) -> StoredTensor:
         return self._tensors[self._names[weight]]
 
-    def _dense(self, weight: str) -> NDArray[np.float32]:
-        values = np.ascontiguousarray(self._tensor(weight).dequantize(), np.float32)
-        if not np.isfinite(values).all():
-            raise ModelFormatError(f"the tensor {self._names[weight]!r} holds values that are not finite")
-        return values
-
-    def _matrix(self, weight: str) -> Node:
+    def _blocks(self, weight: str) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+        """A matrix a few rows at a time; what has been read does not stay in memory."""
         tensor = self._tensor(weight)
-        rows, inputs = tensor.shape
-        if self._weights == "float32":
-            return op.constant(self._dense(weight), shared_memory=True)
-        group = group_for(inputs)
-        values = np.empty((rows, inputs // group, group), np.int8)
-        scales = np.empty((rows, inputs // group, 1), np.float32)
-        step = max(1, _BLOCK_ELEMENTS // inputs)
+        rows = tensor.shape[0]
+        step = max(1, _BLOCK_ELEMENTS // max(1, prod(tensor.shape[1:])))
         for start in range(0, rows, step):
             block = slice(start, min(rows, start + step))
             part = tensor.dequantize(block)
             if not np.isfinite(part).all():
                 raise ModelFormatError(f"the tensor {self._names[weight]!r} holds values that are not finite")
+            yield block, part
+        tensor.release()
+
+    def _dense(self, weight: str) -> NDArray[np.float32]:
+        return self._whole(weight, np.dtype(np.float32))
+
+    def _whole(self, weight: str, dtype: np.dtype[Any]) -> NDArray[Any]:
+        values = np.empty(self._tensor(weight).shape, dtype)
+        for block, part in self._blocks(weight):
+            values[block] = part
+        return values
+
+    def _matrix(self, weight: str) -> Node:
+        if self._weights == "float32":
+            return op.constant(self._dense(weight), shared_memory=True)
+        rows, inputs = self._tensor(weight).shape
+        if self._weights == "int4" and inputs % 2 == 0:
+            return self._matrix_int4(weight, rows, inputs)
+        group = group_for(inputs)
+        values = np.empty((rows, inputs // group, group), np.int8)
+        scales = np.empty((rows, inputs // group, 1), np.float32)
+        for block, part in self._blocks(weight):
             values[block], scales[block] = quantize_int8(part, group)
         wide = op.convert(op.constant(values, shared_memory=True), "f32")
-        return op.reshape(op.multiply(wide, op.constant(scales)), _i64(rows, inputs), False)
+        return op.reshape(op.multiply(wide, op.constant(scales, shared_memory=True)), _i64(rows, inputs), False)
+
+    def _matrix_int4(self, weight: str, rows: int, inputs: int) -> Node:
+        group = group_for(inputs, GROUP_INT4)
+        # OpenVINO's own memory: a constant over a packed numpy array would outlive the array.
+        values = Tensor(Type.u4, Shape([rows, inputs // group, group]))
+        packed = values.data.reshape(rows, inputs // 2)
+        scales = np.empty((rows, inputs // group, 1), np.float32)
+        zeros = np.empty((rows, inputs // group, 1), np.uint8)
+        for block, part in self._blocks(weight):
+            four, scales[block], zeros[block] = quantize_uint4(part, group)
+            packed[block] = pack_uint4(four).reshape(-1, inputs // 2)
+        offsets = Tensor(Type.u4, Shape(list(zeros.shape)))
+        offsets.data[:] = pack_uint4(zeros)
+        wide = op.subtract(op.convert(op.constant(values), "f32"), op.convert(op.constant(offsets), "f32"))
+        return op.reshape(op.multiply(wide, op.constant(scales, shared_memory=True)), _i64(rows, inputs), False)
 
     # Vocabulary
 
     def tokens(self, weight: str) -> Node:
-        # In an int8 model the embedding rows are kept as float16: a gather gains nothing from int8.
+        # In a quantised model the embedding rows are kept as float16: a gather gains nothing from int8.
         if self._weights == "float32":
             table = op.constant(self._dense(weight), shared_memory=True)
         else:
-            table = op.convert(op.constant(self._dense(weight).astype(np.float16), shared_memory=True), "f32")
+            table = op.convert(op.constant(self._whole(weight, np.dtype(np.float16)), shared_memory=True), "f32")
         return op.gather(table, self.ids, _i64(0))
 
     def positions(self, weight: str, offset: int = 0) -> Node:
@@ -130,14 +171,14 @@ class OpenVinoOps:
         heads = op.transpose(op.reshape(x, _i64(0, 0, -1, head_dim), True), _i64(0, 2, 1, 3))
         rest = None
         if rope.dims < head_dim:
-            heads, rest = op.variadic_split(heads, _i64(3), _i64(rope.dims, head_dim - rope.dims)).outputs()
+            heads, rest = op.variadic_split(heads, _axis(3), _i64(rope.dims, head_dim - rope.dims)).outputs()
         if rope.pairing == "half":
-            first, second = op.split(heads, _i64(3), 2).outputs()
+            first, second = op.split(heads, _axis(3), 2).outputs()
             turned = op.concat([op.negative(second), first], 3)
         else:
             # (a, b) -> (-b, a) for each neighbouring pair
             pairs = op.reshape(heads, op.constant(np.array([0, 0, 0, rope.dims // 2, 2], np.int64)), True)
-            first, second = op.split(pairs, _i64(4), 2).outputs()
+            first, second = op.split(pairs, _axis(4), 2).outputs()
             turned = op.reshape(op.concat([op.negative(second), first], 4), _i64(0, 0, 0, rope.dims), True)
         y = op.add(op.multiply(heads, cos), op.multiply(turned, sin))
         if rest is not None:
@@ -145,17 +186,37 @@ class OpenVinoOps:
         return op.reshape(op.transpose(y, _i64(0, 2, 1, 3)), op.shape_of(x), False)
 
     def _rotation(self, rope: Rope) -> tuple[Node, Node]:
-        """cos and sin, [1, 1, s, dims]."""
+        """cos and sin, [1 or b, 1, s, dims]."""
         if rope not in self._rotations:
-            inverse = rope.base ** (-np.arange(0, rope.dims, 2, dtype=np.float64) / rope.dims)
+            frequencies = self._inverse_frequencies(rope)
             if rope.factors:
-                inverse = inverse / np.array(rope.factors)
-            doubled = np.concatenate([inverse, inverse]) if rope.pairing == "half" else np.repeat(inverse, 2)
-            steps = op.unsqueeze(op.convert(self._range, "f32"), _i64(1))
-            angles = op.multiply(steps, op.constant(doubled.astype(np.float32)[None]))
-            angles = op.unsqueeze(angles, _i64(0, 1))
-            self._rotations[rope] = (op.cos(angles), op.sin(angles))
+                frequencies = op.divide(frequencies, _f32([rope.factors]))
+            if rope.factors_weight:
+                frequencies = op.divide(frequencies, op.constant(self._dense(rope.factors_weight)[None]))
+            if rope.pairing == "half":
+                frequencies = op.concat([frequencies, frequencies], 1)
+            else:
+                twice = op.concat([op.unsqueeze(frequencies, _i64(2))] * 2, 2)
+                frequencies = op.reshape(twice, _i64(0, rope.dims), True)
+            steps = op.unsqueeze(op.convert(self._range, "f32"), _i64(0, 2))
+            angles = op.unsqueeze(op.multiply(steps, op.unsqueeze(frequencies, _i64(1))), _i64(1))
+            cos, sin = op.cos(angles), op.sin(angles)
+            if rope.magnitude != 1:
+                cos, sin = self.scale(cos, rope.magnitude), self.scale(sin, rope.magnitude)
+            self._rotations[rope] = (cos, sin)
         return self._rotations[rope]
+
+    def _inverse_frequencies(self, rope: Rope) -> Node:
+        """[1 or b, dims/2]"""
+        exponents = -np.arange(0, rope.dims, 2, dtype=np.float64) / rope.dims
+        if rope.dynamic is None:
+            return _f32((rope.base**exponents)[None])
+        factor, trained = rope.dynamic
+        length = op.unsqueeze(op.convert(self.lengths, "f32"), _i64(1))
+        stretch = op.subtract(op.multiply(length, _f32(factor / trained)), _f32(factor - 1))
+        # Up to the trained length the stretch is at most 1, and a base times 1 is the base itself.
+        grown = op.power(op.maximum(stretch, _f32(1)), _f32(rope.dims / (rope.dims - 2)))
+        return op.power(op.multiply(grown, _f32(rope.base)), _f32(exponents[None]))
 
     def attention(self, q: Node, k: Node, v: Node, how: Attention) -> Node:
         def heads(x: Node, count: int) -> Node:
@@ -171,7 +232,7 @@ class OpenVinoOps:
 
     def _repeat(self, x: Node, how: Attention) -> Node:
         times = how.heads // how.kv_heads
-        wide = op.broadcast(op.unsqueeze(x, _i64(2)), _i64(1, 1, times, 1, 1), "BIDIRECTIONAL")
+        wide = op.broadcast(op.unsqueeze(x, _i64(2)), _i64(1, 1, times, 1, 1), broadcast_spec="BIDIRECTIONAL")
         return op.reshape(wide, _i64(0, how.heads, -1, how.head_dim), True)
 
     def _mask(self, causal: bool, window: int | None) -> Node:
@@ -211,7 +272,7 @@ class OpenVinoOps:
         return op.multiply(x, op.constant(np.float32(factor)))
 
     def split(self, x: Node, sizes: tuple[int, ...]) -> tuple[Any, ...]:
-        return tuple(op.variadic_split(x, _i64(2), _i64(*sizes)).outputs())
+        return tuple(op.variadic_split(x, _axis(2), _i64(*sizes)).outputs())
 
     # Pooling
 

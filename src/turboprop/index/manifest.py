@@ -22,6 +22,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -263,8 +264,9 @@ def _count(value: object) -> int:
 
 
 def _columns(kind: type, entries: Mapping[str, Any]) -> dict[str, Any]:
-    rows = entries.values()
-    return {item.name: [getattr(row, item.name) for row in rows] for item in fields(kind)}
+    names = [item.name for item in fields(kind)]
+    columns = zip(*map(attrgetter(*names), entries.values()), strict=True)
+    return dict(zip(names, columns, strict=True)) if entries else {name: [] for name in names}
 
 
 def _rows(kind: type[Any], columns: dict[str, list[Any]]) -> dict[str, Any]:

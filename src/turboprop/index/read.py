@@ -129,20 +129,28 @@ class IndexReader:
         ]
 
     def text_search(
-        self, query: str, limit: int, where: str | None = None, column: str = schema.TEXT
+        self,
+        query: str,
+        limit: int,
+        where: str | None = None,
+        columns: Sequence[str] = schema.FULL_TEXT_COLUMNS,
     ) -> list[Candidate]:
-        """The rows that hold words of `query`, by BM25 over `text` or over `context` (path and symbol).
+        """The rows that hold words of `query` in `text` or in `context` (path and symbol), by BM25.
 
-        `query` is words, never syntax: no character in it can break the search.
+        A row found in several columns has the best of its scores. `query` is words, never syntax: no
+        character in it can break the search.
         """
         if self.rows == 0 or limit < 1:
             return []
+        words = query.encode("utf-8", "replace").decode()  # a lone surrogate is no word
         with translated(self._directory, "search the index"):
-            from lance.query import MatchQuery
+            from lance.query import MatchQuery, MultiMatchQuery
 
-            words = query.encode("utf-8", "replace").decode()  # a lone surrogate is no word
+            # In one query, because a filter is worked out anew for each. Queries that add up the scores
+            # of columns (BooleanQuery, CombinedFieldsQuery) take 10 to 200 ms on 100,000 rows.
+            wanted = MatchQuery(words, columns[0]) if len(columns) == 1 else MultiMatchQuery(words, list(columns))
             found = self._table.scanner(
-                full_text_query=MatchQuery(words, column),
+                full_text_query=wanted,
                 limit=limit,
                 columns=["_score"],
                 with_row_id=True,

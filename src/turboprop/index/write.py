@@ -11,7 +11,6 @@ import contextlib
 import os
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -313,6 +312,8 @@ class TableWriter:
 
         At once, because a disk answers sixteen flushes in little more than the time of one.
         """
+        from concurrent.futures import ThreadPoolExecutor
+
         names = _file_names(self._folder)
         new = names - self._synced
         folders = {name.rpartition("/")[0] for name in new}

@@ -11,7 +11,8 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from turboprop.errors import ModelFormatError
+from turboprop.errors import ModelFormatError, UsageError
+from turboprop.models.families import model_facts
 from turboprop.models.store_hashes import remembered_sha256
 from turboprop.models.tensors import StoredTensor
 from turboprop.types import Prompts
@@ -58,26 +59,70 @@ class Checkpoint:
     widths: tuple[int, ...] = ()
     layer_norm_before_cut: bool = False
     """nomic-embed-text-v1.5 normalises the full vector (no affine) before it is cut."""
+    default_width: int | None = None
+    """`truncate_dim` of the repository: the width to use where the caller asks for none."""
+    special_tokens: bool = True
+    """Static models take a text's tokens bare, whatever their tokenizer would put around them."""
+    unknown_token: int | None = None
+    """Id of the token that a static model leaves out of its mean."""
+    end_token: str = ""
+    """Ends every input, unless the tokenizer puts a token there by itself."""
+    known_as: tuple[str, ...] = ()
+    """What the files call the model."""
+
+    @property
+    def full_width(self) -> int:
+        """Width of a vector before any cut, as the configuration states it; 0 where it does not."""
+        if self.dense:
+            return int(self.dense[-1].weight.shape[0])
+        keys = (f"{self.family}.embedding_length", "hidden_size", "dim", "n_embd", "hidden_dim")
+        stated = next((self.config[key] for key in keys if key in self.config), 0)
+        return stated * len(self.pooling) if isinstance(stated, int) else 0
 
     def tokenizer(self) -> Tokenizer:
         """Build the tokenizer, without padding and truncation."""
         from turboprop.models.tokenizer import tokenizer_from_path
+        from turboprop.models.tokenizer_parts import append_token, bare
 
-        return tokenizer_from_path(self.tokenizer_path)
+        tokenizer = tokenizer_from_path(self.tokenizer_path)
+        if not self.special_tokens:
+            bare(tokenizer)
+        elif self.end_token:
+            append_token(tokenizer, self.end_token)
+        return tokenizer
 
     def weights_hash(self, cache_home: Path) -> str:
         """Hash of the weights' bytes, in hex; remembered by path, size, time and inode."""
         parts = [remembered_sha256(path, cache_home) for path in self.weight_files]
-        return parts[0] if len(parts) == 1 else xxhash.xxh3_128_hexdigest(" ".join(parts))
+        return parts[0] if len(parts) == 1 else xxhash.xxh3_128_hexdigest(" ".join(parts).encode())
 
     def with_row(self, local: LocalModel) -> Checkpoint:
-        """Fill what the files do not say from the model's catalogue row."""
+        """Fill what the files do not say from the model's catalogue row, then from its family's facts."""
         row = local.row
-        if row is None:
-            return replace(self, name=local.name)
-        prompts = self.prompts if self.prompts != Prompts() else row.prompts
-        limit = min(self.max_tokens, row.context) if row.context else self.max_tokens
-        return replace(self, name=local.name, prompts=prompts, max_tokens=limit)
+        names = [*self.known_as, local.name, *((row.name, row.canonical) if row else ())]
+        facts = model_facts(self.family, [*names, local.path.name])
+        choices = (self.prompts, row.prompts if row else Prompts(), facts.prompts)
+        limit = min(self.max_tokens, row.context) if row and row.context else self.max_tokens
+        return replace(
+            self,
+            name=local.name,
+            prompts=next((prompts for prompts in choices if prompts != Prompts()), Prompts()),
+            max_tokens=limit,
+            widths=tuple(self.widths) or tuple(facts.all_widths(self.full_width)),
+            layer_norm_before_cut=facts.layer_norm_before_cut,
+        )
+
+    def extended(self, factor: float) -> Checkpoint:
+        """nomic-bert for inputs beyond the trained 2,048 tokens, `factor` times as long (2 on its card).
+
+        Inputs up to the trained length keep their vectors. Raises `UsageError` for other families.
+        """
+        if self.family not in ("nomic-bert", "nomic_bert"):
+            raise UsageError(f"{self.name} has no form for longer inputs; it takes {self.max_tokens} tokens")
+        if not 1 < factor <= 4:
+            raise UsageError(f"the positions of {self.name} can be stretched up to 4 times, not {factor:g} times")
+        config = {**self.config, "rotary_scaling_factor": factor}
+        return replace(self, config=config, max_tokens=int(self.max_tokens * factor))
 
 
 def open_checkpoint(local: LocalModel) -> Checkpoint:

@@ -6,14 +6,16 @@ sentence-transformers, old and new.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from turboprop.errors import ModelFormatError, ModelNotFoundError, ModelUnsupportedError
 from turboprop.models.checkpoint import Checkpoint, Dense, PoolingMode
-from turboprop.models.tensors import ShardedTensors, StoredTensor, open_safetensors
+from turboprop.models.checkpoint_static import is_static, open_static
+from turboprop.models.families import END_TOKENS
+from turboprop.models.json_file import read_json
+from turboprop.models.tensors import ShardedTensors, StoredTensor, WithoutPrefix, open_safetensors
 from turboprop.types import Prompts
 
 # Several may be set at once; sentence-transformers concatenates them in this order.
@@ -41,28 +43,36 @@ _ACTIVATIONS: dict[str, Literal["identity", "tanh", "relu", "gelu"]] = {
 }
 # Families whose hidden states are read at the last token when no pooling file says otherwise.
 _CAUSAL_FAMILIES = {"qwen2", "qwen3", "llama", "mistral"}
+# What stands before a weight's name where the file was saved from a model with a head.
+_WRAPPERS = {
+    "bert": "bert.",
+    "roberta": "roberta.",
+    "xlm-roberta": "roberta.",
+    "camembert": "roberta.",
+    "distilbert": "distilbert.",
+    "modernbert": "model.",
+    "qwen2": "model.",
+    "qwen3": "model.",
+    "llama": "model.",
+    "mistral": "model.",
+    "gemma3_text": "model.",
+}
 _UNBOUNDED = 1 << 24  # tokenizers without a limit state 1e30
-
-
-def read_json(path: Path) -> Any:
-    """The parsed file, or None where it is absent."""
-    try:
-        return json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise ModelFormatError(f"{path} is not valid JSON: {error}") from error
 
 
 def open_folder(folder: Path) -> Checkpoint:
     """Open a folder of `config.json`, safetensors and a tokenizer."""
     modules = read_json(folder / "modules.json") or []
+    if is_static(folder, modules):
+        return open_static(folder, modules)
     places = {_module_kind(folder, module): _inside(folder, module) for module in modules}
     root = places.get("Transformer", folder)
     config = read_json(root / "config.json")
     if not isinstance(config, dict):
         raise ModelFormatError(f"{folder} has no config.json; it is no model folder")
     tensors, files = _open_weights(root)
+    if prefix := _WRAPPERS.get(str(config.get("model_type"))):
+        tensors = WithoutPrefix(tensors, prefix)
     st_config = read_json(folder / "config_sentence_transformers.json") or {}
     pooling, pool_prompt = _pooling(places.get("Pooling"), config)
     dense = tuple(_open_dense(_inside(folder, module)) for module in modules if _module_kind(folder, module) == "Dense")
@@ -83,7 +93,14 @@ def open_folder(folder: Path) -> Checkpoint:
         dense=dense,
         prompts=_prompts(st_config),
         widths=widths,
+        default_width=_width(st_config.get("truncate_dim")),
+        end_token=END_TOKENS.get(str(config.get("model_type")), "") if "last" in pooling else "",
+        known_as=tuple(name for name in (config.get("_name_or_path"),) if isinstance(name, str)),
     )
+
+
+def _width(stated: object) -> int | None:
+    return stated if isinstance(stated, int) and stated > 0 else None
 
 
 def _module_kind(folder: Path, module: Mapping[str, Any]) -> str:
@@ -128,8 +145,8 @@ def _pooling(place: Path | None, config: Mapping[str, Any]) -> tuple[tuple[Pooli
         raise ModelFormatError(f"{place} has no config.json: the pooling is not stated")
     include_prompt = bool(stated.get("include_prompt", True))
     name = stated.get("pooling_mode")
-    if isinstance(name, str):
-        modes = tuple(_POOLING_NAMES.get(part) for part in name.split("+"))
+    if isinstance(name, str | list):
+        modes = tuple(_POOLING_NAMES.get(str(part)) for part in ([name] if isinstance(name, str) else name))
         if None in modes:
             raise ModelUnsupportedError(f"{place / 'config.json'}: pooling {name!r} is not known here")
         return cast("tuple[PoolingMode, ...]", modes), include_prompt
@@ -153,6 +170,9 @@ def _open_dense(place: Path) -> Dense:
 
 def _max_tokens(root: Path, config: Mapping[str, Any]) -> int:
     limits = [config.get("max_position_embeddings"), config.get("n_positions")]
+    # nomic-bert states 8,192 positions and was trained on fewer: more only where its scaling is on.
+    if config.get("rotary_scaling_factor") is None:
+        limits.append(config.get("max_trained_positions"))
     # Position rows 0 and 1 (up to pad_token_id) are not used by this family.
     if config.get("model_type") in ("roberta", "xlm-roberta", "camembert") and isinstance(limits[0], int):
         limits[0] -= int(config.get("pad_token_id", 1)) + 1

@@ -13,6 +13,11 @@ from turboprop.models.gguf_metadata import GGUFFormatError, GGUFMetadata, GGUFVa
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+# Real tokens have up to 512 characters (runs of spaces). The `tokenizers` library frees a unigram model
+# by recursion, one level a byte, and overflows the stack at 16,000 bytes on a small thread.
+MAX_TOKEN_CHARACTERS = 1024
+# 262,144 tokens of a real vocabulary have 2 million; time grows with them, about 4 s at the cap.
+MAX_VOCABULARY_CHARACTERS = 1 << 24
 _INTEGERS = {GGUFValueType.INT32, GGUFValueType.UINT32, GGUFValueType.INT8, GGUFValueType.UINT8}
 _NUMBERS = {GGUFValueType.INT32, GGUFValueType.FLOAT32, GGUFValueType.FLOAT64}
 
@@ -61,6 +66,17 @@ class Vocabulary:
         if "" in tokens:
             # Padding of some vocabularies; the name is the one that llama.cpp gives them.
             tokens = [token or f"[EMPTY_{number}]" for number, token in enumerate(tokens)]
+        longest = max(tokens, key=len, default="")
+        if len(longest) > MAX_TOKEN_CHARACTERS:
+            raise GGUFFormatError(
+                metadata.path,
+                f"the token {shown(longest)} has {len(longest)} characters, more than the "
+                f"{MAX_TOKEN_CHARACTERS} allowed",
+            )
+        if sum(map(len, tokens)) > MAX_VOCABULARY_CHARACTERS:
+            raise GGUFFormatError(
+                metadata.path, f"its tokens have more than {MAX_VOCABULARY_CHARACTERS} characters together"
+            )
         ids = dict(zip(tokens, range(len(tokens)), strict=True))
         if len(ids) < len(tokens):
             twice = next(token for number, token in enumerate(tokens) if ids[token] != number)

@@ -43,6 +43,9 @@ class StoredTensor(Protocol):
     def dequantize(self, rows: slice | None = None) -> NDArray[np.float32]:
         """The values (of some rows of the first axis) as float32."""
 
+    def release(self) -> None:
+        """Give the pages that were read back to the system."""
+
 
 @dataclass(frozen=True, slots=True)
 class SafetensorsTensor:
@@ -52,6 +55,8 @@ class SafetensorsTensor:
     dtype: str
     shape: tuple[int, ...]
     _bytes: NDArray[np.uint8]
+    _mapped: mmap.mmap
+    _offset: int
 
     def dequantize(self, rows: slice | None = None) -> NDArray[np.float32]:
         values: NDArray[Any] = self._bytes.view(_DTYPES[self.dtype]).reshape(self.shape)
@@ -59,7 +64,15 @@ class SafetensorsTensor:
             values = values[rows]
         if self.dtype == "BF16":  # the upper half of a float32
             return np.asarray((values.astype(np.uint32) << 16).view(np.float32))
-        return np.asarray(values, np.float32)
+        return np.array(values, np.float32)  # a copy: the map is read-only, and engines keep what they get
+
+    def release(self) -> None:
+        """Give its pages back to the system; reading it again maps them again."""
+        advice = getattr(mmap, "MADV_DONTNEED", None)
+        begin = -(-self._offset // mmap.PAGESIZE) * mmap.PAGESIZE
+        length = (self._offset + self._bytes.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE - begin
+        if advice is not None and length > 0:
+            self._mapped.madvise(advice, begin, length)
 
 
 def open_safetensors(path: Path) -> dict[str, SafetensorsTensor]:
@@ -83,7 +96,8 @@ def open_safetensors(path: Path) -> dict[str, SafetensorsTensor]:
         if entry["dtype"] not in _DTYPES:
             raise ModelUnsupportedError(f"{path}: tensor {name!r} has the type {entry['dtype']}, which is not read")
         begin, end = (8 + length + int(offset) for offset in entry["data_offsets"])
-        found[name] = SafetensorsTensor(name, entry["dtype"], tuple(entry["shape"]), data[begin:end])
+        place = data[begin:end]
+        found[name] = SafetensorsTensor(name, entry["dtype"], tuple(entry["shape"]), place, mapped, begin)
     return found
 
 
@@ -135,3 +149,20 @@ class ShardedTensors(Mapping[str, StoredTensor]):
 
     def __len__(self) -> int:
         return len(self._where)
+
+
+class WithoutPrefix(Mapping[str, StoredTensor]):
+    """The same tensors, with a prefix taken off the names that have it."""
+
+    def __init__(self, tensors: Mapping[str, StoredTensor], prefix: str) -> None:
+        self._tensors = tensors
+        self._names = {name.removeprefix(prefix): name for name in tensors}
+
+    def __getitem__(self, name: str) -> StoredTensor:
+        return self._tensors[self._names[name]]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)

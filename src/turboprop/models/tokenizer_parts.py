@@ -94,3 +94,29 @@ def add_vocabulary_tokens(tokenizer: Tokenizer, vocabulary: Vocabulary) -> None:
         (vocabulary.tokens[n] for n in vocabulary.of_type(TokenType.CONTROL, TokenType.UNKNOWN)),
         (vocabulary.tokens[n] for n in vocabulary.of_type(TokenType.USER_DEFINED)),
     )
+
+
+def bare(tokenizer: Tokenizer) -> None:
+    """Put nothing before and after a text."""
+    from tokenizers.processors import TemplateProcessing
+
+    tokenizer.post_processor = TemplateProcessing(single="$A", pair="$A $B", special_tokens=[])
+
+
+def append_token(tokenizer: Tokenizer, token: str) -> None:
+    """Put `token` after every text, unless the tokenizer puts one there already or has no such token."""
+    from tokenizers.processors import Sequence, TemplateProcessing
+
+    number = tokenizer.token_to_id(token)
+    if number is None:
+        return
+    plain, whole = tokenizer.encode("a", add_special_tokens=False).ids, tokenizer.encode("a").ids
+    if whole[-1:] != plain[-1:]:
+        return
+    template = TemplateProcessing(
+        single=["$A", "end"],
+        pair=["$A", "end", "$B:1", "end:1"],
+        special_tokens=[{"id": "end", "ids": [number], "tokens": [token]}],
+    )
+    before = tokenizer.post_processor
+    tokenizer.post_processor = template if before is None else Sequence([before, template])

@@ -6,7 +6,6 @@ import re
 from typing import TYPE_CHECKING
 
 from turboprop.index.read import Candidate, IndexReader
-from turboprop.index.schema import CONTEXT, TEXT
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,9 +31,4 @@ def lexical_candidates(reader: IndexReader, query: str, limit: int, where: str |
     its two scores.
     """
     words = " ".join(list(dict.fromkeys(_WORD.findall(query)))[:MAX_QUERY_WORDS])
-    best: dict[int, float] = {}
-    for column in (TEXT, CONTEXT):
-        for found in reader.text_search(words, limit, where, column):
-            best[found.row_id] = max(found.score, best.get(found.row_id, 0.0))
-    ordered = sorted(best.items(), key=lambda item: (-item[1], item[0]))
-    return [Candidate(row_id, score) for row_id, score in ordered[:limit]]
+    return reader.text_search(words, limit, where)

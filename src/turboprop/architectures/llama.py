@@ -1,0 +1,33 @@
+"""Llama and Mistral decoders as embedders: E5-Mistral, SFR-Embedding and their like.
+
+The plain decoder block (arXiv 2302.13971, 2310.06825). GGUF files of this architecture hold the rows of q
+and k permuted, so that the rotated features lie side by side; Hugging Face pairs them in halves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from turboprop.architectures import decoder
+from turboprop.architectures.decoder import Hyperparameters, forward, weight_names
+from turboprop.architectures.values import MOST_LAYERS, count, layer_kinds
+
+__all__ = ["forward", "hyperparameters", "weight_names"]
+
+
+def hyperparameters(source: Mapping[str, Any], origin: Literal["hf", "gguf"]) -> Hyperparameters:
+    """Read the shape. KeyError names a missing key; ValueError one that is not supported."""
+    if origin == "gguf":
+        return decoder.of_metadata(source, "llama", pairing="interleaved")
+    return decoder.of_config(source, base=10000.0, windows=_windows(source))
+
+
+def _windows(source: Mapping[str, Any]) -> tuple[int | None, ...]:
+    """Mistral slides one window over every layer, unless `layer_types` says which."""
+    layers = count(source, "num_hidden_layers", most=MOST_LAYERS)
+    if source.get("sliding_window") is None or source.get("model_type") != "mistral":
+        return (None,) * layers
+    window = count(source, "sliding_window")
+    kinds = layer_kinds(source, layers) or ("sliding_attention",) * layers
+    return tuple(window if kind == "sliding_attention" else None for kind in kinds)

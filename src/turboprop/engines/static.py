@@ -1,0 +1,102 @@
+"""The engine of static models: rows of a matrix, averaged. numpy is all it takes.
+
+A mean over tokens has no matrix product to speed up; what costs is reading rows from memory.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from turboprop.engines.contract import EngineOptions
+from turboprop.errors import EngineError, ModelFormatError, ModelUnsupportedError
+from turboprop.models.checkpoint import Checkpoint
+from turboprop.types import TokenBatch
+
+# Rows that are gathered at a time: 16,384 of 256 features are 16 MB.
+_ROWS = 1 << 14
+
+
+class StaticEncoder:
+    """Weighted rows, summed and divided by their count; unknown tokens take no part.
+
+    `table` is float32 [rows, width], `rows` int32 [tokens] (the row of a token) and `factors` float32
+    [tokens]; either may be None.
+    """
+
+    weights = "float32"
+
+    def __init__(
+        self,
+        table: NDArray[np.float32],
+        rows: NDArray[np.int32] | None,
+        factors: NDArray[np.float32] | None,
+        unknown: int | None,
+    ) -> None:
+        self._table: NDArray[np.float32] | None = table
+        self._rows = rows
+        self._factors = factors
+        self._unknown = unknown
+        self._tokens = len(table) if rows is None else len(rows)
+        self._dimensions = int(table.shape[1])
+
+    @property
+    def dimensions(self) -> int:
+        return self._dimensions
+
+    def encode(self, batch: TokenBatch) -> NDArray[np.float32]:
+        if self._table is None:
+            raise EngineError("this model is closed; load it again")
+        vectors = np.zeros((len(batch.lengths), self._dimensions), np.float32)
+        ends = np.cumsum(batch.lengths)
+        for index, end in enumerate(ends):
+            ids = batch.ids[end - batch.lengths[index] + batch.skip : end]
+            if len(ids) and not 0 <= ids.min() <= ids.max() < self._tokens:
+                raise EngineError(f"the tokenizer gave the id {ids.max()} and the model has {self._tokens} tokens")
+            if self._unknown is not None:
+                ids = ids[ids != self._unknown]
+            if len(ids):
+                vectors[index] = self._total(ids) / len(ids)
+        return vectors
+
+    def _total(self, ids: NDArray[np.int32]) -> NDArray[np.float64]:
+        assert self._table is not None
+        total = np.zeros(self._dimensions, np.float64)
+        for start in range(0, len(ids), _ROWS):
+            some = ids[start : start + _ROWS]
+            part = self._table[some if self._rows is None else self._rows[some]]
+            if self._factors is None:
+                total += part.sum(axis=0, dtype=np.float64)
+            else:
+                total += self._factors[some].astype(np.float64) @ part
+        return total
+
+    def close(self) -> None:
+        self._table = None
+
+
+def load_encoder(checkpoint: Checkpoint, options: EngineOptions) -> StaticEncoder:
+    """Read the matrix. Raises `ModelFormatError` where tensors are missing, misshapen or not finite."""
+    if checkpoint.family != "static":
+        raise ModelUnsupportedError(f"the static engine runs model2vec models, and {checkpoint.name} is none")
+    if options.weights not in ("auto", "float32"):
+        raise ModelUnsupportedError(f"a static model runs in float32; it has no weight format {options.weights!r}")
+    tensors = checkpoint.tensors
+    name = next((name for name in ("embeddings", "embedding.weight") if name in tensors), None)
+    if name is None:
+        raise ModelFormatError(f"{checkpoint.name} lacks the tensor embeddings")
+    table = tensors[name].dequantize()
+    if table.ndim != 2 or not np.isfinite(table).all():
+        raise ModelFormatError(f"{checkpoint.name}: {name} must be a matrix of finite values, not {table.shape}")
+    rows = factors = None
+    if "mapping" in tensors:
+        # Row numbers stay below 2^24, where float32 still holds every integer.
+        rows = tensors["mapping"].dequantize().astype(np.int32)
+        if rows.ndim != 1 or not len(rows) or not 0 <= rows.min() <= rows.max() < len(table):
+            raise ModelFormatError(f"{checkpoint.name}: mapping points outside the {len(table)} rows of {name}")
+    if "weights" in tensors:
+        factors = tensors["weights"].dequantize()
+        tokens = len(table) if rows is None else len(rows)
+        if factors.shape != (tokens,) or not np.isfinite(factors).all():
+            raise ModelFormatError(f"{checkpoint.name}: weights must be {tokens} finite values")
+    return StaticEncoder(table, rows, factors, checkpoint.unknown_token)

@@ -1,0 +1,63 @@
+"""A GGUF file, or a split of several, as an embedding model.
+
+The hyperparameters stay the metadata as they stand; the architectures read their keys `<family>.*`. What
+the file leaves open is answered by family: decoders are read at their last token, encoders are averaged.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+from turboprop.errors import ModelUnsupportedError
+from turboprop.models.checkpoint import Checkpoint, Dense, PoolingMode
+from turboprop.models.families import END_TOKENS
+from turboprop.models.gguf import GGUFFile, GGUFFormatError
+from turboprop.models.gguf_metadata import shown
+
+# llama.cpp's numbers; 0 (none: every token's state) leaves the choice to the family, and 4 is a reranker.
+_POOLING: dict[int, PoolingMode | None] = {0: None, 1: "mean", 2: "cls", 3: "last"}
+_ENCODERS = {"bert", "nomic-bert", "modern-bert", "gemma-embedding", "jina-bert-v2", "jina-bert-v3"}
+_DENSE = ("dense_2.weight", "dense_3.weight")  # EmbeddingGemma's head, linear and without bias
+_NAMES = ("general.name", "general.basename", "general.finetune")
+
+
+def open_gguf(path: Path) -> Checkpoint:
+    """Open a file, or any file of a split together with the others.
+
+    Raises `ModelFormatError` for a damaged file and one without weights, `ModelUnsupportedError` for a
+    reranker, `ModelNotFoundError` where a file of the split is missing. An architecture that is not known
+    is no error here: another engine may run it.
+    """
+    file = GGUFFile.open(path)
+    metadata, family = file.metadata, file.architecture
+    if not file.tensors or not file.has_data:
+        file.close()
+        raise GGUFFormatError(path, "it holds a vocabulary and no weights", advice="get the whole model file")
+    return Checkpoint(
+        name=str(path),
+        origin="gguf",
+        family=family,
+        config=metadata,
+        tensors=file.tensors,
+        tokenizer_path=path,
+        weight_files=file.paths,
+        pooling=(_pooling(file, family),),
+        max_tokens=metadata.integer(f"{family}.context_length", 512),
+        dense=tuple(
+            Dense(file.tensors[name].dequantize(), None, "identity") for name in _DENSE if name in file.tensors
+        ),
+        end_token=END_TOKENS.get(family, ""),
+        known_as=tuple(cast("str", metadata[key]) for key in _NAMES if isinstance(metadata.get(key), str)),
+    )
+
+
+def _pooling(file: GGUFFile, family: str) -> PoolingMode:
+    number = file.metadata.integer(f"{family}.pooling_type", 0)
+    if number == 4:
+        raise ModelUnsupportedError(
+            f"{file.path} is a reranker (pooling_type 4), which scores pairs of texts; choose an embedding model"
+        )
+    if number not in _POOLING:
+        raise GGUFFormatError(file.path, f"{family}.pooling_type is {shown(number)}", advice="known are 0 to 4")
+    return _POOLING[number] or ("mean" if family in _ENCODERS else "last")

