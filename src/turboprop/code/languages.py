@@ -175,7 +175,7 @@ _ROWS = (
         "cpp",
         ".cpp .cc .cxx .c++ .hpp .hh .hxx .h++ .ipp .tpp .inl .cu .cuh .ino",
         _C
-        + "; @c_function: field_declaration; @c_struct: class_specifier; module: namespace_definition; type: alias_declaration"
+        + "; @c_function: field_declaration; @c_struct: class_specifier; module: namespace_definition; type: alias_declaration"  # noqa: E501
         " concept_definition",
         wrappers="template_declaration",
         has_macros=True,

@@ -133,7 +133,7 @@ def _without_blank_parts(text: str, offsets: Sequence[int], cuts: list[int]) -> 
     kept = [cuts[0]]
     for first, last in pairwise(cuts):
         if text[offsets[first] : offsets[last]].isspace():
-            if first != kept[0]:
+            if len(kept) > 1:
                 kept[-1] = last  # joins the part before it
                 continue
             if last != cuts[-1]:

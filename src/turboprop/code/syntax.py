@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from turboprop.code.hooks import definition
 from turboprop.code.languages import LANGUAGES, MINOR, SCOPES, Language
 from turboprop.code.names import Found
+from turboprop.code.nesting import too_deep
 
 if TYPE_CHECKING:
     from tree_sitter import Node, Parser
@@ -94,6 +95,8 @@ def marks(text: str, row: Language, offsets: Sequence[int], max_chars: int) -> l
     source = text.encode("utf-8", "replace")
     if row.has_macros:
         source = _MACRO.sub(lambda found: b" " * len(found[0]), source)
+    if too_deep(source, row.name):
+        return []
     tree = parser_for(row.grammar).parse(source)
     return _Outline(row, offsets, max_chars).walk(tree.root_node)
 

@@ -23,7 +23,7 @@ from turboprop.models.tensors import StoredTensor
 
 _MASKED = np.float32(-1e9)
 # Rows that are dequantised and quantised at a time: a 150,000 x 3584 matrix never exists as float32.
-_BLOCK_ELEMENTS = 1 << 24
+_BLOCK_ELEMENTS = 1 << 22
 
 
 def _i64(*values: int) -> Node:
@@ -89,10 +89,7 @@ class OpenVinoOps:
         tensor.release()
 
     def _dense(self, weight: str) -> NDArray[np.float32]:
-        return self._whole(weight, np.dtype(np.float32))
-
-    def _whole(self, weight: str, dtype: np.dtype[Any]) -> NDArray[Any]:
-        values = np.empty(self._tensor(weight).shape, dtype)
+        values = np.empty(self._tensor(weight).shape, np.float32)
         for block, part in self._blocks(weight):
             values[block] = part
         return values
@@ -129,12 +126,18 @@ class OpenVinoOps:
     # Vocabulary
 
     def tokens(self, weight: str) -> Node:
-        # In a quantised model the embedding rows are kept as float16: a gather gains nothing from int8.
         if self._weights == "float32":
-            table = op.constant(self._dense(weight), shared_memory=True)
-        else:
-            table = op.convert(op.constant(self._whole(weight, np.dtype(np.float16)), shared_memory=True), "f32")
-        return op.gather(table, self.ids, _i64(0))
+            return op.gather(op.constant(self._dense(weight), shared_memory=True), self.ids, _i64(0))
+        # Rows and their scales are gathered apart, so no plugin unfolds the table to float32.
+        rows, width = self._tensor(weight).shape
+        group = group_for(width)
+        values = np.empty((rows, width // group, group), np.int8)
+        scales = np.empty((rows, width // group, 1), np.float32)
+        for block, part in self._blocks(weight):
+            values[block], scales[block] = quantize_int8(part, group)
+        taken = op.convert(op.gather(op.constant(values, shared_memory=True), self.ids, _i64(0)), "f32")
+        y = op.multiply(taken, op.gather(op.constant(scales, shared_memory=True), self.ids, _i64(0)))
+        return op.reshape(y, _i64(0, 0, width), True)
 
     def positions(self, weight: str, offset: int = 0) -> Node:
         index = op.add(self._range, op.constant(np.int32(offset))) if offset else self._range
