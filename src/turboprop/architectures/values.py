@@ -7,6 +7,7 @@ from typing import Any, Literal, cast
 
 Activation = Literal["gelu", "gelu_tanh", "silu", "relu"]
 
+
 class ImpossibleValueError(ValueError):
     """A value that no model can have, so the configuration is damaged or not this model's."""
 

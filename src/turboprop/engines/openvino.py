@@ -28,7 +28,7 @@ from turboprop.types import TokenBatch
 
 _Format = Literal["float32", "int8", "int4"]
 
-GRAPH_VERSION = 2
+GRAPH_VERSION = 3
 """Raised whenever the same checkpoint gives another graph: an architecture, an operation, a rounding."""
 
 
@@ -124,7 +124,9 @@ def _choose_weights(core: ov.Core, options: EngineOptions) -> _Format:
         case "auto":
             return "int8" if "INT8" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "float32"
         case other:
-            raise ModelUnsupportedError(f"the OpenVINO engine has no weight format {other!r}: auto, float32, int8 or int4")
+            raise ModelUnsupportedError(
+                f"the OpenVINO engine has no weight format {other!r}: auto, float32, int8 or int4"
+            )
 
 
 def _build(checkpoint: Checkpoint, weights: _Format) -> ov.Model:

@@ -22,8 +22,9 @@ from turboprop.models.checkpoint import PoolingMode
 from turboprop.models.tensors import StoredTensor
 
 _MASKED = np.float32(-1e9)
-# Rows that are dequantised and quantised at a time: a 150,000 x 3584 matrix never exists as float32.
-_BLOCK_ELEMENTS = 1 << 22
+# Values that are dequantised and quantised at a time: a matrix never exists as float32. With 2^20 converting
+# a 1.5 GB model peaked at 1.09 times its size, with 2^24 at 1.16, at the same speed.
+_BLOCK_ELEMENTS = 1 << 20
 
 
 def _i64(*values: int) -> Node:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 GROUP = 128  # the width that OpenVINO's int8 kernels and their dynamic quantisation of activations share
 GROUP_INT4 = 32
+"""128 is a fifth faster, but all-MiniLM-L6-v2 keeps a cosine of 0.88 with it at worst, and 0.947 with 32."""
 
 
 def group_for(inputs: int, group: int = GROUP) -> int:
