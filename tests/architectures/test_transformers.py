@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from architectures.running import hidden_states, pack
+from architectures.running import hidden_states, pack, run
 from architectures.tiny_gguf import write_gguf
 from architectures.tiny_models import INPUTS, MODELS, VOCABULARY, TinyModel
 from turboprop.architectures import architecture
@@ -59,6 +59,34 @@ def test_a_batch_equals_its_single_runs(tmp_path_factory: pytest.TempPathFactory
 
     check()
     encoder.close()
+
+
+def test_the_scaling_of_llama_3_as_a_tensor(tmp_path: Path) -> None:
+    """llama.cpp's converter writes it as divisors of the frequencies, `rope_freqs.weight`."""
+    model = MODELS["llama"]
+    scaling, factors = model.config["rope_scaling"], []
+    for frequency in 10000.0 ** (-np.arange(0, 8, 2) / 8):
+        turns = scaling["original_max_position_embeddings"] * frequency / (2 * np.pi)
+        low, high, factor = (scaling[key] for key in ("low_freq_factor", "high_freq_factor", "factor"))
+        share = np.clip((turns - low) / (high - low), 0, 1)
+        factors.append(1 / ((1 - share) / factor + share))
+    config = {key: value for key, value in model.config.items() if key != "rope_scaling"}
+    path = write_gguf(
+        TinyModel(config, model.shapes, "llama"),
+        tmp_path / "m.gguf",
+        tensors={"rope_freqs.weight": np.array(factors, np.float32)},
+    )
+    assert max(factors) > 1
+    for states, wanted in zip(hidden_states(open_gguf(path), INPUTS), golden("llama"), strict=True):
+        np.testing.assert_allclose(states, wanted, atol=1e-4)
+
+
+def test_an_input_without_tokens_is_a_zero_vector(tmp_path: Path) -> None:
+    checkpoint = open_folder(MODELS["qwen2"].save(tmp_path))
+    vectors = run(checkpoint, [[], INPUTS[0], []])
+    assert not vectors[[0, 2]].any()
+    np.testing.assert_array_equal(vectors[1], run(checkpoint, [INPUTS[0]])[0])
+    assert not run(checkpoint, [[]]).any()
 
 
 @pytest.mark.parametrize(("name", "prefix"), [("qwen3", "model."), ("bert", "bert."), ("gemma3", "model.")])

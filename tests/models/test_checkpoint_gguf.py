@@ -13,7 +13,7 @@ from architectures.tiny_gguf import write_gguf
 from architectures.tiny_models import MODELS, TinyModel
 from reference import reference
 from turboprop import EmbeddingModel
-from turboprop.errors import ModelFormatError, ModelUnsupportedError, UsageError
+from turboprop.errors import EngineError, ModelFormatError, ModelUnsupportedError, UsageError
 from turboprop.models.checkpoint import Checkpoint, open_checkpoint
 from turboprop.models.checkpoint_gguf import open_gguf
 from turboprop.models.resolve import resolve
@@ -150,6 +150,12 @@ def test_the_head_of_embeddinggemma(tmp_path: Path) -> None:
     assert checkpoint.full_width == 32
     np.testing.assert_array_equal(checkpoint.dense[0].weight, up)
     np.testing.assert_array_equal(checkpoint.dense[1].weight, down)
+
+
+def test_the_tokenizer_of_another_model_is_found_out(tmp_path: Path) -> None:
+    path = write_gguf(QWEN3, tmp_path / "m.gguf", tokenizer=lambda writer: add_tokenizer(writer, None))
+    with EmbeddingModel.load(str(path)) as model, pytest.raises(EngineError, match="another model"):
+        model.embed_documents(["zzz"])
 
 
 def test_missing_tensors_are_all_named(tmp_path: Path) -> None:

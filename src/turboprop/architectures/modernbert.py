@@ -117,6 +117,7 @@ def weight_names(hp: Hyperparameters, origin: Literal["hf", "gguf"], stored: Con
     for canonical, stem in stems.items():
         if f"{stem}.bias" in stored:
             names[f"{canonical}.bias"] = f"{stem}.bias"
+    names["tokens"] = names.pop("tokens.weight")
     return names
 
 
@@ -133,7 +134,7 @@ def forward(ops: Ops[T], hp: Hyperparameters) -> T:
     def norm(x: T, name: str) -> T:
         return ops.layer_norm(x, f"{name}.weight", bias(name), hp.norm_eps)
 
-    x = norm(ops.tokens("tokens.weight"), "norm")
+    x = norm(ops.tokens("tokens"), "norm")
     for layer in range(hp.layers):
         p = f"{layer}."
         y = norm(x, f"{p}attn_norm") if layer else x

@@ -6,7 +6,7 @@ mapped from there at every later start: 0.3 s for all-MiniLM-L6-v2 besides 0.3 s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -16,8 +16,9 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from turboprop.architectures import architecture
+from turboprop.architectures.ops import Architecture
 from turboprop.architectures.values import ImpossibleValueError
-from turboprop.engines.contract import EngineOptions
+from turboprop.engines.contract import EngineOptions, padded
 from turboprop.engines.graph_cache import cached_graph
 from turboprop.engines.openvino_ops import OpenVinoOps
 from turboprop.engines.quantize import GROUP, GROUP_INT4
@@ -35,10 +36,12 @@ GRAPH_VERSION = 3
 class OpenVinoEncoder:
     """A compiled graph. One inference at a time; it uses `threads` threads inside."""
 
-    def __init__(self, compiled: Any, weights: _Format) -> None:
+    def __init__(self, compiled: Any, weights: _Format, vocabulary: int, positions: int) -> None:
         self._request = compiled.create_infer_request()
         self._compiled = compiled
         self._weights = weights
+        self._vocabulary = vocabulary
+        self._positions = positions
         self._dimensions = int(compiled.output(0).partial_shape[1].get_length())
 
     @property
@@ -52,8 +55,21 @@ class OpenVinoEncoder:
     def encode(self, batch: TokenBatch) -> NDArray[np.float32]:
         if self._request is None:
             raise EngineError("this model is closed; load it again")
+        if len(batch.ids) and not 0 <= batch.ids.min() <= batch.ids.max() < self._vocabulary:
+            raise EngineError(
+                f"the tokenizer gave the id {batch.ids.max()} and the model has {self._vocabulary} tokens: "
+                "it is the tokenizer of another model"
+            )
         lengths = np.ascontiguousarray(batch.lengths, np.int32)
-        ids = np.zeros((len(lengths), int(lengths.max())), np.int32)
+        empty = lengths == 0
+        if empty.any():  # a decoder's tokenizer gives an empty text no token: nothing to pool
+            vectors = np.zeros((len(lengths), self._dimensions), np.float32)
+            if not empty.all():
+                vectors[~empty] = self.encode(TokenBatch(batch.ids, lengths[~empty], batch.skip))
+            return vectors
+        longest = int(lengths.max())
+        width = max(longest, min(padded(longest), self._positions))
+        ids = np.zeros((len(lengths), width), np.int32)
         ids[np.arange(ids.shape[1])[None] < lengths[:, None]] = batch.ids
         try:
             output = self._request.infer([ids, lengths, np.array(batch.skip, np.int32)], share_outputs=True)
@@ -75,6 +91,7 @@ def load_encoder(checkpoint: Checkpoint, options: EngineOptions) -> OpenVinoEnco
     """
     core = ov.Core()
     weights = _choose_weights(core, options)
+    _, _, names = _read_shape(checkpoint)
     model = None
     if options.cache_home is not None:
         parts = {
@@ -112,7 +129,7 @@ def load_encoder(checkpoint: Checkpoint, options: EngineOptions) -> OpenVinoEnco
         compiled = core.compile_model(model, "CPU", config)
     except RuntimeError as error:
         raise EngineError(f"OpenVINO cannot compile {checkpoint.name}: {error}") from error
-    return OpenVinoEncoder(compiled, weights)
+    return OpenVinoEncoder(compiled, weights, checkpoint.tensors[names["tokens"]].shape[0], checkpoint.max_tokens)
 
 
 def _choose_weights(core: ov.Core, options: EngineOptions) -> _Format:
@@ -129,7 +146,8 @@ def _choose_weights(core: ov.Core, options: EngineOptions) -> _Format:
             )
 
 
-def _build(checkpoint: Checkpoint, weights: _Format) -> ov.Model:
+def _read_shape(checkpoint: Checkpoint) -> tuple[Architecture, Any, Mapping[str, str]]:
+    """The architecture, its hyperparameters and its weights' names, all of them there."""
     module = architecture(checkpoint.family)
     with _as_format_error(checkpoint):
         hp = module.hyperparameters(checkpoint.config, checkpoint.origin)
@@ -139,6 +157,11 @@ def _build(checkpoint: Checkpoint, weights: _Format) -> ov.Model:
         raise ModelFormatError(
             f"{checkpoint.name} lacks {len(missing)} tensors that {checkpoint.family} needs: {listed}"
         )
+    return module, hp, names
+
+
+def _build(checkpoint: Checkpoint, weights: _Format) -> ov.Model:
+    module, hp, names = _read_shape(checkpoint)
     ops = OpenVinoOps(checkpoint.tensors, names, weights)
     with _as_format_error(checkpoint):
         hidden = module.forward(ops, hp)
