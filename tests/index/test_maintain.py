@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import lance
@@ -75,6 +76,20 @@ def test_a_vector_index_comes_with_the_rows_and_finds_later_ones(tmp_path: Path,
             assert len(found & exact) >= 9
             assert hits[0].score == pytest.approx(1.0, abs=2e-3)
             assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+
+
+def test_a_width_that_is_no_multiple_of_8_is_scanned(
+    tmp_path: Path, spec: IndexSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(maintain, "VECTOR_INDEX_ROWS", 300)
+    with TableWriter.open(tmp_path, replace(spec, dimensions=12)) as writer:
+        vectors = fill(writer, "a.py", 400, 1)
+        writer.publish()
+        writer.maintain()
+        assert VECTOR not in coverage(dataset_of(tmp_path, writer))
+    with IndexReader.open(tmp_path) as reader:
+        found = reader.vector_search(vectors[123], 1)
+        assert [row["symbol"] for row in reader.fetch([row.row_id for row in found])] == ["name_1_123"]
 
 
 def test_an_index_trained_on_few_rows_is_trained_again(

@@ -96,7 +96,8 @@ class Architecture(Protocol):
         """Canonical name to the name in the checkpoint, for every weight that `forward` uses.
 
         `stored` are the names that the checkpoint has: they decide between fused and separate forms and
-        about optional weights. The embedding matrix is `tokens` everywhere. A weight that the model cannot do without is listed in any case.
+        about optional weights. The embedding matrix is `tokens` everywhere. A weight that the model cannot
+        do without is listed in any case.
         """
 
     def forward(self, ops: Ops[T], hp: Any) -> T:

@@ -47,7 +47,8 @@ class EmbeddingModel:
         self._tokenizer = checkpoint.tokenizer()
         self._lock = Lock()
         self._full_width = checkpoint.dense[-1].weight.shape[0] if checkpoint.dense else encoder.dimensions
-        self._cut = _check_width(dimensions, self._full_width, checkpoint)
+        wanted = checkpoint.default_width if dimensions is None else dimensions
+        self._cut = _check_width(wanted, self._full_width, checkpoint)
         self._max_tokens = _check_limit(max_tokens, checkpoint)
         self._tokens_embedded = 0
 
@@ -64,7 +65,7 @@ class EmbeddingModel:
     ) -> Self:
         """Load by catalogue name, hub id, file or folder; None means the default model.
 
-        `dimensions` cuts the vectors of a Matryoshka model; `weights` is float32, int8 or auto;
+        `dimensions` cuts the vectors of a Matryoshka model; `weights` is float32, int8, int4 or auto;
         `max_tokens` lowers the model's limit (special tokens included). Raises `ModelNotFoundError`,
         `ModelFormatError`, `ModelUnsupportedError`, `DownloadError` or `UsageError`.
         """
@@ -250,7 +251,10 @@ def _check_width(dimensions: int | None, full: int, checkpoint: Checkpoint) -> i
         return None
     widths = checkpoint.widths
     if dimensions not in widths:
-        valid = ", ".join(str(width) for width in sorted({*widths, full}))
+        known = sorted({*widths, full})
+        # Some families are trained for every width of a range: Qwen3-Embedding-0.6B for 32 to 1,024.
+        is_range = len(known) > 32 and known[-1] - known[0] + 1 == len(known)
+        valid = f"{known[0]} to {known[-1]}" if is_range else ", ".join(map(str, known))
         why = "" if widths else " (it was not trained to be cut)"
         raise UsageError(f"{checkpoint.name} has no vectors of {dimensions} dimensions; valid: {valid}{why}")
     return dimensions

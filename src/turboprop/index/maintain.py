@@ -105,7 +105,8 @@ def _parts_to_merge(index: Coverage) -> int | None:
 def _needs_vector_index(dataset: Any) -> bool:
     """Whether there is none where there should be, or it was trained on a fraction of today's rows."""
     rows = dataset.count_rows()
-    if rows < VECTOR_INDEX_ROWS:
+    # IVF_RQ takes one bit a dimension and wants whole bytes; so narrow a vector is scanned fast enough.
+    if rows < VECTOR_INDEX_ROWS or dataset.schema.field(schema.VECTOR).type.list_size % 8:
         return False
     if schema.VECTOR not in coverage(dataset):
         return True

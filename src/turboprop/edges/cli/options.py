@@ -51,7 +51,7 @@ index_dir = click.option(
 engine = click.option("--engine", metavar="NAME", help="Engine that runs the model [default: auto].")
 weights = click.option(
     "--weights",
-    type=click.Choice(["auto", "float32", "int8"]),
+    type=click.Choice(["auto", "float32", "int8", "int4"]),
     help="Weight format in the engine [default: auto].",
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
