@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -87,7 +88,7 @@ def test_lexical_search_loads_no_model(write_files: Write, monkeypatch: pytest.M
         "assert index.search('withdraw', mode='lexical')\n"
         "print([name for name in ('openvino', 'torch', 'lancedb') if name in sys.modules])"
     )
-    done = subprocess.run(["python", "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
