@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from turboprop.api import preview
+from turboprop.code.preview import preview
 
 RESULTS = Path(__file__).parent / "results" / "memory.json"
 

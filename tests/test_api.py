@@ -12,7 +12,7 @@ import pytest
 
 import turboprop
 from turboprop import Hit, Index
-from turboprop.api import preview
+from turboprop.code.preview import preview
 from turboprop.errors import IndexMismatchError, IndexNotFoundError, UsageError
 
 Write = Callable[[dict[str, str]], Path]

@@ -138,9 +138,10 @@ def progress_bar() -> Iterator[Callable[[Progress], None] | None]:
 
 
 def _dry_run(repo: str, max_filesize: int, limit: int | None, as_json: bool) -> None:
-    from turboprop.api import preview
+    from turboprop.api import checked_repo
+    from turboprop.code.preview import preview
 
-    plan = preview(repo, max_filesize=max_filesize, limit=limit)
+    plan = preview(checked_repo(repo), max_filesize=max_filesize, limit=limit)
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(plan)))
         return
