@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
 from turboprop.code.read import read_source
-from turboprop.code.walk import Skipped, SourceFile, Walk, walk
+from turboprop.code.walk import Skipped, SourceFile, walk
 from turboprop.errors import IndexMismatchError, IndexNotFoundError, UsageError
 from turboprop.index.build import Progress, bytes_on_disk, find_changes, update
 from turboprop.index.read import IndexReader, index_tables
@@ -317,15 +317,6 @@ def index_directory(root: Path, index_dir: str | Path | None) -> Path:
     return root / INDEX_FOLDER if index_dir is None else Path(index_dir).expanduser().absolute()
 
 
-def find_files(root: Path, max_filesize: int = MAX_FILESIZE) -> Walk:
-    """Walk a repository. Raises `UsageError` when it holds nothing that can be indexed."""
-    found = walk(root, max_filesize=max_filesize)
-    if not found.files:
-        left = f" ({len(found.skipped)} left out; see `tp index --dry-run`)" if found.skipped else ""
-        raise UsageError(f"{root} holds no files to index{left}")
-    return found
-
-
 def _update(
     root: Path,
     directory: Path,
@@ -338,8 +329,9 @@ def _update(
     if limit is not None and limit < 1:
         raise UsageError(f"--limit must be at least 1, not {limit}")
     found = walk(root, max_filesize=max_filesize)
-    if not found.files and not _recorded_model(directory):
-        find_files(root, max_filesize)
+    if not found.files and not _recorded_model(directory):  # an index may be emptied, but not begun empty
+        left = f" ({len(found.skipped)} left out; see `tp index --dry-run`)" if found.skipped else ""
+        raise UsageError(f"{root} holds no files to index{left}")
     counts: dict[str, int] = {}
     for skipped in found.skipped:
         counts[skipped.reason] = counts.get(skipped.reason, 0) + 1
