@@ -1,7 +1,7 @@
 """TurboProp: a local runtime for code and language models.
 
 The public names are loaded on first use, so importing the package costs nothing:
-`Index`, `EmbeddingModel`, `Hit`, `Chunk`, `SearchFilter` and the errors.
+`Index`, `EmbeddingModel`, `EmbeddingOptions`, `load_tokenizer`, `Hit`, `Chunk`, `SearchFilter` and the errors.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from turboprop.api import Index as Index
     from turboprop.embed.model import EmbeddingModel as EmbeddingModel
+    from turboprop.embed.options import EmbeddingOptions as EmbeddingOptions
     from turboprop.errors import TurboPropError as TurboPropError
+    from turboprop.models.named_tokenizer import load_tokenizer as load_tokenizer
     from turboprop.types import Chunk as Chunk
     from turboprop.types import Hit as Hit
     from turboprop.types import SearchFilter as SearchFilter
@@ -21,12 +23,24 @@ if TYPE_CHECKING:
 _WHERE = {
     "Index": "turboprop.api",
     "EmbeddingModel": "turboprop.embed.model",
+    "EmbeddingOptions": "turboprop.embed.options",
+    "load_tokenizer": "turboprop.models.named_tokenizer",
     "Chunk": "turboprop.types",
     "Hit": "turboprop.types",
     "SearchFilter": "turboprop.types",
     "TurboPropError": "turboprop.errors",
 }
-__all__ = ["Chunk", "EmbeddingModel", "Hit", "Index", "SearchFilter", "TurboPropError", "__version__"]
+__all__ = [
+    "Chunk",
+    "EmbeddingModel",
+    "EmbeddingOptions",
+    "Hit",
+    "Index",
+    "SearchFilter",
+    "TurboPropError",
+    "__version__",
+    "load_tokenizer",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -14,6 +14,7 @@ import turboprop
 from bert_reference import BertReference
 from reference import reference
 from turboprop import EmbeddingModel
+from turboprop.embed.options import EmbeddingOptions
 from turboprop.errors import InputTooLongError, ModelFormatError, ModelNotFoundError, UsageError
 
 NAME = "sentence-transformers/all-MiniLM-L6-v2"
@@ -120,7 +121,7 @@ def test_max_tokens_lowers_the_limit(model: EmbeddingModel, shared_cache: Path) 
         assert short.fingerprint != model.fingerprint
         with pytest.raises(InputTooLongError):
             short.embed_documents(["word " * 20])
-    with pytest.raises(UsageError, match="between 8 and 256"):
+    with pytest.raises(UsageError, match="8 to 256 tokens"):
         EmbeddingModel.load(NAME, max_tokens=1000)
 
 
@@ -141,7 +142,7 @@ def test_a_text_in_place_of_a_list_is_refused(model: EmbeddingModel) -> None:
 
 def test_an_instruction_is_refused_where_the_model_takes_none(model: EmbeddingModel) -> None:
     with pytest.raises(UsageError, match="no instruction"):
-        model.embed_query("text", instruction="Find code")
+        model.embed_query("text", EmbeddingOptions(instruction="Find code"))
 
 
 def test_a_closed_model_says_so() -> None:

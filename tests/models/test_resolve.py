@@ -328,7 +328,7 @@ def test_finding_a_model_imports_nothing_heavy(home: Path) -> None:
     code = (
         "import sys; from turboprop.settings import load_settings; from turboprop.models.resolve import resolve\n"
         "resolve('o/m', load_settings())\n"
-        "heavy = ('huggingface_hub', 'httpx2', 'numpy', 'rich', 'filelock', 'tokenizers')\n"
+        "heavy = ('huggingface_hub', 'httpx', 'httpx2', 'numpy', 'rich', 'filelock', 'tokenizers')\n"
         "print([name for name in heavy if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from turboprop.models.checkpoint import Checkpoint, Dense
 
 
-def finish(pooled: NDArray[np.float32], checkpoint: Checkpoint, dimensions: int | None) -> NDArray[np.float32]:
+def finish(
+    pooled: NDArray[np.float32], checkpoint: Checkpoint, dimensions: int | None, *, normalize: bool
+) -> NDArray[np.float32]:
     """float32 [n, d] to float32 [n, dimensions or d]; raises `EngineError` for a non-finite vector."""
     vectors = pooled
     for layer in checkpoint.dense:
@@ -27,7 +29,7 @@ def finish(pooled: NDArray[np.float32], checkpoint: Checkpoint, dimensions: int 
         raise EngineError(
             f"{checkpoint.name} gave a vector that is not finite, which is never stored; try --weights float32"
         )
-    if checkpoint.normalize or dimensions is not None:
+    if normalize:
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
         vectors = vectors / np.maximum(norms, np.float32(1e-12))
     return np.ascontiguousarray(vectors, np.float32)

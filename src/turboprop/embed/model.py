@@ -10,13 +10,18 @@ from typing import Literal, Self
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
+from tokenizers import Tokenizer
 
 from turboprop.embed.batching import batches
+from turboprop.embed.check import refuse_if_broken
 from turboprop.embed.head import finish
-from turboprop.engines import load_encoder
+from turboprop.embed.instruction import Side, instructed
+from turboprop.embed.options import PLAIN, EmbeddingOptions, checked_limit, checked_width
+from turboprop.engines import Choice, choose_engine, load_encoder
 from turboprop.engines.contract import Encoder, EngineOptions, WeightFormat
 from turboprop.errors import InputTooLongError, UsageError
 from turboprop.models.checkpoint import Checkpoint, open_checkpoint
+from turboprop.models.hub_progress import DownloadProgress
 from turboprop.models.resolve import resolve
 from turboprop.models.tokenizer import encode_texts
 from turboprop.settings import Settings, load_settings
@@ -40,16 +45,18 @@ class EmbeddingModel:
         settings: Settings,
         dimensions: int | None,
         max_tokens: int | None,
+        engine: Choice,
     ) -> None:
         self._checkpoint = checkpoint
+        self._engine = engine
         self._encoder = encoder
         self._settings = settings
         self._tokenizer = checkpoint.tokenizer()
         self._lock = Lock()
         self._full_width = checkpoint.dense[-1].weight.shape[0] if checkpoint.dense else encoder.dimensions
         wanted = checkpoint.default_width if dimensions is None else dimensions
-        self._cut = _check_width(wanted, self._full_width, checkpoint)
-        self._max_tokens = _check_limit(max_tokens, checkpoint)
+        self._cut = checked_width(wanted, self._full_width, checkpoint)
+        self._max_tokens = checked_limit(max_tokens, checkpoint)
         self._tokens_embedded = 0
 
     @classmethod
@@ -61,19 +68,56 @@ class EmbeddingModel:
         weights: WeightFormat | None = None,
         engine: str | None = None,
         max_tokens: int | None = None,
+        stretch: float | None = None,
+        memory: int | None = None,
+        progress: DownloadProgress | None = None,
+        self_test: bool = True,
         settings: Settings | None = None,
     ) -> Self:
         """Load by catalogue name, hub id, file or folder; None means the default model.
 
         `dimensions` cuts the vectors of a Matryoshka model; `weights` is float32, int8, int4 or auto;
-        `max_tokens` lowers the model's limit (special tokens included). Raises `ModelNotFoundError`,
-        `ModelFormatError`, `ModelUnsupportedError`, `DownloadError` or `UsageError`.
+        `max_tokens` lowers the model's limit (special tokens included); `stretch` lets nomic-bert models
+        take inputs that many times as long as they were trained on. `memory` is in bytes and bounds a
+        conversion; `progress` is told of a download and of a conversion. A model that fails the cheap part
+        of its self-test is refused, unless `self_test` is off. Raises `ModelNotFoundError`,
+        `ModelFormatError`, `DownloadError`, `ModelUnsupportedError`, `EngineError` or `UsageError`.
         """
         settings = settings or load_settings()
-        checkpoint = open_checkpoint(resolve(name_or_path, settings))
-        options = EngineOptions(weights or "auto", settings.threads, settings.cache_home)
-        encoder = load_encoder(checkpoint, engine or settings.engine, options)
-        return cls(checkpoint, encoder, settings, dimensions, max_tokens)
+        checkpoint = open_checkpoint(resolve(name_or_path, settings, progress=progress))
+        if stretch is not None:
+            checkpoint = checkpoint.extended(stretch)
+        options = EngineOptions(weights or "auto", settings.threads, settings.cache_home, memory, progress)
+        choice = choose_engine(checkpoint, engine or settings.engine)
+        encoder = load_encoder(checkpoint, choice.name, options)
+        try:
+            model = cls(checkpoint, encoder, settings, dimensions, max_tokens, choice)
+            if self_test:
+                refuse_if_broken(model, settings.cache_home)
+        except BaseException:
+            encoder.close()
+            raise
+        return model
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """What the model was loaded from."""
+        return self._checkpoint
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer as the model uses it."""
+        return self._tokenizer
+
+    @property
+    def engine(self) -> str:
+        """The engine that runs it."""
+        return self._engine.name
+
+    @property
+    def engine_reason(self) -> str:
+        """Why that engine was chosen."""
+        return self._engine.reason
 
     @property
     def name(self) -> str:
@@ -124,24 +168,31 @@ class EmbeddingModel:
         counts = iter(self.count_tokens(short))
         return [len(text) <= self._max_tokens * 64 and next(counts) <= self._max_tokens for text in texts]
 
-    def embed_documents(self, texts: Sequence[str], *, overlong: Overlong = "error") -> NDArray[np.float32]:
+    def embed_documents(
+        self, texts: Sequence[str], options: EmbeddingOptions = PLAIN, *, overlong: Overlong = "error"
+    ) -> NDArray[np.float32]:
         """float32 [n, dimensions], in the order of `texts`; equal texts are computed once.
 
-        A text of more than `max_tokens` raises `InputTooLongError`, or is cut (`truncate`), or is the
+        A text of more tokens than the limit raises `InputTooLongError`, or is cut (`truncate`), or is the
         mean of the vectors of its parts (`average`).
         """
         if isinstance(texts, str):
             raise UsageError("embed_documents takes a list of texts; for one text give [text]")
-        return self._embed(texts, self.prompts.document, overlong)
+        return self._embed(texts, "document", options, overlong)
+
+    def embed_queries(
+        self, texts: Sequence[str], options: EmbeddingOptions = PLAIN, *, overlong: Overlong = "error"
+    ) -> NDArray[np.float32]:
+        """float32 [n, dimensions], in the order of `texts`; over-long ones as in `embed_documents`."""
+        if isinstance(texts, str):
+            raise UsageError("embed_queries takes a list of texts; for one text there is embed_query")
+        return self._embed(texts, "query", options, overlong)
 
     def embed_query(
-        self, text: str, instruction: str | None = None, *, overlong: Overlong = "truncate"
+        self, text: str, options: EmbeddingOptions = PLAIN, *, overlong: Overlong = "truncate"
     ) -> NDArray[np.float32]:
-        """float32 [dimensions]. `instruction` replaces the task of models that take one."""
-        prompt = self.prompts.query
-        if instruction is not None:
-            prompt = _with_instruction(prompt, instruction, self.name)
-        return np.asarray(self._embed([text], prompt, overlong)[0], np.float32)
+        """float32 [dimensions] of one query."""
+        return np.asarray(self._embed([text], "query", options, overlong)[0], np.float32)
 
     def close(self) -> None:
         """Give the memory back; a second call does nothing."""
@@ -158,17 +209,30 @@ class EmbeddingModel:
     def _tokenize(self, texts: Sequence[str], prompt: str) -> list[list[int]]:
         return encode_texts(self._tokenizer, [prompt + text for text in texts])
 
-    def _embed(self, texts: Sequence[str], prompt: str, overlong: Overlong) -> NDArray[np.float32]:
+    def _embed(
+        self, texts: Sequence[str], side: Side, options: EmbeddingOptions, overlong: Overlong
+    ) -> NDArray[np.float32]:
+        prompt = self.prompts.query if side == "query" else self.prompts.document
+        if options.instruction is not None:
+            prompt = instructed(self._checkpoint, side, options.instruction)
+        limit = self._max_tokens if options.max_length is None else checked_limit(options.max_length, self._checkpoint)
+        cut = self._cut
+        if options.dimensions is not None:
+            cut = checked_width(options.dimensions, self._full_width, self._checkpoint)
+        width = cut or self._full_width
+        normalize = options.normalize
+        if normalize is None:  # a cut vector has another length than the whole one
+            normalize = self._checkpoint.normalize or cut is not None
         if not texts:
-            return np.empty((0, self.dimensions), np.float32)
+            return np.empty((0, width), np.float32)
         slots: dict[str, int] = {}
         where = [slots.setdefault(text, len(slots)) for text in texts]
-        inputs, owners = self._inputs(list(slots), prompt, overlong)
+        inputs, owners = self._inputs(list(slots), prompt, limit, overlong)
         skip = 0
         if prompt and not self._checkpoint.pool_prompt:  # [CLS] goes with the prompt
             skip = self._special_edges()[0] + self._prompt_tokens(prompt)
         lengths = [len(ids) for ids in inputs]
-        vectors = np.empty((len(inputs), self.dimensions), np.float32)
+        vectors = np.empty((len(inputs), width), np.float32)
         for chosen in batches(lengths):
             batch = TokenBatch(
                 np.concatenate([np.asarray(inputs[index], np.int32) for index in chosen]),
@@ -178,12 +242,14 @@ class EmbeddingModel:
             with self._lock:
                 pooled = self._encoder.encode(batch)
                 self._tokens_embedded += len(batch.ids)
-            vectors[chosen] = finish(pooled, self._checkpoint, self._cut)
+            vectors[chosen] = finish(pooled, self._checkpoint, cut, normalize=normalize)
         if len(inputs) > len(slots):
-            vectors = _average(vectors, owners, len(slots))
+            vectors = _average(vectors, owners, len(slots), normalize=normalize)
         return np.asarray(vectors[where], np.float32)
 
-    def _inputs(self, texts: list[str], prompt: str, overlong: Overlong) -> tuple[list[list[int]], list[int]]:
+    def _inputs(
+        self, texts: list[str], prompt: str, limit: int, overlong: Overlong
+    ) -> tuple[list[list[int]], list[int]]:
         """Token ids to run, and for each the index of the text that it belongs to."""
         slices, slice_owners = texts, list(range(len(texts)))
         if overlong != "error":  # the tokenizer takes no text of any length
@@ -193,27 +259,29 @@ class EmbeddingModel:
         inputs: list[list[int]] = []
         owners: list[int] = []
         for index, ids in zip(slice_owners, self._tokenize(slices, prompt), strict=True):
-            if len(ids) <= self._max_tokens:
+            if len(ids) <= limit:
                 parts = [ids]
             elif overlong == "error":
                 raise InputTooLongError(
-                    f"text {index + 1} has {len(ids)} tokens and {self.name} takes {self._max_tokens}; "
+                    f"text {index + 1} has {len(ids)} tokens and the limit of {self.name} is {limit}; "
                     "split it, or ask for truncation"
                 )
             else:
-                parts = self._windows(ids, prompt)
+                parts = self._windows(ids, prompt, limit)
                 if overlong == "truncate":
                     parts = parts[:1]
             inputs.extend(parts)
             owners.extend([index] * len(parts))
         return inputs, owners
 
-    def _windows(self, ids: list[int], prompt: str) -> list[list[int]]:
+    def _windows(self, ids: list[int], prompt: str, limit: int) -> list[list[int]]:
         """Cut an over-long input into windows that each keep the prompt and the special tokens."""
         before, after = self._special_edges()
         head = before + self._prompt_tokens(prompt)
+        if head + after >= limit:
+            raise UsageError(f"the prompt {prompt!r} alone takes {head + after} of the {limit} tokens; allow more")
         body = ids[head : len(ids) - after]
-        room = max(1, self._max_tokens - head - after)
+        room = limit - head - after
         tail = ids[len(ids) - after :]
         return [ids[:head] + body[start : start + room] + tail for start in range(0, len(body), room)]
 
@@ -242,41 +310,9 @@ def fingerprint(checkpoint: Checkpoint, settings: Settings, dimensions: int, max
         checkpoint.prompts.document,
         dimensions,
         max_tokens,
+        *([stretched] if (stretched := checkpoint.config.get("rotary_scaling_factor")) else []),
     )
     return xxhash.xxh3_128_hexdigest(repr(parts).encode())
-
-
-def _check_width(dimensions: int | None, full: int, checkpoint: Checkpoint) -> int | None:
-    if dimensions is None or dimensions == full:
-        return None
-    widths = checkpoint.widths
-    if dimensions not in widths:
-        known = sorted({*widths, full})
-        # Some families are trained for every width of a range: Qwen3-Embedding-0.6B for 32 to 1,024.
-        is_range = len(known) > 32 and known[-1] - known[0] + 1 == len(known)
-        valid = f"{known[0]} to {known[-1]}" if is_range else ", ".join(map(str, known))
-        why = "" if widths else " (it was not trained to be cut)"
-        raise UsageError(f"{checkpoint.name} has no vectors of {dimensions} dimensions; valid: {valid}{why}")
-    return dimensions
-
-
-def _check_limit(max_tokens: int | None, checkpoint: Checkpoint) -> int:
-    if max_tokens is None:
-        return checkpoint.max_tokens
-    if not 8 <= max_tokens <= checkpoint.max_tokens:
-        raise UsageError(
-            f"max_tokens must lie between 8 and {checkpoint.max_tokens} for {checkpoint.name}, not {max_tokens}"
-        )
-    return max_tokens
-
-
-def _with_instruction(prompt: str, instruction: str, name: str) -> str:
-    """`Instruct: {task}\\nQuery:` with another task (the form of Qwen3-Embedding and its kin)."""
-    head, found, rest = prompt.partition("Instruct: ")
-    _, line, tail = rest.partition("\n")
-    if not found or not line:
-        raise UsageError(f"{name} takes no instruction; its query prompt is {prompt!r}")
-    return f"{head}Instruct: {instruction}\n{tail}"
 
 
 def _slices(text: str, most: int | None) -> list[str]:
@@ -284,8 +320,10 @@ def _slices(text: str, most: int | None) -> list[str]:
     return [text[start : start + _SLICE] for start in starts[:most]]
 
 
-def _average(vectors: NDArray[np.float32], owners: list[int], count: int) -> NDArray[np.float32]:
+def _average(vectors: NDArray[np.float32], owners: list[int], count: int, *, normalize: bool) -> NDArray[np.float32]:
     total = np.zeros((count, vectors.shape[1]), np.float32)
     np.add.at(total, np.array(owners), vectors)
+    if not normalize:
+        return np.asarray(total / np.bincount(owners, minlength=count)[:, None], np.float32)
     norms = np.linalg.norm(total, axis=1, keepdims=True)
     return np.asarray(total / np.maximum(norms, np.float32(1e-12)), np.float32)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from turboprop.models.hub_progress import DownloadProgress
     from turboprop.types import TokenBatch
 
 WeightFormat = Literal["auto", "float32", "int8", "int4"]
@@ -33,6 +34,10 @@ class EngineOptions:
     threads: int | None = None
     cache_home: Path | None = None
     """Where converted graphs are kept; None keeps nothing."""
+    memory: int | None = None
+    """Bytes that a conversion may take; None means three quarters of what is free."""
+    progress: DownloadProgress | None = None
+    """Told of a conversion as of a download."""
 
 
 class Encoder(Protocol):

@@ -6,7 +6,7 @@ mapped from there at every later start: 0.3 s for all-MiniLM-L6-v2 besides 0.3 s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from turboprop.architectures import architecture
 from turboprop.architectures.ops import Architecture
 from turboprop.architectures.values import ImpossibleValueError
-from turboprop.engines.contract import EngineOptions, padded
+from turboprop.engines.contract import EngineOptions, WeightFormat, padded
+from turboprop.engines.conversion import ConversionProgress, check_memory, converted_bytes
 from turboprop.engines.graph_cache import cached_graph
 from turboprop.engines.openvino_ops import OpenVinoOps
 from turboprop.engines.quantize import GROUP, GROUP_INT4
@@ -90,9 +91,17 @@ def load_encoder(checkpoint: Checkpoint, options: EngineOptions) -> OpenVinoEnco
     tensors are missing, misshapen or not finite.
     """
     core = ov.Core()
-    weights = _choose_weights(core, options)
+    weights = choose_weights(core, options)
     _, _, names = _read_shape(checkpoint)
     model = None
+
+    def build() -> ov.Model:
+        formats: tuple[WeightFormat, ...] = ("float32", "int8", "int4")
+        sizes = {kind: converted_bytes(checkpoint.tensors, names, kind) for kind in formats}
+        check_memory(checkpoint.name, weights, sizes, options.memory)
+        with ConversionProgress(checkpoint.name, weights, sizes["float32"], options.progress) as progress:
+            return _build(checkpoint, weights, progress.advance)
+
     if options.cache_home is not None:
         parts = {
             "graph": GRAPH_VERSION,
@@ -107,7 +116,7 @@ def load_encoder(checkpoint: Checkpoint, options: EngineOptions) -> OpenVinoEnco
         }
 
         def write(path: Path) -> None:
-            ov.save_model(_build(checkpoint, weights), str(path), compress_to_fp16=False)
+            ov.save_model(build(), str(path), compress_to_fp16=False)
 
         try:
             model = core.read_model(str(cached_graph(options.cache_home, parts, write)))
@@ -115,7 +124,7 @@ def load_encoder(checkpoint: Checkpoint, options: EngineOptions) -> OpenVinoEnco
             # A full or read-only cache folder costs the conversion at each start, nothing else.
             model = None
     if model is None:
-        model = _build(checkpoint, weights)
+        model = build()
     config = {
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": 1,
@@ -132,7 +141,14 @@ def load_encoder(checkpoint: Checkpoint, options: EngineOptions) -> OpenVinoEnco
     return OpenVinoEncoder(compiled, weights, checkpoint.tensors[names["tokens"]].shape[0], checkpoint.max_tokens)
 
 
-def _choose_weights(core: ov.Core, options: EngineOptions) -> _Format:
+def plan(checkpoint: Checkpoint, options: EngineOptions) -> tuple[str, int]:
+    """The weight format that `load_encoder` would take, and the bytes of the converted weights."""
+    _, _, names = _read_shape(checkpoint)
+    weights = choose_weights(ov.Core(), options)
+    return weights, converted_bytes(checkpoint.tensors, names, weights)
+
+
+def choose_weights(core: ov.Core, options: EngineOptions) -> _Format:
     """int8 where the CPU has int8 dot products: 1.7 to 2.1 times float32 with a cosine above 0.995
     (docs/decisions/0001-weight-formats.md); elsewhere float32."""
     match options.weights:
@@ -160,9 +176,9 @@ def _read_shape(checkpoint: Checkpoint) -> tuple[Architecture, Any, Mapping[str,
     return module, hp, names
 
 
-def _build(checkpoint: Checkpoint, weights: _Format) -> ov.Model:
+def _build(checkpoint: Checkpoint, weights: _Format, advance: Callable[[int], None]) -> ov.Model:
     module, hp, names = _read_shape(checkpoint)
-    ops = OpenVinoOps(checkpoint.tensors, names, weights)
+    ops = OpenVinoOps(checkpoint.tensors, names, weights, advance)
     with _as_format_error(checkpoint):
         hidden = module.forward(ops, hp)
         pooled = ops.pool(hidden, checkpoint.pooling)

@@ -6,7 +6,7 @@ a score of -1e9 before the softmax, so padding changes nothing: a batch equals i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from math import prod
 from typing import Any, Literal
 
@@ -42,19 +42,28 @@ def _f32(values: Any) -> Node:
 
 
 class OpenVinoOps:
-    """Builds the graph of one model. `inputs` are ids [b, s] int32, lengths [b] int32, skip [] int32."""
+    """Builds the graph of one model. `inputs` are ids [b, s] int32, lengths [b] int32, skip [] int32.
+
+    `advance` is told the bytes of float32 that were read, block by block.
+    """
 
     def __init__(
         self,
         tensors: Mapping[str, StoredTensor],
         names: Mapping[str, str],
         weights: Literal["float32", "int8", "int4"],
+        advance: Callable[[int], None] = lambda _: None,
     ) -> None:
+        self._advance = advance
         self._tensors = tensors
         self._names = names
         self._weights = weights
         self._masks: dict[tuple[bool, int | None], Node] = {}
         self._rotations: dict[Rope, tuple[Node, Node]] = {}
+        self._int8_constants: dict[str, tuple[Node, Node]] = {}
+        self._make_inputs()
+
+    def _make_inputs(self) -> None:
         self.ids = op.parameter([-1, -1], np.int32, name="ids")
         self.lengths = op.parameter([-1], np.int32, name="lengths")
         self.skip = op.parameter([], np.int32, name="skip")
@@ -87,6 +96,7 @@ class OpenVinoOps:
             if not np.isfinite(part).all():
                 raise ModelFormatError(f"the tensor {self._names[weight]!r} holds values that are not finite")
             yield block, part
+            self._advance(part.nbytes)
         tensor.release()
 
     def _dense(self, weight: str) -> NDArray[np.float32]:
@@ -101,13 +111,21 @@ class OpenVinoOps:
         rows, inputs = self._tensor(weight).shape
         if self._weights == "int4" and inputs % 2 == 0:
             return self._matrix_int4(weight, rows, inputs)
-        group = group_for(inputs)
-        values = np.empty((rows, inputs // group, group), np.int8)
-        scales = np.empty((rows, inputs // group, 1), np.float32)
-        for block, part in self._blocks(weight):
-            values[block], scales[block] = quantize_int8(part, group)
-        wide = op.convert(op.constant(values, shared_memory=True), "f32")
-        return op.reshape(op.multiply(wide, op.constant(scales, shared_memory=True)), _i64(rows, inputs), False)
+        values, scales = self._int8(weight)
+        return op.reshape(op.multiply(op.convert(values, "f32"), scales), _i64(rows, inputs), False)
+
+    def _int8(self, weight: str) -> tuple[Node, Node]:
+        """Values int8 [out, in/group, group] and their scales; an embedding matrix may be the output head too."""
+        if weight not in self._int8_constants:
+            rows, inputs = self._tensor(weight).shape
+            group = group_for(inputs)
+            values = np.empty((rows, inputs // group, group), np.int8)
+            scales = np.empty((rows, inputs // group, 1), np.float32)
+            for block, part in self._blocks(weight):
+                values[block], scales[block] = quantize_int8(part, group)
+            constants = op.constant(values, shared_memory=True), op.constant(scales, shared_memory=True)
+            self._int8_constants[weight] = constants
+        return self._int8_constants[weight]
 
     def _matrix_int4(self, weight: str, rows: int, inputs: int) -> Node:
         group = group_for(inputs, GROUP_INT4)
@@ -130,14 +148,10 @@ class OpenVinoOps:
         if self._weights == "float32":
             return op.gather(op.constant(self._dense(weight), shared_memory=True), self.ids, _i64(0))
         # Rows and their scales are gathered apart, so no plugin unfolds the table to float32.
-        rows, width = self._tensor(weight).shape
-        group = group_for(width)
-        values = np.empty((rows, width // group, group), np.int8)
-        scales = np.empty((rows, width // group, 1), np.float32)
-        for block, part in self._blocks(weight):
-            values[block], scales[block] = quantize_int8(part, group)
-        taken = op.convert(op.gather(op.constant(values, shared_memory=True), self.ids, _i64(0)), "f32")
-        y = op.multiply(taken, op.gather(op.constant(scales, shared_memory=True), self.ids, _i64(0)))
+        width = self._tensor(weight).shape[1]
+        values, scales = self._int8(weight)
+        taken = op.convert(op.gather(values, self.ids, _i64(0)), "f32")
+        y = op.multiply(taken, op.gather(scales, self.ids, _i64(0)))
         return op.reshape(y, _i64(0, 0, width), True)
 
     def positions(self, weight: str, offset: int = 0) -> Node:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 CATALOG_FILE = Path(__file__).with_name("catalog.toml")
+GOLDEN_TEXT = "hello world"
 KINDS = ("embedding", "language")
 POOLINGS = ("", "cls", "mean", "last")
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
@@ -35,7 +36,8 @@ class CatalogRow:
     `repo` is `owner/name` on the hub; `file` is set for GGUF and names one file of it (the first, of a
     split model). `context` is in tokens and is the length that the model's card states for use.
     `size` is approximate, in bytes of what is downloaded. `sha256` maps file names to hashes that are
-    known for certain; all other hashes come from the hub's metadata at download.
+    known for certain; all other hashes come from the hub's metadata at download. `golden` are the first
+    components of the unit vector of `GOLDEN_TEXT` as a document, in float32.
     """
 
     name: str
@@ -55,6 +57,7 @@ class CatalogRow:
     package: str = ""
     gated: bool = False
     sha256: Mapping[str, str] = field(default_factory=dict, hash=False)
+    golden: tuple[float, ...] = ()
     own: bool = False
 
     @property
@@ -91,6 +94,7 @@ _FIELD_TYPES: dict[str, type] = {
     "package": str,
     "gated": bool,
     "sha256": dict,
+    "golden": list,
 }
 
 
@@ -200,6 +204,10 @@ def _row(values: object, where: str, *, own: bool) -> CatalogRow:
     aliases = fields.get("aliases", [])
     if not all(isinstance(alias, str) for alias in aliases):
         raise SettingsError(f"{label}: aliases must be strings")
+    golden = fields.get("golden", [])
+    if not all(isinstance(value, float) for value in golden):
+        raise SettingsError(f"{label}: golden must be decimal fractions")
+    fields["golden"] = tuple(golden)
     fields["prompts"] = Prompts(**prompts)
     fields["aliases"] = tuple(aliases)
     return CatalogRow(**fields, own=own)

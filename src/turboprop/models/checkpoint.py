@@ -69,6 +69,8 @@ class Checkpoint:
     """Ends every input, unless the tokenizer puts a token there by itself."""
     known_as: tuple[str, ...] = ()
     """What the files call the model."""
+    golden: tuple[float, ...] = ()
+    """The catalogue's golden values of this model."""
 
     @property
     def full_width(self) -> int:
@@ -110,6 +112,7 @@ class Checkpoint:
             max_tokens=limit,
             widths=tuple(self.widths) or tuple(facts.all_widths(self.full_width)),
             layer_norm_before_cut=facts.layer_norm_before_cut,
+            golden=row.golden if row else (),
         )
 
     def extended(self, factor: float) -> Checkpoint:

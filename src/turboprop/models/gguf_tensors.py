@@ -58,6 +58,11 @@ class GGUFTensor:
         return self._file.path
 
     @property
+    def kind(self) -> str:
+        """The name of its type."""
+        return self.type.name
+
+    @property
     def size(self) -> int:
         """How many values it has."""
         return self.nbytes // self.type.block_bytes * self.type.block_values

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import quote
 
-import httpx2
 from huggingface_hub import constants, get_session, get_token, hf_hub_url, set_client_factory
 from huggingface_hub.errors import (
     GatedRepoError,
@@ -31,6 +30,7 @@ from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defin
 from turboprop import __version__
 from turboprop.errors import DownloadError, ModelNotFoundError
 from turboprop.models.hub_files import RemoteFile
+from turboprop.models.hub_http import httpx
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,7 +66,7 @@ class Listing:
     """A bare name where the server gave no size or hash with the list (some mirrors)."""
 
 
-def prepare_session() -> httpx2.Client:
+def prepare_session() -> httpx.Client:
     """The shared HTTP client of huggingface_hub, made to trust a custom CA where one is named."""
     bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
     named = os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR")
@@ -84,7 +84,7 @@ def _trust(bundle: str) -> None:
         context = ssl.create_default_context(capath=bundle)
     else:
         context = ssl.create_default_context(cafile=bundle)
-    set_client_factory(lambda: httpx2.Client(verify=context, follow_redirects=True, timeout=None))
+    set_client_factory(lambda: httpx.Client(verify=context, follow_redirects=True, timeout=None))
 
 
 def request_headers() -> dict[str, str]:
@@ -153,7 +153,7 @@ def complete_file(
     return RemoteFile(file, int(size), etag)
 
 
-def retry_after(response: httpx2.Response) -> float | None:
+def retry_after(response: httpx.Response) -> float | None:
     """Seconds that the server asks us to wait, if it does."""
     value = response.headers.get("Retry-After", "")
     return float(value) if value.isdecimal() else None
@@ -161,7 +161,7 @@ def retry_after(response: httpx2.Response) -> float | None:
 
 def _request(
     method: str, url: str, repo: str, revision: str, retry: RetryPolicy, say: Callable[[str], None]
-) -> httpx2.Response:
+) -> httpx.Response:
     """One small question to the hub itself, asked again while the hub is busy or at fault.
 
     A renamed repository redirects within the hub and is followed; a redirect to another host (the CDN) is
@@ -194,12 +194,12 @@ def _request(
                 raise_for_user(error, repo, revision)
             say(f"{endpoint()} answers {error.response.status_code}; trying again in {pause:.0f} s")
             time.sleep(pause)
-        except (httpx2.ReadError, httpx2.RemoteProtocolError) as error:
+        except (httpx.ReadError, httpx.RemoteProtocolError) as error:
             # A connection that broke in the middle, not one that could not be made: worth another try.
             if wait is None:
                 raise_for_user(error, repo, revision)
             time.sleep(wait)
-        except (httpx2.HTTPError, httpx2.InvalidURL, OfflineModeIsEnabled, OSError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, OfflineModeIsEnabled, OSError) as error:
             raise_for_user(error, repo, revision)
     raise AssertionError("the last try returns or raises")
 
@@ -226,9 +226,9 @@ def raise_for_user(error: Exception, repo: str, revision: str, file: str = "") -
         ) from error
     if isinstance(error, HfHubHTTPError):
         raise DownloadError(_status_message(error, what, hub)) from error
-    if isinstance(error, httpx2.ProxyError):
+    if isinstance(error, httpx.ProxyError):
         raise UnreachableError(f"the proxy refused the way to {hub} ({error}); look at HTTPS_PROXY") from error
-    if isinstance(error, httpx2.TransportError):
+    if isinstance(error, httpx.TransportError):
         raise UnreachableError(_transport_message(error, hub)) from error
     raise DownloadError(f"{what} could not be fetched from {hub}: {error}") from error
 
@@ -248,9 +248,9 @@ def _status_message(error: HfHubHTTPError, what: str, hub: str) -> str:
     return f"{hub} answers {status} for {what}: {error.server_message or error}"
 
 
-def _transport_message(error: httpx2.TransportError, hub: str) -> str:
+def _transport_message(error: httpx.TransportError, hub: str) -> str:
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         return f"the certificate of {hub} is not trusted here; set SSL_CERT_FILE to your network's CA bundle"
-    if isinstance(error, httpx2.TimeoutException):
+    if isinstance(error, httpx.TimeoutException):
         return f"{hub} does not answer in time"
     return f"{hub} cannot be reached ({error})"

@@ -18,7 +18,6 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import httpx2
 from filelock import Timeout
 from huggingface_hub import constants
 from huggingface_hub.errors import HfHubHTTPError
@@ -26,6 +25,7 @@ from huggingface_hub.utils import WeakFileLock, hf_raise_for_status  # type: ign
 
 from turboprop.errors import DownloadError
 from turboprop.models.hub_client import RETRIED_STATUS, RetryPolicy, raise_for_user, retry_after
+from turboprop.models.hub_http import httpx
 from turboprop.models.hub_partial import PartialFile, WrongBytesError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class StoppedError(Exception):
 class Transfer:
     """What all files of one download share."""
 
-    client: httpx2.Client
+    client: httpx.Client
     headers: dict[str, str]
     retry: RetryPolicy
     progress: DownloadProgress
@@ -133,7 +133,7 @@ def _fetch_into(writer: PartialFile, transfer: Transfer, repo: str, file: Remote
                 or (asked or 0.0) > transfer.retry.longest
             ):
                 raise_for_user(error, repo, "", file.name)
-        except httpx2.HTTPError as error:
+        except httpx.HTTPError as error:
             if failures >= len(transfer.retry.waits):
                 raise DownloadError(
                     f"the connection broke again and again while {repo}:{file.name} was fetched ({error}); "
@@ -168,4 +168,4 @@ def _stream(transfer: Transfer, file: RemoteFile, url: str, writer: PartialFile)
                 raise StoppedError
             writer.write(block)
     if writer.position < file.size:
-        raise httpx2.RemoteProtocolError(f"the connection ended after {writer.position} of {file.size} bytes")
+        raise httpx.RemoteProtocolError(f"the connection ended after {writer.position} of {file.size} bytes")

@@ -42,6 +42,24 @@ def memory_bytes() -> int | None:
     return total
 
 
+def available_bytes() -> int | None:
+    """Memory that this process could still take without pushing others out; None if the system does not tell."""
+    free: int | None = None
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/meminfo").read_text("ascii").splitlines()
+        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        group = Path("/sys/fs/cgroup")
+        left = int((group / "memory.max").read_text("ascii")) - int((group / "memory.current").read_text("ascii"))
+        # Pages of files that were read are counted as used, and given back when asked for.
+        lines = (group / "memory.stat").read_text("ascii").splitlines()
+        left += next(int(line.split()[1]) for line in lines if line.startswith("inactive_file "))
+        free = left if free is None else min(free, left)
+    total = memory_bytes()
+    # Where the system names no free memory, half of the whole is a cautious guess.
+    return free if free is not None or total is None else total // 2
+
+
 def fits(model_bytes: int, memory: int | None) -> bool:
     """Whether a model of that size can run here; True where the memory is unknown."""
     return memory is None or model_bytes * _FACTOR + _REST_BYTES <= memory

@@ -40,6 +40,14 @@ class StoredTensor(Protocol):
     def shape(self) -> tuple[int, ...]:
         """Row-major shape: a linear weight is [out, in]."""
 
+    @property
+    def kind(self) -> str:
+        """The format of its values, as the file names it: BF16, Q4_K."""
+
+    @property
+    def nbytes(self) -> int:
+        """Its size in the file."""
+
     def dequantize(self, rows: slice | None = None) -> NDArray[np.float32]:
         """The values (of some rows of the first axis) as float32."""
 
@@ -57,6 +65,14 @@ class SafetensorsTensor:
     _bytes: NDArray[np.uint8]
     _mapped: mmap.mmap
     _offset: int
+
+    @property
+    def kind(self) -> str:
+        return self.dtype
+
+    @property
+    def nbytes(self) -> int:
+        return int(self._bytes.nbytes)
 
     def dequantize(self, rows: slice | None = None) -> NDArray[np.float32]:
         values: NDArray[Any] = self._bytes.view(_DTYPES[self.dtype]).reshape(self.shape)

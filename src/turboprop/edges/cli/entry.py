@@ -22,6 +22,8 @@ COMMANDS = {
     "index": ("turboprop.edges.cli.index", "Index a repository, or bring its index up to date."),
     "search": ("turboprop.edges.cli.search", "Search a repository by meaning and by words."),
     "status": ("turboprop.edges.cli.status", "Show what is indexed and what changed since."),
+    "embed": ("turboprop.edges.cli.embed", "Print the vectors of texts."),
+    "tokenize": ("turboprop.edges.cli.tokenize", "Print the tokens of a text."),
     "model": ("turboprop.edges.cli.model", "Find, download, check and remove models."),
     "completion": ("turboprop.edges.cli.completion", "Print the completion script of a shell."),
 }

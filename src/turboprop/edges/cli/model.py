@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from turboprop.edges.cli.model_inspect import check, inspect
 from turboprop.errors import ModelFormatError, ModelNotFoundError, UsageError
 from turboprop.settings import Settings, load_settings
 
@@ -352,3 +353,7 @@ def du(as_json: bool) -> None:
         return
     rows = [[str(e["model"]), str(e["state"]), size_text(int(str(e["size"])))] for e in entries]
     _table([("model", False), ("state", False), ("size", True)], [*rows, ["in all", "", size_text(total)]])
+
+
+model.add_command(inspect)
+model.add_command(check)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from turboprop.embed.model import EmbeddingModel
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(b|k|kb|kib|m|mb|mib|g|gb|gib)?", re.IGNORECASE)
 _UNITS = {
@@ -54,7 +57,19 @@ weights = click.option(
     type=click.Choice(["auto", "float32", "int8", "int4"]),
     help="Weight format in the engine [default: auto].",
 )
+memory = click.option(
+    "--memory",
+    type=Size(),
+    metavar="SIZE",
+    help="Memory that may be used, such as 8gb [default: three quarters of what is free].",
+)
+verbose = click.option("--verbose", "-v", is_flag=True, help="Say on stderr which engine was chosen and why.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+
+
+def show_choice(model: EmbeddingModel) -> None:
+    """Say on stderr what runs the model, and why."""
+    click.echo(f"tp: {model.name} runs in {model.engine} with {model.weights} weights: {model.engine_reason}", err=True)
 
 
 def human_size(count: float) -> str:

@@ -1,0 +1,104 @@
+"""`tp model inspect` and `tp model check`: what a model's files hold, and whether it runs as it must."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from turboprop.edges.cli import options
+from turboprop.edges.cli.options import human_size, plural
+
+if TYPE_CHECKING:
+    from turboprop.embed.inspect import ModelReport
+
+
+@click.command()
+@click.argument("name")
+@options.engine
+@options.weights
+@options.as_json
+def inspect(name: str, engine: str | None, weights: Any, as_json: bool) -> None:
+    """What a model's files hold and how it would run here; nothing is loaded or downloaded.
+
+    Ends with 0 for any sound file, one that cannot run here included, and with 2 for any other.
+    """
+    from turboprop.embed.inspect import inspect_model
+    from turboprop.models.resolve import resolve
+    from turboprop.settings import load_settings
+
+    settings = load_settings()
+    local = resolve(name, settings, download=False)
+    report = inspect_model(local, weights, engine or settings.engine)
+    if as_json:
+        click.echo(json.dumps(dataclasses.asdict(report), ensure_ascii=False, default=str))
+    else:
+        _print(report)
+
+
+def _print(report: ModelReport) -> None:
+    rows: list[tuple[str, str]] = [
+        ("name", report.name),
+        ("path", report.path),
+        ("format", report.format),
+        ("architecture", report.architecture),
+        ("size", f"{human_size(report.size)}, {report.parameters:,} parameters"),
+        ("tensors", ", ".join(f"{t.tensors} {t.type} ({human_size(t.bytes)})" for t in report.tensors) or "none"),
+        ("tokenizer", _tokenizer(report.tokenizer)),
+    ]
+    if report.context:
+        rows.append(("context", plural(report.context, "token")))
+    if report.dimensions:
+        rows.append(("dimensions", f"{report.dimensions}" + (f", or {report.widths}" if report.widths else "")))
+    if report.pooling:
+        rows.append(("pooling", " and ".join(report.pooling) + (", unit length" if report.normalize else "")))
+    rows += [(f"{side} prompt", repr(prompt)) for side, prompt in report.prompts.items() if prompt]
+    if report.runs:
+        rows.append(("engine", f"{report.engine}: {report.why}"))
+        rows.append(("weights", f"{report.weights}, {human_size(report.memory or 0)} of memory for them"))
+    else:
+        rows.append(("engine", f"none: {report.why}"))
+    for title, text in rows:
+        click.echo(f"{title:<16}{text}")
+
+
+def _tokenizer(facts: dict[str, Any]) -> str:
+    stated = " ".join(str(facts[key]) for key in ("model", "pre") if key in facts)
+    if "error" in facts:
+        return f"{stated} cannot be built: {facts['error']}".strip()
+    kind = f"{facts['kind']} ({stated})" if stated else facts["kind"]
+    return f"{kind}, {plural(facts['tokens'], 'token')}; 'a' becomes {' '.join(map(str, facts['example']))}"
+
+
+@click.command()
+@click.argument("name", required=False)
+@options.engine
+@options.weights
+@options.as_json
+@click.pass_context
+def check(ctx: click.Context, name: str | None, engine: str | None, weights: Any, as_json: bool) -> None:
+    """Run a model's self-test: tokens, prompts, padding, lengths, and golden values where they are known.
+
+    Ends with 0 when all is as it must be, 1 when a check fails.
+    """
+    from turboprop.edges.cli.download import transfer_progress
+    from turboprop.embed.check import check_model
+    from turboprop.embed.model import EmbeddingModel
+
+    given = str(Path(name).expanduser()) if name else None
+    with EmbeddingModel.load(
+        given, engine=engine, weights=weights, progress=transfer_progress(), self_test=False
+    ) as model:
+        checks = check_model(model)
+        facts = {"model": model.name, "engine": model.engine, "weights": model.weights}
+    failed = [one for one in checks if not one.ok]
+    if as_json:
+        click.echo(json.dumps({**facts, "ok": not failed, "checks": [dataclasses.asdict(one) for one in checks]}))
+    else:
+        click.echo(f"{facts['model']} in {facts['engine']} with {facts['weights']} weights")
+        for one in checks:
+            click.echo(f"  {'ok' if one.ok else 'FAILED':<7}{one.name}: {one.seen}")
+    ctx.exit(1 if failed else 0)

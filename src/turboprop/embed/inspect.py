@@ -1,0 +1,165 @@
+"""What a model's files hold and how they would run here, without running them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from turboprop.engines import choose_engine, planned_weights
+from turboprop.engines.contract import EngineOptions, WeightFormat
+from turboprop.errors import ModelError, TurboPropError
+from turboprop.models.checkpoint import Checkpoint, open_checkpoint
+from turboprop.models.gguf import GGUFFile
+from turboprop.models.named_tokenizer import tokenizer_of
+
+if TYPE_CHECKING:
+    from turboprop.models.resolve import LocalModel
+    from turboprop.models.tensors import StoredTensor
+
+
+@dataclass(frozen=True, slots=True)
+class TensorType:
+    """How many tensors a file holds in one format, and their bytes."""
+
+    type: str
+    tensors: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReport:
+    """Sizes are in bytes. What the files do not state is None or empty.
+
+    `runs` says whether an engine here can embed with it; `why` is the engine's reason, or the cause that none
+    can. `memory` is what the converted weights take.
+    """
+
+    name: str
+    path: str
+    format: str
+    architecture: str
+    size: int
+    parameters: int
+    tensors: list[TensorType]
+    tokenizer: dict[str, Any]
+    context: int | None = None
+    dimensions: int | None = None
+    widths: str = ""
+    pooling: list[str] = field(default_factory=list)
+    normalize: bool | None = None
+    prompts: dict[str, str] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
+    runs: bool = False
+    engine: str | None = None
+    weights: str | None = None
+    memory: int | None = None
+    why: str = ""
+
+
+def inspect_model(local: LocalModel, weights: WeightFormat | None = None, engine: str = "auto") -> ModelReport:
+    """Read a model's files. Raises `ModelFormatError` and the like for files that are not sound; one that is
+    sound and cannot run here is told in the report."""
+    metadata: dict[str, Any] = {}
+    checkpoint: Checkpoint | None
+    reason = "the file holds a vocabulary and no weights"
+    if local.path.suffix == ".gguf":
+        with GGUFFile.open(local.path) as file:
+            metadata = _short_metadata(file)
+            # A vocabulary without weights is a sound file, and no model.
+            whole = bool(file.tensors) and file.has_data
+            files, kind = file.paths, f"GGUF v{file.version}"
+            tensors: Mapping[str, StoredTensor] = file.tensors
+            architecture = str(file.metadata.get("general.architecture", ""))
+        try:
+            checkpoint = open_checkpoint(local) if whole else None
+        except ModelError as error:  # a sound file of something that is no embedding model
+            checkpoint, reason = None, str(error)
+    else:
+        checkpoint = open_checkpoint(local)
+        files, tensors, kind = checkpoint.weight_files, checkpoint.tensors, "safetensors"
+        architecture = checkpoint.family
+    report: dict[str, Any] = {
+        "name": local.name,
+        "path": str(local.path),
+        "format": kind,
+        "architecture": architecture,
+        "size": sum(path.stat().st_size for path in files),
+        "parameters": sum(_count(tensor.shape) for tensor in tensors.values()),
+        "tensors": _by_type(tensors),
+        "tokenizer": _tokenizer(local, metadata),
+        "metadata": metadata,
+    }
+    if checkpoint is None:
+        return ModelReport(**report, why=reason)
+    return ModelReport(**report, **_facts(checkpoint), **_plan(checkpoint, weights, engine))
+
+
+def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
+    widths = list(checkpoint.widths)
+    return {
+        "context": checkpoint.max_tokens,
+        "dimensions": checkpoint.full_width or None,
+        "widths": f"{widths[0]} to {widths[-1]}" if len(widths) > 32 else ", ".join(map(str, widths)),
+        "pooling": list(checkpoint.pooling),
+        "normalize": checkpoint.normalize,
+        "prompts": {"query": checkpoint.prompts.query, "document": checkpoint.prompts.document},
+    }
+
+
+def _plan(checkpoint: Checkpoint, weights: WeightFormat | None, engine: str) -> dict[str, Any]:
+    try:
+        choice = choose_engine(checkpoint, engine)
+        form, memory = planned_weights(checkpoint, choice.name, EngineOptions(weights or "auto"))
+    except TurboPropError as error:
+        return {"why": str(error)}
+    return {"runs": True, "engine": choice.name, "weights": form, "memory": memory, "why": choice.reason}
+
+
+def _by_type(tensors: Mapping[str, StoredTensor]) -> list[TensorType]:
+    count: Counter[str] = Counter()
+    size: Counter[str] = Counter()
+    for tensor in tensors.values():
+        name = tensor.kind
+        count[name] += 1
+        size[name] += tensor.nbytes
+    return [TensorType(name, count[name], size[name]) for name, _ in size.most_common()]
+
+
+def _count(shape: tuple[int, ...]) -> int:
+    total = 1
+    for extent in shape:
+        total *= extent
+    return total
+
+
+def _tokenizer(local: LocalModel, metadata: dict[str, Any]) -> dict[str, Any]:
+    keys = ("tokenizer.ggml.model", "tokenizer.ggml.pre")
+    stated = {key.rpartition(".")[2]: metadata[key] for key in keys if key in metadata}
+    try:
+        tokenizer = tokenizer_of(local)
+    except TurboPropError as error:
+        return {**stated, "error": str(error)}
+    plain = tokenizer.encode("a", add_special_tokens=False).tokens
+    return {
+        **stated,
+        "kind": type(tokenizer.model).__name__,
+        "tokens": tokenizer.get_vocab_size(),
+        "example": tokenizer.encode("a").tokens,
+        "special": len(tokenizer.encode("a").tokens) - len(plain),
+    }
+
+
+def _short_metadata(file: GGUFFile) -> dict[str, Any]:
+    """Numbers and short strings; arrays by their length, long strings cut."""
+    shown: dict[str, Any] = {}
+    for key in file.metadata:
+        value = file.metadata[key]
+        if isinstance(value, str):
+            shown[key] = value if len(value) <= 200 else value[:200] + "..."
+        elif isinstance(value, bool | int | float):
+            shown[key] = value
+        else:
+            shown[key] = f"{len(value)} values"
+    return shown

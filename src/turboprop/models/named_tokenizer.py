@@ -1,0 +1,49 @@
+"""A tokenizer by the model's name, as the model itself uses it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from turboprop.models.checkpoint import open_checkpoint
+from turboprop.models.gguf import GGUFFile
+from turboprop.models.resolve import LocalModel, resolve
+from turboprop.models.tokenizer import tokenizer_from_path
+from turboprop.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+
+def load_tokenizer(name_or_path: str | None = None, *, settings: Settings | None = None) -> Tokenizer:
+    """The tokenizer of a model (None: the default one), by catalogue name, hub id, file or folder.
+
+    A tokenizer.json and a GGUF file that holds a vocabulary alone will do. Special tokens are put around
+    a text as the model's files say; an embedding model that needs an end token which its files forget
+    gets it. Padding and truncation are off. Raises `ModelNotFoundError`, `ModelFormatError`,
+    `ModelUnsupportedError` or `DownloadError`.
+    """
+    if name_or_path is not None and name_or_path.endswith(".json") and Path(name_or_path).expanduser().is_file():
+        return tokenizer_from_path(Path(name_or_path).expanduser())
+    return tokenizer_of(resolve(name_or_path, settings or load_settings()))
+
+
+def tokenizer_of(local: LocalModel) -> Tokenizer:
+    """The same for a model that has been found."""
+    if local.path.suffix == ".gguf" and not _embeds(local):
+        return tokenizer_from_path(local.path)
+    return open_checkpoint(local).tokenizer()
+
+
+def _embeds(local: LocalModel) -> bool:
+    """Whether a GGUF file is an embedding model: its row says so, or its pooling or its family's facts do.
+
+    The end token that an embedding model appends must not be added to a language model's prompt.
+    """
+    with GGUFFile.open(local.path) as file:
+        if not file.tensors or not file.has_data:
+            return False
+        stated = f"{file.metadata.get('general.architecture')}.pooling_type" in file.metadata
+    if local.row is not None:
+        return local.row.kind == "embedding"
+    return stated or bool(open_checkpoint(local).prompts.query)
