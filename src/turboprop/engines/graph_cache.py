@@ -43,7 +43,7 @@ def cached_graph(
     temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=graphs))
     try:
         write(temporary / GRAPH)
-        about = {"made_from": dict(parts), "xxh3": {name: _digest(temporary / name) for name in _FILES}}
+        about = {"made_from": dict(parts), "xxh3": {name: digest(temporary / name) for name in _FILES}}
         (temporary / _ABOUT).write_text(json.dumps(about, indent=1, default=str), "utf-8")
         if place.exists():  # damaged, or just made by another process
             shutil.rmtree(place, ignore_errors=True)
@@ -59,13 +59,14 @@ def _is_whole(place: Path, check: bool) -> bool:
         about = json.loads((place / _ABOUT).read_bytes())
         digests = about["xxh3"]
         return all(
-            (place / name).is_file() and (not check or _digest(place / name) == digests[name]) for name in _FILES
+            (place / name).is_file() and (not check or digest(place / name) == digests[name]) for name in _FILES
         )
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
 
-def _digest(path: Path) -> str:
+def digest(path: Path) -> str:
+    """The xxh3-128 of a file, in hex."""
     digest = xxhash.xxh3_128()
     buffer = memoryview(bytearray(_BLOCK))
     with path.open("rb", buffering=0) as file:

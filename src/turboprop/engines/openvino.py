@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 from turboprop.architectures import architecture
 from turboprop.architectures.ops import Architecture
 from turboprop.architectures.values import ImpossibleValueError
+from turboprop.engines.compiled_cache import compile_graph
 from turboprop.engines.contract import EngineOptions, WeightFormat, padded
 from turboprop.engines.conversion import ConversionProgress, check_memory, converted_bytes
 from turboprop.engines.graph_cache import cached_graph
 from turboprop.engines.openvino_ops import OpenVinoOps
 from turboprop.engines.quantize import GROUP, GROUP_INT4
+from turboprop.engines.resident import give_back_heap, pages_given_up
 from turboprop.engines.threads import usable_cores
 from turboprop.errors import EngineError, ModelFormatError, ModelUnsupportedError
 from turboprop.models.checkpoint import Checkpoint
@@ -37,12 +39,15 @@ GRAPH_VERSION = 3
 class OpenVinoEncoder:
     """A compiled graph. One inference at a time; it uses `threads` threads inside."""
 
-    def __init__(self, compiled: Any, weights: _Format, vocabulary: int, positions: int) -> None:
+    def __init__(
+        self, compiled: Any, weights: _Format, vocabulary: int, positions: int, mapped: Path | None = None
+    ) -> None:
         self._request = compiled.create_infer_request()
         self._compiled = compiled
         self._weights = weights
         self._vocabulary = vocabulary
         self._positions = positions
+        self._unread: Path | None = mapped
         self._dimensions = int(compiled.output(0).partial_shape[1].get_length())
 
     @property
@@ -73,7 +78,9 @@ class OpenVinoEncoder:
         ids = np.zeros((len(lengths), width), np.int32)
         ids[np.arange(ids.shape[1])[None] < lengths[:, None]] = batch.ids
         try:
-            output = self._request.infer([ids, lengths, np.array(batch.skip, np.int32)], share_outputs=True)
+            with pages_given_up(self._unread):  # the first inference reads all the weights
+                output = self._request.infer([ids, lengths, np.array(batch.skip, np.int32)], share_outputs=True)
+            self._unread = None
         except RuntimeError as error:
             raise EngineError(
                 f"OpenVINO failed on {len(lengths)} inputs of up to {ids.shape[1]} tokens: {error}"
@@ -92,8 +99,8 @@ def load_encoder(checkpoint: Checkpoint, options: EngineOptions) -> OpenVinoEnco
     """
     core = ov.Core()
     weights = choose_weights(core, options)
-    _, _, names = _read_shape(checkpoint)
-    model = None
+    _, _, names = read_shape(checkpoint)
+    place: Path | None = None
 
     def build() -> ov.Model:
         formats: tuple[WeightFormat, ...] = ("float32", "int8", "int4")
@@ -117,14 +124,15 @@ def load_encoder(checkpoint: Checkpoint, options: EngineOptions) -> OpenVinoEnco
 
         def write(path: Path) -> None:
             ov.save_model(build(), str(path), compress_to_fp16=False)
+            give_back_heap()
 
         try:
-            model = core.read_model(str(cached_graph(options.cache_home, parts, write)))
+            place = cached_graph(options.cache_home, parts, write)
         except OSError:
             # A full or read-only cache folder costs the conversion at each start, nothing else.
-            model = None
-    if model is None:
-        model = build()
+            place = None
+    model = build() if place is None else None
+    folder = place.parent if place else None
     config = {
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": 1,
@@ -135,15 +143,17 @@ def load_encoder(checkpoint: Checkpoint, options: EngineOptions) -> OpenVinoEnco
         "DYNAMIC_QUANTIZATION_GROUP_SIZE": {"float32": 0, "int8": GROUP, "int4": GROUP_INT4}[weights],
     }
     try:
-        compiled = core.compile_model(model, "CPU", config)
+        with pages_given_up(folder):
+            compiled = compile_graph(core, place, config) if place else core.compile_model(model, "CPU", config)
     except RuntimeError as error:
         raise EngineError(f"OpenVINO cannot compile {checkpoint.name}: {error}") from error
-    return OpenVinoEncoder(compiled, weights, checkpoint.tensors[names["tokens"]].shape[0], checkpoint.max_tokens)
+    tokens = checkpoint.tensors[names["tokens"]].shape[0]
+    return OpenVinoEncoder(compiled, weights, tokens, checkpoint.max_tokens, folder)
 
 
 def plan(checkpoint: Checkpoint, options: EngineOptions) -> tuple[str, int]:
     """The weight format that `load_encoder` would take, and the bytes of the converted weights."""
-    _, _, names = _read_shape(checkpoint)
+    _, _, names = read_shape(checkpoint)
     weights = choose_weights(ov.Core(), options)
     return weights, converted_bytes(checkpoint.tensors, names, weights)
 
@@ -162,10 +172,10 @@ def choose_weights(core: ov.Core, options: EngineOptions) -> _Format:
             )
 
 
-def _read_shape(checkpoint: Checkpoint) -> tuple[Architecture, Any, Mapping[str, str]]:
+def read_shape(checkpoint: Checkpoint) -> tuple[Architecture, Any, Mapping[str, str]]:
     """The architecture, its hyperparameters and its weights' names, all of them there."""
     module = architecture(checkpoint.family)
-    with _as_format_error(checkpoint):
+    with as_format_error(checkpoint):
         hp = module.hyperparameters(checkpoint.config, checkpoint.origin)
         names = module.weight_names(hp, checkpoint.origin, checkpoint.tensors)
     if missing := sorted(name for name in names.values() if name not in checkpoint.tensors):
@@ -177,16 +187,16 @@ def _read_shape(checkpoint: Checkpoint) -> tuple[Architecture, Any, Mapping[str,
 
 
 def _build(checkpoint: Checkpoint, weights: _Format, advance: Callable[[int], None]) -> ov.Model:
-    module, hp, names = _read_shape(checkpoint)
+    module, hp, names = read_shape(checkpoint)
     ops = OpenVinoOps(checkpoint.tensors, names, weights, advance)
-    with _as_format_error(checkpoint):
+    with as_format_error(checkpoint):
         hidden = module.forward(ops, hp)
         pooled = ops.pool(hidden, checkpoint.pooling)
     return ov.Model([pooled.output(0)], ops.inputs, "encoder")
 
 
 @contextmanager
-def _as_format_error(checkpoint: Checkpoint) -> Iterator[None]:
+def as_format_error(checkpoint: Checkpoint) -> Iterator[None]:
     try:
         yield
     except KeyError as error:
