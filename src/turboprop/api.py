@@ -27,9 +27,11 @@ if TYPE_CHECKING:
 Mode = Literal["hybrid", "semantic", "lexical"]
 MODES: tuple[Mode, ...] = ("hybrid", "semantic", "lexical")
 MAX_FILESIZE = 1_000_000
-CHARS_PER_TOKEN = 3.5
-"""Of code under a WordPiece vocabulary: 95% of flask's 25-line pieces have more than 3.2."""
 MAX_CHUNK_CHARS = 1_500
+"""Of 900 and 1,500 characters the larger ranks better (NDCG@10 0.939 against 0.928 on nine repositories with
+all-MiniLM-L6-v2) and makes half the rows."""
+MAX_PARTS = 4
+"""A chunk of more tokens than the model takes is the mean of its parts, up to so many; a larger one is cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +65,8 @@ class IndexingEmbedder:
 
     @property
     def max_chars(self) -> int:
-        """How large the chunker should cut, so that few chunks have to be cut again by tokens."""
-        return min(MAX_CHUNK_CHARS, int(self._model.max_tokens * CHARS_PER_TOKEN))
+        """How large the chunker cuts."""
+        return MAX_CHUNK_CHARS
 
     @property
     def tokens_embedded(self) -> int:
@@ -74,7 +76,11 @@ class IndexingEmbedder:
         return self._model.embed_documents(texts, overlong="average")
 
     def fits(self, texts: Sequence[str]) -> list[bool]:
-        return self._model.fits(texts)
+        """Which texts are `MAX_PARTS` inputs of the model at most."""
+        most = self._model.max_tokens * MAX_PARTS
+        doubtful = [text for text in texts if most < len(text.encode("utf-8", "replace")) <= 64 * most]
+        counts = dict(zip(doubtful, self._model.count_tokens(doubtful), strict=True))
+        return [counts[text] <= most if text in counts else len(text) <= most for text in texts]
 
 
 class Index:

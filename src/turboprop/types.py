@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -32,7 +34,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One search result. `score` grows with relevance; its scale depends on the mode."""
+    """One search result. `score` grows with relevance; `parts` say what it is made of, by rule."""
 
     path: str
     start_line: int
@@ -42,6 +44,7 @@ class Hit:
     symbol: str
     text: str
     kind: str = ""
+    parts: Mapping[str, float] = field(default_factory=dict, compare=False, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

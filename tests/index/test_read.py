@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from turboprop.errors import IndexDamagedError, IndexMismatchError, IndexNotFoundError, UsageError
 from turboprop.index.read import IndexReader, index_tables
-from turboprop.index.schema import CONTEXT, IndexSpec, table_folder
+from turboprop.index.schema import IndexSpec, table_folder
 from turboprop.index.write import TableWriter
 
 TEXTS = {
@@ -37,7 +37,7 @@ def directory(tmp_path: Path, spec: IndexSpec, put: Callable[..., None]) -> Path
         ("PARSE", "def parse_json_config(path):\n"),
         ("json", "def parse_json_config(path):\n"),
         ("server", "class HTTPServer:\n    pass\n"),
-        ("httpserver", "class HTTPServer:\n    pass\n"),
+        ("HttpServer", "class HTTPServer:\n    pass\n"),
         ("connection", "def acquireConnection(pool):\n"),
         ("the", "pool = 'the is for in'\n"),
     ],
@@ -48,9 +48,9 @@ def test_identifiers_are_found_whole_and_in_parts(directory: Path, query: str, t
         assert [row["text"] for row in reader.fetch([row.row_id for row in found])] == [text]
 
 
-def test_context_holds_the_words_of_the_path(directory: Path) -> None:
+def test_words_of_the_path_count_as_words_of_the_text(directory: Path) -> None:
     with IndexReader.open(directory) as reader:
-        found = reader.text_search("config", 10, columns=[CONTEXT])
+        found = reader.text_search("config", 10)
         assert {row["path"] for row in reader.fetch([row.row_id for row in found])} == {"src/config.py"}
 
 

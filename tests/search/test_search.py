@@ -5,7 +5,7 @@ import pytest
 
 from turboprop.errors import UsageError
 from turboprop.index.read import IndexReader
-from turboprop.search.candidates import MAX_QUERY_WORDS, lexical_candidates
+from turboprop.search.analysis import MAX_WORDS
 from turboprop.search.search import MODES, search
 from turboprop.types import SearchFilter
 
@@ -17,14 +17,16 @@ def symbols(hits) -> list[str]:
     return [hit.symbol for hit in hits]
 
 
-def test_semantic_is_the_cosine_order(reader: IndexReader) -> None:
+def test_semantic_follows_the_cosine_and_spreads_over_files(reader: IndexReader) -> None:
     hits = search(reader, "anything", POOL, mode="semantic", limit=3)
     assert symbols(hits) == ["ConnectionPool", "ConnectionPool.acquire", "RetryRequest"]
-    assert [hit.score for hit in hits] == pytest.approx([1.0, 0.8, 0.6], abs=2e-3)
+    assert [hit.parts["cosine"] for hit in hits] == pytest.approx([1.0, 0.8, 0.6], abs=2e-3)
+    assert [hit.parts["same file"] for hit in hits] == pytest.approx([1.0, 0.3, 1.0])
+    assert all(hit.parts["words"] == 0 for hit in hits)
 
 
 def test_a_hit_is_the_whole_row(reader: IndexReader) -> None:
-    hit = search(reader, "", POOL, mode="semantic", limit=2)[1]
+    hit = next(hit for hit in search(reader, "", POOL, mode="semantic") if hit.symbol.endswith("acquire"))
     assert (hit.path, hit.start_line, hit.end_line) == ("src/net/pool.py", 11, 12)
     assert (hit.language, hit.kind) == ("python", "function")
     assert hit.text == "    def acquire(self):\n        return self.free.pop()\n"
@@ -41,11 +43,38 @@ def test_words_of_the_path_and_symbol_are_found(reader: IndexReader) -> None:
 
 
 def test_hybrid_joins_both_sides(reader: IndexReader) -> None:
-    hits = search(reader, "acquire", CONFIG, limit=5)
+    hits = search(reader, "where is a connection acquired", CONFIG, limit=5)
     assert {"ConnectionPool.acquire", "parse_config"} <= set(symbols(hits)[:3])
-    both = search(reader, "read_settings", CONFIG, limit=5)[0]
-    assert both.symbol == "parse_config"
-    assert both.score == pytest.approx(1.0), "it leads both rankings"
+    assert symbols(search(reader, "parse the config", CONFIG, limit=5))[0] == "parse_config"
+
+
+def test_tests_stand_behind_code_unless_they_are_asked_for(reader: IndexReader) -> None:
+    assert symbols(search(reader, "parse config", None, mode="lexical"))[:2] == ["parse_config", "test_parse_config"]
+    assert symbols(search(reader, "test of parse config", None, mode="lexical"))[0] == "test_parse_config"
+
+
+def test_what_stands_in_quotes_is_held_as_a_whole(reader: IndexReader) -> None:
+    hits = search(reader, 'free pop config "free.pop()"', None, mode="lexical")
+    assert hits[0].symbol == "ConnectionPool.acquire"
+    assert hits[0].parts["phrase"] > 0
+    assert all(hit.parts["phrase"] == 0 for hit in hits[1:])
+
+
+def test_a_name_without_its_capitals(reader: IndexReader) -> None:
+    assert search(reader, "connectionpool", None, mode="lexical")[0].symbol == "ConnectionPool"
+
+
+def test_a_path_finds_its_file(reader: IndexReader) -> None:
+    assert search(reader, "net/retry.go", None, mode="lexical")[0].path == "src/net/retry.go"
+    assert search(reader, "net/pool.py:12", CONFIG)[0].path == "src/net/pool.py"
+
+
+def test_parts_say_what_a_score_is_made_of(reader: IndexReader) -> None:
+    hit = search(reader, "parse_config", CONFIG)[0]
+    assert hit.symbol == "parse_config"
+    assert hit.parts["definition"] > 0
+    assert hit.parts["words"] > 0.5
+    assert hit.parts["kind of file"] == 1.0
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -68,9 +97,9 @@ def test_threshold_is_a_bound_on_the_score(reader: IndexReader, mode: str) -> No
 
 
 def test_pasted_code_is_looked_up_by_its_first_words(reader: IndexReader) -> None:
-    filler = " ".join("filler" + "x" * number for number in range(MAX_QUERY_WORDS))
-    assert lexical_candidates(reader, f"self.acquire({filler}) " * 200, 3, None)
-    assert not lexical_candidates(reader, f"{filler} acquire", 3, None)
+    filler = " ".join("filler" + "x" * number for number in range(MAX_WORDS))
+    assert search(reader, f"self.acquire({filler}) " * 200, None, mode="lexical")
+    assert not search(reader, f"{filler} acquire", None, mode="lexical")
 
 
 @pytest.mark.parametrize(

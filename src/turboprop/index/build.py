@@ -20,7 +20,7 @@ from turboprop.code.read import SourceText, read_source
 from turboprop.code.walk import Skipped, SourceFile
 from turboprop.index.fit import fit_chunks
 from turboprop.index.manifest import LeftOutFile
-from turboprop.index.schema import IndexSpec, text_digest
+from turboprop.index.schema import IndexSpec, embedded_text, text_digest
 from turboprop.index.write import TableWriter, expect_shape
 from turboprop.types import Chunk, IndexedFile, IndexSummary, Prompts
 
@@ -263,8 +263,9 @@ class _Run:
     def _write(self, pieces: list[_Piece]) -> None:
         """Embed the chunks of files, or of a part of a large file, in one call and write them."""
         chunks = [chunk for piece in pieces for chunk in piece.chunks]
-        digests = [text_digest(chunk.text) for chunk in chunks]
-        vectors = self._vectors(chunks, digests)
+        texts = [embedded_text(chunk) for chunk in chunks]
+        digests = [text_digest(text) for text in texts]
+        vectors = self._vectors(texts, digests)
         begin = 0
         for piece in pieces:
             end = begin + len(piece.chunks)
@@ -277,11 +278,11 @@ class _Run:
             begin = end
         self._chunks += len(chunks)
 
-    def _vectors(self, chunks: list[Chunk], digests: list[bytes]) -> NDArray[np.float32]:
-        """The vectors of chunks, float32 [n, dimensions]: known ones from the table, equal texts once."""
+    def _vectors(self, embedded: list[str], digests: list[bytes]) -> NDArray[np.float32]:
+        """The vectors of texts, float32 [n, dimensions]: known ones from the table, equal texts once."""
         import numpy as np
 
-        texts = dict(zip(digests, (chunk.text for chunk in chunks), strict=True))
+        texts = dict(zip(digests, embedded, strict=True))
         known = self._writer.known_vectors(list(texts))
         missing = [digest for digest in texts if digest not in known]
         place = {digest: row for row, digest in enumerate(missing)}
@@ -293,7 +294,7 @@ class _Run:
             expect_shape(fresh, len(missing), dimensions, self._embedder.name)
             self.embedded += len(missing)
             self._adapt(len(missing), time.monotonic() - started)
-        vectors = np.empty((len(chunks), dimensions), np.float32)
+        vectors = np.empty((len(embedded), dimensions), np.float32)
         for row, digest in enumerate(digests):
             vectors[row] = known[digest] if digest in known else fresh[place[digest]]
         return vectors

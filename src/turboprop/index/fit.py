@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from turboprop.code.lines import split_chunk
+from turboprop.index.schema import embedded_text
 from turboprop.types import Chunk
 
 
@@ -16,7 +17,7 @@ def fit_chunks(chunks: Sequence[Chunk], fits: Callable[[Sequence[str]], Sequence
     share its number). Joined, the texts are what they were. A single character is never cut, so this
     ends even where nothing fits.
     """
-    fitted = fits([chunk.text for chunk in chunks])
+    fitted = fits([embedded_text(chunk) for chunk in chunks])
     result: list[Chunk] = []
     for chunk, whole in zip(chunks, fitted, strict=True):
         if whole or len(chunk.text) <= 1:

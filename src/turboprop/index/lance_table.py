@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from turboprop.index import schema
+from turboprop.index.terms_column import row_terms
 from turboprop.types import Chunk
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ def row_batch(
     import pyarrow as pa
 
     flat = pa.array(vectors.reshape(-1), pa.float16())
+    terms, weights, lengths = row_terms(chunks)
+    row_schema = schema.arrow_schema(dimensions)
     columns = [
         _strings([chunk.path for chunk in chunks]),
         _strings([chunk.language for chunk in chunks]),
@@ -58,11 +61,23 @@ def row_batch(
         pa.array([chunk.start_line for chunk in chunks], pa.int32()),
         pa.array([chunk.end_line for chunk in chunks], pa.int32()),
         _strings([chunk.text for chunk in chunks]),
-        _strings([f"{chunk.path} {chunk.symbol}" for chunk in chunks]),
+        _lists(terms, row_schema.field(schema.TERMS).type),
+        _lists(weights, row_schema.field(schema.WEIGHTS).type),
+        pa.array(lengths, pa.int32()),
         pa.array(digests, pa.binary(16)),
         pa.FixedSizeListArray.from_arrays(flat, dimensions),
     ]
-    return pa.RecordBatch.from_arrays(columns, schema=schema.arrow_schema(dimensions))
+    return pa.RecordBatch.from_arrays(columns, schema=row_schema)
+
+
+def _lists(values: list[NDArray[Any]], kind: pa.ListType) -> pa.Array:
+    """Arrays of different lengths as one list column."""
+    import numpy as np
+    import pyarrow as pa
+
+    offsets = np.cumsum([0, *(len(value) for value in values)]).astype(np.int32)
+    flat = np.concatenate(values) if values else np.empty(0)
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat, kind.value_type), type=kind)
 
 
 def _strings(values: list[str]) -> pa.Array:

@@ -31,8 +31,6 @@ DELETED_SHARE = 0.1
 """After 400 single-file updates of 20,000 rows, 12 fragments with a fifth deleted doubled the time of a
 vector search."""
 
-FULL_TEXT_BUILD_MIB = 256  # Lance's default is 2 GiB a worker
-
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
@@ -56,19 +54,6 @@ def coverage(dataset: Any) -> dict[str, Coverage]:
             sum(count for fragment, count in rows.items() if fragment not in inside),
         )
     return found
-
-
-def create_full_text_indexes(dataset: Any) -> None:
-    """Made with the table, empty or not: without one Lance would split words its own way."""
-    for column in schema.FULL_TEXT_COLUMNS:
-        dataset.create_scalar_index(
-            column,
-            "INVERTED",
-            name=column,
-            replace=True,
-            memory_limit=FULL_TEXT_BUILD_MIB,
-            **schema.FULL_TEXT_OPTIONS,
-        )
 
 
 def update_indexes(dataset: Any) -> bool:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from turboprop.errors import IndexDamagedError, IndexMismatchError, IndexNotFoundError
-from turboprop.index import maintain
 from turboprop.index.failures import translated
 from turboprop.index.lance_table import load_lance, open_version
 from turboprop.index.manifest import (
@@ -120,6 +119,4 @@ def _begin_over(directory: Path, spec: IndexSpec, published: Header) -> OpenedTa
 
 def _write_empty(folder: Path, spec: IndexSpec, mode: str) -> Any:
     empty = arrow_schema(spec.dimensions).empty_table()
-    dataset = load_lance().write_dataset(empty, str(folder), mode=mode)
-    maintain.create_full_text_indexes(dataset)
-    return dataset
+    return load_lance().write_dataset(empty, str(folder), mode=mode)

@@ -4,6 +4,7 @@
         .gitignore                    `*`: the folder ignores itself
         chunks_<key>.lance/           a Lance table, one row a chunk; one table per model fingerprint
         chunks_<key>.manifest.json    what the table holds, and which version of it counts
+        chunks_<key>.<n>.lexicon      postings of version n, made from the table; see `turboprop.index.lexicon`
         writer.lock, writer.json      the one writer's lock, and who holds it
 
 Lance writes a new version of a table with every append and every delete. A commit of ours is several
@@ -22,35 +23,30 @@ from typing import TYPE_CHECKING
 
 import xxhash
 
-from turboprop.types import Prompts
+from turboprop.types import Chunk, Prompts
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SCHEMA_VERSION = 1
-"""Raised by every change of columns, of their meaning, or of how the full-text indexes split words."""
+SCHEMA_VERSION = 2
+"""Raised by every change of columns, of their meaning, or of how texts are split into terms."""
+
+_MOST_PREFIX = 200
+"""Characters of a path and of a symbol that are embedded: deeper ones must leave room for the text."""
 
 INDEX_FOLDER = ".turboprop"
 
 PATH, LANGUAGE, KIND, SYMBOL, SIGNATURE = "path", "language", "kind", "symbol", "signature"
-START_LINE, END_LINE, TEXT, CONTEXT, DIGEST, VECTOR = (
+START_LINE, END_LINE, TEXT, TERMS, WEIGHTS, LENGTH, DIGEST, VECTOR = (
     "start_line",
     "end_line",
     "text",
-    "context",
+    "terms",
+    "weights",
+    "length",
     "digest",
     "vector",
 )
-
-# Identifiers are kept whole and in parts (`getUserName`: getusername, get, user, name), without stems
-# and stop words: `this`, `is` and `for` are words of code.
-FULL_TEXT_OPTIONS = {
-    "analyzer": "code",
-    "split_identifiers": True,
-    "with_position": False,
-    "max_token_length": 64,
-}
-FULL_TEXT_COLUMNS = (TEXT, CONTEXT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +79,22 @@ def manifest_file(directory: Path, table: str) -> Path:
     return directory / f"{table}.manifest.json"
 
 
+def embedded_text(chunk: Chunk) -> str:
+    """What is embedded of a chunk: its path and qualified symbol stand before its text.
+
+    Dense search alone gains 0.05 NDCG@10 by it (docs/decisions/0003-ranking.md).
+    """
+    path, symbol = chunk.path[-_MOST_PREFIX:], chunk.symbol[:_MOST_PREFIX]
+    return f"{path}\n{symbol}\n{chunk.text}" if symbol else f"{path}\n{chunk.text}"
+
+
 def text_digest(text: str) -> bytes:
     """The xxh3-128 of an embedded text (16 bytes): equal texts share one vector."""
     return xxhash.xxh3_128_digest(text.encode("utf-8", "replace"))
 
 
 def arrow_schema(dimensions: int) -> pa.Schema:
-    """The columns of a table. `context` holds the words of the path and of the symbol.
+    """The columns of a table. `terms`, `weights` and `length` are what words are searched by, see `terms_column`.
 
     Vectors are float16: half the disk of float32, and no neighbour lost (see `benchmarks/vectors.py`).
     """
@@ -105,7 +110,9 @@ def arrow_schema(dimensions: int) -> pa.Schema:
             pa.field(START_LINE, pa.int32(), nullable=False),
             pa.field(END_LINE, pa.int32(), nullable=False),
             pa.field(TEXT, pa.string(), nullable=False),
-            pa.field(CONTEXT, pa.string(), nullable=False),
+            pa.field(TERMS, pa.list_(pa.field("item", pa.uint32(), nullable=False)), nullable=False),
+            pa.field(WEIGHTS, pa.list_(pa.field("item", pa.uint16(), nullable=False)), nullable=False),
+            pa.field(LENGTH, pa.int32(), nullable=False),
             pa.field(DIGEST, pa.binary(16), nullable=False),
             pa.field(VECTOR, pa.list_(pa.float16(), dimensions), nullable=False),
         ]

@@ -20,6 +20,7 @@ from turboprop.errors import EngineError, IndexDamagedError
 from turboprop.index import maintain, recover
 from turboprop.index.failures import translated
 from turboprop.index.lance_table import load_lance, open_version, row_batch, sql_in
+from turboprop.index.lexicon_build import keep_lexicon
 from turboprop.index.lock import WriterLock
 from turboprop.index.manifest import Header, LeftOutFile, sync_folder, write_manifest
 from turboprop.index.reuse import KnownVectors
@@ -210,6 +211,8 @@ class TableWriter:
         except BaseException:
             self._go_back()
             raise
+        with self._translated("keep the lexicon"):
+            keep_lexicon(self._directory, self._header.table, self._dataset)
         with self._translated("remove old versions"):
             maintain.remove_versions_below(self._dataset, self._oldest_needed())
 

@@ -1,26 +1,25 @@
-"""A query to hits: candidates, fusion, threshold, the rows themselves."""
+"""A query to hits: candidates, ranking, threshold, the rows themselves."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from turboprop.errors import UsageError
 from turboprop.index.read import IndexReader
-from turboprop.search.candidates import lexical_candidates, semantic_candidates
+from turboprop.search.analysis import Query, analyse
+from turboprop.search.candidates import find_candidates
 from turboprop.search.filters import compile_filter
-from turboprop.search.fusion import reciprocal_rank_fusion
+from turboprop.search.ranking import DEFAULT, Ranked, Weights, rank
 from turboprop.types import Hit, SearchFilter
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from turboprop.search.ranking import Candidates
+
 Mode = Literal["hybrid", "semantic", "lexical"]
 MODES: tuple[str, ...] = get_args(Mode)
-
-MIN_CANDIDATES = 50
-CANDIDATES_PER_HIT = 3
-"""Each side brings max(50, 3 x limit): a chunk that neither ranks among these cannot reach the top."""
 
 
 def search(
@@ -32,12 +31,13 @@ def search(
     mode: str = "hybrid",
     filters: SearchFilter | None = None,
     threshold: float | None = None,
+    weights: Weights = DEFAULT,
 ) -> list[Hit]:
     """The best chunks for a query, best first.
 
-    `vector` is the query's embedding, float32 [dimensions]; `lexical` needs none. Scores are cosine
-    similarities (semantic), BM25 (lexical) or fused ranks between 0 and 1 (hybrid); hits below
-    `threshold` are left out. Raises `UsageError` for an unknown mode, a missing vector or a bad filter.
+    `vector` is the query's embedding, float32 [dimensions]; `lexical` needs none. Scores are those of
+    `ranking.rank` in every mode; hits below `threshold` are left out. Raises `UsageError` for an unknown
+    mode, a missing vector or a bad filter.
     """
     if mode not in MODES:
         raise UsageError(f"no search mode {mode!r}; there are {', '.join(MODES)}")
@@ -46,30 +46,66 @@ def search(
     if limit < 1:
         raise UsageError(f"a limit of {limit}; ask for at least one hit")
     where = compile_filter(filters) if filters is not None else None
-    depth = max(MIN_CANDIDATES, CANDIDATES_PER_HIT * limit)
-    scored: list[tuple[int, float]]
-    if mode == "semantic" and vector is not None:
-        scored = [(found.row_id, found.score) for found in semantic_candidates(reader, vector, limit, where)]
-    elif mode == "lexical" or vector is None:
-        scored = [(found.row_id, found.score) for found in lexical_candidates(reader, query, limit, where)]
-    else:
-        sides = (
-            semantic_candidates(reader, vector, depth, where),
-            lexical_candidates(reader, query, depth, where),
-        )
-        scored = reciprocal_rank_fusion([[found.row_id for found in side] for side in sides])
-    best = [item for item in scored[:limit] if threshold is None or item[1] >= threshold]
-    rows = reader.fetch([row_id for row_id, _ in best])
-    return [
-        Hit(
-            path=row["path"],
-            start_line=row["start_line"],
-            end_line=row["end_line"],
-            score=score,
-            language=row["language"],
-            symbol=row["symbol"],
-            text=row["text"],
-            kind=row["kind"],
-        )
-        for row, (_, score) in zip(rows, best, strict=True)
-    ]
+    if reader.rows == 0:
+        return []
+    analysed = analyse(query)
+    found = find_candidates(
+        reader,
+        analysed,
+        None if mode == "lexical" else vector,
+        by_words=mode != "semantic",
+        where=where,
+        limit=limit,
+    )
+    ranked = rank(analysed, reader.lexicon, found, _phrases(reader, analysed, found), weights)
+    return _hits(reader, [one for one in ranked[:limit] if threshold is None or one.score >= threshold])
+
+
+def similar(
+    reader: IndexReader,
+    vector: NDArray[np.float32],
+    *,
+    limit: int,
+    filters: SearchFilter | None = None,
+    without: tuple[str, int, int] | None = None,
+) -> list[Hit]:
+    """The chunks nearest to a vector, by cosine; `without` (path, first and last line) is left out."""
+    where = compile_filter(filters) if filters is not None else None
+    nearest = reader.vector_search(vector, limit + 20, where)
+    rows = reader.fetch([one.row_id for one in nearest])
+    hits = [_hit(row, one.score, {"cosine": one.score}) for row, one in zip(rows, nearest, strict=True)]
+    if without is not None:
+        path, first, last = without
+        hits = [hit for hit in hits if hit.path != path or hit.end_line < first or hit.start_line > last]
+    return hits[:limit]
+
+
+def _phrases(reader: IndexReader, query: Query, found: Candidates) -> NDArray[np.float64] | None:
+    """1 where a candidate holds every phrase that the query has in quotes, None for a query without any."""
+    if not query.phrases or not len(found):
+        return None
+    import numpy as np
+
+    wanted = [phrase.casefold() for phrase in query.phrases]
+    row_ids = [int(reader.lexicon.row_ids[row]) for row in found.rows]
+    texts = [row["text"].casefold() for row in reader.fetch(row_ids, ["text"])]
+    return np.array([float(all(phrase in text for phrase in wanted)) for text in texts])
+
+
+def _hits(reader: IndexReader, ranked: list[Ranked]) -> list[Hit]:
+    rows = reader.fetch([int(reader.lexicon.row_ids[one.row]) for one in ranked])
+    return [_hit(row, one.score, dict(one.parts)) for row, one in zip(rows, ranked, strict=True)]
+
+
+def _hit(row: dict[str, Any], score: float, parts: dict[str, float]) -> Hit:
+    return Hit(
+        path=row["path"],
+        start_line=row["start_line"],
+        end_line=row["end_line"],
+        score=score,
+        language=row["language"],
+        symbol=row["symbol"],
+        text=row["text"],
+        kind=row["kind"],
+        parts=parts,
+    )

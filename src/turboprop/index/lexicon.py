@@ -1,0 +1,201 @@
+"""Postings of one published version of a table, in a file that is mapped into memory.
+
+The file is derived: `build_lexicon` makes it from the table whenever it is missing, damaged or of another
+version, so it may be deleted at any time. All integers are little-endian.
+
+    magic         8 bytes   "TPLEX001"
+    head length   uint64    bytes of the JSON that follows
+    head          JSON      {"table_version", "rows", "average_length", "arrays": {name: [dtype, offset, count]}}
+    arrays                  each at its offset from the file's start, a multiple of 64
+    checksum      16 bytes  xxh3-128 of everything before
+
+    terms         uint32    the different term hashes, rising
+    starts        uint64    where the postings of each term begin; one more at the end
+    posting_rows  uint32    rows (0 to rows - 1, rising within a term)
+    weights       uint16    as `terms_column` packs them
+    row_ids       uint64    Lance's row ids, rising
+    lengths       float32   terms of the row's text over the average
+    file_of       uint32    the file of each row
+    paths         uint8     paths and languages of the files: UTF-8, `path\\0language\\n`
+    stem_words    uint32    hashes of the words of file names, rising, and in how many files they occur:
+    stem_files    uint32
+    folder_words  uint32    the same of the innermost folders
+    folder_files  uint32
+    sample        float16   up to 512 row vectors of unit length, one after the other
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import mmap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from turboprop.code.terms import term_hash
+
+if TYPE_CHECKING:
+    from typing import Self
+
+MAGIC = b"TPLEX001"
+ALIGNMENT = 64
+ARRAYS: dict[str, str] = {
+    "terms": "<u4",
+    "starts": "<u8",
+    "posting_rows": "<u4",
+    "weights": "<u2",
+    "row_ids": "<u8",
+    "lengths": "<f4",
+    "file_of": "<u4",
+    "paths": "|u1",
+    "stem_words": "<u4",
+    "stem_files": "<u4",
+    "folder_words": "<u4",
+    "folder_files": "<u4",
+    "sample": "<f2",
+}
+K1 = 2.0
+"""How soon further occurrences of a term stop counting (BM25's k1)."""
+B = 0.4
+"""How much a long text is held against it (BM25's b)."""
+
+
+class LexiconError(Exception):
+    """The file is not a sound lexicon of the wanted version; make it anew."""
+
+
+class Lexicon:
+    """Term statistics and postings of one version; arrays may be views of a mapped file."""
+
+    def __init__(self, head: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+        self.version: int = head["table_version"]
+        self.rows: int = head["rows"]
+        self._a = arrays
+        self.row_ids: NDArray[np.uint64] = arrays["row_ids"]
+        self.file_of: NDArray[np.uint32] = arrays["file_of"]
+        self._files: list[tuple[str, str]] | None = None
+
+    @classmethod
+    def open(cls, path: Path, version: int) -> Self:
+        """Map a file. Raises `LexiconError` unless it is whole and of that version, OSError where it is not there."""
+        with path.open("rb") as file:
+            try:
+                view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+            except ValueError as error:
+                raise LexiconError(f"{path} is empty") from error
+        if len(view) < 32 or bytes(view[:8]) != MAGIC:
+            raise LexiconError(f"{path} is no lexicon")
+        if xxhash.xxh3_128_digest(view[:-16]) != bytes(view[-16:]):
+            raise LexiconError(f"{path} is damaged")
+        end = len(view) - 16
+        length = int.from_bytes(view[8:16], "little")
+        try:
+            if length > end - 16:
+                raise ValueError("the head is longer than the file")
+            head = json.loads(bytes(view[16 : 16 + length]))
+            if head["table_version"] != version:
+                raise LexiconError(f"{path} is of version {head['table_version']}, not {version}")
+            arrays = {name: _array(view, end, name, head["arrays"][name]) for name in ARRAYS}
+            _check(head["rows"], arrays)
+        except (KeyError, TypeError, ValueError) as error:
+            raise LexiconError(f"{path} is no sound lexicon: {error}") from error
+        return cls(head, arrays)
+
+    @property
+    def files(self) -> list[tuple[str, str]]:
+        """Path and language of every file, in the order of `file_of`."""
+        if self._files is None:
+            lines = self._a["paths"].tobytes().decode("utf-8").split("\n")[:-1]
+            self._files = [(path, language) for path, _, language in (line.partition("\0") for line in lines)]
+        return self._files
+
+    @property
+    def sample(self) -> NDArray[np.float16]:
+        """Vectors of some rows, spread evenly over the table, float16 [n, dimensions], unit length."""
+        return self._a["sample"].reshape(self._sample_rows(), -1)
+
+    def _sample_rows(self) -> int:
+        return min(self.rows, 512) if len(self._a["sample"]) else 0
+
+    def postings(self, term: int) -> tuple[NDArray[np.uint32], NDArray[np.uint16]]:
+        """Rows that hold a term, rising, and the weights it has there."""
+        terms = self._a["terms"]
+        at = int(np.searchsorted(terms, np.uint32(term)))
+        if at == len(terms) or terms[at] != term:
+            return self._a["posting_rows"][:0], self._a["weights"][:0]
+        begin, end = int(self._a["starts"][at]), int(self._a["starts"][at + 1])
+        return self._a["posting_rows"][begin:end], self._a["weights"][begin:end]
+
+    def scores(self, query: Mapping[int, float]) -> NDArray[np.float32]:
+        """BM25F of every row for weighted terms, float32 [rows], as a share of what the terms could reach.
+
+        The share counts terms that nothing holds too, so a weak match looks weak. After Robertson, Zaragoza
+        and Taylor, "Simple BM25 extension to multiple weighted fields" (CIKM 2004); the fields that name a
+        chunk are not normalised by length, as they have a few words each.
+        """
+        total = np.zeros(self.rows, np.float32)
+        reachable = 0.0
+        lengths = self._a["lengths"]
+        for term, weight in query.items():
+            rows, packed = self.postings(term)
+            idf = math.log(1 + (self.rows - len(rows) + 0.5) / (len(rows) + 0.5))
+            reachable += weight * idf
+            if not len(rows):
+                continue
+            counts = (packed & 0xFF).astype(np.float32) / (1 - B + B * lengths[rows]) + (packed >> 8)
+            total[rows] += np.float32(weight * idf) * counts / (counts + np.float32(K1))
+        return total / np.float32(reachable) if reachable else total
+
+    def stem_idf(self, word: str) -> float:
+        """How rare a lower-case word is among the names of files."""
+        return self._idf("stem", word)
+
+    def folder_idf(self, word: str) -> float:
+        """How rare a lower-case word is among the innermost folders."""
+        return self._idf("folder", word)
+
+    def _idf(self, which: str, word: str) -> float:
+        words = self._a[f"{which}_words"]
+        wanted = term_hash(word)
+        at = int(np.searchsorted(words, np.uint32(wanted)))
+        if at == len(words) or words[at] != wanted:
+            return 1.0
+        return math.log(1 + len(self.files) / int(self._a[f"{which}_files"][at]))
+
+    def rows_of(self, row_ids: Sequence[int] | NDArray[np.uint64]) -> NDArray[np.int64]:
+        """The rows of Lance row ids, int64 [n], -1 for an id that is not there."""
+        wanted = np.asarray(row_ids, np.uint64)
+        if not self.rows:
+            return np.full(len(wanted), -1)
+        at = np.minimum(np.searchsorted(self.row_ids, wanted), self.rows - 1)
+        return np.where(self.row_ids[at] == wanted, at, -1)
+
+
+def _array(view: memoryview, end: int, name: str, entry: Any) -> NDArray[Any]:
+    dtype, offset, count = entry
+    if dtype != ARRAYS[name] or not isinstance(offset, int) or not isinstance(count, int):
+        raise ValueError(f"the array {name} is {entry}")
+    size = np.dtype(dtype).itemsize * count
+    if offset < 0 or count < 0 or offset % ALIGNMENT or offset + size > end:
+        raise ValueError(f"the array {name} lies outside of the file")
+    return np.frombuffer(view, dtype, count, offset)
+
+
+def _check(rows: int, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """That no index in the arrays leads out of another; the checksum has shown that they are what was written."""
+    if not len(arrays["row_ids"]) == len(arrays["lengths"]) == len(arrays["file_of"]) == rows:
+        raise ValueError("the arrays of rows differ in length")
+    starts, postings = arrays["starts"], arrays["posting_rows"]
+    if (
+        len(starts) != len(arrays["terms"]) + 1
+        or int(starts[-1]) != len(postings)
+        or len(arrays["weights"]) != len(postings)
+    ):
+        raise ValueError("the postings do not fit their terms")
+    if len(postings) and int(postings.max()) >= rows:
+        raise ValueError("a posting names a row that is not there")

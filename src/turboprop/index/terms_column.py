@@ -1,0 +1,62 @@
+"""The terms of a row, as the table stores them: counted once, when the chunk is written.
+
+Postings can then be made anew for any version of a table from two columns, without reading texts: 0.2 s
+for 25,000 rows. A weight packs the count in the text (low byte) and the worth of the same term in the
+fields that name the chunk (high byte).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from turboprop.code.terms import defined_names, definition_hash, hashed_terms
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from turboprop.types import Chunk
+
+SYMBOL_WEIGHT, STEM_WEIGHT, FOLDER_WEIGHT = 4, 2, 1
+"""A term of the symbol is worth four of the text, of the file's name two, of its folders one: of 0 to 8 for each,
+chosen on nine repositories and checked on seven others; doubling or halving one changes NDCG@10 by less than 0.004."""
+_MOST = 255
+
+
+def row_terms(chunks: Sequence[Chunk]) -> tuple[list[NDArray[np.uint32]], list[NDArray[np.uint16]], list[int]]:
+    """For each chunk its different terms (hashes), their weights, and the number of terms of its text."""
+    import numpy as np
+
+    hashes, weights, lengths = [], [], []
+    places: dict[str, Counter[int]] = {}
+    for chunk in chunks:
+        if chunk.path not in places:
+            places[chunk.path] = _place_terms(chunk.path)
+        body = hashed_terms(chunk.text)
+        named = Counter(places[chunk.path])
+        for term in hashed_terms(chunk.symbol):
+            named[term] += SYMBOL_WEIGHT
+        counted = Counter(body)
+        packed = {
+            term: min(counted[term], _MOST) | min(named[term], _MOST) << 8 for term in counted.keys() | named.keys()
+        }
+        for name in defined_names(chunk.symbol):
+            packed.setdefault(definition_hash(name), 0)
+        ordered = sorted(packed)
+        hashes.append(np.array(ordered, np.uint32))
+        weights.append(np.array([packed[term] for term in ordered], np.uint16))
+        lengths.append(len(body))
+    return hashes, weights, lengths
+
+
+def _place_terms(path: str) -> Counter[int]:
+    where = PurePosixPath(path)
+    found: Counter[int] = Counter()
+    for term in hashed_terms(where.stem):
+        found[term] += STEM_WEIGHT
+    for term in hashed_terms(str(where.parent)):
+        found[term] += FOLDER_WEIGHT
+    return found

@@ -1,0 +1,123 @@
+"""What a query is: its kind, its weighted terms, the names and phrases that it asks for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from turboprop.code.terms import split_identifier, term_hash, terms, words
+
+MAX_WORDS = 64
+"""Different words of a query that are looked up, the first ones; pasted code can have thousands."""
+STOP_WEIGHT = 0.2
+"""What a word such as `the` or `how` counts in a sentence: 0 loses queries made of them, 1 costs 0.006."""
+
+QUALIFIED, IDENTIFIER, CAPITALISED = 1.0, 0.5, 0.3
+"""How surely a word names a definition: alone; as an identifier in a sentence; by its capital letter."""
+
+_STOP_WORDS = """
+a about across after all an and any are as at be been before being between by can could did do does
+done during each every for from he here how i if in into is it its may me might must my no not of on
+one ones onto or other our over she should so some such than that the their then there these they
+this those to under us via vs was we were what when where which who whom why will with without would
+you your
+"""
+_STOP = frozenset(_STOP_WORDS.split())
+_QUALIFIED = re.compile(r"[A-Za-z_$][\w$]*(?:(?:::|\.|#|->)[A-Za-z_$][\w$]*)*")
+_SEPARATOR = re.compile(r"::|\.|#|->")
+_CASED = re.compile(r"[a-z0-9][A-Z]|[A-Z]{2}[a-z]")
+_PHRASE = re.compile(r'"([^"\n]{3,200})"')
+_PATH = re.compile(r"\.?/?(?:[\w.@+-]+/)+[\w.@+-]*(?::\d+)?")
+_ERROR = re.compile(r"\b(?:[A-Z]\w*(?:Error|Exception|Warning)|Traceback|panic|fatal|segfault|undefined reference)\b")
+_TESTS = re.compile(r"\b(?:tests?|testing|tested|specs?)\b", re.IGNORECASE)
+_PROSE = re.compile(
+    r"\b(?:docs?|documentation|readme|changelog|guide|tutorial|markdown|release notes?|licen[cs]e|install(?:ation)?)\b",
+    re.IGNORECASE,
+)
+_EXAMPLES = re.compile(r"\b(?:examples?|samples?|demos?|benchmarks?|tutorials?)\b", re.IGNORECASE)
+
+
+class QueryKind(StrEnum):
+    """What a query looks like; a symbol and a path are one word."""
+
+    SYMBOL = "symbol"
+    PATH = "path"
+    ERROR = "error message"
+    WORDS = "words"
+    MIXED = "words and identifiers"
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """An analysed query.
+
+    `terms` are hashes with their weights, `stems` the terms that carry meaning (for names of files and
+    folders), `names` bare lower-case names of definitions with how surely each is meant, `phrases` what
+    stood in quotes. `asks_*` say that the user wants what is held back otherwise.
+    """
+
+    text: str
+    kind: QueryKind
+    terms: Mapping[int, float]
+    stems: frozenset[str]
+    names: Mapping[str, float]
+    phrases: tuple[str, ...] = ()
+    path: str = ""
+    if_there: frozenset[int] = frozenset()
+    """Terms that count only where something holds them: `httpserver` may be `HTTPServer` without its capitals."""
+    asks_tests: bool = False
+    asks_prose: bool = False
+    asks_examples: bool = False
+
+
+def analyse(text: str) -> Query:
+    """Take a query apart. Any text will do; one without a word has no terms."""
+    stripped = text.strip()
+    kind = _kind(stripped)
+    alone = kind in (QueryKind.SYMBOL, QueryKind.PATH)
+    weights: dict[str, float] = {}
+    for word in list(dict.fromkeys(words(stripped)))[:MAX_WORDS]:
+        parts = split_identifier(word)
+        is_stop = not alone and len(parts) == 1 and parts[0] in _STOP
+        for term in terms(word):
+            weights[term] = max(weights.get(term, 0.0), STOP_WEIGHT if is_stop else 1.0)
+    strong = {term for term, weight in weights.items() if weight > STOP_WEIGHT} or set(weights)
+    whole = {f"={word.lower()}" for word in words(stripped) if len(split_identifier(word)) == 1} if alone else set()
+    return Query(
+        text=text,
+        kind=kind,
+        terms={term_hash(term): weight for term, weight in (weights | dict.fromkeys(whole, 1.0)).items()},
+        if_there=frozenset(term_hash(term) for term in whole),
+        stems=frozenset(strong),
+        names=_names(stripped, alone),
+        phrases=tuple(_PHRASE.findall(stripped)),
+        path=stripped.partition(":")[0].strip("/").lower() if kind is QueryKind.PATH else "",
+        asks_tests=_TESTS.search(stripped) is not None,
+        asks_prose=_PROSE.search(stripped) is not None,
+        asks_examples=_EXAMPLES.search(stripped) is not None,
+    )
+
+
+def _kind(text: str) -> QueryKind:
+    if not re.search(r"\s", text):
+        return QueryKind.PATH if _PATH.fullmatch(text) else QueryKind.SYMBOL
+    if _ERROR.search(text):
+        return QueryKind.ERROR
+    named = any(weight == IDENTIFIER for weight in _names(text, alone=False).values())
+    return QueryKind.MIXED if named else QueryKind.WORDS
+
+
+def _names(text: str, alone: bool) -> dict[str, float]:
+    if alone:
+        last = _SEPARATOR.split(text)[-1].lower().strip("()")
+        return {last: QUALIFIED} if last else {}
+    found: dict[str, float] = {}
+    for at, word in enumerate(_QUALIFIED.findall(text)):
+        last = _SEPARATOR.split(word)[-1].lower()
+        if last != word.lower() or "_" in word.strip("_") or _CASED.search(word):
+            found[last] = max(found.get(last, 0.0), IDENTIFIER)
+        elif at > 0 and len(word) > 2 and word[0].isupper() and word[1:].islower():
+            found[last] = max(found.get(last, 0.0), CAPITALISED)
+    return found

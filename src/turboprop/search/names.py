@@ -1,0 +1,50 @@
+"""How far a query covers the name of a file or folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from turboprop.code.terms import stem
+
+SHORTEST = 3
+"""Letters under which a part of a word is no evidence: `os` is not `position`."""
+_LONG = 4
+_MOST_OF_QUERY = 0.75
+
+
+def coverage(words: Sequence[str], query_stems: frozenset[str], idf: Callable[[str], float]) -> tuple[float, float]:
+    """The share of a name's words (lower case, unstemmed) that the query covers, weighted by rarity, and the sum
+    of the covered weights. A word counts whole where its stem is the query's, else by the part that they share."""
+    covered = total = 0.0
+    for word in words:
+        weight = idf(word)
+        total += weight
+        covered += weight * _word_coverage(word, query_stems)
+    return (covered / total if total else 0.0), covered
+
+
+def _word_coverage(word: str, query_stems: frozenset[str]) -> float:
+    own = stem(word)
+    if own in query_stems or word in query_stems:
+        return 1.0
+    shared = [False] * len(word)
+    for query in query_stems:
+        if not query.startswith("=") and (span := _shared(query, word)) is not None:
+            shared[span[0] : span[1]] = [True] * (span[1] - span[0])
+    best = sum(shared) / len(word) if word else 0.0
+    # An ending that stemming took off is not held against the word.
+    return 1.0 if best > 0 and own != word and all(shared[: len(own)]) else best
+
+
+def _shared(query: str, word: str) -> tuple[int, int] | None:
+    """The letters of `word` that a query's stem accounts for: `auth` of `authenticator`, `config` of `appconfig`."""
+    if len(query) < SHORTEST:
+        return (0, len(word)) if query == word else None
+    at = word.find(query)
+    if at >= 0 and (len(query) >= _LONG or at == 0):
+        return at, at + len(query)
+    same = 0
+    while same < min(len(query), len(word)) and query[same] == word[same]:
+        same += 1
+    whole = same == len(word) and same >= SHORTEST
+    return (0, same) if whole or (same >= _LONG and same >= _MOST_OF_QUERY * len(query)) else None

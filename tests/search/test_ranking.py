@@ -1,0 +1,143 @@
+"""Each rule by itself, on a lexicon made by hand through a real table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from turboprop.index.lexicon import Lexicon
+from turboprop.index.read import IndexReader
+from turboprop.index.schema import IndexSpec, text_digest
+from turboprop.index.write import TableWriter
+from turboprop.search.analysis import analyse
+from turboprop.search.ranking import DEFAULT, Candidates, Weights, diversity, rank, without
+from turboprop.types import Chunk, IndexedFile, Prompts
+
+FILES = {
+    "src/router.py": ["Router", "Router.match", ""],
+    "src/net/pool.py": ["Pool"],
+    "tests/test_router.py": ["test_match"],
+    "docs/router.md": [""],
+    "examples/router_demo.py": ["main"],
+}
+NOTHING = Weights(0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1)
+
+
+@pytest.fixture(scope="module")
+def lexicon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lexicon]:
+    directory: Path = tmp_path_factory.mktemp("ranking")
+    with TableWriter.open(directory, IndexSpec("by hand", "by-hand", 8, Prompts(), "by hand")) as writer:
+        for path, symbols in FILES.items():
+            language = "markdown" if path.endswith(".md") else "python"
+            chunks = [
+                Chunk(path, language, "", symbol, row + 1, row + 1, f"text {row}\n")
+                for row, symbol in enumerate(symbols)
+            ]
+            writer.begin_file(path)
+            writer.add(
+                chunks, [text_digest(path + chunk.text) for chunk in chunks], np.ones((len(chunks), 8), np.float32)
+            )
+            writer.end_file(IndexedFile(path, 1, 1, 1, "0" * 32, len(chunks), language))
+        writer.publish()
+    with IndexReader.open(directory) as reader:
+        yield reader.lexicon
+
+
+def ranked(lexicon: Lexicon, query: str, weights: Weights, lexical: list[float] | None = None, **more: list[float]):
+    count = lexicon.rows
+    found = Candidates(
+        np.arange(count),
+        np.array(lexical or [1.0] * count),
+        np.zeros(count),
+        np.array(more.get("deviations", [0.0] * count)),
+    )
+    phrases = np.array(more["phrases"]) if "phrases" in more else None
+    return {
+        (lexicon.files[int(lexicon.file_of[one.row])][0], one.row): one
+        for one in rank(analyse(query), lexicon, found, phrases, weights)
+    }
+
+
+def first(lexicon: Lexicon, query: str, weights: Weights, **more: list[float]) -> str:
+    return next(iter(ranked(lexicon, query, weights, **more)))[0]
+
+
+def test_without_any_rule_the_words_decide(lexicon: Lexicon) -> None:
+    order = ranked(lexicon, "anything", NOTHING, lexical=[0.1, 0.2, 0.3, 0.9, 0.4, 0.5, 0.6])
+    assert [round(one.score, 6) for one in order.values()] == [0.9, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1]
+
+
+def test_vectors_count_by_how_far_they_stand_out_and_less_for_a_symbol(lexicon: Lexicon) -> None:
+    weights = replace(NOTHING, dense=1.0, dense_symbol=0.3)
+    far = [0.0, 0, 0, 6.0, 0, 0, -3.0]
+    words = [0.5] + [0.0] * 6
+    assert first(lexicon, "some words", weights, lexical=words, deviations=far) == "src/net/pool.py"
+    assert first(lexicon, "symbol", weights, lexical=words, deviations=far) == "src/router.py"
+
+
+@pytest.mark.parametrize(
+    ("rule", "query", "path"),
+    [
+        ("file_name", "the pool", "src/net/pool.py"),
+        ("folder", "net", "src/net/pool.py"),
+        ("definition", "Pool", "src/net/pool.py"),
+        ("path", "net/pool.py", "src/net/pool.py"),
+    ],
+)
+def test_what_a_rule_puts_first(lexicon: Lexicon, rule: str, query: str, path: str) -> None:
+    assert first(lexicon, query, replace(NOTHING, **{rule: 1.0})) == path
+
+
+def test_phrases_are_put_first(lexicon: Lexicon) -> None:
+    phrases = [0.0] * 6 + [1.0]
+    assert first(lexicon, 'a "b c d"', replace(NOTHING, phrase=1.0), phrases=phrases) == "examples/router_demo.py"
+
+
+def test_a_file_with_several_good_chunks_is_preferred(lexicon: Lexicon) -> None:
+    words = [0.9, 0.9, 0.9, 1.0, 0.1, 0.1, 0.1]
+    assert first(lexicon, "x y", NOTHING, lexical=words) == "src/net/pool.py"
+    assert first(lexicon, "x y", replace(NOTHING, coherence=0.5), lexical=words) == "src/router.py"
+
+
+@pytest.mark.parametrize(
+    ("rule", "query", "asking", "path"),
+    [
+        ("tests", "match", "match test", "tests/test_router.py"),
+        ("prose", "match", "match documentation", "docs/router.md"),
+        ("examples", "match", "match example", "examples/router_demo.py"),
+    ],
+)
+def test_what_is_held_back_unless_asked_for(lexicon: Lexicon, rule: str, query: str, asking: str, path: str) -> None:
+    weights = replace(NOTHING, **{rule: 0.25})
+    factor = {name: one.parts["kind of file"] for (name, _), one in ranked(lexicon, query, weights).items()}
+    assert factor.pop(path) == 0.25
+    assert set(factor.values()) == {1.0}
+    assert {one.parts["kind of file"] for one in ranked(lexicon, asking, weights).values()} == {1.0}
+
+
+def test_further_chunks_of_a_file_step_back(lexicon: Lexicon) -> None:
+    order, factor = diversity(np.array([5.0, 4.0, 3.0, 1.0]), np.array([0, 0, 0, 1]), replace(NOTHING, diversity=0.5))
+    assert order.tolist() == [0, 1, 3, 2]
+    assert factor.tolist() == [1.0, 0.5, 1.0, 0.25]
+
+
+def test_parts_and_score_agree(lexicon: Lexicon) -> None:
+    for one in ranked(lexicon, "Router match", DEFAULT, lexical=[0.5, 0.4, 0.3, 0.2, 0.6, 0.1, 0.2]).values():
+        added = sum(one.parts[name] for name in ("file name", "folder", "definition", "path", "coherence"))
+        wanted = (one.parts["words"] + added) * one.parts["kind of file"] * one.parts["same file"]
+        assert one.score == pytest.approx(wanted)
+
+
+def test_nothing_found() -> None:
+    empty = Candidates(np.empty(0, np.int64), np.empty(0), np.empty(0), np.empty(0))
+    assert rank(analyse("x"), None, empty) == []  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("rule", [field.name for field in fields(Weights)])
+def test_every_rule_can_be_switched_off(rule: str) -> None:
+    assert getattr(without(rule), rule) == getattr(NOTHING, rule)
+    assert without(rule) != DEFAULT
