@@ -154,8 +154,8 @@ def test_the_head_of_embeddinggemma(tmp_path: Path) -> None:
 
 def test_the_tokenizer_of_another_model_is_found_out(tmp_path: Path) -> None:
     path = write_gguf(QWEN3, tmp_path / "m.gguf", tokenizer=lambda writer: add_tokenizer(writer, None))
-    with EmbeddingModel.load(str(path)) as model, pytest.raises(EngineError, match="another model"):
-        model.embed_documents(["zzz"])
+    with pytest.raises(EngineError, match="another model"):
+        EmbeddingModel.load(str(path))
 
 
 def test_missing_tensors_are_all_named(tmp_path: Path) -> None:

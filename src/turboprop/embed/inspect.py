@@ -78,7 +78,11 @@ def inspect_model(local: LocalModel, weights: WeightFormat | None = None, engine
             checkpoint, reason = None, str(error)
     else:
         checkpoint = open_checkpoint(local)
-        files, tensors, kind = checkpoint.weight_files, checkpoint.tensors, "safetensors"
+        files, tensors, kind = (
+            checkpoint.weight_files,
+            checkpoint.tensors,
+            "ONNX" if checkpoint.is_onnx else "safetensors",
+        )
         architecture = checkpoint.family
     report: dict[str, Any] = {
         "name": local.name,

@@ -73,6 +73,11 @@ class Checkpoint:
     """The catalogue's golden values of this model."""
 
     @property
+    def is_onnx(self) -> bool:
+        """Whether the weights are inside an exported graph; `tensors` is empty then."""
+        return self.weight_files[0].suffix == ".onnx"
+
+    @property
     def full_width(self) -> int:
         """Width of a vector before any cut, as the configuration states it; 0 where it does not."""
         if self.dense:
@@ -134,6 +139,10 @@ def open_checkpoint(local: LocalModel) -> Checkpoint:
         from turboprop.models.checkpoint_gguf import open_gguf
 
         checkpoint = open_gguf(local.path)
+    elif local.path.suffix == ".onnx":
+        from turboprop.models.checkpoint_onnx import open_onnx
+
+        checkpoint = open_onnx(local)
     else:
         from turboprop.models.checkpoint_hf import open_folder
 

@@ -60,4 +60,6 @@ def _pooling(file: GGUFFile, family: str) -> PoolingMode:
         )
     if number not in _POOLING:
         raise GGUFFormatError(file.path, f"{family}.pooling_type is {shown(number)}", advice="known are 0 to 4")
-    return _POOLING[number] or ("mean" if family in _ENCODERS else "last")
+    # An encoder says so of itself; the names are those of files from before it did.
+    encoder = family in _ENCODERS or file.metadata.get(f"{family}.attention.causal") is False
+    return _POOLING[number] or ("mean" if encoder else "last")

@@ -12,6 +12,7 @@ from typing import Any, Literal, cast
 
 from turboprop.errors import ModelFormatError, ModelNotFoundError, ModelUnsupportedError
 from turboprop.models.checkpoint import Checkpoint, Dense, PoolingMode
+from turboprop.models.checkpoint_onnx import with_external_data
 from turboprop.models.checkpoint_static import is_static, open_static
 from turboprop.models.families import END_TOKENS
 from turboprop.models.json_file import read_json
@@ -60,17 +61,22 @@ _WRAPPERS = {
 _UNBOUNDED = 1 << 24  # tokenizers without a limit state 1e30
 
 
-def open_folder(folder: Path) -> Checkpoint:
-    """Open a folder of `config.json`, safetensors and a tokenizer."""
+def open_folder(folder: Path, onnx: Path | None = None) -> Checkpoint:
+    """Open a folder of `config.json`, safetensors and a tokenizer.
+
+    With `onnx`, that export takes the place of the weights, and `config.json` may be absent.
+    """
     modules = read_json(folder / "modules.json") or []
     if is_static(folder, modules):
         return open_static(folder, modules)
     places = {_module_kind(folder, module): _inside(folder, module) for module in modules}
     root = places.get("Transformer", folder)
     config = read_json(root / "config.json")
+    if onnx is not None and config is None:
+        config = {}
     if not isinstance(config, dict):
         raise ModelFormatError(f"{folder} has no config.json; it is no model folder")
-    tensors, files = _open_weights(root)
+    tensors, files = _open_weights(root) if onnx is None else ({}, with_external_data(onnx))
     if prefix := _WRAPPERS.get(str(config.get("model_type"))):
         tensors = WithoutPrefix(tensors, prefix)
     st_config = read_json(folder / "config_sentence_transformers.json") or {}

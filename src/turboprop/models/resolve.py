@@ -7,12 +7,14 @@ the model, the hub. The first three need no network and no heavy import: under 2
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from turboprop.errors import ModelFormatError, ModelNotFoundError
 from turboprop.models.catalog import load_catalog
+from turboprop.models.checkpoint_onnx import onnx_file
 from turboprop.models.hub_cache import blob_sha256, find_in_hub_cache
 from turboprop.models.hub_missing import not_here_message
 from turboprop.models.naming import HubReference, parse_name
@@ -42,6 +44,11 @@ class LocalModel:
     row: CatalogRow | None = None
 
 
+CATALOGUES: dict[str, Callable[[str, Settings, bool], LocalModel]] = {}
+"""Catalogues of other packages by the word before the colon (`fastembed:NAME`); the engine that reads one adds
+it. Called with the name, the settings and whether to download; they raise what `resolve` raises."""
+
+
 def resolve(
     name: str | None,
     settings: Settings,
@@ -54,8 +61,12 @@ def resolve(
     Raises `ModelNotFoundError` (unknown name; not here and offline or `download=False`),
     `ModelFormatError` (files are here, but not what they should be) and `DownloadError`.
     """
+    wanted = settings.model if name is None else name
+    prefix, colon, rest = wanted.partition(":")
+    if colon and prefix in CATALOGUES:
+        return CATALOGUES[prefix](rest, settings, download and not settings.offline)
     catalog = load_catalog(settings.config_file)
-    meaning = parse_name(settings.model if name is None else name, catalog)
+    meaning = parse_name(wanted, catalog)
     if isinstance(meaning, Path):
         return _from_path(meaning, catalog)
     if (found := find_local(meaning, settings)) is not None:
@@ -147,10 +158,14 @@ def _from_path(path: Path, catalog: Catalog) -> LocalModel:
         if missing := missing_files(path):
             if (gguf := only_gguf(path, str(path))) is not None:
                 return LocalModel(str(gguf), gguf, "path", catalog.find(gguf.name))
+            if (onnx := onnx_file(path)) is not None:
+                return LocalModel(str(onnx), onnx, "path")
             raise ModelNotFoundError(f"the folder {path} is no model: it lacks {', '.join(missing)}")
         return LocalModel(str(path), path, "path")
     if not path.exists():
         raise ModelNotFoundError(f"there is no model at {path}: no such file or folder")
+    if path.suffix == ".onnx" and path.is_file():
+        return LocalModel(str(path), path, "path")
     if path.suffix != ".gguf":
         raise ModelNotFoundError(
             f"{path} is not a .gguf file; for safetensors give the folder that holds it and its config.json"

@@ -87,7 +87,7 @@ def test_truncation_is_asked_for() -> None:
 
 
 def test_verbose_names_the_engine() -> None:
-    assert b"runs in openvino with" in tp("embed", "x", "--verbose").stderr
+    assert b"runs in openvino, weights" in tp("embed", "x", "--verbose").stderr
 
 
 def test_tokens() -> None:

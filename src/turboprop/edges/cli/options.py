@@ -69,7 +69,7 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON o
 
 def show_choice(model: EmbeddingModel) -> None:
     """Say on stderr what runs the model, and why."""
-    click.echo(f"tp: {model.name} runs in {model.engine} with {model.weights} weights: {model.engine_reason}", err=True)
+    click.echo(f"tp: {model.name} runs in {model.engine}, weights {model.weights}: {model.engine_reason}", err=True)
 
 
 def human_size(count: float) -> str:
