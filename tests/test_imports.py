@@ -19,6 +19,7 @@ LEVEL = {
     "models": 2,
     "architectures": 3,
     "engines": 4,
+    "convert": 4,
     "embed": 5,
     "code": 5,
     "index": 6,

@@ -12,8 +12,9 @@ from typing import cast
 from turboprop.errors import ModelUnsupportedError
 from turboprop.models.checkpoint import Checkpoint, Dense, PoolingMode
 from turboprop.models.families import END_TOKENS
-from turboprop.models.gguf import GGUFFile, GGUFFormatError
+from turboprop.models.gguf import GGUFFile, GGUFFormatError, GGUFMetadata
 from turboprop.models.gguf_metadata import shown
+from turboprop.types import Prompts
 
 # llama.cpp's numbers; 0 (none: every token's state) leaves the choice to the family, and 4 is a reranker.
 _POOLING: dict[int, PoolingMode | None] = {0: None, 1: "mean", 2: "cls", 3: "last"}
@@ -43,13 +44,22 @@ def open_gguf(path: Path) -> Checkpoint:
         tokenizer_path=path,
         weight_files=file.paths,
         pooling=(_pooling(file, family),),
-        max_tokens=metadata.integer(f"{family}.context_length", 512),
+        max_tokens=min(
+            metadata.integer(f"{family}.context_length", 512), metadata.integer("turboprop.max_tokens", 1 << 30)
+        ),
         dense=tuple(
             Dense(file.tensors[name].dequantize(), None, "identity") for name in _DENSE if name in file.tensors
         ),
         end_token=END_TOKENS.get(family, ""),
+        prompts=Prompts(*(_text(metadata, f"turboprop.prompt.{side}") for side in ("query", "document"))),
         known_as=tuple(cast("str", metadata[key]) for key in _NAMES if isinstance(metadata.get(key), str)),
     )
+
+
+def _text(metadata: GGUFMetadata, key: str) -> str:
+    """What `tp model convert` wrote; no other program states prompts in a GGUF file."""
+    value = metadata.get(key)
+    return value if isinstance(value, str) else ""
 
 
 def _pooling(file: GGUFFile, family: str) -> PoolingMode:

@@ -111,8 +111,8 @@ def map_file(path: Path) -> MappedFile:
 def _parse(file: MappedFile) -> Header:
     cursor = Cursor(file.path, file.buffer, file.size)
     version, tensor_count, key_count = _preamble(cursor)
-    values, alignment = _pairs(cursor, key_count)
-    metadata = GGUFMetadata(file.path, values)
+    values, types, alignment = _pairs(cursor, key_count)
+    metadata = GGUFMetadata(file.path, values, types)
     begin = cursor.position
     infos = [_tensor_info(cursor, alignment) for _ in range(tensor_count)]
     data = -(-cursor.position // alignment) * alignment
@@ -166,8 +166,9 @@ def _preamble(cursor: Cursor) -> tuple[int, int, int]:
     return version, tensor_count, key_count
 
 
-def _pairs(cursor: Cursor, count: int) -> tuple[dict[str, MetadataValue], int]:
+def _pairs(cursor: Cursor, count: int) -> tuple[dict[str, MetadataValue], dict[str, GGUFValueType], int]:
     values: dict[str, MetadataValue] = {}
+    types: dict[str, GGUFValueType] = {}
     alignment = 32
     for _ in range(count):
         at = cursor.position
@@ -175,7 +176,7 @@ def _pairs(cursor: Cursor, count: int) -> tuple[dict[str, MetadataValue], int]:
         label = shown(key)
         if key in values:
             raise cursor.fail(f"metadata key {label} appears twice", at)
-        kind = cursor.value_type(label)
+        types[key] = kind = cursor.value_type(label)
         at = cursor.position
         values[key] = value = cursor.value(kind, label)
         if key == "general.alignment":
@@ -186,7 +187,7 @@ def _pairs(cursor: Cursor, count: int) -> tuple[dict[str, MetadataValue], int]:
             if value > MAX_ALIGNMENT:
                 raise cursor.fail(f"general.alignment is {value}, more than the {MAX_ALIGNMENT} allowed", at)
             alignment = value
-    return values, alignment
+    return values, types, alignment
 
 
 @dataclass(frozen=True, slots=True)

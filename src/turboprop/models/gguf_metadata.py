@@ -300,11 +300,18 @@ class GGUFMetadata(Mapping[str, MetadataValue]):
     is a value of another kind).
     """
 
-    __slots__ = ("_values", "path")
+    __slots__ = ("_types", "_values", "path")
 
-    def __init__(self, path: Path | str, values: dict[str, MetadataValue]) -> None:
+    def __init__(
+        self, path: Path | str, values: dict[str, MetadataValue], types: Mapping[str, GGUFValueType] | None = None
+    ) -> None:
         self.path = path
         self._values = values
+        self._types = types or {}
+
+    def type_of(self, key: str) -> GGUFValueType:
+        """How the file stores a value, such as UINT32; KeyError for a key that is absent."""
+        return self._types[key]
 
     def __getitem__(self, key: str) -> MetadataValue:
         return self._values[key]

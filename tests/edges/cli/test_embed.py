@@ -118,3 +118,17 @@ def test_inspect_gives_one_line_for_a_bad_file() -> None:
     assert (done.returncode, done.stdout) == (2, b"")
     assert len(done.stderr.strip().splitlines()) == 1
     assert tp("model", "inspect", reference("gguf-malformed/ok-DATA_SUCCESS-seed1.gguf")).returncode == 0
+
+
+def test_convert(tmp_path: Path) -> None:
+    out = tmp_path / "minilm.gguf"
+    done = tp("model", "convert", "minilm", out, "--type", "q8_0", "--json")
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert (said["path"], said["type"], said["size"]) == (str(out), "Q8_0", out.stat().st_size)
+    refused = tp("model", "convert", "minilm", out)
+    assert refused.returncode == 2
+    assert b"--force" in refused.stderr
+    one = np.array(json.loads(tp("embed", "hello", "--model", out).stdout)["embeddings"][0])
+    other = np.array(json.loads(tp("embed", "hello").stdout)["embeddings"][0])
+    assert one @ other > 0.99

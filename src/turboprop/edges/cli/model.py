@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from turboprop.edges.cli.model_convert import convert
 from turboprop.edges.cli.model_inspect import check, inspect
 from turboprop.errors import ModelFormatError, ModelNotFoundError, UsageError
 from turboprop.settings import Settings, load_settings
@@ -357,3 +358,4 @@ def du(as_json: bool) -> None:
 
 model.add_command(inspect)
 model.add_command(check)
+model.add_command(convert)

@@ -1,0 +1,1 @@
+"""Checkpoints into GGUF files that llama.cpp and this package read."""
