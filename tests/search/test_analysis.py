@@ -47,10 +47,10 @@ def test_a_sentence_of_stop_words_still_has_stems() -> None:
 def test_phrases_paths_and_wishes() -> None:
     query = analyse('tests for "raise ValueError" in the docs examples')
     assert query.phrases == ("raise ValueError",)
-    assert (query.asks_tests, query.asks_prose, query.asks_examples) == (True, True, True)
+    assert (query.asks_tests, query.asks_prose) == (True, True)
     assert analyse("src/App/Server.py:3").path == "src/app/server.py"
     plain = analyse("the contest of latest documents")
-    assert (plain.asks_tests, plain.asks_prose, plain.asks_examples) == (False, False, False)
+    assert (plain.asks_tests, plain.asks_prose) == (False, False)
 
 
 def test_only_the_first_words_count() -> None:

@@ -16,26 +16,18 @@ from turboprop.search.path_rules import place_of
         ("src/latest/app.py", "python", ""),
         ("src/main/java/AppTest.java", "java", "test"),
         ("test/core.bats", "bash", "test"),
-        ("examples/hello.py", "python", "example"),
-        ("benchmarks/run.py", "python", "example"),
+        ("examples/hello.py", "python", ""),
+        ("benchmarks/run.py", "python", ""),
         ("README.md", "markdown", "prose"),
         ("docs/guide.rst", "", "prose"),
         ("doc/man.go", "go", ""),
         ("LICENSE", "", "prose"),
         ("src/history.py", "python", ""),
-        ("package.json", "json", "data"),
-        ("examples/README.md", "markdown", "example prose"),
+        ("package.json", "json", ""),
+        ("examples/README.md", "markdown", "prose"),
     ],
 )
 def test_places(path: str, language: str, kinds: str) -> None:
     place = place_of(path, language)
-    found = [
-        name
-        for name, held in zip(
-            ("test", "example", "prose", "data"),
-            (place.is_test, place.is_example, place.is_prose, place.is_data),
-            strict=True,
-        )
-        if held
-    ]
+    found = ["test"] * place.is_test + ["prose"] * place.is_prose
     assert " ".join(found) == kinds

@@ -36,7 +36,6 @@ _PROSE = re.compile(
     r"\b(?:docs?|documentation|readme|changelog|guide|tutorial|markdown|release notes?|licen[cs]e|install(?:ation)?)\b",
     re.IGNORECASE,
 )
-_EXAMPLES = re.compile(r"\b(?:examples?|samples?|demos?|benchmarks?|tutorials?)\b", re.IGNORECASE)
 
 
 class QueryKind(StrEnum):
@@ -69,7 +68,6 @@ class Query:
     """Terms that count only where something holds them: `httpserver` may be `HTTPServer` without its capitals."""
     asks_tests: bool = False
     asks_prose: bool = False
-    asks_examples: bool = False
 
 
 def analyse(text: str) -> Query:
@@ -96,7 +94,6 @@ def analyse(text: str) -> Query:
         path=stripped.partition(":")[0].strip("/").lower() if kind is QueryKind.PATH else "",
         asks_tests=_TESTS.search(stripped) is not None,
         asks_prose=_PROSE.search(stripped) is not None,
-        asks_examples=_EXAMPLES.search(stripped) is not None,
     )
 
 

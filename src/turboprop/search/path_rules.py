@@ -1,4 +1,7 @@
-"""What a path says of a file: tests, examples, prose, data. Nothing of it is fitted to one repository."""
+"""What a path says of a file: tests, prose. Nothing of it is fitted to one repository.
+
+Examples and data files are not held back: it earned 0.0005 NDCG@10 on whole checkouts, less than noise.
+"""
 
 from __future__ import annotations
 
@@ -11,32 +14,25 @@ _TEST = re.compile(
     r"|(^|/)(test_[^/]*\.py|conftest\.py|[^/]*(_test|\.test|_spec|\.spec|_tests)\.\w+"
     r"|[^/]*(Tests?|Spec|TestCase)\.(java|kt|swift|cs|php|scala|groovy)|[^/]+\.bats)$"
 )
-_EXAMPLE = re.compile(r"(^|/)(examples?|samples?|demos?|bench(marks?)?|tutorials?)/", re.IGNORECASE)
 _PROSE_NAME = re.compile(
     r"(^|/)(readme|license|licence|copying|notice|changes|changelog|history|authors|contributing|todo)[^/]*$"
     r"|\.(md|markdown|rst|txt|adoc|asciidoc|org|tex|rdoc|pod)$",
     re.IGNORECASE,
 )
 _PROSE_LANGUAGES = frozenset({"markdown", "rst", "text", "asciidoc", "org", "latex"})
-_DATA_LANGUAGES = frozenset({"json", "yaml", "toml", "xml", "ini", "csv", "properties"})
 
 
 class Place(NamedTuple):
     """What a file is besides code."""
 
     is_test: bool
-    is_example: bool
     is_prose: bool
-    is_data: bool
 
 
 @lru_cache(50_000)
 def place_of(path: str, language: str) -> Place:
     """Judge a path, relative to the repository's root with `/`, and its language."""
-    is_data = language in _DATA_LANGUAGES
     return Place(
         _TEST.search(path) is not None,
-        _EXAMPLE.search(path) is not None,
         language in _PROSE_LANGUAGES or (not language and _PROSE_NAME.search(path) is not None),
-        is_data,
     )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from turboprop.code.terms import definition_hash
 from turboprop.index.lexicon_build import name_words
-from turboprop.search.analysis import Query, QueryKind
+from turboprop.search.analysis import Query
 from turboprop.search.names import coverage
 from turboprop.search.path_rules import place_of
 
@@ -30,7 +30,6 @@ class Weights:
     """What each rule is worth beside the best base score of a query, which is 1; 0 (penalties: 1) switches one off."""
 
     dense: float = 1.0
-    dense_symbol: float = 0.3
     file_name: float = 0.6
     file_name_recall: float = 0.5
     folder: float = 0.2
@@ -40,8 +39,6 @@ class Weights:
     phrase: float = 0.5
     tests: float = 0.4
     prose: float = 0.4
-    examples: float = 0.6
-    data: float = 0.7
     diversity: float = 0.3
 
 
@@ -49,7 +46,6 @@ DEFAULT = Weights()
 DENSE_DEVIATIONS = 6.0
 """A chunk whose cosine lies this many standard deviations above the index's mean counts as a whole match. The best
 chunk of a query lies 3.5 to 6 above (nine repositories, all-MiniLM-L6-v2)."""
-RULES = ("file name", "folder", "definition", "path", "phrase", "coherence")
 
 
 @dataclass(slots=True)
@@ -93,7 +89,7 @@ def rank(
     """
     if not len(found):
         return []
-    base = base_score(query, found, weights)
+    base = base_score(found, weights)
     best = float(base.max())
     base = base / (best or 1.0)
     names, file_of = np.unique(lexicon.file_of[found.rows], return_inverse=True)
@@ -129,13 +125,12 @@ def rank(
     ]
 
 
-def base_score(query: Query, found: Candidates, weights: Weights) -> Floats:
+def base_score(found: Candidates, weights: Weights) -> Floats:
     """Words and vectors: the share of the query's words plus how far the cosine stands out.
 
     Score fusion keeps MRR 0.851 on CoSQA, as the vectors alone; reciprocal rank fusion falls to 0.76.
     """
-    weight = weights.dense_symbol if query.kind in (QueryKind.SYMBOL, QueryKind.PATH) else weights.dense
-    return found.lexical + weight * np.clip(found.deviations, 0, None) / DENSE_DEVIATIONS
+    return found.lexical + weights.dense * np.clip(found.deviations, 0, None) / DENSE_DEVIATIONS
 
 
 def file_name(query: Query, lexicon: Lexicon, files: list[tuple[str, str]], weights: Weights) -> Floats:
@@ -176,18 +171,14 @@ def coherence(base: Floats, factor: Floats, file_of: NDArray[np.int64]) -> Float
 
 
 def penalties(query: Query, files: list[tuple[str, str]], weights: Weights) -> Floats:
-    """Tests, examples, prose and data stand behind code, unless the query asks for them."""
+    """Tests and prose stand behind code, unless the query asks for them."""
     factor = np.ones(len(files))
     for at, (path, language) in enumerate(files):
         place = place_of(path, language)
         if place.is_test and not query.asks_tests:
             factor[at] *= weights.tests
-        if place.is_example and not query.asks_examples:
-            factor[at] *= weights.examples
         if place.is_prose and not query.asks_prose:
             factor[at] *= weights.prose
-        if place.is_data:
-            factor[at] *= weights.data
     return factor
 
 
@@ -217,5 +208,5 @@ def _folder_words(path: str) -> list[str]:
 
 def without(rule: str) -> Weights:
     """The weights with one rule switched off, for the ablation."""
-    off = {"tests": 1.0, "prose": 1.0, "examples": 1.0, "data": 1.0, "diversity": 1.0}
+    off = {"tests": 1.0, "prose": 1.0, "diversity": 1.0}
     return replace(DEFAULT, **{rule: off.get(rule, 0.0)})
