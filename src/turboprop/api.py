@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from turboprop.engines.contract import WeightFormat
 
 Mode = Literal["hybrid", "semantic", "lexical"]
+Unit = Literal["chunk", "file"]
 MODES: tuple[Mode, ...] = ("hybrid", "semantic", "lexical")
 MAX_FILESIZE = 1_000_000
 MAX_CHUNK_CHARS = 1_500
@@ -207,12 +208,16 @@ class Index:
         languages: Sequence[str] = (),
         extensions: Sequence[str] = (),
         threshold: float | None = None,
+        by: Unit = "chunk",
+        context: int = 0,
+        full: bool = False,
     ) -> list[Hit]:
-        """The best chunks for a query, best first.
+        """The best chunks for a query, best first; with `by="file"` the best chunk of each file.
 
         `filters` are path globs (`src/**`, `!tests/**`), `languages` and `extensions` (`.py`) narrow
         further; all hold before the top `limit` is taken. Hits under `threshold` are left out; scores
-        are cosine similarities in `semantic`, BM25 in `lexical` and fused ranks in `hybrid` mode.
+        grow with relevance and compare between queries of one index. `full` widens a hit to its whole
+        definition, `context` adds lines around it.
         """
         from turboprop.search.search import search
 
@@ -223,12 +228,38 @@ class Index:
         if not query.strip():
             raise UsageError("the query is empty; say what to look for")
         vector = None if mode == "lexical" else self._embedding_model().embed_query(query)
-        wanted = SearchFilter(
-            tuple(language.lower() for language in languages),
-            tuple(_extension(extension) for extension in extensions),
-            tuple(filters),
-        )
-        return search(self._reader, query, vector, limit=limit, mode=mode, filters=wanted, threshold=threshold)
+        wanted = _filter(filters, languages, extensions)
+        hits = search(self._reader, query, vector, limit=limit, mode=mode, filters=wanted, threshold=threshold, by=by)
+        return self._shown(hits, context, full)
+
+    def similar(
+        self,
+        path: str,
+        line: int,
+        limit: int = 10,
+        *,
+        filters: Sequence[str] = (),
+        languages: Sequence[str] = (),
+        extensions: Sequence[str] = (),
+        context: int = 0,
+        full: bool = False,
+    ) -> list[Hit]:
+        """The chunks most like the one at a line of an indexed file, by cosine similarity; itself left out.
+
+        Needs no model: the stored vectors are compared. `path` is relative to the repository. Raises
+        `UsageError` where nothing is indexed at that place.
+        """
+        from turboprop.search.search import similar_to
+
+        wanted = _filter(filters, languages, extensions)
+        return self._shown(similar_to(self._reader, path, line, limit=limit, filters=wanted), context, full)
+
+    def _shown(self, hits: list[Hit], context: int, full: bool) -> list[Hit]:
+        from turboprop.search.excerpt import whole_definition, with_context
+
+        if full:
+            hits = [whole_definition(self._reader, hit) for hit in hits]
+        return [with_context(self._repo, hit, context) for hit in hits] if context > 0 else hits
 
     def update(
         self,
@@ -367,6 +398,14 @@ def _recorded_model(directory: Path) -> str | None:
     except (IndexMismatchError, IndexNotFoundError):
         return None
     return tables[0].spec.model if tables else None
+
+
+def _filter(filters: Sequence[str], languages: Sequence[str], extensions: Sequence[str]) -> SearchFilter:
+    return SearchFilter(
+        tuple(language.lower() for language in languages),
+        tuple(_extension(extension) for extension in extensions),
+        tuple(filters),
+    )
 
 
 def _extension(extension: str) -> str:

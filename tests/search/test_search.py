@@ -6,7 +6,7 @@ import pytest
 from turboprop.errors import UsageError
 from turboprop.index.read import IndexReader
 from turboprop.search.analysis import MAX_WORDS
-from turboprop.search.search import MODES, search
+from turboprop.search.search import MODES, search, similar_to
 from turboprop.types import SearchFilter
 
 POOL = np.array([0, 1, 0, 0], np.float32)
@@ -115,3 +115,30 @@ def test_what_cannot_be_asked_is_a_usage_error(reader: IndexReader, options: dic
     vector = options.pop("vector", POOL)
     with pytest.raises(UsageError, match=words):
         search(reader, "x", vector, **options)
+
+
+def test_by_file_gives_the_best_chunk_of_each(reader: IndexReader) -> None:
+    hits = search(reader, "pool acquire config", POOL, by="file")
+    paths = [hit.path for hit in hits]
+    assert len(paths) == len(set(paths)) == 4
+    every = search(reader, "pool acquire config", POOL)
+    assert [hit.symbol for hit in hits] == [
+        next(hit.symbol for hit in every if hit.path == path) for path in dict.fromkeys(hit.path for hit in every)
+    ]
+
+
+def test_similar_compares_stored_vectors_and_leaves_itself_out(reader: IndexReader) -> None:
+    hits = similar_to(reader, "src/config.py", 1, limit=3)
+    assert symbols(hits)[0] == "test_parse_config"
+    assert "parse_config" not in symbols(hits)
+    assert hits[0].score == pytest.approx(0.9 / np.sqrt(0.97), abs=5e-3)
+    only = similar_to(reader, "./src/net/pool.py", 12, limit=3, filters=SearchFilter(languages=("go",)))
+    assert symbols(only) == ["RetryRequest"]
+
+
+@pytest.mark.parametrize(
+    ("path", "line", "words"), [("nowhere.py", 1, "not indexed"), ("src/config.py", 99, "line 99")]
+)
+def test_similar_to_nothing(reader: IndexReader, path: str, line: int, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        similar_to(reader, path, line, limit=3)

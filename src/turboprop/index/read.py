@@ -176,6 +176,13 @@ class IndexReader:
         by_id = {row.pop("_rowid"): row for row in rows}
         return [by_id[row_id] for row_id in row_ids]
 
+    def rows_where(self, where: str, columns: Sequence[str] = _HIT_COLUMNS) -> list[dict[str, Any]]:
+        """The columns of all rows that meet a Lance condition, with their `_rowid`."""
+        with translated(self._directory, "read the index"):
+            found = self._table.scanner(columns=list(columns), filter=where, with_row_id=True).to_table()
+        rows: list[dict[str, Any]] = found.to_pylist()
+        return rows
+
     def vectors(self, row_ids: Sequence[int]) -> NDArray[np.float16]:
         """The vectors of rows, float16 [n, dimensions], in the order asked for."""
         import numpy as np

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from turboprop.errors import UsageError
+from turboprop.index.lance_table import sql_text
 from turboprop.index.read import IndexReader
+from turboprop.index.schema import PATH
 from turboprop.search.analysis import Query, analyse
 from turboprop.search.candidates import find_candidates
 from turboprop.search.filters import compile_filter
@@ -31,9 +33,10 @@ def search(
     mode: str = "hybrid",
     filters: SearchFilter | None = None,
     threshold: float | None = None,
+    by: str = "chunk",
     weights: Weights = DEFAULT,
 ) -> list[Hit]:
-    """The best chunks for a query, best first.
+    """The best chunks for a query, best first; with `by="file"` the best one of each file.
 
     `vector` is the query's embedding, float32 [dimensions]; `lexical` needs none. Scores are those of
     `ranking.rank` in every mode; hits below `threshold` are left out. Raises `UsageError` for an unknown
@@ -58,26 +61,31 @@ def search(
         limit=limit,
     )
     ranked = rank(analysed, reader.lexicon, found, _phrases(reader, analysed, found), weights)
+    if by == "file":
+        best: dict[int, Ranked] = {}
+        for one in ranked:
+            best.setdefault(int(reader.lexicon.file_of[one.row]), one)
+        ranked = list(best.values())
     return _hits(reader, [one for one in ranked[:limit] if threshold is None or one.score >= threshold])
 
 
-def similar(
-    reader: IndexReader,
-    vector: NDArray[np.float32],
-    *,
-    limit: int,
-    filters: SearchFilter | None = None,
-    without: tuple[str, int, int] | None = None,
+def similar_to(
+    reader: IndexReader, path: str, line: int, *, limit: int, filters: SearchFilter | None = None
 ) -> list[Hit]:
-    """The chunks nearest to a vector, by cosine; `without` (path, first and last line) is left out."""
+    """The chunks nearest to the one at a line, by cosine, itself left out. Raises `UsageError` for no such place."""
+    wanted = path.replace("\\", "/").removeprefix("./")
+    here = reader.rows_where(f"{PATH} = {sql_text(wanted)}", ["start_line", "end_line"])
+    if not here:
+        raise UsageError(f"{wanted} is not indexed; give a path relative to the repository, as `tp search` prints it")
+    at = next((row for row in here if row["start_line"] <= line <= row["end_line"]), None)
+    if at is None:
+        last = max(row["end_line"] for row in here)
+        raise UsageError(f"nothing is indexed at line {line} of {wanted}, which has {last} lines")
+    vector = reader.vectors([at["_rowid"]])[0].astype("float32")
     where = compile_filter(filters) if filters is not None else None
-    nearest = reader.vector_search(vector, limit + 20, where)
+    nearest = [one for one in reader.vector_search(vector, limit + 1, where) if one.row_id != at["_rowid"]][:limit]
     rows = reader.fetch([one.row_id for one in nearest])
-    hits = [_hit(row, one.score, {"cosine": one.score}) for row, one in zip(rows, nearest, strict=True)]
-    if without is not None:
-        path, first, last = without
-        hits = [hit for hit in hits if hit.path != path or hit.end_line < first or hit.start_line > last]
-    return hits[:limit]
+    return [_hit(row, one.score, {"cosine": one.score}) for row, one in zip(rows, nearest, strict=True)]
 
 
 def _phrases(reader: IndexReader, query: Query, found: Candidates) -> NDArray[np.float64] | None:

@@ -207,3 +207,45 @@ def test_every_command_is_documented() -> None:
             for option in parameter.opts:
                 if option.startswith("--") and option != "--help":
                     assert f"`{option}" in page, f"docs/commands.md does not name {option} of tp {name}"
+
+
+def test_explain_by_file_and_full(repo: Path) -> None:
+    hits = json.loads(tp("search", "listen on a port", "--explain", "--json", cwd=repo).stdout)["hits"]
+    assert {"words", "cosine", "file name", "definition", "same file"} <= set(hits[0]["parts"])
+    assert "= words " in tp("search", "listen on a port", "--explain", cwd=repo).stdout
+    paths = [
+        hit["path"] for hit in json.loads(tp("search", "server", "--by", "file", "--json", cwd=repo).stdout)["hits"]
+    ]
+    assert len(paths) == len(set(paths))
+    around = json.loads(tp("search", "Dial", "--mode", "lexical", "--context", "2", "--json", cwd=repo).stdout)["hits"][
+        0
+    ]
+    assert around["text"].startswith("package app")
+    assert tp("search", "start_server", "--full", cwd=repo).returncode == 0
+
+
+def test_several_repositories_take_turns(repo: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "port.py").write_text("def open_port(port):\n    return listen(port)\n")
+    assert tp("index", "--repo", other).returncode == 0
+    answer = json.loads(tp("search", "listen on a port", "--repo", repo, "--repo", other, "--json").stdout)
+    assert {hit["repo"] for hit in answer["hits"][:2]} == {repo.name, "other"}
+    assert f"{repo.name}/app/server.py:1-3" in tp("search", "start_server", "--repo", repo, "--repo", other).stdout
+    wrong = tp("search", "x", "--repo", repo, "--repo", other, "--index", tmp_path)
+    assert (wrong.returncode, "one repository" in wrong.stderr) == (2, True)
+
+
+def test_similar(repo: Path) -> None:
+    answer = json.loads(tp("similar", "app/server.py:2", "--json", cwd=repo).stdout)
+    assert answer["hits"]
+    assert "app/server.py" not in {hit["path"] for hit in answer["hits"]}
+    assert tp("similar", "app/server.py:2", "--lang", "go", "--output", "paths", cwd=repo).stdout == "app/client.go\n"
+    for place, said in (
+        ("app/server.py", "write it as"),
+        ("nowhere.py:1", "not indexed"),
+        ("app/server.py:99", "line 99"),
+    ):
+        done = tp("similar", place, cwd=repo)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert said in done.stderr

@@ -67,6 +67,31 @@ verbose = click.option("--verbose", "-v", is_flag=True, help="Say on stderr whic
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 
 
+def narrowing(command: Any) -> Any:
+    """`--filetype`, `--lang` and `--filter`, as `filetype`, `lang` and `filters`."""
+    for option in (
+        click.option(
+            "--filter", "filters", multiple=True, metavar="GLOB", help="Only these paths, `!GLOB` excludes; repeatable."
+        ),
+        click.option("--lang", multiple=True, metavar="NAME", help="Only this language; repeatable."),
+        click.option("--filetype", multiple=True, metavar=".EXT", help="Only files with this extension; repeatable."),
+    ):
+        command = option(command)
+    return command
+
+
+def widening(command: Any) -> Any:
+    """`--context` and `--full`."""
+    for option in (
+        click.option("--full", is_flag=True, help="Show whole definitions, not the part that was found."),
+        click.option(
+            "--context", type=click.IntRange(min=0), default=0, metavar="N", help="Show N lines before and after a hit."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 def show_choice(model: EmbeddingModel) -> None:
     """Say on stderr what runs the model, and why."""
     click.echo(f"tp: {model.name} runs in {model.engine}, weights {model.weights}: {model.engine_reason}", err=True)

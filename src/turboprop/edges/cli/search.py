@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import sys
 import time
+from collections import Counter
+from contextlib import ExitStack
+from itertools import zip_longest
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from turboprop.edges.cli import options
-from turboprop.errors import IndexNotFoundError
+from turboprop.edges.cli.hits import OUTPUTS, Shown, print_hits
+from turboprop.errors import IndexNotFoundError, UsageError
 
 if TYPE_CHECKING:
     from turboprop.api import Index
-    from turboprop.types import Hit
-
-_OUTPUTS = ("text", "json", "paths", "vimgrep")
 
 
 @click.command()
 @click.argument("query", nargs=-1, required=True)
-@options.repo
+@click.option(
+    "--repo",
+    "repos",
+    multiple=True,
+    metavar="PATH",
+    help="The repository's folder; several are searched together.  [default: the current folder]",
+)
 @options.model
 @click.option("--limit", "-n", type=click.IntRange(min=1), default=10, show_default=True, help="Hits at most.")
 @click.option(
@@ -32,34 +37,33 @@ _OUTPUTS = ("text", "json", "paths", "vimgrep")
     show_default=True,
     help="By meaning and words, by meaning, or by words alone (needs no model).",
 )
-@click.option("--filetype", multiple=True, metavar=".EXT", help="Only files with this extension; repeatable.")
-@click.option("--lang", multiple=True, metavar="NAME", help="Only this language; repeatable.")
-@click.option(
-    "--filter",
-    "filters",
-    multiple=True,
-    metavar="GLOB",
-    help="Only these paths, `!GLOB` excludes; repeatable.",
-)
+@click.option("--by", type=click.Choice(["chunk", "file"]), default="chunk", show_default=True, help="What is found.")
+@options.narrowing
 @click.option("--threshold", type=float, metavar="SCORE", help="Leave out hits with a lower score.")
+@options.widening
+@click.option("--explain", is_flag=True, help="Say for each hit what its score is made of.")
 @options.index_dir
 @options.engine
 @options.weights
 @click.option("--build", is_flag=True, help="Make the index first where there is none.")
-@click.option("--output", type=click.Choice(_OUTPUTS), default="text", show_default=True)
+@click.option("--output", type=click.Choice(OUTPUTS), default="text", show_default=True)
 @options.as_json
 @click.pass_context
 def search(
     ctx: click.Context,
     query: tuple[str, ...],
-    repo: str,
+    repos: tuple[str, ...],
     model: str | None,
     limit: int,
     mode: Any,
+    by: Any,
     filetype: tuple[str, ...],
     lang: tuple[str, ...],
     filters: tuple[str, ...],
     threshold: float | None,
+    context: int,
+    full: bool,
+    explain: bool,
     index_dir: str | None,
     engine: str | None,
     weights: Any,
@@ -71,30 +75,57 @@ def search(
 
     Ends with 0 when something was found, 1 when nothing was and 2 on an error.
     """
+    if index_dir is not None and len(repos) > 1:
+        raise UsageError("--index belongs to one repository; leave it out, or search in one")
     text = " ".join(query)
     started = time.perf_counter()
-    with _open(repo, model, index_dir, engine, weights, build) as index:
-        hits = index.search(
-            text, limit, mode, filters=filters, languages=lang, extensions=filetype, threshold=threshold
-        )
-        name = index.model_name
-    took = (time.perf_counter() - started) * 1000
-    match "json" if as_json else output:
-        case "json":
-            keys = ("path", "start_line", "end_line", "score", "language", "symbol", "text")
-            found = [{key: value for key, value in dataclasses.asdict(hit).items() if key in keys} for hit in hits]
-            click.echo(json.dumps({"query": text, "model": name, "took_ms": round(took, 1), "hits": found}))
-        case "paths":
-            for path in dict.fromkeys(hit.path for hit in hits):
-                click.echo(path)
-        case "vimgrep":
-            for hit in hits:
-                click.echo(f"{hit.path}:{hit.start_line}:1:{_first_line(hit)}")
-        case _:
-            _print_hits(hits)
-            if not hits:
-                click.echo("nothing found", err=True)
-    ctx.exit(0 if hits else 1)
+    with ExitStack() as stack:
+        indexes = [
+            stack.enter_context(_open(repo, model, index_dir, engine, weights, build)) for repo in repos or (".",)
+        ]
+        found = [
+            index.search(
+                text,
+                limit,
+                mode,
+                filters=filters,
+                languages=lang,
+                extensions=filetype,
+                threshold=threshold,
+                by=by,
+                context=context,
+                full=full,
+            )
+            for index in indexes
+        ]
+        names = _names([index.repo for index in indexes])
+        models = ", ".join(dict.fromkeys(index.model_name for index in indexes))
+    shown = [[Shown(hit, name) for hit in hits] for hits, name in zip(found, names, strict=True)]
+    best = _interleaved(shown)[:limit]
+    took = round((time.perf_counter() - started) * 1000, 1)
+    kind = "json" if as_json else output
+    print_hits(best, kind, whole=full or context > 0, explain=explain, query=text, model=models, took_ms=took)
+    if not best and kind == "text":
+        click.echo("nothing found", err=True)
+    ctx.exit(0 if best else 1)
+
+
+def _names(repos: list[Path]) -> list[str]:
+    """What several repositories are called: the folder's name, the whole path where two share one."""
+    if len(repos) == 1:
+        return [""]
+    count = Counter(repo.name for repo in repos)
+    return [repo.name if count[repo.name] == 1 else str(repo) for repo in repos]
+
+
+def _interleaved(lists: list[list[Shown]]) -> list[Shown]:
+    """The first of each, the better score first, then the second of each: no repository drowns another."""
+    ranks = zip_longest(*lists)
+    return [
+        one
+        for rank in ranks
+        for one in sorted((one for one in rank if one is not None), key=lambda one: -one.hit.score)
+    ]
 
 
 def _open(repo: str, model: str | None, index_dir: str | None, engine: str | None, weights: Any, build: bool) -> Index:
@@ -112,46 +143,3 @@ def _open(repo: str, model: str | None, index_dir: str | None, engine: str | Non
     if made.summary is not None:
         click.echo(summary_text(made.summary), err=True)
     return made
-
-
-def _first_line(hit: Hit) -> str:
-    return next((line.strip() for line in hit.text.split("\n") if line.strip()), "")
-
-
-def _print_hits(hits: list[Hit]) -> None:
-    if not sys.stdout.isatty():
-        for hit in hits:
-            click.echo(
-                f"{hit.path}:{hit.start_line}-{hit.end_line}  {hit.symbol}  {hit.score:.4f}".replace("    ", "  ")
-            )
-            click.echo("\n".join(f"    {line}".rstrip() for line in hit.text.rstrip().split("\n")[:_SNIPPET_LINES]))
-            click.echo()
-        return
-    from rich.console import Console
-    from rich.syntax import Syntax
-    from rich.text import Text
-
-    console = Console()
-    for hit in hits:
-        title = Text(f"{hit.path}:{hit.start_line}-{hit.end_line}", style="bold cyan")
-        if hit.symbol:
-            title.append(f"  {hit.symbol}", style="yellow")
-        title.append(f"  {hit.score:.4f}", style="dim")
-        console.print(title, soft_wrap=True)
-        lines = hit.text.rstrip().split("\n")
-        console.print(
-            Syntax(
-                "\n".join(lines[:_SNIPPET_LINES]),
-                Syntax.guess_lexer(hit.path),
-                theme="ansi_dark",
-                line_numbers=True,
-                start_line=hit.start_line,
-                background_color="default",
-            )
-        )
-        if len(lines) > _SNIPPET_LINES:
-            console.print(f"      ... {len(lines) - _SNIPPET_LINES} more lines", style="dim")
-        console.print()
-
-
-_SNIPPET_LINES = 12

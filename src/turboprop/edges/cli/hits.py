@@ -1,0 +1,123 @@
+"""How hits are printed: for people on a terminal, in a pipe, as JSON, for editors."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from turboprop.types import Hit
+
+OUTPUTS = ("text", "json", "paths", "vimgrep")
+SNIPPET_LINES = 12
+_ADDED = ("file name", "folder", "definition", "path", "phrase", "coherence")
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A hit, and the repository that it is from where several were asked."""
+
+    hit: Hit
+    repo: str = ""
+
+    @property
+    def place(self) -> str:
+        """`repo/path`, or the path alone."""
+        return f"{self.repo}/{self.hit.path}" if self.repo else self.hit.path
+
+
+def print_hits(
+    found: Sequence[Shown], output: str, *, whole: bool = False, explain: bool = False, **facts: object
+) -> None:
+    """Print hits; `facts` stand before them in JSON, `whole` prints all lines, `explain` the parts of the score."""
+    match output:
+        case "json":
+            click.echo(json.dumps({**facts, "hits": [_as_json(one, explain) for one in found]}))
+        case "paths":
+            for path in dict.fromkeys(one.place for one in found):
+                click.echo(path)
+        case "vimgrep":
+            for one in found:
+                click.echo(f"{one.place}:{one.hit.start_line}:1:{_first_line(one.hit)}")
+        case _ if sys.stdout.isatty():
+            _print_rich(found, whole, explain)
+        case _:
+            _print_plain(found, whole, explain)
+
+
+def explained(hit: Hit) -> str:
+    """The parts of a score in words."""
+    parts = hit.parts
+    said = []
+    if parts.get("words"):
+        said.append(f"words {parts['words']:.2f}")
+    if parts.get("cosine"):
+        said.append(f"cosine {parts['cosine']:.2f}")
+    said += [f"{name} +{parts[name]:.2f}" for name in _ADDED if parts.get(name, 0) >= 0.005]
+    if parts.get("kind of file", 1) != 1:
+        said.append(f"test or prose x{parts['kind of file']:.2g}")
+    if parts.get("same file", 1) != 1:
+        said.append(f"further chunk of its file x{parts['same file']:.2g}")
+    return ", ".join(said)
+
+
+def _as_json(one: Shown, explain: bool) -> dict[str, Any]:
+    hit = one.hit
+    keys = ("path", "start_line", "end_line", "score", "language", "symbol", "text")
+    found: dict[str, Any] = {"repo": one.repo} if one.repo else {}
+    found |= {key: getattr(hit, key) for key in keys}
+    if explain:
+        found["parts"] = {name: round(value, 4) for name, value in hit.parts.items()}
+    return found
+
+
+def _first_line(hit: Hit) -> str:
+    return next((line.strip() for line in hit.text.split("\n") if line.strip()), "")
+
+
+def _print_plain(found: Sequence[Shown], whole: bool, explain: bool) -> None:
+    for one in found:
+        hit = one.hit
+        title = [f"{one.place}:{hit.start_line}-{hit.end_line}", hit.symbol, f"{hit.score:.4f}"]
+        click.echo("  ".join(part for part in title if part))
+        if explain:
+            click.echo(f"    = {explained(hit)}")
+        lines = hit.text.rstrip().split("\n")
+        click.echo("\n".join(f"    {line}".rstrip() for line in (lines if whole else lines[:SNIPPET_LINES])))
+        click.echo()
+
+
+def _print_rich(found: Sequence[Shown], whole: bool, explain: bool) -> None:
+    from rich.console import Console
+    from rich.syntax import Syntax
+    from rich.text import Text
+
+    console = Console()
+    for one in found:
+        hit = one.hit
+        title = Text(f"{one.place}:{hit.start_line}-{hit.end_line}", style="bold cyan")
+        if hit.symbol:
+            title.append(f"  {hit.symbol}", style="yellow")
+        title.append(f"  {hit.score:.4f}", style="dim")
+        console.print(title, soft_wrap=True)
+        if explain:
+            console.print(Text(f"      = {explained(hit)}", style="dim italic"))
+        lines = hit.text.rstrip().split("\n")
+        console.print(
+            Syntax(
+                "\n".join(lines if whole else lines[:SNIPPET_LINES]),
+                Syntax.guess_lexer(hit.path),
+                theme="ansi_dark",
+                line_numbers=True,
+                start_line=hit.start_line,
+                background_color="default",
+            )
+        )
+        if not whole and len(lines) > SNIPPET_LINES:
+            console.print(f"      ... {len(lines) - SNIPPET_LINES} more lines", style="dim")
+        console.print()

@@ -1,0 +1,63 @@
+"""`tp similar`: code like that at a place."""
+
+from __future__ import annotations
+
+import re
+
+import click
+
+from turboprop.edges.cli import options
+from turboprop.edges.cli.hits import OUTPUTS, Shown, print_hits
+from turboprop.errors import UsageError
+
+_PLACE = re.compile(r"(?P<path>.+?):(?P<line>\d+)(?:[-:].*)?")
+
+
+@click.command()
+@click.argument("place", metavar="PATH:LINE")
+@options.repo
+@click.option("--limit", "-n", type=click.IntRange(min=1), default=10, show_default=True, help="Hits at most.")
+@options.narrowing
+@options.widening
+@options.index_dir
+@click.option("--output", type=click.Choice(OUTPUTS), default="text", show_default=True)
+@options.as_json
+@click.pass_context
+def similar(
+    ctx: click.Context,
+    place: str,
+    repo: str,
+    limit: int,
+    filetype: tuple[str, ...],
+    lang: tuple[str, ...],
+    filters: tuple[str, ...],
+    context: int,
+    full: bool,
+    index_dir: str | None,
+    output: str,
+    as_json: bool,
+) -> None:
+    """Code like that at PATH:LINE, by meaning. Loads no model: indexed vectors are compared.
+
+    Ends with 0 when something was found and 1 when nothing was.
+    """
+    match = _PLACE.fullmatch(place)
+    if match is None:
+        raise UsageError(f"{place!r} is no place; write it as src/app.py:12")
+    from turboprop.api import Index
+
+    with Index.open(repo, index_dir=index_dir) as index:
+        hits = index.similar(
+            match["path"],
+            int(match["line"]),
+            limit,
+            filters=filters,
+            languages=lang,
+            extensions=filetype,
+            context=context,
+            full=full,
+        )
+        name = index.model_name
+    kind = "json" if as_json else output
+    print_hits([Shown(hit) for hit in hits], kind, whole=full or context > 0, place=place, model=name)
+    ctx.exit(0 if hits else 1)

@@ -1,0 +1,64 @@
+"""What is shown of a hit, on a real index of real files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from turboprop import Index
+from turboprop.search.excerpt import with_context
+
+BODY = "".join(f"    value_{number} = compute_{number}(argument_{number})\n" for number in range(90))
+FILES = {
+    "big.py": f"import os\n\n\ndef long_one(argument):\n{BODY}    return value_1\n\n\ndef short():\n    return 1\n",
+    "other.py": "def other():\n    return 2\n",
+}
+
+
+@pytest.fixture
+def index(write_files, shared_cache: Path):
+    from turboprop.settings import Settings
+
+    root = write_files(FILES)
+    with Index.create(root, settings=Settings(cache_home=shared_cache, offline=True)) as made:
+        yield made
+
+
+def test_full_is_the_whole_definition(index: Index) -> None:
+    part = index.search("compute_50 argument_50", 1, "lexical")[0]
+    whole = index.search("compute_50 argument_50", 1, "lexical", full=True)[0]
+    assert "def long_one" not in part.text
+    assert "def long_one(argument):\n    value_0 = " in whole.text
+    assert whole.text.rstrip().endswith("return value_1")
+    assert whole.start_line <= 4 < 95 <= whole.end_line
+    short = index.search("short", 1, "lexical", full=True)[0]
+    assert short.text == "def short():\n    return 1\n"
+
+
+def test_context_adds_lines_of_the_file(index: Index) -> None:
+    plain = index.search("short", 1, "lexical")[0]
+    around = index.search("short", 1, "lexical", context=2)[0]
+    assert around.start_line == plain.start_line - 2
+    assert around.text.split("\n")[2:4] == plain.text.rstrip("\n").split("\n")
+    assert index.search("other", 1, "lexical", context=50)[0].start_line == 1
+
+
+def test_a_file_that_changed_or_lies_outside_is_not_read(index: Index, tmp_path: Path) -> None:
+    hit = index.search("other", 1, "lexical")[0]
+    path = index.repo / "other.py"
+    path.write_text("# new line\n" + FILES["other.py"])
+    assert with_context(index.repo, hit, 3) == hit
+    secret = tmp_path / "secret.py"
+    secret.write_text("x\n" + FILES["other.py"])
+    path.unlink()
+    path.symlink_to(secret)
+    assert with_context(index.repo, hit, 3) == hit
+    path.unlink()
+    assert with_context(index.repo, hit, 3) == hit
+
+
+def test_similar_through_the_index_needs_no_model(index: Index) -> None:
+    hits = index.similar("other.py", 1, 2)
+    assert [hit.path for hit in hits][:1] == ["big.py"]
+    assert hits[0].symbol == "short"
