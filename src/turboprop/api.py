@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from turboprop.embed.model import EmbeddingModel
     from turboprop.engines.contract import WeightFormat
+    from turboprop.models.hub_progress import DownloadProgress
 
 Mode = Literal["hybrid", "semantic", "lexical"]
 Unit = Literal["chunk", "file"]
@@ -119,18 +120,21 @@ class Index:
         rebuild: bool = False,
         engine: str | None = None,
         weights: WeightFormat | None = None,
+        memory: int | None = None,
         progress: Callable[[Progress], None] | None = None,
+        model_progress: DownloadProgress | None = None,
         settings: Settings | None = None,
     ) -> Self:
         """Index a repository, or bring its index up to date, and open it.
 
-        `limit` indexes the first files only, `max_filesize` is in bytes, `rebuild` starts anew.
+        `limit` indexes the first files only, `max_filesize` is in bytes, `rebuild` starts anew. `memory` in
+        bytes bounds the conversion of a model; `model_progress` is told of its download and conversion.
         `index.summary` says what was done. Raises `UsageError`, `ModelError`, `RepositoryIndexError`.
         """
         settings = settings or load_settings()
         root = checked_repo(repo)
         directory = index_directory(root, index_dir)
-        loading = _Loading(engine, weights, settings)
+        loading = _Loading(engine, weights, settings, memory, model_progress)
         if model is None and not rebuild:
             model = _recorded_model(directory)
         embedding = loading.load(model)
@@ -152,6 +156,7 @@ class Index:
         index_dir: str | Path | None = None,
         engine: str | None = None,
         weights: WeightFormat | None = None,
+        model_progress: DownloadProgress | None = None,
         settings: Settings | None = None,
     ) -> Self:
         """Open an index that exists; without `model`, the one written last.
@@ -162,7 +167,7 @@ class Index:
         settings = settings or load_settings()
         root = checked_repo(repo)
         directory = index_directory(root, index_dir)
-        loading = _Loading(engine, weights, settings)
+        loading = _Loading(engine, weights, settings, None, model_progress)
         if model is None:
             return cls._open(root, directory, None, settings, None, loading)
         embedding = loading.load(model)
@@ -192,6 +197,11 @@ class Index:
     def repo(self) -> Path:
         """The repository's root."""
         return self._repo
+
+    @property
+    def embedding_model(self) -> EmbeddingModel:
+        """The model, loaded now where it has not been yet."""
+        return self._embedding_model()
 
     @property
     def model_name(self) -> str:
@@ -324,16 +334,27 @@ class Index:
         return self._model
 
 
+@dataclass(frozen=True, slots=True)
 class _Loading:
     """How a model is loaded once its name is known."""
 
-    def __init__(self, engine: str | None, weights: WeightFormat | None, settings: Settings) -> None:
-        self._engine, self._weights, self._settings = engine, weights, settings
+    engine: str | None
+    weights: WeightFormat | None
+    settings: Settings
+    memory: int | None
+    progress: DownloadProgress | None
 
     def load(self, name: str | None) -> EmbeddingModel:
         from turboprop.embed.model import EmbeddingModel
 
-        return EmbeddingModel.load(name, engine=self._engine, weights=self._weights, settings=self._settings)
+        return EmbeddingModel.load(
+            name,
+            engine=self.engine,
+            weights=self.weights,
+            memory=self.memory,
+            progress=self.progress,
+            settings=self.settings,
+        )
 
 
 def checked_repo(repo: str | Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import prod
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from turboprop.engines.quantize import GROUP_INT4, group_for
@@ -66,7 +67,7 @@ class ConversionProgress:
 
     def __init__(self, name: str, weights: str, total: int, shown: DownloadProgress | None) -> None:
         self._shown = shown or SilentProgress()
-        self._title = f"converting {name} to {weights}"
+        self._title = f"converting {Path(name).name if Path(name).is_absolute() else name} to {weights}"
         self._total = total
 
     def __enter__(self) -> ConversionProgress:

@@ -69,7 +69,7 @@ def embed(
         model, engine=engine, weights=weights, stretch=stretch, memory=memory, progress=transfer_progress()
     ) as loaded:
         if verbose:
-            options.show_choice(loaded)
+            click.echo(options.choice_text(loaded), err=True)
         side = loaded.embed_queries if query else loaded.embed_documents
         overlong = "truncate" if truncate else "error"
 

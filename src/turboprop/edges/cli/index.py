@@ -33,8 +33,10 @@ if TYPE_CHECKING:
 )
 @options.engine
 @options.weights
+@options.memory
 @click.option("--rebuild", is_flag=True, help="Start anew, whatever is there.")
 @click.option("--dry-run", is_flag=True, help="Say what would be indexed and what is left out; write nothing.")
+@options.verbose
 @options.as_json
 def index(
     repo: str,
@@ -44,8 +46,10 @@ def index(
     max_filesize: int,
     engine: str | None,
     weights: Any,
+    memory: int | None,
     rebuild: bool,
     dry_run: bool,
+    verbose: bool,
     as_json: bool,
 ) -> None:
     """Index a repository, or bring its index up to date.
@@ -56,6 +60,7 @@ def index(
         _dry_run(repo, max_filesize, limit, as_json)
         return
     from turboprop.api import Index
+    from turboprop.edges.cli.download import transfer_progress
 
     with (
         progress_bar() as progress,
@@ -68,11 +73,16 @@ def index(
             rebuild=rebuild,
             engine=engine,
             weights=weights,
+            memory=memory,
             progress=progress,
+            model_progress=transfer_progress(),
         ) as made,
     ):
+        choice = options.choice_text(made.embedding_model) if verbose else ""
         summary = made.summary
         assert summary is not None
+    if choice:
+        click.echo(choice, err=True)
     if as_json:
         click.echo(json.dumps({"repo": str(made.repo), **dataclasses.asdict(summary)}))
     else:
@@ -120,21 +130,20 @@ def progress_bar() -> Iterator[Callable[[Progress], None] | None]:
         console=Console(stderr=True),
         transient=True,
     )
-    with bar:
-        task = bar.add_task("loading", total=None, chunks=0, rate=0.0)
+    task = None
 
-        def show(state: Progress) -> None:
-            rate = state.tokens / state.seconds if state.seconds else 0.0
-            bar.update(
-                task,
-                description="indexing",
-                completed=state.files,
-                total=state.files_total,
-                chunks=state.chunks,
-                rate=rate,
-            )
+    def show(state: Progress) -> None:
+        nonlocal task
+        if task is None:  # a model's download or conversion has shown its own bars until now
+            bar.start()
+            task = bar.add_task("indexing", total=state.files_total, chunks=0, rate=0.0)
+        rate = state.tokens / state.seconds if state.seconds else 0.0
+        bar.update(task, completed=state.files, total=state.files_total, chunks=state.chunks, rate=rate)
 
+    try:
         yield show
+    finally:
+        bar.stop()
 
 
 def _dry_run(repo: str, max_filesize: int, limit: int | None, as_json: bool) -> None:

@@ -92,9 +92,9 @@ def widening(command: Any) -> Any:
     return command
 
 
-def show_choice(model: EmbeddingModel) -> None:
-    """Say on stderr what runs the model, and why."""
-    click.echo(f"tp: {model.name} runs in {model.engine}, weights {model.weights}: {model.engine_reason}", err=True)
+def choice_text(model: EmbeddingModel) -> str:
+    """What runs the model, and why."""
+    return f"tp: {model.name} runs in {model.engine}, weights {model.weights}: {model.engine_reason}"
 
 
 def human_size(count: float) -> str:

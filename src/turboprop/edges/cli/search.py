@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 @options.index_dir
 @options.engine
 @options.weights
+@options.verbose
 @click.option("--build", is_flag=True, help="Make the index first where there is none.")
 @click.option("--output", type=click.Choice(OUTPUTS), default="text", show_default=True)
 @options.as_json
@@ -67,6 +68,7 @@ def search(
     index_dir: str | None,
     engine: str | None,
     weights: Any,
+    verbose: bool,
     build: bool,
     output: str,
     as_json: bool,
@@ -98,6 +100,8 @@ def search(
             )
             for index in indexes
         ]
+        if verbose and mode != "lexical":
+            click.echo(options.choice_text(indexes[0].embedding_model), err=True)
         names = _names([index.repo for index in indexes])
         models = ", ".join(dict.fromkeys(index.model_name for index in indexes))
     shown = [[Shown(hit, name) for hit in hits] for hits, name in zip(found, names, strict=True)]
@@ -130,16 +134,27 @@ def _interleaved(lists: list[list[Shown]]) -> list[Shown]:
 
 def _open(repo: str, model: str | None, index_dir: str | None, engine: str | None, weights: Any, build: bool) -> Index:
     from turboprop.api import Index
+    from turboprop.edges.cli.download import transfer_progress
 
     try:
-        return Index.open(repo, model, index_dir=index_dir, engine=engine, weights=weights)
+        return Index.open(
+            repo, model, index_dir=index_dir, engine=engine, weights=weights, model_progress=transfer_progress()
+        )
     except IndexNotFoundError:
         if not build:
             raise
     from turboprop.edges.cli.index import progress_bar, summary_text
 
     with progress_bar() as progress:
-        made = Index.create(repo, model, index_dir=index_dir, engine=engine, weights=weights, progress=progress)
+        made = Index.create(
+            repo,
+            model,
+            index_dir=index_dir,
+            engine=engine,
+            weights=weights,
+            progress=progress,
+            model_progress=transfer_progress(),
+        )
     if made.summary is not None:
         click.echo(summary_text(made.summary), err=True)
     return made
