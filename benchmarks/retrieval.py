@@ -42,6 +42,7 @@ RESULTS = Path(__file__).parent / "results" / "retrieval.json"
 MODES = ("hybrid", "lexical", "semantic")
 GRID: dict[str, tuple[float, ...]] = {
     "dense": (0.7, 1.3),
+    "dense_symbol": (0.1, 1.0),
     "file_name": (0.4, 0.8),
     "file_name_recall": (0.3, 0.8),
     "folder": (0.1, 0.4),

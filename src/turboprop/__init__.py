@@ -1,7 +1,8 @@
 """TurboProp: a local runtime for code and language models.
 
 The public names are loaded on first use, so importing the package costs nothing:
-`Index`, `EmbeddingModel`, `EmbeddingOptions`, `load_tokenizer`, `Hit`, `Chunk`, `SearchFilter` and the errors.
+`Index`, `EmbeddingModel`, `EmbeddingOptions`, `LanguageModel`, `GenerationOptions`, `Message`,
+`load_tokenizer`, `Hit`, `Chunk`, `SearchFilter` and the errors.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from turboprop.embed.model import EmbeddingModel as EmbeddingModel
     from turboprop.embed.options import EmbeddingOptions as EmbeddingOptions
     from turboprop.errors import TurboPropError as TurboPropError
+    from turboprop.generate.events import Message as Message
+    from turboprop.generate.model import LanguageModel as LanguageModel
+    from turboprop.generate.options import GenerationOptions as GenerationOptions
     from turboprop.models.named_tokenizer import load_tokenizer as load_tokenizer
     from turboprop.types import Chunk as Chunk
     from turboprop.types import Hit as Hit
@@ -24,6 +28,9 @@ _WHERE = {
     "Index": "turboprop.api",
     "EmbeddingModel": "turboprop.embed.model",
     "EmbeddingOptions": "turboprop.embed.options",
+    "GenerationOptions": "turboprop.generate.options",
+    "LanguageModel": "turboprop.generate.model",
+    "Message": "turboprop.generate.events",
     "load_tokenizer": "turboprop.models.named_tokenizer",
     "Chunk": "turboprop.types",
     "Hit": "turboprop.types",
@@ -34,8 +41,11 @@ __all__ = [
     "Chunk",
     "EmbeddingModel",
     "EmbeddingOptions",
+    "GenerationOptions",
     "Hit",
     "Index",
+    "LanguageModel",
+    "Message",
     "SearchFilter",
     "TurboPropError",
     "__version__",

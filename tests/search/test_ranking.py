@@ -24,7 +24,7 @@ FILES = {
     "docs/router.md": [""],
     "examples/router_demo.py": ["main"],
 }
-NOTHING = Weights(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1)
+NOTHING = Weights(0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1)
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +76,9 @@ def test_vectors_count_by_how_far_they_stand_out(lexicon: Lexicon) -> None:
     far = [0.0, 0, 0, 6.0, 0, 0, -3.0]
     words = [0.5] + [0.0] * 6
     assert first(lexicon, "some words", weights, lexical=words, deviations=far) == "src/net/pool.py"
+    assert first(lexicon, "symbol", weights, lexical=words, deviations=far) == "src/net/pool.py"
+    less = replace(weights, dense_symbol=0.3)
+    assert first(lexicon, "symbol", less, lexical=words, deviations=far) == "src/router.py"
     nearer = [0.0, 0, 0, 2.0, 0, 0, -3.0]
     assert first(lexicon, "some words", weights, lexical=words, deviations=nearer) == "src/router.py"
 

@@ -25,6 +25,8 @@ FAMILIES = {
     "qwen3": "turboprop.architectures.qwen3",
     "llama": "turboprop.architectures.llama",
     "mistral": "turboprop.architectures.llama",
+    "phi": "turboprop.architectures.phi2",
+    "phi2": "turboprop.architectures.phi2",
     "gemma3_text": "turboprop.architectures.gemma3",
     "gemma3": "turboprop.architectures.gemma3",
     "gemma-embedding": "turboprop.architectures.gemma3",

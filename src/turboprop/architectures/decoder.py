@@ -121,6 +121,13 @@ def weight_names(hp: Hyperparameters, origin: Literal["hf", "gguf"], stored: Con
     return names
 
 
+def head_names(origin: Literal["hf", "gguf"], stored: Container[str]) -> dict[str, str]:
+    """Names of the output head's `head.weight` and `head.bias`; empty where the embedding matrix serves as head."""
+    name = "lm_head" if origin == "hf" else "output"
+    pairs = {f"head.{part}": f"{name}.{part}" for part in ("weight", "bias")}
+    return {canonical: stored_name for canonical, stored_name in pairs.items() if stored_name in stored}
+
+
 def forward(ops: Ops[T], hp: Hyperparameters) -> T:
     """Hidden states after the final norm."""
     rope = replace(hp.rope, factors_weight="rope_factors") if ops.has("rope_factors") else hp.rope

@@ -1,4 +1,4 @@
-"""Gemma 3 text models as embedders: EmbeddingGemma (arXiv 2509.20354).
+"""Gemma 3 text models (arXiv 2503.19786), and EmbeddingGemma (arXiv 2509.20354).
 
 RMSNorm before and after each half of a layer, with weights that are stored less one (GGUF files have the
 one added); embeddings times the root of the width; a norm over each head of q and k. Five of six layers
@@ -11,6 +11,7 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from turboprop.architectures.decoder import head_names
 from turboprop.architectures.ops import Attention, Ops, Rope, T
 from turboprop.architectures.rope import rope_of_config, rope_of_metadata
 from turboprop.architectures.values import (
@@ -22,6 +23,8 @@ from turboprop.architectures.values import (
     real,
     split_evenly,
 )
+
+__all__ = ["forward", "head_names", "hyperparameters", "weight_names"]
 
 _GLOBAL_BASE, _LOCAL_BASE = 1_000_000.0, 10_000.0
 _EVERY = 6  # each sixth layer sees all tokens

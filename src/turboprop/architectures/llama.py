@@ -1,4 +1,4 @@
-"""Llama and Mistral decoders as embedders: E5-Mistral, SFR-Embedding and their like.
+"""Llama and Mistral decoders: language models, and embedders such as E5-Mistral and SFR-Embedding.
 
 The plain decoder block (arXiv 2302.13971, 2310.06825). GGUF files of this architecture hold the rows of q
 and k permuted, so that the rotated features lie side by side; Hugging Face pairs them in halves.
@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from turboprop.architectures import decoder
-from turboprop.architectures.decoder import Hyperparameters, forward, weight_names
+from turboprop.architectures.decoder import Hyperparameters, forward, head_names, weight_names
 from turboprop.architectures.values import MOST_LAYERS, count, layer_kinds
 
-__all__ = ["forward", "hyperparameters", "weight_names"]
+__all__ = ["forward", "head_names", "hyperparameters", "weight_names"]
 
 
 def hyperparameters(source: Mapping[str, Any], origin: Literal["hf", "gguf"]) -> Hyperparameters:

@@ -1,4 +1,4 @@
-"""Qwen2 as an embedder: nomic-embed-code, gte-Qwen2 and their like.
+"""Qwen2: language models, and embedders such as nomic-embed-code and gte-Qwen2.
 
 The decoder block with biases on q, k and v (arXiv 2407.10671). GGUF pairs the rotated features in halves.
 """
@@ -10,10 +10,10 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from turboprop.architectures import decoder
-from turboprop.architectures.decoder import Hyperparameters, forward, weight_names
+from turboprop.architectures.decoder import Hyperparameters, forward, head_names, weight_names
 from turboprop.architectures.values import MOST_LAYERS, count, layer_kinds
 
-__all__ = ["forward", "hyperparameters", "weight_names", "windows"]
+__all__ = ["forward", "head_names", "hyperparameters", "weight_names", "windows"]
 
 
 def hyperparameters(source: Mapping[str, Any], origin: Literal["hf", "gguf"]) -> Hyperparameters:

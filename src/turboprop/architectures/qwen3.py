@@ -1,4 +1,4 @@
-"""Qwen3 as an embedder: Qwen3-Embedding.
+"""Qwen3: language models, and Qwen3-Embedding.
 
 The decoder block with an RMSNorm over each head of q and k before they are rotated, and with a head width
 of its own (arXiv 2505.09388). GGUF pairs the rotated features in halves.
@@ -11,10 +11,10 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from turboprop.architectures import decoder
-from turboprop.architectures.decoder import Hyperparameters, forward, weight_names
+from turboprop.architectures.decoder import Hyperparameters, forward, head_names, weight_names
 from turboprop.architectures.qwen2 import windows
 
-__all__ = ["forward", "hyperparameters", "weight_names"]
+__all__ = ["forward", "head_names", "hyperparameters", "weight_names"]
 
 
 def hyperparameters(source: Mapping[str, Any], origin: Literal["hf", "gguf"]) -> Hyperparameters:

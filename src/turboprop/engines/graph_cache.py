@@ -58,9 +58,7 @@ def _is_whole(place: Path, check: bool) -> bool:
     try:
         about = json.loads((place / _ABOUT).read_bytes())
         digests = about["xxh3"]
-        return all(
-            (place / name).is_file() and (not check or digest(place / name) == digests[name]) for name in _FILES
-        )
+        return all((place / name).is_file() and (not check or digest(place / name) == digests[name]) for name in _FILES)
     except (OSError, ValueError, KeyError, TypeError):
         return False
 

@@ -21,10 +21,14 @@ from turboprop.errors import TurboPropError
 COMMANDS = {
     "index": ("turboprop.edges.cli.index", "Index a repository, or bring its index up to date."),
     "search": ("turboprop.edges.cli.search", "Search a repository by meaning and by words."),
+    "similar": ("turboprop.edges.cli.similar", "Find code like that at PATH:LINE."),
     "status": ("turboprop.edges.cli.status", "Show what is indexed and what changed since."),
     "embed": ("turboprop.edges.cli.embed", "Print the vectors of texts."),
     "tokenize": ("turboprop.edges.cli.tokenize", "Print the tokens of a text."),
     "model": ("turboprop.edges.cli.model", "Find, download, check and remove models."),
+    "generate": ("turboprop.edges.cli.generate", "Answer a prompt with a language model."),
+    "chat": ("turboprop.edges.cli.chat", "Talk with a language model."),
+    "ask": ("turboprop.edges.cli.ask", "Answer a question about a repository, with citations."),
     "completion": ("turboprop.edges.cli.completion", "Print the completion script of a shell."),
 }
 

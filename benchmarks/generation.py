@@ -1,0 +1,206 @@
+"""Generation: reading and writing speed and memory against llama.cpp's wheel (xllamacpp, Q4_K), true shapes.
+
+    scripts/bench generation [--shape qwen3-0.6b|tinyllama-1.1b] [--rounds 3] [--prompt 1024] [--tokens 64]
+
+Seeded random weights of the model's shape: speed and memory do not depend on the values. Each engine runs in a
+process of its own, and they take turns (one round: each once), because the speed of a shared machine drifts; what
+counts is the ratio within a round. A follow-up is the same prompt with 32 tokens more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from itertools import islice, product
+from pathlib import Path
+
+import gguf
+import numpy as np
+
+RESULTS = Path(__file__).parent / "results" / "generation.json"
+Q4_K, F32 = gguf.GGMLQuantizationType.Q4_K, gguf.GGMLQuantizationType.F32
+SHAPES = {
+    # architecture, width, inner width, layers, heads, kv heads, head width, vocabulary, tied
+    "qwen3-0.6b": ("qwen3", 1024, 3072, 28, 16, 8, 128, 151_936, True),
+    "tinyllama-1.1b": ("llama", 2048, 5632, 22, 32, 4, 64, 32_000, False),
+}
+
+
+def write_model(path: Path, name: str) -> None:
+    """A GGUF file of that shape: matrices in Q4_K with random bits and small scales, norms of 1."""
+    architecture, width, inner, layers, heads, kv_heads, head, vocabulary, tied = SHAPES[name]
+    random = np.random.default_rng(0)
+    writer = gguf.GGUFWriter(path, architecture)
+    writer.add_context_length(4096)
+    writer.add_embedding_length(width)
+    writer.add_feed_forward_length(inner)
+    writer.add_block_count(layers)
+    writer.add_head_count(heads)
+    writer.add_head_count_kv(kv_heads)
+    writer.add_key_length(head)
+    writer.add_value_length(head)
+    writer.add_rope_dimension_count(head)
+    writer.add_rope_freq_base(1e6)
+    writer.add_layer_norm_rms_eps(1e-6)
+    writer.add_tokenizer_model("llama")
+    tokens = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    letters = [chr(ord("a") + number) for number in range(26)]
+    words = ("".join(word) for size in (2, 3, 4) for word in product(letters, repeat=size))
+    tokens += islice(words, vocabulary - len(tokens))
+    writer.add_token_list(tokens)
+    writer.add_token_scores([0.0] * vocabulary)
+    writer.add_token_types([2, 3, 3, *[6] * 256, *[1] * (vocabulary - 259)])
+
+    def matrix(name: str, rows: int, columns: int) -> None:
+        blocks = random.integers(0, 256, (rows, columns // 256, 144), np.uint8)
+        # Each block begins with two float16: a scale and an offset of the scales of its parts.
+        scales = np.array([2e-4, 1e-3], np.float16).view(np.uint8)
+        blocks[:, :, :4] = scales
+        writer.add_tensor(name, blocks.reshape(rows, -1), raw_dtype=Q4_K)
+
+    def norm(name: str, size: int) -> None:
+        writer.add_tensor(name, np.ones(size, np.float32), raw_dtype=F32)
+
+    matrix("token_embd.weight", vocabulary, width)
+    norm("output_norm.weight", width)
+    if not tied:
+        matrix("output.weight", vocabulary, width)
+    for layer in range(layers):
+        p = f"blk.{layer}."
+        norm(f"{p}attn_norm.weight", width)
+        norm(f"{p}ffn_norm.weight", width)
+        if architecture == "qwen3":
+            norm(f"{p}attn_q_norm.weight", head)
+            norm(f"{p}attn_k_norm.weight", head)
+        matrix(f"{p}attn_q.weight", heads * head, width)
+        matrix(f"{p}attn_k.weight", kv_heads * head, width)
+        matrix(f"{p}attn_v.weight", kv_heads * head, width)
+        matrix(f"{p}attn_output.weight", width, heads * head)
+        matrix(f"{p}ffn_gate.weight", inner, width)
+        matrix(f"{p}ffn_up.weight", inner, width)
+        matrix(f"{p}ffn_down.weight", width, inner)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def serve(engine: str, path: Path, cache: Path, prompt: int, tokens: int) -> None:
+    """The contender's process: for each line of standard input one round, its figures as a line of JSON."""
+    from turboprop.engines.generation_contract import GenerationEngineOptions, Generator, TokenRequest
+    from turboprop.engines.generators import load_generator
+    from turboprop.models.checkpoint_gguf import open_gguf
+
+    started = time.perf_counter()
+    model: Generator = load_generator(
+        open_gguf(path),
+        engine,
+        GenerationEngineOptions(context=4096, cache_home=cache if engine == "openvino" else None),
+    )
+    loaded = time.perf_counter() - started
+    random = np.random.default_rng(1)
+
+    def timed(ids: tuple[int, ...], count: int) -> tuple[float, float]:
+        begin = time.perf_counter()
+        stream = model.start(TokenRequest(ids, count))
+        next(stream)
+        first = time.perf_counter() - begin
+        made = sum(1 for _ in stream)
+        return first, made / (time.perf_counter() - begin - first) if made else 0.0
+
+    def fresh(count: int) -> tuple[int, ...]:
+        return tuple(random.integers(300, 30_000, count).tolist())
+
+    timed(fresh(64), 4)
+    for _ in sys.stdin:
+        ids = fresh(prompt)
+        first, writing = timed(ids, tokens)
+        again, _ = timed((*ids, *fresh(32)), 1)
+        peak = (
+            resource.getrusage(resource.RUSAGE_SELF).ru_maxrss + resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+        )
+        if pid := getattr(model, "worker_pid", None):
+            status = Path(f"/proc/{pid}/status").read_text()
+            peak = int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])
+        print(
+            json.dumps(
+                {
+                    "load_s": round(loaded, 2),
+                    "read_tok_s": round(prompt / first, 1),
+                    "write_tok_s": round(writing, 1),
+                    "first_s": round(first, 2),
+                    "follow_up_s": round(again, 3),
+                    "peak_mb": round(peak * 1024 / 1e6),
+                }
+            ),
+            flush=True,
+        )
+    model.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--shape", choices=SHAPES, default="qwen3-0.6b")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--prompt", type=int, default=1024)
+    parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--serve", nargs=3)
+    asked = parser.parse_args()
+    if asked.serve:
+        engine, path, cache = asked.serve
+        serve(engine, Path(path), Path(cache), asked.prompt, asked.tokens)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.gguf"
+        write_model(path, asked.shape)
+        contenders = {}
+        for engine in ("openvino", "llamacpp"):
+            command = [sys.executable, __file__, "--prompt", str(asked.prompt), "--tokens", str(asked.tokens)]
+            contenders[engine] = subprocess.Popen(
+                [*command, "--serve", engine, str(path), f"{folder}/cache"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        rounds: list[dict[str, dict[str, float]]] = []
+        for _ in range(asked.rounds):
+            found = {}
+            for engine, process in contenders.items():
+                assert process.stdin is not None and process.stdout is not None
+                process.stdin.write("\n")
+                process.stdin.flush()
+                found[engine] = json.loads(process.stdout.readline())
+                print(engine, found[engine], flush=True)
+            rounds.append(found)
+        for process in contenders.values():
+            process.communicate()
+        size = path.stat().st_size
+    ratios = {
+        name: round(statistics.median(one["openvino"][name] / one["llamacpp"][name] for one in rounds), 2)
+        for name in ("read_tok_s", "write_tok_s")
+    }
+    ratios["follow_up"] = round(
+        statistics.median(o["openvino"]["first_s"] / o["openvino"]["follow_up_s"] for o in rounds), 1
+    )
+    print(ratios)
+    result = {
+        "shape": asked.shape,
+        "prompt": asked.prompt,
+        "file_mb": round(size / 1e6),
+        "machine": platform.processor() or platform.machine(),
+        "rounds": rounds,
+        "median_ratios": ratios,
+    }
+    known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    RESULTS.write_text(json.dumps({**known, asked.shape: result}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,194 @@
+"""`tp ask`: a question about a repository, answered with the lines it rests on."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from turboprop.edges.cli import options
+from turboprop.edges.cli.generate import stats_line
+from turboprop.edges.cli.sampling import load_language_model, loading_options, made_options, sampling_options
+from turboprop.errors import UsageError
+
+if TYPE_CHECKING:
+    from turboprop.answer import AnsweredEvent, Asker, Source
+    from turboprop.generate.options import GenerationOptions
+
+
+@click.command()
+@click.argument("question", nargs=-1)
+@options.repo
+@options.index_dir
+@click.option("--embedding-model", metavar="NAME", help="Search the table that this model made.")
+@loading_options
+@sampling_options
+@click.option("--source-tokens", type=click.IntRange(min=64), metavar="N", help="Tokens of sources [default: 3000].")
+@click.option("--show-context", is_flag=True, help="Print what the model is shown, on stderr.")
+@click.option("--interactive", "-i", is_flag=True, help="Go on with questions that follow up.")
+@click.option("--stats", is_flag=True, help="Print tokens and speed on stderr.")
+@options.as_json
+def ask(
+    question: tuple[str, ...],
+    repo: str,
+    index_dir: str | None,
+    embedding_model: str | None,
+    model: str | None,
+    context: int | None,
+    engine: str | None,
+    weights: Any,
+    memory: int | None,
+    source_tokens: int | None,
+    show_context: bool,
+    interactive: bool,
+    stats: bool,
+    as_json: bool,
+    **sampling: Any,
+) -> None:
+    """Answer a question about a repository; every citation is checked to be of lines that were retrieved.
+
+    Ends with 0 when there is an answer, 1 when nothing carries one and 2 on an error.
+    """
+    if not question and not interactive:
+        raise UsageError("give a question, or --interactive")
+    if interactive and as_json:
+        raise UsageError("--interactive and --json exclude each other; give one")
+    from turboprop.answer import ANSWER_TOKENS, SOURCE_TOKENS, Asker
+    from turboprop.api import Index
+    from turboprop.generate.installed import how_to_get_one, installed_language_model
+    from turboprop.settings import load_settings
+
+    given = {**sampling, "max_tokens": sampling.get("max_tokens") or ANSWER_TOKENS}
+    if given.get("temperature") is None:
+        given["temperature"] = 0.2
+    if given.get("reasoning") is None:
+        given["reasoning"] = False
+    wishes = made_options(given)
+    text = " ".join(question)
+    with Index.open(repo, embedding_model, index_dir=index_dir) as index:
+        name = model or installed_language_model(load_settings())
+        if name is None:
+            _print_without_model(index, text, as_json, how_to_get_one())
+            raise click.exceptions.Exit(2)
+        with load_language_model(name, context, engine, weights, memory) as loaded:
+            asker = Asker(index, loaded, source_tokens or SOURCE_TOKENS)
+            answered = True
+            if text:
+                answered = _answer(asker, text, wishes, show_context, stats, as_json, loaded.name)
+            while interactive:
+                try:
+                    text = input("? " if sys.stdin.isatty() else "").strip()
+                except (EOFError, KeyboardInterrupt):
+                    break
+                if text:
+                    _answer(asker, text, wishes, show_context, stats, as_json, loaded.name)
+    if not answered:
+        raise click.exceptions.Exit(1)
+
+
+def _answer(
+    asker: Asker, question: str, wishes: GenerationOptions, show_context: bool, stats: bool, as_json: bool, name: str
+) -> bool:
+    """Print one answer; whether there was one."""
+    ended = True
+    with _reading() as reading:
+        for event in asker.ask(question, wishes):
+            kind = type(event).__name__
+            if kind == "SourcesEvent":
+                if show_context:
+                    for source in event.sources:  # type: ignore[union-attr]
+                        click.echo(f"{source.numbered()}\n", err=True)
+                if not event.weak:  # type: ignore[union-attr]
+                    reading.begin(event.prompt_tokens)  # type: ignore[union-attr]
+                continue
+            reading.end()
+            if kind == "TextEvent" and not as_json:
+                click.echo(event.text, nl=False)  # type: ignore[union-attr]
+                ended = event.text.endswith("\n")  # type: ignore[union-attr]
+    if as_json:
+        click.echo(json.dumps({"question": question, "model": name, **_answer_object(event)}))  # type: ignore[arg-type]
+        return not event.weak  # type: ignore[union-attr]
+    if not ended:
+        click.echo()
+    _print_end(event, stats)  # type: ignore[arg-type]
+    return not event.weak  # type: ignore[union-attr]
+
+
+def _print_end(answer: AnsweredEvent, stats: bool) -> None:
+    if answer.removed:
+        listed = ", ".join(answer.removed)
+        click.echo(f"tp: removed what cites lines that were not retrieved: {listed}", err=True)
+    cited = {citation.path for citation in answer.citations}
+    click.echo("\nSources:")
+    for source in answer.sources:
+        mark = "*" if source.path in cited else " "
+        click.echo(f"{mark} {_where(source)}")
+    if stats and answer.done is not None:
+        click.echo(stats_line(answer.done), err=True)
+
+
+def _where(source: Source) -> str:
+    names = source.symbol.split(", ")
+    symbol = f"  {names[0]}" + (", ..." if len(names) > 1 else "") if source.symbol else ""
+    return f"{source.path}:{source.start_line}-{source.end_line}{symbol}"
+
+
+def _answer_object(answer: AnsweredEvent) -> dict[str, Any]:
+    sources = [
+        {key: value for key, value in dataclasses.asdict(each).items() if key != "text"} for each in answer.sources
+    ]
+    return {
+        "answer": answer.text,
+        "weak": answer.weak,
+        "citations": [dataclasses.asdict(each) for each in answer.citations],
+        "removed_citations": list(answer.removed),
+        "sources": sources,
+        "usage": dataclasses.asdict(answer.done.usage) if answer.done else None,
+        "timings": dataclasses.asdict(answer.done.timings) if answer.done else None,
+    }
+
+
+def _print_without_model(index: Any, question: str, as_json: bool, advice: str) -> None:
+    from turboprop.answer import widened
+
+    sources = widened(index.search(question, 10), index.repo) if question else []
+    if as_json:
+        found = [{key: value for key, value in dataclasses.asdict(each).items() if key != "text"} for each in sources]
+        click.echo(json.dumps({"question": question, "model": None, "answer": None, "sources": found}))
+    else:
+        for source in sources:
+            click.echo(_where(source))
+    click.echo(f"tp: {advice}", err=True)
+
+
+class _Reading:
+    """Says on a terminal that the model reads, until it writes."""
+
+    def __init__(self) -> None:
+        self._status: Any = None
+
+    def begin(self, tokens: int) -> None:
+        if sys.stderr.isatty():
+            from rich.console import Console
+
+            self._status = Console(stderr=True).status(f"reading {tokens:,} tokens")
+            self._status.start()
+
+    def end(self) -> None:
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
+
+
+@contextmanager
+def _reading() -> Iterator[_Reading]:
+    reading = _Reading()
+    try:
+        yield reading
+    finally:
+        reading.end()

@@ -1,0 +1,292 @@
+"""`LanguageModel`: prompts and conversations in, text out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from turboprop.engines.generation_contract import GenerationEngineOptions, Sampling, TokenRequest
+from turboprop.engines.generators import load_generator
+from turboprop.errors import InputTooLongError, ModelUnsupportedError, UsageError
+from turboprop.generate.events import (
+    DoneEvent,
+    Generation,
+    GenerationEvent,
+    ReasoningEvent,
+    TextEvent,
+    Timings,
+    TokenLogprob,
+    Usage,
+)
+from turboprop.generate.options import GenerationOptions
+from turboprop.generate.prompts import Prompt, PromptMaker, TokenizedPrompt
+from turboprop.generate.stream import Detokenizer, Part, ReasoningSplitter, StopFilter
+from turboprop.models.checkpoint import Checkpoint, open_checkpoint
+from turboprop.models.resolve import resolve
+from turboprop.models.tokenizer import tokenizer_from_path
+from turboprop.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+    from turboprop.engines.contract import WeightFormat
+    from turboprop.engines.generation_contract import GeneratedToken, Generator, TokenStream
+    from turboprop.models.hub_progress import DownloadProgress
+
+DEVICES = ("auto", "cpu")
+DEFAULT = GenerationOptions()
+
+
+class LanguageModel:
+    """A loaded language model. Use it as a context manager, or call `close()`.
+
+    Calls from several threads run at the same time and share each step of the model.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, tokenizer: Tokenizer, generator: Generator) -> None:
+        self._name = checkpoint.name
+        self._tokenizer = tokenizer
+        self._generator = generator
+        self._prompts = PromptMaker(checkpoint, tokenizer)
+
+    @classmethod
+    def load(
+        cls,
+        name_or_path: str,
+        *,
+        engine: str = "auto",
+        weights: WeightFormat | None = None,
+        context: int | None = None,
+        device: str = "auto",
+        threads: int | None = None,
+        memory: int | None = None,
+        progress: DownloadProgress | None = None,
+        settings: Settings | None = None,
+    ) -> Self:
+        """Load by catalogue name, hub id, file or folder.
+
+        `context` is in tokens, prompt and answer together; `memory` in bytes for weights and cache. Raises
+        `ModelNotFoundError`, `ModelFormatError`, `ModelUnsupportedError`, `DownloadError`, `EngineError` or
+        `UsageError`.
+        """
+        settings = settings or load_settings()
+        if device not in DEVICES:
+            raise UsageError(f"there is no device {device!r} for language models; there are: {', '.join(DEVICES)}")
+        local = resolve(name_or_path, settings, progress=progress)
+        if local.row is not None and local.row.kind != "language":
+            raise ModelUnsupportedError(
+                f"{local.name} is an embedding model and writes no text; `tp model list` shows language models"
+            )
+        checkpoint = open_checkpoint(local)
+        tokenizer = tokenizer_from_path(checkpoint.tokenizer_path)
+        options = GenerationEngineOptions(
+            weights or "auto", context, threads or settings.threads, memory, settings.cache_home, progress
+        )
+        return cls(checkpoint, tokenizer, load_generator(checkpoint, engine, options))
+
+    @property
+    def name(self) -> str:
+        """The model's canonical name."""
+        return self._name
+
+    @property
+    def engine(self) -> str:
+        """The engine that runs it."""
+        return self._generator.engine
+
+    @property
+    def device(self) -> str:
+        """What it runs on."""
+        return self._generator.device
+
+    @property
+    def weights(self) -> str:
+        """The weight format that runs."""
+        return self._generator.weights
+
+    @property
+    def context(self) -> int:
+        """Tokens of prompt and answer together, at most."""
+        return self._generator.context
+
+    @property
+    def has_template(self) -> bool:
+        """Whether the model brought a chat template; a conversation is else written as a plain text."""
+        return self._prompts.has_template
+
+    def count_tokens(self, prompt: Prompt) -> int:
+        """Tokens of a prompt as `generate` would give it to the model."""
+        return len(self._prompts.tokenize(prompt).ids)
+
+    def generate(self, prompt: Prompt, options: GenerationOptions = DEFAULT) -> Generation:
+        """Answer a conversation, continue a text, or continue token ids.
+
+        Raises `UsageError` for a prompt or option that cannot be, `InputTooLongError` for a prompt that leaves
+        no room in the context, `EngineError` where the engine fails.
+        """
+        text: list[str] = []
+        reasoning: list[str] = []
+        logprobs: list[TokenLogprob] = []
+        with self.stream(prompt, options) as stream:
+            for event in stream:
+                if isinstance(event, DoneEvent):
+                    done = event
+                    continue
+                (text if isinstance(event, TextEvent) else reasoning).append(event.text)
+                logprobs += event.logprobs
+        return Generation(
+            "".join(text),
+            done.finish_reason,
+            done.usage,
+            done.timings,
+            "".join(reasoning),
+            tuple(logprobs),
+            done.stop_text,
+        )
+
+    def stream(self, prompt: Prompt, options: GenerationOptions = DEFAULT) -> GenerationStream:
+        """The same as events while they happen; the last is a `DoneEvent`.
+
+        Closing the stream or letting go of it ends the generation.
+        """
+        tokenized = self._prompts.tokenize(prompt, options.reasoning)
+        room = self.context - len(tokenized.ids)
+        if room < 1:
+            raise InputTooLongError(
+                f"the prompt has {len(tokenized.ids)} tokens and {self.name} takes {self.context} with the answer: "
+                "shorten it, or load the model with a larger context"
+            )
+        request = TokenRequest(
+            ids=tokenized.ids,
+            max_tokens=min(room, options.max_tokens or room),
+            stop_ids=self._prompts.stop_ids,
+            sampling=Sampling(
+                options.temperature,
+                options.top_k,
+                options.top_p,
+                options.min_p,
+                options.repetition_penalty,
+                options.presence_penalty,
+                options.frequency_penalty,
+                options.seed,
+            ),
+            logprobs=options.logprobs,
+            json_schema=options.schema_text(),
+            grammar=options.grammar,
+        )
+        for name in ("json_schema", "grammar"):
+            if getattr(request, name) is not None and name not in self._generator.constraints:
+                raise UsageError(f"the engine {self.engine} cannot keep a {name}; leave it away or take another engine")
+        started = time.perf_counter()
+        return GenerationStream(self._generator.start(request), self._tokenizer, tokenized, options, started)
+
+    def close(self) -> None:
+        """End what runs and give the memory back; a second call does nothing."""
+        self._generator.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class GenerationStream:
+    """The events of one generation.
+
+    Nothing refers back to it, so letting go of it ends the generation at once, without a collection of cycles.
+    """
+
+    def __init__(
+        self,
+        tokens: TokenStream,
+        tokenizer: Tokenizer,
+        prompt: TokenizedPrompt,
+        options: GenerationOptions,
+        started: float,
+    ) -> None:
+        self._tokens = tokens
+        self._events = _events(tokens, tokenizer, prompt, options, started)
+
+    def __iter__(self) -> Iterator[GenerationEvent]:
+        return self
+
+    def __next__(self) -> GenerationEvent:
+        return next(self._events)
+
+    def cancel(self) -> None:
+        """End the generation now, from any thread; the reader gets a `DoneEvent`."""
+        self._tokens.cancel()
+
+    def close(self) -> None:
+        """End the generation; a second call does nothing."""
+        self._tokens.cancel()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _events(
+    tokens: TokenStream, tokenizer: Tokenizer, prompt: TokenizedPrompt, options: GenerationOptions, started: float
+) -> Iterator[GenerationEvent]:
+    detokenizer = Detokenizer(tokenizer, prompt.ids)
+    splitter = ReasoningSplitter(prompt.thinking)
+    stops = StopFilter((*options.stops, *prompt.stops))
+    count, first = 0, 0.0
+    waiting: list[TokenLogprob] = []
+
+    def shown(parts: list[Part], last: bool = False) -> Iterator[GenerationEvent]:
+        for kind, text in parts:
+            visible = stops.push(text) if kind == "text" else text
+            if visible:
+                make = TextEvent if kind == "text" else ReasoningEvent
+                yield make(visible, tuple(waiting))
+                waiting.clear()
+        if last and (rest := stops.finish()):
+            yield TextEvent(rest, tuple(waiting))
+
+    for token in tokens:
+        if not count:
+            first = time.perf_counter() - started
+        count += 1
+        if token.logprob is not None:
+            waiting.append(_logprob(tokenizer, token))
+        yield from shown(splitter.push(detokenizer.push(token.id)))
+        if stops.stopped is not None:
+            tokens.cancel()
+            break
+    else:
+        parts = [*splitter.push(detokenizer.finish()), *splitter.finish()]
+        yield from shown(parts, last=True)
+    total = time.perf_counter() - started
+    finish = "stop" if stops.stopped is not None else tokens.finish
+    cached = tokens.cached_tokens
+    computed = len(prompt.ids) - cached
+    yield DoneEvent(
+        finish or "cancelled",
+        Usage(len(prompt.ids), count, cached),
+        Timings(
+            first or total,
+            total,
+            computed / first if first else 0.0,
+            (count - 1) / (total - first) if count > 1 and total > first else 0.0,
+        ),
+        stops.stopped,
+    )
+
+
+def _logprob(tokenizer: Tokenizer, token: GeneratedToken) -> TokenLogprob:
+    def text(number: int) -> str:
+        return str(tokenizer.decode([number], skip_special_tokens=False))
+
+    top = tuple((text(number), number, value) for number, value in token.top)
+    return TokenLogprob(text(token.id), token.id, token.logprob or 0.0, top)

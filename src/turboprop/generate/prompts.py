@@ -1,0 +1,213 @@
+"""From a prompt or a conversation to token ids.
+
+What people and repositories write never turns into control tokens. A conversation is rendered twice: as it
+is, with every special token's text inside the messages replaced by a mark, and with each message replaced by
+one mark as a whole. Where both have the same special tokens in the same order, all of them are the template's
+own, and the first is tokenized as the model's own tools would; where they differ, a message had a part in one,
+and the second is filled with the messages as plain text.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from turboprop.errors import ModelFormatError, UsageError
+from turboprop.generate.events import Message
+from turboprop.generate.sandbox import ChatTemplate
+from turboprop.models.gguf_metadata import GGUFMetadata
+from turboprop.models.json_file import read_json
+from turboprop.models.tokenizer import clean_text, encode_texts
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+    from turboprop.models.checkpoint import Checkpoint
+
+Prompt = str | Sequence[Message | Mapping[str, str]] | Sequence[int]
+ROLES = ("system", "user", "assistant")
+PLAIN = (
+    "{% for message in messages %}{% if message.role == 'system' %}{{ message.content }}\n\n"
+    "{% elif message.role == 'user' %}User: {{ message.content }}\n"
+    "{% else %}Assistant: {{ message.content }}\n{% endif %}{% endfor %}Assistant:"
+)
+"""For models without a template: they continue a text, so a conversation is written as one."""
+PLAIN_STOP = "\nUser:"
+# Tokens that end a turn, under the names that published models give them.
+_ENDS = [
+    "<|im_end|>",
+    "<|endoftext|>",
+    "<|eot_id|>",
+    "<|eom_id|>",
+    "<|end_of_text|>",
+    "<|end|>",
+    "<end_of_turn>",
+    "</s>",
+    "<|eot|>",
+    "<|end▁of▁sentence|>",
+    "<|endofturn|>",
+]
+_LONGEST_JINJA = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizedPrompt:
+    """`thinking`: the prompt ends inside the model's reasoning. `stops` are the template's own stop texts."""
+
+    ids: tuple[int, ...]
+    thinking: bool = False
+    stops: tuple[str, ...] = ()
+
+
+class PromptMaker:
+    """Prompts of one model."""
+
+    def __init__(self, checkpoint: Checkpoint, tokenizer: Tokenizer) -> None:
+        self._name = checkpoint.name
+        self._tokenizer = tokenizer
+        self._lock = Lock()
+        added = tokenizer.get_added_tokens_decoder()
+        self._specials = {token.content for token in added.values() if token.content}
+        ordered = sorted(self._specials, key=len, reverse=True)
+        self._pattern = re.compile("|".join(map(re.escape, ordered)) if ordered else r"(?!)")
+        plain = tokenizer.encode("a", add_special_tokens=False).ids
+        whole = tokenizer.encode("a").ids
+        self._begin = whole[: next((n for n in range(len(whole)) if whole[n : n + len(plain)] == plain), 0)]
+        self._names = _token_texts(checkpoint, tokenizer)
+        self._source = _template_source(checkpoint)
+        self._template: ChatTemplate | None = None
+        self.stop_ids = _stop_ids(checkpoint, tokenizer)
+
+    @property
+    def has_template(self) -> bool:
+        """Whether the model brought a chat template; without one a conversation is written as a plain text."""
+        return self._source is not None
+
+    def tokenize(self, prompt: Prompt, reasoning: bool | None = None) -> TokenizedPrompt:
+        """Ids of a text to continue, of a conversation, or the ids given.
+
+        `reasoning` reaches the template as `enable_thinking`. Raises `UsageError` for a conversation that
+        is none, or that the template refuses.
+        """
+        if isinstance(prompt, str):
+            return TokenizedPrompt((*self._begin, *self._encode(clean_text(prompt), specials=False)))
+        if not prompt:
+            raise UsageError("the prompt is empty: give a text or at least one message")
+        if all(isinstance(part, int) and not isinstance(part, bool) for part in prompt):
+            return TokenizedPrompt(tuple(int(str(part)) for part in prompt))
+        return self._conversation([_checked(part, number) for number, part in enumerate(prompt)], reasoning)
+
+    def _conversation(self, messages: list[dict[str, str]], reasoning: bool | None) -> TokenizedPrompt:
+        if self._template is None:  # a stranger's program: compiled when it is first needed, not while loading
+            self._template = ChatTemplate(self._source or PLAIN, self._name)
+        names: dict[str, Any] = {**self._names, "add_generation_prompt": True, "tools": None}
+        if reasoning is not None:
+            names["enable_thinking"] = reasoning
+        nonce = str(secrets.randbelow(10**16)).zfill(16)
+        marked: list[str] = []
+
+        def mark(match: re.Match[str]) -> str:
+            marked.append(match[0])
+            return f"\ue000{nonce}{len(marked) - 1}\ue001"
+
+        pattern = re.compile(f"\ue000{nonce}(\\d+)\ue001")
+        neutral = [{**each, "content": self._pattern.sub(mark, each["content"])} for each in messages]
+        rendered = self._template.render(neutral, **names)
+        whole = [{**each, "content": f"\ue000{nonce}{number}\ue001"} for number, each in enumerate(messages)]
+        control = self._template.render(whole, **names)
+        texts = marked
+        if self._pattern.findall(pattern.sub("", rendered)) != self._pattern.findall(pattern.sub("", control)):
+            rendered, texts = control, [each["content"] for each in messages]
+        ids: list[int] = []
+        for number, part in enumerate(pattern.split(rendered)):
+            if number % 2 == 0:
+                ids += self._encode(part, specials=True)
+            elif int(part) < len(texts):
+                ids += self._encode(texts[int(part)], specials=False)
+        if self._begin and ids[: len(self._begin)] != self._begin:
+            ids = [*self._begin, *ids]
+        tail = rendered.rstrip()
+        stops = () if self.has_template else (PLAIN_STOP,)
+        return TokenizedPrompt(tuple(ids), tail.endswith("<think>"), stops)
+
+    def _encode(self, text: str, *, specials: bool) -> list[int]:
+        if not text:
+            return []
+        with self._lock:  # the switch belongs to the tokenizer, not to the call
+            self._tokenizer.encode_special_tokens = not specials
+            try:
+                return encode_texts(self._tokenizer, [text], add_special_tokens=False)[0]
+            finally:
+                self._tokenizer.encode_special_tokens = False
+
+
+def _checked(message: Any, number: int) -> dict[str, str]:
+    if isinstance(message, Message):
+        message = {"role": message.role, "content": message.content}
+    if not isinstance(message, Mapping) or set(message) != {"role", "content"}:
+        raise UsageError(f"message {number + 1} must have role and content, and nothing else")
+    if message["role"] not in ROLES:
+        raise UsageError(f"message {number + 1} has the role {message['role']!r}; there are {', '.join(ROLES)}")
+    if not isinstance(message["content"], str):
+        raise UsageError(f"the content of message {number + 1} is no text")
+    return {"role": message["role"], "content": clean_text(message["content"])}
+
+
+def _template_source(checkpoint: Checkpoint) -> str | None:
+    if checkpoint.origin == "gguf":
+        source = checkpoint.config.get("tokenizer.chat_template")
+        return source if isinstance(source, str) and source.strip() else None
+    folder = checkpoint.tokenizer_path
+    path = folder / "chat_template.jinja"
+    if path.is_file():
+        if path.stat().st_size > _LONGEST_JINJA:
+            raise ModelFormatError(f"{path} has {path.stat().st_size} bytes: it is no chat template")
+        return path.read_text("utf-8", errors="replace")
+    stated = _object(folder / "tokenizer_config.json").get("chat_template")
+    if isinstance(stated, list):  # several, by name
+        named = {each.get("name"): each.get("template") for each in stated if isinstance(each, dict)}
+        stated = named.get("default")
+    return stated if isinstance(stated, str) and stated.strip() else None
+
+
+def _token_texts(checkpoint: Checkpoint, tokenizer: Tokenizer) -> dict[str, str]:
+    """What templates call `bos_token` and the like."""
+    if isinstance(checkpoint.config, GGUFMetadata):
+        found = {}
+        for name, key in (("bos", "bos_token_id"), ("eos", "eos_token_id"), ("pad", "padding_token_id")):
+            number = checkpoint.config.get(f"tokenizer.ggml.{key}")
+            text = tokenizer.id_to_token(number) if isinstance(number, int) and 0 <= number < 1 << 31 else None
+            found[f"{name}_token"] = text or ""
+        return found
+    stated = _object(checkpoint.tokenizer_path / "tokenizer_config.json")
+    found = {}
+    for name in ("bos_token", "eos_token", "pad_token", "unk_token"):
+        entry = stated.get(name)
+        entry = entry.get("content") if isinstance(entry, dict) else entry
+        found[name] = entry if isinstance(entry, str) else ""
+    return found
+
+
+def _stop_ids(checkpoint: Checkpoint, tokenizer: Tokenizer) -> frozenset[int]:
+    """Ids that end an answer: those that the model states, and special tokens with the name of an end."""
+    stated: list[object] = []
+    if checkpoint.origin == "gguf":
+        stated = [checkpoint.config.get(f"tokenizer.ggml.{name}_token_id") for name in ("eos", "eot", "eom")]
+    else:
+        for source in (checkpoint.config, _object(Path(checkpoint.tokenizer_path) / "generation_config.json")):
+            entry = source.get("eos_token_id")
+            stated += entry if isinstance(entry, list) else [entry]
+    ids = {each for each in stated if isinstance(each, int) and not isinstance(each, bool) and each >= 0}
+    special = {token.content: number for number, token in tokenizer.get_added_tokens_decoder().items() if token.special}
+    ids |= {special[name] for name in _ENDS if name in special}
+    return frozenset(each for each in ids if each < tokenizer.get_vocab_size())
+
+
+def _object(path: Path) -> dict[str, Any]:
+    found = read_json(path)
+    return found if isinstance(found, dict) else {}

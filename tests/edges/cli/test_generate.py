@@ -1,0 +1,130 @@
+"""`tp generate`, `tp chat` and `tp ask` as a user runs them, with real weights."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from reference import reference
+
+Write = Callable[[dict[str, str]], Path]
+
+
+def tp(*arguments: str | Path, cwd: Path | None = None, send: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "turboprop", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        input=send,
+        env={key: value for key, value in os.environ.items() if key != "TP_LANGUAGE_MODEL"},
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def stories() -> Path:
+    return reference("gguf/stories260K.gguf")
+
+
+def test_generate_continues_a_text(stories: Path) -> None:
+    done = tp(
+        "generate", "Once upon a time", "--raw", "--model", stories, "--temperature", "0", "--stop", " named", "--stats"
+    )
+    assert (done.returncode, done.stdout) == (0, ", there was a little girl\n")
+    assert "read 5 tokens" in done.stderr
+
+
+def test_generate_json_and_jsonl(stories: Path) -> None:
+    options = ("--model", stories, "--seed", "3", "--max-tokens", "12", "--logprobs", "1")
+    whole = json.loads(tp("generate", "--json", "--system", "Be brief.", *options, send="hello\n").stdout)
+    assert whole["model"] == str(stories)
+    assert whole["usage"]["generated_tokens"] == 12
+    assert len(whole["logprobs"]) == 12
+    lines = tp("generate", "--jsonl", "--system", "Be brief.", *options, send="hello\n").stdout.splitlines()
+    events = [json.loads(line) for line in lines]
+    assert "".join(event["text"] for event in events[:-1]) == whole["text"]
+    assert (events[-1]["type"], events[-1]["finish_reason"]) == ("done", whole["finish_reason"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--temperature", "9"), "from 0 to 5"),
+        (("--json", "--jsonl"), "exclude each other"),
+        (("--raw", "--system", "x"), "no place for --system"),
+        (("--json-schema", "@/no/such/file"), "cannot read"),
+        (("--json-schema", "["), "no JSON schema"),
+        (("--engine", "magic"), "no engine"),
+    ],
+)
+def test_wrong_usage_is_2(stories: Path, arguments: tuple[str, ...], said: str) -> None:
+    done = tp("generate", "hi", "--model", stories, *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_no_language_model() -> None:
+    done = tp("generate", "hi")
+    assert done.returncode == 2
+    assert "tp model download" in done.stderr
+
+
+def test_chat(stories: Path, tmp_path: Path) -> None:
+    file = tmp_path / "talk.json"
+    turns = (
+        f'hi\n/set temperature 0\n/set seed x\n/system Be brief.\n/system\n"""\ntwo\nlines\n"""\n/save {file}\n/nope\n'
+    )
+    done = tp("chat", "--model", stories, "--max-tokens", "8", "--temperature", "0", send=turns)
+    assert done.returncode == 0
+    assert "Be brief." in done.stdout
+    assert "no value for seed" in done.stderr
+    assert "there is no /nope" in done.stderr
+    saved = json.loads(file.read_text())
+    assert [each["role"] for each in saved["messages"]] == ["user", "assistant"] * 2
+    assert saved["messages"][2]["content"] == "two\nlines"
+    assert saved["system"] == "Be brief."
+    assert saved["messages"][1]["content"].strip() in done.stdout
+    again = tp(
+        "chat", "--model", stories, "--max-tokens", "8", "--load", file, "--jsonl", send="more\\\nand more\n/exit\n"
+    )
+    assert again.returncode == 0
+    assert [json.loads(line)["type"] for line in again.stdout.splitlines()][-1] == "done"
+    file.write_text('{"messages": [{"role": "robot", "content": ""}]}')
+    assert tp("chat", "--model", stories, "--load", file).returncode == 2
+
+
+FILES = {
+    "app/server.py": "def start_server(port):\n    '''Listen on a port.'''\n    return bind(port)\n",
+    "README.md": "# Demo\n\nStart the server, then dial it.\n",
+}
+
+
+def test_ask(stories: Path, write_files: Write) -> None:
+    root = write_files(FILES)
+    assert tp("index", "--repo", root).returncode == 0
+    question = ("ask", "how does the server listen on a port?", "--repo", root)
+    without = tp(*question)
+    assert without.returncode == 2
+    assert "app/server.py:1-3" in without.stdout
+    assert "tp model download" in without.stderr
+    options = ("--model", stories, "--max-tokens", "20", "--seed", "1", "--source-tokens", "200")
+    done = tp(*question, *options, "--show-context", "--stats")
+    assert done.returncode == 0, done.stderr
+    assert "Sources:\n" in done.stdout
+    assert "app/server.py:1-3  start_server" in done.stdout
+    assert "1| def start_server(port):" in done.stderr
+    answer = json.loads(tp(*question, *options, "--json").stdout)
+    assert list(answer)[:4] == ["question", "model", "answer", "weak"]
+    assert answer["usage"]["generated_tokens"] <= 20
+    assert {"path", "start_line", "end_line", "symbol", "score"} == set(answer["sources"][0])
+    weak = tp("ask", "which chocolate goes into walnut cakes?", "--repo", root, *options)
+    assert weak.returncode == 1
+    assert "nothing that answers" in weak.stdout
