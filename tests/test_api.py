@@ -204,3 +204,30 @@ def test_public_names_are_all_there() -> None:
         assert getattr(turboprop, name) is not None
     with pytest.raises(AttributeError):
         turboprop.nothing  # noqa: B018
+
+
+def test_another_clone_embeds_nothing_and_has_the_same_rows(
+    write_files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import shutil
+
+    monkeypatch.setenv("TP_EMBEDDING_CACHE", "100000000")
+    monkeypatch.setenv("TP_CACHE", str(tmp_path / "cache"))
+    root = write_files({"a.py": "def add(a, b):\n    return a + b\n", "b.md": "# Title\n\nText.\n" * 300})
+    clone = tmp_path / "clone"
+    shutil.copytree(root, clone)
+
+    def rows(index: Index) -> list[tuple[object, ...]]:
+        table = index._reader._dataset.to_table()
+        columns = [table[name].to_pylist() for name in ("path", "start_line", "vector")]
+        return sorted(zip(*columns, strict=True))
+
+    with Index.create(root) as first:
+        assert first.summary
+        assert (first.summary.cached_chunks, first.summary.embedded_chunks > 2) == (0, True)
+        with Index.create(clone) as second:
+            assert second.summary
+            assert second.summary.embedded_chunks == 0
+            assert second.summary.cached_chunks == first.summary.embedded_chunks
+            assert second.summary.tokens == 0
+            assert rows(second) == rows(first)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from turboprop.code.read import read_source
 from turboprop.code.walk import Skipped, SourceFile, walk
+from turboprop.embed.cache import FILE as CACHE_FILE
+from turboprop.embed.cache import EmbeddingCache, cache_key
 from turboprop.errors import IndexMismatchError, IndexNotFoundError, UsageError
 from turboprop.index.build import Progress, bytes_on_disk, find_changes, update
 from turboprop.index.read import IndexReader, index_tables
@@ -64,6 +66,10 @@ class IndexingEmbedder:
         self.fingerprint: str = model.fingerprint
         self.dimensions: int = model.dimensions
         self.prompts: Prompts = model.prompts
+        self.cached = 0
+        settings = model.settings
+        self._space = f"{model.fingerprint} {model.engine} {model.weights} average"
+        self._cache = EmbeddingCache(settings.cache_home / CACHE_FILE, settings.embedding_cache)
 
     @property
     def max_chars(self) -> int:
@@ -75,7 +81,25 @@ class IndexingEmbedder:
         return self._model.tokens_embedded
 
     def embed_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        return self._model.embed_documents(texts, overlong="average")
+        """Vectors of texts, from the user's cache where they are known, float32 [n, dimensions]."""
+        import numpy as np
+
+        keys = [cache_key(self._space, "document", text) for text in texts]
+        known = self._cache.get(keys, self.dimensions)
+        missing = [number for number, key in enumerate(keys) if key not in known]
+        vectors = np.empty((len(texts), self.dimensions), np.float32)
+        for number, key in enumerate(keys):
+            if key in known:
+                vectors[number] = known[key]
+        if missing:
+            fresh = self._model.embed_documents([texts[number] for number in missing], overlong="average")
+            vectors[missing] = fresh
+            with np.errstate(over="ignore"):
+                kept = fresh.astype(np.float16)
+            sound = np.flatnonzero(np.isfinite(kept).all(axis=1)).tolist()
+            self._cache.put({keys[missing[row]]: kept[row] for row in sound})
+        self.cached += len(texts) - len(missing)
+        return vectors
 
     def fits(self, texts: Sequence[str]) -> list[bool]:
         """Which texts are `MAX_PARTS` inputs of the model at most."""

@@ -16,7 +16,8 @@ from turboprop.errors import SettingsError
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"", "0", "false", "no", "off"}
-_USER_KEYS = {"model": str, "engine": str, "threads": int, "offline": bool}
+_USER_KEYS = {"model": str, "engine": str, "threads": int, "offline": bool, "embedding_cache": int}
+EMBEDDING_CACHE = 2_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,8 @@ class Settings:
     engine: str = "auto"
     threads: int | None = None
     offline: bool = False
+    embedding_cache: int = EMBEDDING_CACHE
+    """Bytes that kept vectors may take; 0 keeps none (`TP_EMBEDDING_CACHE`)."""
     data_home: Path = Path()
     """Where models live (`TP_HOME`, else `$XDG_DATA_HOME/turboprop`)."""
     cache_home: Path = Path()
@@ -97,6 +100,9 @@ def load_settings() -> Settings:
         threads = int(str(user["threads"]))
         if threads < 1:
             raise SettingsError(f"{config}: threads must be at least 1, not {threads}")
+    stated = os.environ.get("TP_EMBEDDING_CACHE") or str(user.get("embedding_cache", EMBEDDING_CACHE))
+    if not stated.isdecimal():
+        raise SettingsError(f"embedding_cache is {stated!r}, not a number of bytes; 0 switches it off")
     offline = _flag("TP_OFFLINE")
     if offline is None:
         offline = _flag("HF_HUB_OFFLINE")
@@ -107,6 +113,7 @@ def load_settings() -> Settings:
         engine=os.environ.get("TP_ENGINE") or str(user.get("engine", "auto")),
         threads=threads,
         offline=offline,
+        embedding_cache=int(stated),
         data_home=data or _user_dir("XDG_DATA_HOME", ".local/share", "LOCALAPPDATA"),
         cache_home=cache or _user_dir("XDG_CACHE_HOME", ".cache", "LOCALAPPDATA"),
         config_file=config,

@@ -108,3 +108,5 @@ class IndexSummary:
     bytes_on_disk: int
     model: str
     skipped: dict[str, int] = field(default_factory=dict)
+    cached_chunks: int = 0
+    """Chunks whose vectors were kept from another index of this user."""

@@ -78,3 +78,15 @@ def test_queries_are_a_list_too(model: EmbeddingModel) -> None:
     np.testing.assert_allclose(vectors[0], model.embed_query(TEXT), atol=1e-5)
     with pytest.raises(UsageError, match="list"):
         model.embed_queries(TEXT)  # type: ignore[arg-type]
+
+
+def test_a_repeated_query_is_remembered(model: EmbeddingModel) -> None:
+    first = model.embed_query("remember me")
+    tokens = model.tokens_embedded
+    again = model.embed_query("remember me")
+    assert model.tokens_embedded == tokens
+    np.testing.assert_array_equal(again, first)
+    again[:] = 0
+    np.testing.assert_array_equal(model.embed_query("remember me"), first)
+    model.embed_query("remember me", EmbeddingOptions(normalize=False))
+    assert model.tokens_embedded > tokens

@@ -32,6 +32,7 @@ class HashingEmbedder:
         self.prompts = Prompts()
         self.max_chars = max_chars
         self.tokens_embedded = 0
+        self.cached = 0
         self.texts: list[str] = []
         self.longest = 2_000
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from threading import Lock
 from types import TracebackType
@@ -28,6 +29,8 @@ from turboprop.settings import Settings, load_settings
 from turboprop.types import Prompts, TokenBatch
 
 Overlong = Literal["error", "truncate", "average"]
+KNOWN_QUERIES = 1_024
+"""Vectors of queries that are remembered: 4 MB with 1,024 dimensions."""
 _SLICE = 200_000
 """Characters that are tokenized at once where a text may be cut or averaged."""
 
@@ -53,6 +56,7 @@ class EmbeddingModel:
         self._settings = settings
         self._tokenizer = checkpoint.tokenizer()
         self._lock = Lock()
+        self._queries: OrderedDict[tuple[str, EmbeddingOptions, str], NDArray[np.float32]] = OrderedDict()
         self._full_width = checkpoint.dense[-1].weight.shape[0] if checkpoint.dense else encoder.dimensions
         wanted = checkpoint.default_width if dimensions is None else dimensions
         self._cut = checked_width(wanted, self._full_width, checkpoint)
@@ -103,6 +107,11 @@ class EmbeddingModel:
     def checkpoint(self) -> Checkpoint:
         """What the model was loaded from."""
         return self._checkpoint
+
+    @property
+    def settings(self) -> Settings:
+        """The settings that it was loaded with."""
+        return self._settings
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -191,11 +200,22 @@ class EmbeddingModel:
     def embed_query(
         self, text: str, options: EmbeddingOptions = PLAIN, *, overlong: Overlong = "truncate"
     ) -> NDArray[np.float32]:
-        """float32 [dimensions] of one query."""
-        return np.asarray(self._embed([text], "query", options, overlong)[0], np.float32)
+        """float32 [dimensions] of one query; the last `KNOWN_QUERIES` different ones are remembered."""
+        key = (text, options, overlong)
+        with self._lock:
+            if key in self._queries:
+                self._queries.move_to_end(key)
+                return self._queries[key].copy()
+        vector = np.asarray(self._embed([text], "query", options, overlong)[0], np.float32)
+        with self._lock:
+            self._queries[key] = vector.copy()
+            if len(self._queries) > KNOWN_QUERIES:
+                self._queries.popitem(last=False)
+        return vector
 
     def close(self) -> None:
         """Give the memory back; a second call does nothing."""
+        self._queries.clear()
         self._encoder.close()
 
     def __enter__(self) -> Self:

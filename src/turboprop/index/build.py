@@ -59,6 +59,11 @@ class DocumentEmbedder(Protocol):
 
     @property
     def tokens_embedded(self) -> int: ...
+    @property
+    def cached(self) -> int:
+        """Texts so far whose vectors were known from elsewhere; counts up over all calls."""
+        ...
+
     def embed_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """The vectors of texts, float32 [n, dimensions], finite, in their order."""
         ...
@@ -165,7 +170,8 @@ def update(
     return IndexSummary(
         files=header.file_count,
         chunks=header.rows,
-        embedded_chunks=run.embedded,
+        embedded_chunks=run.embedded - run.cached,
+        cached_chunks=run.cached,
         unchanged_files=changes.unchanged + run.same_content,
         removed_files=len(changes.removed),
         tokens=embedder.tokens_embedded - run.tokens_before,
@@ -200,6 +206,8 @@ class _Run:
         self.skipped: Counter[str] = Counter()
         self.same_content = 0
         self.embedded = 0
+        self.cached = 0
+        self._cached_before = embedder.cached
         self.tokens_before = embedder.tokens_embedded
         self._writer = writer
         self._embedder = embedder
@@ -293,6 +301,7 @@ class _Run:
             fresh = self._embedder.embed_documents([texts[digest] for digest in missing])
             expect_shape(fresh, len(missing), dimensions, self._embedder.name)
             self.embedded += len(missing)
+            self.cached = self._embedder.cached - self._cached_before
             self._adapt(len(missing), time.monotonic() - started)
         vectors = np.empty((len(embedded), dimensions), np.float32)
         for row, digest in enumerate(digests):

@@ -249,3 +249,22 @@ def test_similar(repo: Path) -> None:
         done = tp("similar", place, cwd=repo)
         assert (done.returncode, done.stdout) == (2, "")
         assert said in done.stderr
+
+
+def test_cache(write_files: Write, tmp_path: Path) -> None:
+    places = {"TP_CACHE": str(tmp_path / "cache"), "TP_EMBEDDING_CACHE": "100000000"}
+    root = write_files(FILES)
+    assert tp("index", "--repo", root, **places).returncode == 0
+    stats = json.loads(tp("cache", "stats", "--json", **places).stdout)
+    assert stats["vectors"] > 2
+    again = tp("index", "--repo", root, "--rebuild", **places)
+    assert "known from another index" in again.stdout
+    file = tmp_path / "team.tpemb"
+    assert json.loads(tp("cache", "export", file, "--json", **places).stdout) == {"vectors": stats["vectors"]}
+    assert "freed" in tp("cache", "clear", **places).stdout
+    assert json.loads(tp("cache", "stats", "--json", **places).stdout)["vectors"] == 0
+    assert f"{stats['vectors']} vectors taken" in tp("cache", "import", file, **places).stdout
+    file.write_bytes(file.read_bytes()[:-3])
+    refused = tp("cache", "import", file, **places)
+    assert (refused.returncode, "damaged" in refused.stderr) == (2, True)
+    assert tp("cache", "stats", TP_EMBEDDING_CACHE="much").returncode == 2

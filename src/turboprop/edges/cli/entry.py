@@ -29,6 +29,7 @@ COMMANDS = {
     "generate": ("turboprop.edges.cli.generate", "Answer a prompt with a language model."),
     "chat": ("turboprop.edges.cli.chat", "Talk with a language model."),
     "ask": ("turboprop.edges.cli.ask", "Answer a question about a repository, with citations."),
+    "cache": ("turboprop.edges.cli.cache", "Show, clear, export and import kept vectors."),
     "completion": ("turboprop.edges.cli.completion", "Print the completion script of a shell."),
 }
 

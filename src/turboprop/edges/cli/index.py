@@ -100,8 +100,10 @@ def summary_text(summary: IndexSummary) -> str:
             f"embedded {plural(summary.embedded_chunks, 'chunk')}, {plural(summary.tokens, 'token')}, "
             f"{rate:,.0f} tokens a second"
         )
-    else:
+    elif not summary.cached_chunks:
         lines.append("nothing changed: no chunk was embedded")
+    if summary.cached_chunks:
+        lines.append(f"{plural(summary.cached_chunks, 'chunk')} known from another index")
     if summary.removed_files:
         lines.append(f"removed {plural(summary.removed_files, 'file')} that are gone")
     if summary.skipped:

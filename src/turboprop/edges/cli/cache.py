@@ -1,0 +1,73 @@
+"""`tp cache`: the vectors that are kept for other worktrees, branches and clones."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from turboprop.edges.cli import options
+from turboprop.edges.cli.options import human_size, plural
+
+if TYPE_CHECKING:
+    from turboprop.embed.cache import EmbeddingCache
+
+_FILE = click.argument("file", type=click.Path(path_type=Path))
+
+
+@click.group()
+def cache() -> None:
+    """Show, clear, export and import the cache of embeddings."""
+
+
+def _cache() -> EmbeddingCache:
+    from turboprop.embed.cache import FILE, EmbeddingCache
+    from turboprop.settings import load_settings
+
+    settings = load_settings()
+    return EmbeddingCache(settings.cache_home / FILE, settings.embedding_cache)
+
+
+@cache.command()
+@options.as_json
+def stats(as_json: bool) -> None:
+    """How many vectors are kept, and what they take."""
+    found = _cache().stats()
+    if as_json:
+        click.echo(json.dumps({**dataclasses.asdict(found), "path": str(found.path)}))
+        return
+    click.echo(f"{plural(found.vectors, 'vector')}, {human_size(found.bytes)} of {human_size(found.limit)}")
+    click.echo(found.path)
+
+
+@cache.command()
+@options.as_json
+def clear(as_json: bool) -> None:
+    """Remove all of them; indexes are not touched."""
+    freed = _cache().clear()
+    click.echo(json.dumps({"freed": freed}) if as_json else f"freed {human_size(freed)}")
+
+
+@cache.command(name="export")
+@_FILE
+@options.as_json
+def export_file(file: Path, as_json: bool) -> None:
+    """Write all of them to FILE, with a checksum, for another machine."""
+    from turboprop.embed.cache_file import export_cache
+
+    count = export_cache(_cache(), file)
+    click.echo(json.dumps({"vectors": count}) if as_json else f"{plural(count, 'vector')} written to {file}")
+
+
+@cache.command(name="import")
+@_FILE
+@options.as_json
+def import_file(file: Path, as_json: bool) -> None:
+    """Take those of an exported FILE."""
+    from turboprop.embed.cache_file import import_cache
+
+    count = import_cache(_cache(), file)
+    click.echo(json.dumps({"vectors": count}) if as_json else f"{plural(count, 'vector')} taken from {file}")
