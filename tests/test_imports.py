@@ -27,7 +27,9 @@ LEVEL = {
     "generate": 7,
     "api": 8,
     "answer": 8,
-    "edges": 9,
+    "health": 9,
+    "why": 9,
+    "edges": 10,
 }
 HEAVY = ("openvino", "lance", "lancedb", "pyarrow", "torch", "numpy", "tokenizers", "huggingface_hub")
 

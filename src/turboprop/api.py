@@ -223,6 +223,11 @@ class Index:
         return self._repo
 
     @property
+    def reader(self) -> IndexReader:
+        """The version that searches see."""
+        return self._reader
+
+    @property
     def embedding_model(self) -> EmbeddingModel:
         """The model, loaded now where it has not been yet."""
         return self._embedding_model()

@@ -101,7 +101,7 @@ def test_the_least_recently_used_go_first(tmp_path: Path, monkeypatch: pytest.Mo
     cache = EmbeddingCache(tmp_path / "embeddings.sqlite", 400_000)
     old, kept, new = (vectors(400, 128, seed) for seed in (1, 2, 3))
     day = [100]
-    monkeypatch.setattr("turboprop.embed.cache._today", lambda: day[0])
+    monkeypatch.setattr("turboprop.embed.cache._now", lambda: day[0] * 86_400)
     cache.put(old)
     cache.put(kept)
     day[0] = 101
@@ -163,8 +163,69 @@ def test_export_and_import(cache: EmbeddingCache, tmp_path: Path) -> None:
     other.close()
     with pytest.raises(StorageError):
         export_cache(cache, tmp_path / "none" / "out.tpemb")
-    with pytest.raises(UsageError, match="cannot be read"):
-        import_cache(cache, tmp_path / "none")
+    for wrong in (tmp_path / "none", tmp_path):
+        with pytest.raises(UsageError, match="cannot be read"):
+            import_cache(cache, wrong)
+    with pytest.raises(StorageError, match="only 0 vectors"):
+        import_cache(EmbeddingCache(tmp_path / "off.sqlite", 0), tmp_path / "out.tpemb")
+
+
+def test_a_damaged_cache_is_not_exported_as_if_it_were_whole(tmp_path: Path) -> None:
+    path = tmp_path / "embeddings.sqlite"
+    cache = EmbeddingCache(path, LIMIT)
+    cache.put(vectors(2_000, 384))
+    cache.close()
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 2)
+        file.write(b"\xff" * 200_000)
+    with pytest.raises(StorageError, match="cannot be read to its end"):
+        export_cache(cache, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    cache.close()
+
+
+def test_what_is_removed_is_given_back_to_the_disk(tmp_path: Path) -> None:
+    path = tmp_path / "embeddings.sqlite"
+    large = EmbeddingCache(path, LIMIT)
+    large.put(vectors(4_000, 384))
+    large.close()
+    before = path.stat().st_size
+    small = EmbeddingCache(path, 1_000_000)
+    small.put(vectors(10, 384, 1))
+    assert before > 3_000_000
+    assert small.stats().bytes < 1_000_000
+    assert len(small.get(list(vectors(10, 384, 1)), 384)) == 10, "the newest stay"
+    for seed in range(2, 30):
+        small.put(vectors(100, 384, seed))
+        assert small.stats().vectors > 500, "it is not emptied again and again"
+    small.close()
+
+
+def test_a_reader_goes_on_while_another_process_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "embeddings.sqlite"
+    cache = EmbeddingCache(path, LIMIT)
+    cache.put(vectors(3))
+    monkeypatch.setattr("turboprop.embed.cache._now", lambda: 4_000_000_000)  # each vector is due to be touched
+    cache._connection.execute("PRAGMA busy_timeout = 10")  # type: ignore[union-attr]
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    assert len(cache.get(list(vectors(3)), 8)) == 3
+    other.execute("ROLLBACK")
+    other.close()
+    assert cache.put(vectors(1, 8, 9)), "it is still in use"
+    cache.close()
+
+
+def test_a_table_of_another_shape_is_begun_anew(tmp_path: Path) -> None:
+    path = tmp_path / "embeddings.sqlite"
+    with sqlite3.connect(path) as raw:
+        raw.execute("CREATE TABLE vectors (name TEXT)")
+    raw.close()
+    cache = EmbeddingCache(path, LIMIT)
+    cache.put(vectors(3))
+    cache.put(vectors(3))
+    assert same(cache.get(list(vectors(3)), 8), vectors(3))
+    cache.close()
 
 
 @given(data=st.data())

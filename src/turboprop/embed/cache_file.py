@@ -4,6 +4,8 @@ magic      8 bytes    "TPEMB001"
 count      uint64     little-endian
 entries               count times: key 16 bytes, length uint32, vector (float16) of that length
 checksum   16 bytes   xxh3-128 of everything before
+
+Read and written in blocks, so that neither takes more memory than one group of vectors.
 """
 
 from __future__ import annotations
@@ -11,8 +13,9 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 import xxhash
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
     from turboprop.embed.cache import EmbeddingCache
 
 MAGIC = b"TPEMB001"
-_KEY, _LENGTH = 16, 4
+_HEAD, _KEY, _LENGTH, _CHECKSUM = 16, 16, 4, 16
 _LONGEST = 2 * (1 << 16)  # bytes of one vector: no model has more dimensions
 _GROUP = 2_000
 
@@ -59,36 +62,57 @@ def export_cache(cache: EmbeddingCache, path: Path) -> int:
 
 
 def import_cache(cache: EmbeddingCache, path: Path) -> int:
-    """Take the vectors of an exported file; returns how many. Raises `UsageError` for one that is not sound,
-    before anything of it is kept."""
+    """Take the vectors of an exported file; returns how many.
+
+    Raises `UsageError` for one that is not sound, before anything of it is kept, and `StorageError` where
+    the cache cannot keep them.
+    """
+    if not path.is_file():  # a pipe would be read for ever
+        raise UsageError(f"{path} cannot be read: it is no file")
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            for _ in _groups(file, path):
+                pass
+            taken = 0
+            for group in _groups(file, path):
+                if not cache.put(group):
+                    raise StorageError(
+                        f"only {taken:,} vectors could be kept: the cache is switched off, its disk is full, it "
+                        "cannot be written, or another process keeps it locked; see `tp cache stats`"
+                    )
+                taken += len(group)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror or error}") from error
-    if len(data) < len(MAGIC) + 24 or not data.startswith(MAGIC):
+    return taken
+
+
+def _groups(file: IO[bytes], path: Path) -> Iterator[dict[bytes, NDArray[np.float16]]]:
+    """The entries in order; the last group comes once the whole file was found to be sound."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    head = file.read(_HEAD)
+    if size < _HEAD + _CHECKSUM or not head.startswith(MAGIC):
         raise UsageError(f"{path} is no exported cache; make one with `tp cache export`")
-    if xxhash.xxh3_128_digest(data[:-16]) != data[-16:]:
-        raise UsageError(f"{path} is damaged or was cut short; copy it again")
-    entries = _entries(data, path)
-    for start in range(0, len(entries), _GROUP):
-        cache.put(dict(entries[start : start + _GROUP]))
-    return len(entries)
-
-
-def _entries(data: bytes, path: Path) -> list[tuple[bytes, NDArray[np.float16]]]:
-    count = int.from_bytes(data[8:16], "little")
-    at, end = 16, len(data) - 16
-    entries: list[tuple[bytes, NDArray[np.float16]]] = []
+    digest = xxhash.xxh3_128(head)
+    count, end = 0, size - _CHECKSUM
+    at = _HEAD
+    group: dict[bytes, NDArray[np.float16]] = {}
     while at < end:
-        start = at + _KEY + _LENGTH
-        length = int.from_bytes(data[at + _KEY : start], "little")
-        if length == 0 or length % 2 or length > _LONGEST or start + length > end:
-            raise UsageError(f"{path} is no sound cache: the entry at byte {at} has {length} bytes")
-        vector = np.frombuffer(data, np.float16, length // 2, start)
-        if not np.isfinite(vector).all():
-            raise UsageError(f"{path} is no sound cache: the entry at byte {at} is not finite")
-        entries.append((data[at : at + _KEY], vector))
-        at = start + length
-    if len(entries) != count:
-        raise UsageError(f"{path} is no sound cache: it holds {len(entries)} entries and claims {count}")
-    return entries
+        entry = file.read(_KEY + _LENGTH)
+        length = int.from_bytes(entry[_KEY:], "little")
+        if length == 0 or length % 2 or length > _LONGEST or at + _KEY + _LENGTH + length > end:
+            raise UsageError(f"{path} is damaged: the entry at byte {at:,} cannot be; copy it again")
+        data = file.read(length)
+        digest.update(entry + data)
+        vector = np.frombuffer(data, np.float16)
+        if len(data) != length or not np.isfinite(vector).all():
+            raise UsageError(f"{path} is damaged: the vector at byte {at:,} is not finite or cut short; copy it again")
+        if len(group) == _GROUP:
+            yield group
+            group = {}
+        group[entry[:_KEY]] = vector
+        count += 1
+        at += _KEY + _LENGTH + length
+    if file.read(_CHECKSUM) != digest.digest() or count != int.from_bytes(head[len(MAGIC) :], "little"):
+        raise UsageError(f"{path} is damaged or was cut short; copy it again")
+    yield group

@@ -1,4 +1,4 @@
-"""Readers of an index: one published version, never a half-written one, without any lock."""
+"""Readers of an index: one published version, never a half-written one; they never wait."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from turboprop.errors import IndexDamagedError, IndexMismatchError, IndexNotFoun
 from turboprop.index import schema
 from turboprop.index.failures import translated
 from turboprop.index.lance_table import open_version
+from turboprop.index.lease import Lease, VersionGoneError
 from turboprop.index.manifest import Header, Manifest, check_spec, read_header, read_manifest
 from turboprop.index.reuse import vector_array
 from turboprop.index.schema import IndexSpec, manifest_file, table_folder, table_name
@@ -26,7 +27,8 @@ REFINE_FACTOR = 5
 """IVF_RQ finds this many times the wanted rows, then the exact vectors order them: recall@10 at
 100,000 x 768 rises from 0.96 to 1.00 for 2 ms."""
 
-_OPEN_TRIES = 3
+_OPEN_TRIES = 20
+"""Each costs a version that was replaced between two lines of this process; a writer needs 40 ms for one."""
 _HIT_COLUMNS = (
     schema.PATH,
     schema.LANGUAGE,
@@ -50,9 +52,10 @@ class Candidate:
 class IndexReader:
     """One published version of a table; `open` it, `close` it (or use it as a context manager)."""
 
-    def __init__(self, directory: Path, header: Header, dataset: Any) -> None:
+    def __init__(self, directory: Path, header: Header, dataset: Any, lease: Lease) -> None:
         self._directory = directory
         self._dataset = dataset
+        self._lease = lease
         self._lexicon: Lexicon | None = None
         self.header = header
 
@@ -64,23 +67,22 @@ class IndexReader:
         (another model, or schema version) and `IndexDamagedError`.
         """
         path = _find_manifest(directory, fingerprint, model)
-        for attempt in range(_OPEN_TRIES):
+        for _ in range(_OPEN_TRIES):
             header = read_header(path)
+            folder = table_folder(directory, header.table)
             try:
-                with translated(directory, "open the index"):
-                    dataset = open_version(table_folder(directory, header.table), header.version)
-                    rows = int(dataset.count_rows())
-            except IndexDamagedError:
-                # A reader that was held up for longer than versions are kept: the manifest names another.
-                if attempt + 1 < _OPEN_TRIES and read_header(path).version != header.version:
+                lease = Lease.take(folder, header.version)
+            except VersionGoneError:
+                if read_header(path).version != header.version:
+                    continue
+                lease = Lease(None)  # the version that counts is missing: opening it says so
+            try:
+                return cls(directory, header, _opened(directory, folder, header), lease)
+            except BaseException as error:
+                lease.close()
+                if isinstance(error, IndexDamagedError) and read_header(path).version != header.version:
                     continue
                 raise
-            if rows != header.rows:
-                raise IndexDamagedError(
-                    f"the index in {directory} has {rows} rows where its manifest says {header.rows}. "
-                    "Make it anew with `tp index --rebuild`"
-                )
-            return cls(directory, header, dataset)
         raise IndexDamagedError(f"the index in {directory} changes faster than it can be opened; try again")
 
     @property
@@ -130,6 +132,11 @@ class IndexReader:
             Candidate(int(row_id), 1.0 - float(distance))
             for row_id, distance in zip(row_ids[known], distances[known], strict=True)
         ]
+
+    @property
+    def dataset(self) -> Any:
+        """The opened version, a `lance.LanceDataset`; to be read only."""
+        return self._table
 
     @property
     def lexicon(self) -> Lexicon:
@@ -197,6 +204,7 @@ class IndexReader:
     def close(self) -> None:
         """Let go of the table; safe to call twice."""
         self._dataset = self._lexicon = None
+        self._lease.close()
 
     def __enter__(self) -> IndexReader:
         return self
@@ -222,6 +230,19 @@ class IndexReader:
                 filter=f"_rowid IN ({','.join(str(int(row_id)) for row_id in row_ids)})",
                 with_row_id=True,
             ).to_table()
+
+
+def _opened(directory: Path, folder: Path, header: Header) -> Any:
+    """The dataset of a header, its rows counted. Raises `IndexDamagedError`."""
+    with translated(directory, "open the index"):
+        dataset = open_version(folder, header.version)
+        rows = int(dataset.count_rows())
+    if rows != header.rows:
+        raise IndexDamagedError(
+            f"the index in {directory} has {rows} rows where its manifest says {header.rows}. "
+            "Make it anew with `tp index --rebuild`"
+        )
+    return dataset
 
 
 def index_tables(directory: Path) -> list[Header]:

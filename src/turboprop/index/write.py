@@ -20,6 +20,7 @@ from turboprop.errors import EngineError, IndexDamagedError
 from turboprop.index import maintain, recover
 from turboprop.index.failures import translated
 from turboprop.index.lance_table import load_lance, open_version, row_batch, sql_in
+from turboprop.index.lease import version_file
 from turboprop.index.lexicon_build import keep_lexicon
 from turboprop.index.lock import WriterLock
 from turboprop.index.manifest import Header, LeftOutFile, sync_folder, write_manifest
@@ -36,7 +37,8 @@ BUFFER_BYTES = 64_000_000
 """Rows are handed to Lance in fragments of about this size: 100,000 rows make five, not five hundred."""
 
 RETENTION_SECONDS = 600.0
-"""How long a version that readers may have opened stays after a newer one was published."""
+"""How long a version stays after a newer one was published where the system cannot tell whether a reader
+holds it; elsewhere it goes with its last reader, see `turboprop.index.lease`."""
 
 _DELETE_PATHS = 500  # names in one filter
 _SYNC_THREADS = 16
@@ -214,7 +216,9 @@ class TableWriter:
         with self._translated("keep the lexicon"):
             keep_lexicon(self._directory, self._header.table, self._dataset)
         with self._translated("remove old versions"):
-            maintain.remove_versions_below(self._dataset, self._oldest_needed())
+            removed = maintain.remove_old_versions(self._dataset, self._folder, self._header.version, self._kept())
+        if removed:
+            self._known = None  # it may have read from one of them
 
     def close(self) -> None:
         """Drop what was not published and release the lock; safe to call twice."""
@@ -288,9 +292,7 @@ class TableWriter:
         with self._translated("write to the index"):
             self._sync_new_files()
         now = time.time()
-        superseded = self._still_needed(now)
-        if self._header.version not in (0, self._dataset.version):
-            superseded = (*superseded, (self._header.version, now))
+        superseded = self._superseded(now)
         header = replace(
             self._header,
             version=int(self._dataset.version),
@@ -302,13 +304,18 @@ class TableWriter:
         path = manifest_file(self._directory, header.table)
         self._header = write_manifest(path, header, self._files, self._left_out)
 
-    def _still_needed(self, now: float) -> tuple[tuple[int, float], ...]:
-        """The superseded versions that readers may hold; one from a future clock stays."""
-        return tuple(item for item in self._header.superseded if now - item[1] < self._retention)
+    def _superseded(self, now: float) -> tuple[tuple[int, float], ...]:
+        """The versions before the newest one that a manifest named and that are still there."""
+        known = self._header.superseded
+        if self._header.version not in (0, self._dataset.version):
+            known = (*known, (self._header.version, now))
+        return tuple(item for item in known if version_file(self._folder, item[0]).exists())
 
-    def _oldest_needed(self) -> int:
-        kept = [version for version, _ in self._still_needed(time.time())]
-        return min([*kept, self._header.version])
+    def _kept(self) -> set[int]:
+        """The superseded versions that are too young to go where readers cannot be seen; one from a future
+        clock is young."""
+        now = time.time()
+        return {version for version, when in self._header.superseded if now - when < self._retention}
 
     def _sync_new_files(self) -> None:
         """Flush what Lance wrote since the last time to the disk: it leaves that to the system.

@@ -268,3 +268,16 @@ def test_cache(write_files: Write, tmp_path: Path) -> None:
     refused = tp("cache", "import", file, **places)
     assert (refused.returncode, "damaged" in refused.stderr) == (2, True)
     assert tp("cache", "stats", TP_EMBEDDING_CACHE="much").returncode == 2
+
+
+def test_doctor_and_why(repo: Path) -> None:
+    done = tp("doctor", cwd=repo)
+    assert (done.returncode, "all is well" in done.stdout) == (0, True)
+    (repo / "new.py").write_text("x = 1\n")
+    found = tp("doctor", "--json", cwd=repo)
+    assert (found.returncode, json.loads(found.stdout)["ok"]) == (1, False)
+    assert tp("why", "new.py", cwd=repo).returncode == 1
+    mended = tp("doctor", "--fix", cwd=repo)
+    assert (mended.returncode, "WRONG" in mended.stderr) == (0, True)
+    told = json.loads(tp("why", "new.py", "--json", cwd=repo).stdout)
+    assert (told["state"], len(told["chunks"])) == ("indexed", 1)

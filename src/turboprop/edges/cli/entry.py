@@ -29,6 +29,8 @@ COMMANDS = {
     "generate": ("turboprop.edges.cli.generate", "Answer a prompt with a language model."),
     "chat": ("turboprop.edges.cli.chat", "Talk with a language model."),
     "ask": ("turboprop.edges.cli.ask", "Answer a question about a repository, with citations."),
+    "doctor": ("turboprop.edges.cli.doctor", "Look for what is wrong with an index, and mend it."),
+    "why": ("turboprop.edges.cli.why", "Say why a file is indexed or not, and as what."),
     "cache": ("turboprop.edges.cli.cache", "Show, clear, export and import kept vectors."),
     "completion": ("turboprop.edges.cli.completion", "Print the completion script of a shell."),
 }

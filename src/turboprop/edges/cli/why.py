@@ -1,0 +1,37 @@
+"""`tp why`: why a file is indexed or not, and as what."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import click
+
+from turboprop.edges.cli import options
+from turboprop.edges.cli.options import plural
+
+
+@click.command()
+@click.argument("path")
+@options.repo
+@options.index_dir
+@options.as_json
+@click.pass_context
+def why(ctx: click.Context, path: str, repo: str, index_dir: str | None, as_json: bool) -> None:
+    """Why the file PATH is or is not indexed, by which rule, and its chunks.
+
+    Ends with 0 when it is indexed and 1 when it is not.
+    """
+    from turboprop.why import explain_file
+
+    told = explain_file(repo, path, index_dir=index_dir)
+    if as_json:
+        click.echo(json.dumps(dataclasses.asdict(told)))
+    else:
+        click.echo(f"{told.path}: {told.state}")
+        click.echo(f"  {told.reason}")
+        if told.chunks:
+            click.echo(f"  {plural(len(told.chunks), 'chunk')}:")
+        for chunk in told.chunks:
+            click.echo(f"    {chunk.start_line}-{chunk.end_line}  {chunk.kind}  {chunk.symbol}".rstrip())
+    ctx.exit(0 if told.indexed else 1)

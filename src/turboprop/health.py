@@ -1,0 +1,102 @@
+"""`tp doctor`: everything that an index needs to be trusted, each finding with its repair."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from turboprop.api import Index, checked_repo, index_directory
+from turboprop.embed.cache import FILE, EmbeddingCache
+from turboprop.embed.check import check_model
+from turboprop.errors import IndexNotFoundError, TurboPropError
+from turboprop.index.health import Finding, IndexFacts, examine, remove_leftover
+from turboprop.models.store_memory import available_bytes
+from turboprop.settings import Settings, load_settings
+
+_LEAST_DISK = 500_000_000
+_LEAST_MEMORY = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What was looked at and what was found; no finding means that all is well. Sizes in bytes."""
+
+    directory: Path
+    tables: list[IndexFacts] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    model: dict[str, Any] = field(default_factory=dict)
+    cache: dict[str, Any] = field(default_factory=dict)
+    disk_free: int = 0
+    memory_free: int | None = None
+
+
+def diagnose(repo: str | Path, *, index_dir: str | Path | None = None, settings: Settings | None = None) -> Diagnosis:
+    """Look at the index of a repository, its model, the cache and the machine. Raises `UsageError` for no folder."""
+    settings = settings or load_settings()
+    root = checked_repo(repo)
+    directory = index_directory(root, index_dir)
+    tables, findings = examine(directory)
+    found = Diagnosis(directory, tables, findings)
+    if tables:
+        findings += _stale(root, directory, settings)
+        findings += _model(root, directory, settings, found.model)
+    cache = EmbeddingCache(settings.cache_home / FILE, settings.embedding_cache)
+    stats = cache.stats()
+    cache.close()
+    found.cache.update(path=str(stats.path), vectors=stats.vectors, bytes=stats.bytes, limit=stats.limit)
+    free = shutil.disk_usage(directory if directory.exists() else root).free
+    memory = available_bytes()
+    if free < _LEAST_DISK:
+        findings.append(Finding("disk", f"{free / 1e6:.0f} MB are left", "make room before the next tp index"))
+    if memory is not None and memory < _LEAST_MEMORY:
+        findings.append(Finding("memory", f"{memory / 1e6:.0f} MB are free", "close other programs or take --memory"))
+    return Diagnosis(directory, tables, findings, found.model, found.cache, free, memory)
+
+
+def repair(
+    repo: str | Path,
+    diagnosis: Diagnosis,
+    *,
+    index_dir: str | Path | None = None,
+    settings: Settings | None = None,
+) -> None:
+    """Do what the findings advise: remove leftovers, bring up to date, and where that is not enough, make anew."""
+    for finding in diagnosis.findings:
+        if finding.repair == "remove":
+            remove_leftover(diagnosis.directory, finding)
+    wanted = {finding.repair for finding in diagnosis.findings}
+    if wanted & {"rebuild", "index", "maintain"}:
+        Index.create(repo, index_dir=index_dir, rebuild="rebuild" in wanted, settings=settings).close()
+
+
+def _stale(root: Path, directory: Path, settings: Settings) -> list[Finding]:
+    try:
+        with Index.open(root, index_dir=directory, settings=settings) as index:
+            state = index.status()
+    except TurboPropError as error:
+        return [Finding("index", str(error), "make it anew: tp index --rebuild", "rebuild")]
+    changed = len(state.stale) + len(state.removed)
+    if not changed:
+        return []
+    first = ", ".join([*state.stale, *state.removed][:3])
+    return [Finding("files", f"{changed} changed since they were indexed: {first}", "run tp index", "index")]
+
+
+def _model(root: Path, directory: Path, settings: Settings, facts: dict[str, Any]) -> list[Finding]:
+    """That the index's own model is here, is the same, and passes its self-test."""
+    try:
+        with Index.open(root, index_dir=directory, settings=settings) as index:
+            facts["name"] = index.model_name
+            model = index.embedding_model
+            facts.update(engine=model.engine, weights=model.weights, dimensions=model.dimensions)
+            failed = [check for check in check_model(model) if not check.ok]
+    except IndexNotFoundError:
+        return []
+    except TurboPropError as error:
+        return [Finding("model", str(error), "bring the model back, or index with another: tp index --model NAME")]
+    return [
+        Finding("model", f"{facts['name']} fails its self-test: {check.name}: {check.seen}", "tp model verify")
+        for check in failed
+    ]

@@ -1,0 +1,102 @@
+"""Why one file of a repository is indexed or not."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from turboprop.api import MAX_FILESIZE, Index, checked_repo
+from turboprop.code.read import read_source
+from turboprop.code.walk import Skipped, walk
+from turboprop.errors import IndexNotFoundError, UsageError
+from turboprop.index.lance_table import sql_text
+from turboprop.index.schema import PATH
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkPlace:
+    """Where one chunk of a file is; lines are 1-based and inclusive."""
+
+    start_line: int
+    end_line: int
+    kind: str
+    symbol: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileReason:
+    """`state` is indexed, stale, not indexed yet or left out; `reason` says by which rule."""
+
+    path: str
+    indexed: bool
+    state: str
+    reason: str
+    chunks: tuple[ChunkPlace, ...] = ()
+
+
+def explain_file(repo: str | Path, path: str, *, index_dir: str | Path | None = None) -> FileReason:
+    """Look at a file as a run of `tp index` would. Raises `UsageError` for a path outside of the repository."""
+    root = checked_repo(repo)
+    # As `tp search` prints it, else as the shell completes it in a folder of the repository.
+    place = next((place for place in (root / path, Path.cwd() / path) if place.exists()), root / path)
+    try:
+        name = place.resolve().relative_to(root).as_posix()
+    except ValueError:
+        raise UsageError(f"{path} lies outside of the repository {root}") from None
+    chunks, known = _indexed(root, name, index_dir)
+    found = walk(root, max_filesize=MAX_FILESIZE)
+    file = next((file for file in found.files if file.path == name), None)
+    if file is not None:
+        source = read_source(file)
+        if isinstance(source, Skipped):
+            return FileReason(name, bool(chunks), "left out", _said(source), chunks)
+        by = "Git sees it and does not ignore it" if found.from_git else "no ignore rule excludes it"
+        if known is None:
+            return FileReason(name, False, "not indexed yet", f"{by}; run `tp index`")
+        if known != source.digest:
+            return FileReason(name, True, "stale", "it has changed since it was indexed; run `tp index`", chunks)
+        return FileReason(name, True, "indexed", by, chunks)
+    skipped = next((one for one in found.skipped if name == one.path or name.startswith(f"{one.path}/")), None)
+    if skipped is not None:
+        return FileReason(name, bool(chunks), "left out", _said(skipped), chunks)
+    if not place.exists():
+        state = "gone; the next `tp index` forgets it" if chunks else "no such file"
+        return FileReason(name, bool(chunks), "stale" if chunks else "left out", state, chunks)
+    if place.is_dir():
+        raise UsageError(f"{name} is a folder; give a file, or see `tp index --dry-run`")
+    return FileReason(name, bool(chunks), "left out", _ignored_by(root, name), chunks)
+
+
+def _said(skipped: Skipped) -> str:
+    detail = f" ({skipped.detail})" if skipped.detail else ""
+    return f"{skipped.path} is left out: {skipped.reason}{detail}"
+
+
+def _indexed(root: Path, name: str, index_dir: str | Path | None) -> tuple[tuple[ChunkPlace, ...], str | None]:
+    """Its chunks in the index, and the digest that it had."""
+    try:
+        with Index.open(root, index_dir=index_dir) as index:
+            rows = index.reader.rows_where(f"{PATH} = {sql_text(name)}", ["start_line", "end_line", "kind", "symbol"])
+            known = index.reader.manifest().files.get(name)
+    except IndexNotFoundError:
+        return (), None
+    places = (ChunkPlace(row["start_line"], row["end_line"], row["kind"], row["symbol"]) for row in rows)
+    return tuple(sorted(places, key=lambda one: one.start_line)), known.digest if known else None
+
+
+def _ignored_by(root: Path, name: str) -> str:
+    """Which line of which file makes Git ignore it; asked only for one file, so Git itself is."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), "check-ignore", "--verbose", "--", name],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=20,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return "an ignore rule excludes it"
+    rule, _, _ = done.stdout.partition("\t")
+    source, _, pattern = rule.rpartition(":")
+    return f"ignored by {pattern!r} ({source})" if pattern else "an ignore rule excludes it"
