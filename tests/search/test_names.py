@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turboprop.search.names import coverage
+from turboprop.search.names import NameCoverage
 
 
 def share(words: list[str], query: set[str]) -> float:
-    return coverage(words, frozenset(query), lambda _: 1.0)[0]
+    return NameCoverage(frozenset(query), lambda _: 1.0).of(words)[0]
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,9 @@ def test_shares(words: list[str], query: set[str], wanted: float) -> None:
 
 
 def test_rare_words_weigh_more() -> None:
-    covered, matched = coverage(["common", "rare"], frozenset({"rare"}), {"common": 1.0, "rare": 3.0}.__getitem__)
+    covered, matched = NameCoverage(frozenset({"rare"}), {"common": 1.0, "rare": 3.0}.__getitem__).of(
+        ["common", "rare"]
+    )
     assert (covered, matched) == (0.75, 3.0)
 
 

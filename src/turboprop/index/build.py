@@ -300,9 +300,10 @@ class _Run:
             started = time.monotonic()
             fresh = self._embedder.embed_documents([texts[digest] for digest in missing])
             expect_shape(fresh, len(missing), dimensions, self._embedder.name)
+            known_before, self.cached = self.cached, self._embedder.cached - self._cached_before
             self.embedded += len(missing)
-            self.cached = self._embedder.cached - self._cached_before
-            self._adapt(len(missing), time.monotonic() - started)
+            # Vectors that were kept say nothing about how long the next group will take.
+            self._adapt(len(missing) - (self.cached - known_before), time.monotonic() - started)
         vectors = np.empty((len(embedded), dimensions), np.float32)
         for row, digest in enumerate(digests):
             vectors[row] = known[digest] if digest in known else fresh[place[digest]]

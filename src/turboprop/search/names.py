@@ -12,15 +12,25 @@ _LONG = 4
 _MOST_OF_QUERY = 0.75
 
 
-def coverage(words: Sequence[str], query_stems: frozenset[str], idf: Callable[[str], float]) -> tuple[float, float]:
-    """The share of a name's words (lower case, unstemmed) that the query covers, weighted by rarity, and the sum
-    of the covered weights. A word counts whole where its stem is the query's, else by the part that they share."""
-    covered = total = 0.0
-    for word in words:
-        weight = idf(word)
-        total += weight
-        covered += weight * _word_coverage(word, query_stems)
-    return (covered / total if total else 0.0), covered
+class NameCoverage:
+    """How far one query covers names; words that many files share are compared once."""
+
+    def __init__(self, query_stems: frozenset[str], idf: Callable[[str], float]) -> None:
+        self._stems = query_stems
+        self._idf = idf
+        self._known: dict[str, tuple[float, float]] = {}
+
+    def of(self, words: Sequence[str]) -> tuple[float, float]:
+        """The share of a name's words (lower case, unstemmed) that the query covers, weighted by rarity, and the
+        sum of the covered weights. A word counts whole where its stem is the query's, else by what they share."""
+        covered = total = 0.0
+        for word in words:
+            if word not in self._known:
+                self._known[word] = self._idf(word), _word_coverage(word, self._stems)
+            weight, share = self._known[word]
+            total += weight
+            covered += weight * share
+        return (covered / total if total else 0.0), covered
 
 
 def _word_coverage(word: str, query_stems: frozenset[str]) -> float:

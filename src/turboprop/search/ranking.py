@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from turboprop.code.terms import definition_hash
 from turboprop.index.lexicon_build import name_words
 from turboprop.search.analysis import Query, QueryKind
-from turboprop.search.names import coverage
+from turboprop.search.names import NameCoverage
 from turboprop.search.path_rules import place_of
 
 if TYPE_CHECKING:
@@ -83,8 +83,13 @@ def rank(
     found: Candidates,
     phrases: Floats | None = None,
     weights: Weights = DEFAULT,
+    *,
+    limit: int | None = None,
+    by_file: bool = False,
 ) -> list[Ranked]:
     """Order candidates, best first; `phrases` is 1 where a row holds what the query has in quotes.
+
+    `limit` bounds what is returned, `by_file` leaves the best row of each file.
 
     The score is relative to what the query's best candidate reaches by words and vectors, times that.
     """
@@ -113,6 +118,9 @@ def rank(
         "kind of file": factor,
     }
     order, repeated = diversity(scores, file_of, weights)
+    if by_file:
+        _, first = np.unique(file_of[order], return_index=True)
+        order, repeated = order[np.sort(first)], repeated[np.sort(first)]
     return [
         Ranked(
             int(found.rows[at]),
@@ -122,7 +130,7 @@ def rank(
                 "same file": float(again),
             },
         )
-        for at, again in zip(order, repeated, strict=True)
+        for at, again in zip(order[:limit], repeated[:limit], strict=True)
     ]
 
 
@@ -139,7 +147,8 @@ def base_score(query: Query, found: Candidates, weights: Weights) -> Floats:
 
 def file_name(query: Query, lexicon: Lexicon, files: list[tuple[str, str]], weights: Weights) -> Floats:
     """The query covers the words of the file's name, more so where no other file is covered better."""
-    covered = [coverage(_stem_words(path), query.stems, lexicon.stem_idf) for path, _ in files]
+    names = NameCoverage(query.stems, lexicon.stem_idf)
+    covered = [names.of(_stem_words(path)) for path, _ in files]
     most = max((matched for _, matched in covered), default=0.0) or 1.0
     recall = weights.file_name_recall
     return np.array([share * (1 - recall + recall * matched / most) for share, matched in covered])
@@ -147,7 +156,8 @@ def file_name(query: Query, lexicon: Lexicon, files: list[tuple[str, str]], weig
 
 def folder(query: Query, lexicon: Lexicon, files: list[tuple[str, str]]) -> Floats:
     """The query covers the words of the innermost folder's name."""
-    return np.array([coverage(_folder_words(path), query.stems, lexicon.folder_idf)[0] for path, _ in files])
+    names = NameCoverage(query.stems, lexicon.folder_idf)
+    return np.array([names.of(_folder_words(path))[0] for path, _ in files])
 
 
 def definition(query: Query, lexicon: Lexicon, rows: NDArray[np.int64]) -> Floats:

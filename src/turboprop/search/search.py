@@ -60,13 +60,9 @@ def search(
         where=where,
         limit=limit,
     )
-    ranked = rank(analysed, reader.lexicon, found, _phrases(reader, analysed, found), weights)
-    if by == "file":
-        best: dict[int, Ranked] = {}
-        for one in ranked:
-            best.setdefault(int(reader.lexicon.file_of[one.row]), one)
-        ranked = list(best.values())
-    return _hits(reader, [one for one in ranked[:limit] if threshold is None or one.score >= threshold])
+    phrases = _phrases(reader, analysed, found)
+    ranked = rank(analysed, reader.lexicon, found, phrases, weights, limit=limit, by_file=by == "file")
+    return _hits(reader, [one for one in ranked if threshold is None or one.score >= threshold])
 
 
 def similar_to(
