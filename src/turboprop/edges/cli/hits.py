@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 OUTPUTS = ("text", "json", "paths", "vimgrep")
 SNIPPET_LINES = 12
+_NAMES = 3
 _ADDED = ("file name", "folder", "definition", "path", "phrase", "coherence")
 
 
@@ -76,6 +77,12 @@ def _as_json(one: Shown, explain: bool) -> dict[str, Any]:
     return found
 
 
+def _symbols(hit: Hit) -> str:
+    """The first names that a chunk defines; of many small ones a page would be full."""
+    names = hit.symbol.split(", ")
+    return hit.symbol if len(names) <= _NAMES else f"{', '.join(names[:_NAMES])}, ... ({len(names)})"
+
+
 def _first_line(hit: Hit) -> str:
     return next((line.strip() for line in hit.text.split("\n") if line.strip()), "")
 
@@ -83,7 +90,7 @@ def _first_line(hit: Hit) -> str:
 def _print_plain(found: Sequence[Shown], whole: bool, explain: bool) -> None:
     for one in found:
         hit = one.hit
-        title = [f"{one.place}:{hit.start_line}-{hit.end_line}", hit.symbol, f"{hit.score:.4f}"]
+        title = [f"{one.place}:{hit.start_line}-{hit.end_line}", _symbols(hit), f"{hit.score:.4f}"]
         click.echo("  ".join(part for part in title if part))
         if explain:
             click.echo(f"    = {explained(hit)}")
@@ -102,7 +109,7 @@ def _print_rich(found: Sequence[Shown], whole: bool, explain: bool) -> None:
         hit = one.hit
         title = Text(f"{one.place}:{hit.start_line}-{hit.end_line}", style="bold cyan")
         if hit.symbol:
-            title.append(f"  {hit.symbol}", style="yellow")
+            title.append(f"  {_symbols(hit)}", style="yellow")
         title.append(f"  {hit.score:.4f}", style="dim")
         console.print(title, soft_wrap=True)
         if explain:
