@@ -157,7 +157,7 @@ def update(
         run = _Run(writer, embedder, len(changes.to_read), max_filesize, publish_seconds, progress)
         try:
             run.apply(changes)
-            writer.publish(complete=limit is None or limit >= len(found), max_filesize=max_filesize)
+            writer.publish(complete=limit is None or limit >= len(found))
         except KeyboardInterrupt:
             if writer.settled:
                 writer.publish(complete=False)

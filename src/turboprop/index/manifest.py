@@ -5,7 +5,6 @@ Two lines of JSON. The first is small and is all that a search reads:
     {"format": "turboprop-index", "schema": 1, "table": ..., "version": 7, "rows": 1234,
      "model": ..., "fingerprint": ..., "dimensions": 384, "prompts": ["", ""], "chunker": ...,
      "created": ..., "updated": ..., "superseded": [[5, 1700000000.0]], "complete": true,
-     "max_filesize": 1000000,
      "files": 210, "body": "xxh3-64 of the second line"}
 
 The second holds the files column by column, which loads five times faster than an object a file:
@@ -35,9 +34,6 @@ from turboprop.index.schema import SCHEMA_VERSION, IndexSpec
 from turboprop.types import IndexedFile, Prompts
 
 FORMAT = "turboprop-index"
-MAX_FILESIZE = 1_000_000
-"""What is left out unless another size is asked for, in bytes."""
-
 _MAX_HEADER_BYTES = 1_000_000
 
 
@@ -57,8 +53,7 @@ class Header:
     """The first line. `version` is the Lance version that counts, times are seconds since the epoch.
 
     `superseded` are the versions that an earlier manifest named, with the time when it was replaced:
-    readers may still hold them. `complete` is false while a run still has files to index. Files of more
-    than `max_filesize` bytes were left out.
+    readers may still hold them. `complete` is false while a run still has files to index.
     """
 
     spec: IndexSpec
@@ -69,7 +64,6 @@ class Header:
     updated: float
     superseded: tuple[tuple[int, float], ...] = ()
     complete: bool = True
-    max_filesize: int = MAX_FILESIZE
     file_count: int = 0
     body_digest: str = ""
 
@@ -124,7 +118,6 @@ def write_manifest(
         updated=header.updated,
         superseded=header.superseded,
         complete=header.complete,
-        max_filesize=header.max_filesize,
         file_count=len(files),
         body_digest=xxhash.xxh3_64_hexdigest(body),
     )
@@ -220,7 +213,6 @@ def _header_json(header: Header) -> dict[str, Any]:
         "updated": header.updated,
         "superseded": [list(item) for item in header.superseded],
         "complete": header.complete,
-        "max_filesize": header.max_filesize,
         "files": header.file_count,
         "body": header.body_digest,
     }
@@ -252,7 +244,6 @@ def _parse_header(path: Path, line: bytes) -> Header:
             updated=float(values["updated"]),
             superseded=tuple((_count(version), float(when)) for version, when in values["superseded"]),
             complete=bool(values["complete"]),
-            max_filesize=_count(values.get("max_filesize", MAX_FILESIZE)),
             file_count=_count(values["files"]),
             body_digest=_text(values["body"]),
         )

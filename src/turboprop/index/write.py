@@ -179,16 +179,13 @@ class TableWriter:
         self._left_out[file.path] = file
         self._changed = True
 
-    def publish(self, *, complete: bool = True, max_filesize: int | None = None) -> bool:
+    def publish(self, *, complete: bool = True) -> bool:
         """Make everything so far the index that readers open; returns whether anything was new.
 
-        `max_filesize` is recorded: what was asked for when the files were found, in bytes. Raises `StorageError`, after which the published state is the old one.
+        Raises `StorageError`, after which the published state is the old one.
         """
         if self._unsettled:
             raise RuntimeError("publish while a file is half written")
-        if max_filesize is not None and max_filesize != self._header.max_filesize:
-            self._header = replace(self._header, max_filesize=max_filesize)
-            self._changed = True
         if not self._changed and complete == self._header.complete:
             return False
         self._flush()
