@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +14,12 @@ from turboprop.models.resolve import resolve
 from turboprop.settings import load_settings
 
 PROJECT = Path(__file__).parent.parent
+
+
+# A run in the background of a shell is started with interrupts ignored, and every process of a test would inherit
+# that: one that waits for its child to be interrupted would wait for ever.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
@@ -26,8 +34,9 @@ def own_places(
 ) -> Iterator[Path]:
     """Keep tests away from the user's folders and from the network."""
     home = tmp_path_factory.mktemp("home")
-    for name in ("TP_MODEL", "TP_ENGINE", "TP_THREADS", "TP_DEBUG", "XDG_DATA_HOME", "XDG_CACHE_HOME"):
-        monkeypatch.delenv(name, raising=False)
+    for name in [*os.environ]:
+        if name.startswith(("TP_", "XDG_")) and name != "TP_REFERENCE_DATA":
+            monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("HF_HOME", str(home / "huggingface"))
     monkeypatch.setenv("TP_HOME", str(home / "data"))

@@ -12,8 +12,10 @@ import pytest
 
 import turboprop
 from turboprop import Hit, Index
+from turboprop.api import Refresh
 from turboprop.code.preview import preview
 from turboprop.errors import IndexMismatchError, IndexNotFoundError, UsageError
+from turboprop.index.lock import WriterLock
 
 Write = Callable[[dict[str, str]], Path]
 
@@ -231,3 +233,62 @@ def test_another_clone_embeds_nothing_and_has_the_same_rows(
             assert second.summary.cached_chunks == first.summary.embedded_chunks
             assert second.summary.tokens == 0
             assert rows(second) == rows(first)
+
+
+def test_a_search_brings_in_what_changed(write_files: Write) -> None:
+    root = write_files(FILES)
+    with Index.create(root) as index:
+        assert index.refresh() == Refresh()
+        (root / "src/queue.py").write_text("def enqueue(job):\n    JOBS.append(job)\n")
+        (root / "src/weather.js").unlink()
+        done = index.refresh()
+        assert (done.left, done.changed) == ("", 2)
+        assert done.summary is not None
+        assert done.summary.embedded_chunks == 1
+        assert index.search("enqueue", limit=1)[0].path == "src/queue.py"
+        os.utime(root / "src/queue.py", (1, 1))
+        assert index.refresh() == Refresh()
+
+
+def test_a_refresh_leaves_much_work_alone(write_files: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write_files(FILES)
+    with Index.create(root) as index:
+        for number in range(60):
+            (root / f"new_{number}.py").write_text(f"VALUE = {number}\n")
+        done = index.refresh()
+        assert done.left == "much has changed"
+        assert done.changed >= 60  # those indexed a moment ago may have changed again
+        assert done.summary is None
+        monkeypatch.setattr("turboprop.index.refresh.BUDGET_SECONDS", 0.0)
+        assert index.refresh().left == "looking for changes takes too long here"
+
+
+def test_a_refresh_does_not_wait_for_a_writer(write_files: Write) -> None:
+    root = write_files(FILES)
+    with Index.create(root) as index:
+        (root / "src/queue.py").write_text("def enqueue(job):\n    JOBS.append(job)\n")
+        with WriterLock(root / ".turboprop"):
+            assert index.refresh() == Refresh("the index is being written", 1)
+        assert index.refresh().changed == 1
+
+
+def test_what_was_asked_for_is_remembered(write_files: Write) -> None:
+    root = write_files({**FILES, "src/long.py": "x = 1\n" * 1000})
+    with Index.create(root, max_filesize=3_000) as index:
+        assert "src/long.py" not in index.reader.manifest().files
+        assert index.status().stale == ()
+        assert index.refresh() == Refresh()
+        assert index.update().embedded_chunks == 0
+    with Index.create(root) as index:
+        assert "src/long.py" in index.reader.manifest().files
+
+
+def test_settings_of_the_repository_hold(write_files: Write) -> None:
+    root = write_files({**FILES, ".turboprop.toml": 'exclude = ["docs/"]\nindex = "made/index"\n'})
+    with Index.create(root) as index:
+        assert "docs/guide.md" not in index.reader.manifest().files
+        assert (root / "made/index").is_dir()
+        assert not (root / ".turboprop").exists()
+        (root / ".turboprop.toml").write_text('index = "made/index"\n')
+    with Index.open(root) as index:
+        assert index.status().stale == (".turboprop.toml", "docs/guide.md")

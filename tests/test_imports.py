@@ -25,9 +25,11 @@ LEVEL = {
     "index": 6,
     "search": 7,
     "generate": 7,
+    "repository": 7,
     "api": 8,
     "answer": 8,
     "health": 9,
+    "preflight": 9,
     "why": 9,
     "edges": 10,
 }

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
 from turboprop.code.read import read_source
 from turboprop.code.walk import Skipped, SourceFile, walk
-from turboprop.embed.cache import FILE as CACHE_FILE
-from turboprop.embed.cache import EmbeddingCache, cache_key
-from turboprop.errors import IndexMismatchError, IndexNotFoundError, UsageError
-from turboprop.index.build import Progress, bytes_on_disk, find_changes, update
-from turboprop.index.read import IndexReader, index_tables
-from turboprop.index.schema import INDEX_FOLDER
+from turboprop.errors import IndexBusyError, IndexMismatchError, UsageError
+from turboprop.index import refresh
+from turboprop.index.build import Changes, Progress, bytes_on_disk, find_changes
+from turboprop.index.read import IndexReader
+from turboprop.repository import (
+    ModelLoading,
+    bring_up_to_date,
+    checked_repo,
+    index_directory,
+    index_scope,
+    recorded_model,
+)
 from turboprop.settings import Settings, load_settings
-from turboprop.types import Hit, IndexedFile, IndexSummary, Prompts, SearchFilter
+from turboprop.types import Hit, IndexedFile, IndexScope, IndexSummary, SearchFilter
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from turboprop.embed.model import EmbeddingModel
     from turboprop.engines.contract import WeightFormat
     from turboprop.models.hub_progress import DownloadProgress
@@ -30,12 +34,6 @@ if TYPE_CHECKING:
 Mode = Literal["hybrid", "semantic", "lexical"]
 Unit = Literal["chunk", "file"]
 MODES: tuple[Mode, ...] = ("hybrid", "semantic", "lexical")
-MAX_FILESIZE = 1_000_000
-MAX_CHUNK_CHARS = 1_500
-"""Of 900 and 1,500 characters the larger ranks better (NDCG@10 0.939 against 0.928 on nine repositories with
-all-MiniLM-L6-v2) and makes half the rows."""
-MAX_PARTS = 4
-"""A chunk of more tokens than the model takes is the mean of its parts, up to so many; a larger one is cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,56 +55,16 @@ class IndexStatus:
     """Files that are indexed and no longer there."""
 
 
-class IndexingEmbedder:
-    """An `EmbeddingModel` as the index builds with it: a line too long for it becomes a mean of parts."""
+@dataclass(frozen=True, slots=True)
+class Refresh:
+    """What `Index.refresh` did. `left` says why it did nothing; '' where nothing was left to do.
 
-    def __init__(self, model: EmbeddingModel) -> None:
-        self._model = model
-        self.name: str = model.name
-        self.fingerprint: str = model.fingerprint
-        self.dimensions: int = model.dimensions
-        self.prompts: Prompts = model.prompts
-        self.cached = 0
-        settings = model.settings
-        self._space = f"{model.fingerprint} {model.engine} {model.weights} average"
-        self._cache = EmbeddingCache(settings.cache_home / CACHE_FILE, settings.embedding_cache)
+    `changed` counts the files that were brought in, or were left.
+    """
 
-    @property
-    def max_chars(self) -> int:
-        """How large the chunker cuts."""
-        return MAX_CHUNK_CHARS
-
-    @property
-    def tokens_embedded(self) -> int:
-        return self._model.tokens_embedded
-
-    def embed_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Vectors of texts, from the user's cache where they are known, float32 [n, dimensions]."""
-        import numpy as np
-
-        keys = [cache_key(self._space, "document", text) for text in texts]
-        known = self._cache.get(keys, self.dimensions)
-        missing = [number for number, key in enumerate(keys) if key not in known]
-        vectors = np.empty((len(texts), self.dimensions), np.float32)
-        for number, key in enumerate(keys):
-            if key in known:
-                vectors[number] = known[key]
-        if missing:
-            fresh = self._model.embed_documents([texts[number] for number in missing], overlong="average")
-            vectors[missing] = fresh
-            with np.errstate(over="ignore"):
-                kept = fresh.astype(np.float16)
-            sound = np.flatnonzero(np.isfinite(kept).all(axis=1)).tolist()
-            self._cache.put({keys[missing[row]]: kept[row] for row in sound})
-        self.cached += len(texts) - len(missing)
-        return vectors
-
-    def fits(self, texts: Sequence[str]) -> list[bool]:
-        """Which texts are `MAX_PARTS` inputs of the model at most."""
-        most = self._model.max_tokens * MAX_PARTS
-        doubtful = [text for text in texts if most < len(text.encode("utf-8", "replace")) <= 64 * most]
-        counts = dict(zip(doubtful, self._model.count_tokens(doubtful), strict=True))
-        return [counts[text] <= most if text in counts else len(text) <= most for text in texts]
+    left: str = ""
+    changed: int = 0
+    summary: IndexSummary | None = None
 
 
 class Index:
@@ -123,7 +81,7 @@ class Index:
         reader: IndexReader,
         settings: Settings,
         model: EmbeddingModel | None,
-        loading: _Loading,
+        loading: ModelLoading,
     ) -> None:
         self._repo = repo
         self._directory = directory
@@ -140,7 +98,7 @@ class Index:
         *,
         index_dir: str | Path | None = None,
         limit: int | None = None,
-        max_filesize: int = MAX_FILESIZE,
+        max_filesize: int | None = None,
         rebuild: bool = False,
         engine: str | None = None,
         weights: WeightFormat | None = None,
@@ -152,18 +110,20 @@ class Index:
         """Index a repository, or bring its index up to date, and open it.
 
         `limit` indexes the first files only, `max_filesize` is in bytes, `rebuild` starts anew. `memory` in
-        bytes bounds the conversion of a model; `model_progress` is told of its download and conversion.
+        bytes bounds the conversion of a model; what is None comes from the settings, which are those of the
+        user and of the repository; `model_progress` is told of its download and conversion.
         `index.summary` says what was done. Raises `UsageError`, `ModelError`, `RepositoryIndexError`.
         """
-        settings = settings or load_settings()
         root = checked_repo(repo)
-        directory = index_directory(root, index_dir)
-        loading = _Loading(engine, weights, settings, memory, model_progress)
+        settings = settings or load_settings(root)
+        directory = index_directory(root, index_dir, settings)
+        scope = index_scope(settings, limit=limit, max_filesize=max_filesize)
+        loading = ModelLoading(engine, weights, settings, memory, model_progress)
         if model is None and not rebuild:
-            model = _recorded_model(directory)
+            model = recorded_model(directory)
         embedding = loading.load(model)
         try:
-            summary = _update(root, directory, embedding, limit, max_filesize, rebuild, progress)
+            summary = bring_up_to_date(root, directory, embedding, scope, rebuild, progress)
             index = cls._open(root, directory, embedding.fingerprint, settings, embedding, loading)
         except BaseException:
             embedding.close()
@@ -188,10 +148,10 @@ class Index:
         Raises `IndexNotFoundError` where there is none and `IndexMismatchError`, naming both, where it
         was made with another model.
         """
-        settings = settings or load_settings()
         root = checked_repo(repo)
-        directory = index_directory(root, index_dir)
-        loading = _Loading(engine, weights, settings, None, model_progress)
+        settings = settings or load_settings(root)
+        directory = index_directory(root, index_dir, settings)
+        loading = ModelLoading(engine, weights, settings, None, model_progress)
         if model is None:
             return cls._open(root, directory, None, settings, None, loading)
         embedding = loading.load(model)
@@ -209,7 +169,7 @@ class Index:
         fingerprint: str | None,
         settings: Settings,
         model: EmbeddingModel | None,
-        loading: _Loading,
+        loading: ModelLoading,
     ) -> Self:
         reader = IndexReader.open(directory, fingerprint, model.name if model else "")
         return cls(root, directory, reader, settings, model, loading)
@@ -221,6 +181,11 @@ class Index:
     def repo(self) -> Path:
         """The repository's root."""
         return self._repo
+
+    @property
+    def settings(self) -> Settings:
+        """The settings that it was opened with: the user's and the repository's."""
+        return self._settings
 
     @property
     def reader(self) -> IndexReader:
@@ -304,22 +269,51 @@ class Index:
         self,
         *,
         limit: int | None = None,
-        max_filesize: int = MAX_FILESIZE,
+        max_filesize: int | None = None,
         progress: Callable[[Progress], None] | None = None,
     ) -> IndexSummary:
-        """Index what changed since; nothing is embedded where nothing did."""
-        model = self._embedding_model()
-        self.summary = _update(self._repo, self._directory, model, limit, max_filesize, False, progress)
-        reader = IndexReader.open(self._directory, model.fingerprint, model.name)
-        self._reader.close()
-        self._reader = reader
-        return self.summary
+        """Index what changed since; nothing is embedded where nothing did.
+
+        `limit` and `max_filesize` None mean what was asked for when the index was made.
+        """
+        scope = self.scope if limit is None else replace(self.scope, limit=limit)
+        if max_filesize is not None:
+            scope = replace(scope, max_filesize=max_filesize)
+        return self._bring_up_to(scope, progress)
+
+    def refresh(self) -> Refresh:
+        """Bring in what changed, where that is quick; what a search does before it looks.
+
+        Nothing is done where looking for changes would take more than `refresh.BUDGET_SECONDS`, where the index
+        may not be written or is being written, or where more changed than a second's work; the result says so.
+        """
+        if not refresh.is_writable(self._directory):
+            return Refresh("the index may not be written")
+        files = self._reader.header.file_count
+        if refresh.expected_seconds(self._directory, files) > refresh.BUDGET_SECONDS:
+            return Refresh("looking for changes takes too long here")
+        started = time.perf_counter()
+        changes = self._changes()
+        refresh.note_seconds(self._directory, files, time.perf_counter() - started)
+        if not changes.any:
+            return Refresh()
+        if not refresh.are_few(changes.to_read) or len(changes.removed) > refresh.FEW_FILES:
+            return Refresh("much has changed", len(changes.to_read) + len(changes.removed))
+        known = self._reader.manifest()
+        differing = refresh.differing(changes.to_read, known.files, known.left_out, self.scope.max_filesize)
+        count = len(differing) + len(changes.removed)
+        if not count:
+            return Refresh()
+        try:
+            return Refresh(changed=count, summary=self._bring_up_to(self.scope, None))
+        except IndexBusyError:
+            return Refresh("the index is being written", count)
 
     def status(self) -> IndexStatus:
         """What is indexed and what changed since; reads only files whose size or time changed."""
         header = self._reader.header
         manifest = self._reader.manifest()
-        changes = find_changes(walk(self._repo).files, manifest.files, manifest.left_out)
+        changes = self._changes()
         return IndexStatus(
             repo=self._repo,
             directory=self._directory,
@@ -333,6 +327,25 @@ class Index:
             stale=tuple(file.path for file in changes.to_read if _differs(file, manifest.files.get(file.path))),
             removed=tuple(changes.removed),
         )
+
+    @property
+    def scope(self) -> IndexScope:
+        """Which files belong in it: as when it was made, but for what the settings exclude now."""
+        return replace(self._reader.header.scope, exclude=self._settings.exclude)
+
+    def _changes(self) -> Changes:
+        scope = self.scope
+        manifest = self._reader.manifest()
+        found = walk(self._repo, max_filesize=scope.max_filesize, exclude=scope.exclude)
+        return find_changes(found.files, manifest.files, manifest.left_out, scope.limit)
+
+    def _bring_up_to(self, scope: IndexScope, progress: Callable[[Progress], None] | None) -> IndexSummary:
+        model = self._embedding_model()
+        self.summary = bring_up_to_date(self._repo, self._directory, model, scope, False, progress)
+        reader = IndexReader.open(self._directory, model.fingerprint, model.name)
+        self._reader.close()
+        self._reader = reader
+        return self.summary
 
     def close(self) -> None:
         """Let go of the model and the table; a second call does nothing."""
@@ -363,91 +376,12 @@ class Index:
         return self._model
 
 
-@dataclass(frozen=True, slots=True)
-class _Loading:
-    """How a model is loaded once its name is known."""
-
-    engine: str | None
-    weights: WeightFormat | None
-    settings: Settings
-    memory: int | None
-    progress: DownloadProgress | None
-
-    def load(self, name: str | None) -> EmbeddingModel:
-        from turboprop.embed.model import EmbeddingModel
-
-        return EmbeddingModel.load(
-            name,
-            engine=self.engine,
-            weights=self.weights,
-            memory=self.memory,
-            progress=self.progress,
-            settings=self.settings,
-        )
-
-
-def checked_repo(repo: str | Path) -> Path:
-    """The repository's absolute path. Raises `UsageError` unless it is a folder that can be read."""
-    root = Path(repo).expanduser()
-    try:
-        if not root.is_dir():
-            what = "is a file, not a folder" if root.exists() else "does not exist"
-            raise UsageError(f"{root} {what}; give the repository's folder with --repo")
-        next(root.iterdir(), None)
-    except PermissionError as error:
-        raise UsageError(f"the folder {root} cannot be read: {error.strerror}") from error
-    return root.resolve()
-
-
-def index_directory(root: Path, index_dir: str | Path | None) -> Path:
-    """Where the index of a repository lies."""
-    return root / INDEX_FOLDER if index_dir is None else Path(index_dir).expanduser().absolute()
-
-
-def _update(
-    root: Path,
-    directory: Path,
-    model: EmbeddingModel,
-    limit: int | None,
-    max_filesize: int,
-    rebuild: bool,
-    progress: Callable[[Progress], None] | None,
-) -> IndexSummary:
-    if limit is not None and limit < 1:
-        raise UsageError(f"--limit must be at least 1, not {limit}")
-    found = walk(root, max_filesize=max_filesize)
-    if not found.files and not _recorded_model(directory):  # an index may be emptied, but not begun empty
-        left = f" ({len(found.skipped)} left out; see `tp index --dry-run`)" if found.skipped else ""
-        raise UsageError(f"{root} holds no files to index{left}")
-    counts: dict[str, int] = {}
-    for skipped in found.skipped:
-        counts[skipped.reason] = counts.get(skipped.reason, 0) + 1
-    return update(
-        directory,
-        found.files,
-        IndexingEmbedder(model),
-        rebuild=rebuild,
-        limit=limit,
-        max_filesize=max_filesize,
-        skipped=counts,
-        progress=progress,
-    )
-
-
 def _differs(file: SourceFile, known: IndexedFile | None) -> bool:
     """Whether the bytes differ, where size or time do: a checkout or `touch` changes the time alone."""
     if known is None:
         return True
     source = read_source(file)
     return isinstance(source, Skipped) or source.digest != known.digest
-
-
-def _recorded_model(directory: Path) -> str | None:
-    try:
-        tables = index_tables(directory)
-    except (IndexMismatchError, IndexNotFoundError):
-        return None
-    return tables[0].spec.model if tables else None
 
 
 def _filter(filters: Sequence[str], languages: Sequence[str], extensions: Sequence[str]) -> SearchFilter:

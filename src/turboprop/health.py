@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from turboprop.api import Index, checked_repo, index_directory
+from turboprop.api import Index
 from turboprop.embed.cache import FILE, EmbeddingCache
 from turboprop.embed.check import check_model
 from turboprop.errors import IndexNotFoundError, TurboPropError
 from turboprop.index.health import Finding, IndexFacts, examine, remove_leftover
 from turboprop.models.store_memory import available_bytes
+from turboprop.repository import checked_repo, index_directory
 from turboprop.settings import Settings, load_settings
 
 _LEAST_DISK = 500_000_000
@@ -34,9 +35,9 @@ class Diagnosis:
 
 def diagnose(repo: str | Path, *, index_dir: str | Path | None = None, settings: Settings | None = None) -> Diagnosis:
     """Look at the index of a repository, its model, the cache and the machine. Raises `UsageError` for no folder."""
-    settings = settings or load_settings()
     root = checked_repo(repo)
-    directory = index_directory(root, index_dir)
+    settings = settings or load_settings(root)
+    directory = index_directory(root, index_dir, settings)
     tables, findings = examine(directory)
     found = Diagnosis(directory, tables, findings)
     if tables:

@@ -82,6 +82,19 @@ class SearchFilter:
 
 
 @dataclass(frozen=True, slots=True)
+class IndexScope:
+    """Which files of a repository an index is of: the first `limit` of those of at most `max_filesize` bytes
+    that `exclude` (gitignore syntax, from the root) does not match."""
+
+    max_filesize: int = 1_000_000
+    limit: int | None = None
+    exclude: tuple[str, ...] = ()
+
+
+DEFAULT_SCOPE = IndexScope()
+
+
+@dataclass(frozen=True, slots=True)
 class IndexedFile:
     """What the manifest knows of one file. `digest` is the xxh3-128 of its bytes, in hex."""
 
@@ -110,3 +123,5 @@ class IndexSummary:
     skipped: dict[str, int] = field(default_factory=dict)
     cached_chunks: int = 0
     """Chunks whose vectors were kept from another index of this user."""
+    notes: tuple[str, ...] = ()
+    """Whole sentences for the user about how the files were found."""

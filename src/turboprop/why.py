@@ -6,12 +6,15 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from turboprop.api import MAX_FILESIZE, Index, checked_repo
+from turboprop.api import Index
 from turboprop.code.read import read_source
 from turboprop.code.walk import Skipped, walk
 from turboprop.errors import IndexNotFoundError, UsageError
 from turboprop.index.lance_table import sql_text
 from turboprop.index.schema import PATH
+from turboprop.repository import checked_repo, index_scope
+from turboprop.settings import load_settings
+from turboprop.types import IndexScope
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +47,11 @@ def explain_file(repo: str | Path, path: str, *, index_dir: str | Path | None = 
         name = place.resolve().relative_to(root).as_posix()
     except ValueError:
         raise UsageError(f"{path} lies outside of the repository {root}") from None
-    chunks, known = _indexed(root, name, index_dir)
-    found = walk(root, max_filesize=MAX_FILESIZE)
+    chunks, known, scope = _indexed(root, name, index_dir)
+    found = walk(root, max_filesize=scope.max_filesize, exclude=scope.exclude)
     file = next((file for file in found.files if file.path == name), None)
     if file is not None:
-        source = read_source(file)
+        source = read_source(file, max_filesize=scope.max_filesize)
         if isinstance(source, Skipped):
             return FileReason(name, bool(chunks), "left out", _said(source), chunks)
         by = "Git sees it and does not ignore it" if found.from_git else "no ignore rule excludes it"
@@ -73,16 +76,19 @@ def _said(skipped: Skipped) -> str:
     return f"{skipped.path} is left out: {skipped.reason}{detail}"
 
 
-def _indexed(root: Path, name: str, index_dir: str | Path | None) -> tuple[tuple[ChunkPlace, ...], str | None]:
-    """Its chunks in the index, and the digest that it had."""
+def _indexed(
+    root: Path, name: str, index_dir: str | Path | None
+) -> tuple[tuple[ChunkPlace, ...], str | None, IndexScope]:
+    """Its chunks in the index, the digest that it had, and which files the index is of."""
     try:
         with Index.open(root, index_dir=index_dir) as index:
             rows = index.reader.rows_where(f"{PATH} = {sql_text(name)}", ["start_line", "end_line", "kind", "symbol"])
             known = index.reader.manifest().files.get(name)
+            scope = index.scope
     except IndexNotFoundError:
-        return (), None
+        return (), None, index_scope(load_settings(root))
     places = (ChunkPlace(row["start_line"], row["end_line"], row["kind"], row["symbol"]) for row in rows)
-    return tuple(sorted(places, key=lambda one: one.start_line)), known.digest if known else None
+    return tuple(sorted(places, key=lambda one: one.start_line)), known.digest if known else None, scope
 
 
 def _ignored_by(root: Path, name: str) -> str:

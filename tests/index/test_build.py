@@ -17,7 +17,7 @@ from turboprop.index import build
 from turboprop.index.build import Progress, find_changes, update
 from turboprop.index.manifest import LeftOutFile
 from turboprop.index.read import IndexReader
-from turboprop.types import IndexedFile
+from turboprop.types import IndexedFile, IndexScope
 
 Rows = dict[tuple[str, int, int], tuple[str, list[float]]]
 
@@ -121,14 +121,14 @@ def test_a_rename_embeds_its_own_chunks_and_deletions_vanish(tmp_path: Path, rep
 
 
 def test_limit_takes_the_first_files_and_removes_none(tmp_path: Path, repository: Path, embedder) -> None:
-    summary = run(tmp_path / "index", repository, embedder, limit=2)
+    summary = run(tmp_path / "index", repository, embedder, scope=IndexScope(limit=2))
     first = [file.path for file in walk(repository).files][:2]
     with IndexReader.open(tmp_path / "index") as reader:
         assert list(reader.manifest().files) == first
         assert not reader.header.complete
     assert summary.files == 2
     run(tmp_path / "index", repository, embedder)
-    summary = run(tmp_path / "index", repository, embedder, limit=1)
+    summary = run(tmp_path / "index", repository, embedder, scope=IndexScope(limit=1))
     assert summary.files == 6
     assert summary.removed_files == 0
 

@@ -22,6 +22,7 @@ class Reason(StrEnum):
     SPECIAL_FILE = "not a regular file"
     NESTED_REPOSITORY = "nested repository"
     TPIGNORE = ".tpignore"
+    EXCLUDED = "excluded by settings"
     UNREADABLE = "unreadable"
     NAME_CLASH = "name clash"
 

@@ -7,6 +7,8 @@ import stat
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pathspec import GitIgnoreSpec
 
 # A rule file is written by hand; one larger than this is something else under its name.
@@ -22,17 +24,19 @@ def is_real_folder(location: str) -> bool:
 
 
 class IgnoreRules:
-    """The rules of all files called `file_name` under `prefix` (a folder, with its last `/`).
+    """Which paths are excluded, by lines of gitignore syntax.
+
+    The rules of all files called `file_name` under `prefix` (a folder, with its last `/`).
 
     Each file applies to its own folder and below; the nearest one that has an opinion decides.
     Nothing inside an excluded folder can be taken back. Folders and names are relative to `prefix`,
-    with `/`.
+    with `/`. Without a `file_name` the lines `top` are the rules, from `prefix` on.
     """
 
-    def __init__(self, prefix: str, file_name: str) -> None:
+    def __init__(self, prefix: str, file_name: str = "", top: Sequence[str] = ()) -> None:
         self._prefix = prefix
         self._file_name = file_name
-        self._specs: dict[str, GitIgnoreSpec | None] = {}
+        self._specs: dict[str, GitIgnoreSpec | None] = {"": _compiled(list(top))} if top else {}
         self._excluded: dict[str, bool] = {"": False}
         # Folders whose chain up to the top holds no rules at all: the usual case, kept cheap.
         self._free: dict[str, bool] = {}
@@ -84,7 +88,7 @@ class IgnoreRules:
 
     def _spec(self, folder: str) -> GitIgnoreSpec | None:
         if folder not in self._specs:
-            self._specs[folder] = self._read(folder)
+            self._specs[folder] = self._read(folder) if self._file_name else None
         return self._specs[folder]
 
     def _read(self, folder: str) -> GitIgnoreSpec | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from turboprop.code.read import read_source
 from turboprop.code.walk import Skipped, walk
+from turboprop.types import DEFAULT_SCOPE, IndexScope
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,15 +22,15 @@ class Preview:
     notes: list[str]
 
 
-def preview(root: Path, *, max_filesize: int = 1_000_000, limit: int | None = None) -> Preview:
-    """Read every file (or the first `limit`) as indexing would, and say what becomes of it; writes nothing."""
-    found = walk(root, max_filesize=max_filesize)
+def preview(root: Path, scope: IndexScope = DEFAULT_SCOPE) -> Preview:
+    """Read every file (of `scope`) as indexing would, and say what becomes of it; writes nothing."""
+    found = walk(root, max_filesize=scope.max_filesize, exclude=scope.exclude)
     languages: dict[str, tuple[int, int]] = {}
     left: dict[str, tuple[int, list[str]]] = {}
     skipped = list(found.skipped)
     files = size = 0
-    for file in found.files if limit is None else found.files[:limit]:
-        source = read_source(file, max_filesize=max_filesize)
+    for file in found.files[: scope.limit]:
+        source = read_source(file, max_filesize=scope.max_filesize)
         if isinstance(source, Skipped):
             skipped.append(source)
             continue

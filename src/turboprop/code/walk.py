@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -102,24 +102,31 @@ class Walk:
     from_git: bool = False
 
 
-def walk(root: Path, *, max_filesize: int = 1_000_000) -> Walk:
+@dataclass(frozen=True, slots=True)
+class _Limits:
+    max_filesize: int
+    excluded: IgnoreRules | None
+
+
+def walk(root: Path, *, max_filesize: int = 1_000_000, exclude: Sequence[str] = ()) -> Walk:
     """The files under `root` that may be indexed, and what was left out and why.
 
-    What Git ignores (or `.gitignore` excludes) is not listed at all. Files over `max_filesize` bytes,
-    binary, minified, generated and lock files (by name), links, special files, nested repositories
-    and `.tpignore` matches are listed as skipped. Links are never followed and special files never
-    opened. Raises `UsageError` when `root` is no folder or cannot be listed.
+    What Git ignores (or `.gitignore` excludes) is not listed at all. Files over `max_filesize` bytes, binary,
+    minified, generated and lock files (by name), links, special files, nested repositories and matches of
+    `.tpignore` files or of `exclude` (gitignore syntax, from `root`) are listed as skipped. Links are never
+    followed and special files never opened. Raises `UsageError` when `root` is no folder or cannot be listed.
     """
     top = _checked_root(root)
+    limits = _Limits(max_filesize, IgnoreRules(f"{top}/", top=exclude) if exclude else None)
     view = git_view(top)
     if view is None or view.error:
         found = Walk(root=Path(top))
         if view is not None:
             found.notes.append(f"{view.error} The .gitignore rules were applied without Git.")
-        _sort_out(found, _list_without_git(top, found.skipped), max_filesize)
+        _sort_out(found, _list_without_git(top, found.skipped), limits)
     else:
         found = Walk(root=Path(top), from_git=True)
-        _sort_out_git(found, view, max_filesize)
+        _sort_out_git(found, view, limits)
     # As shown, so that "the first N files" are the same on every machine.
     found.files.sort(key=lambda file: file.path)
     found.skipped.sort(key=lambda item: (item.path, item.reason))
@@ -146,7 +153,7 @@ def _checked_root(root: Path) -> str:
     return top
 
 
-def _sort_out_git(found: Walk, view: GitView, max_filesize: int) -> None:
+def _sort_out_git(found: Walk, view: GitView, limits: _Limits) -> None:
     """Sorts out a work tree and, below it, every submodule that is checked out."""
     pending = [("", view)]
     while pending:
@@ -156,7 +163,7 @@ def _sort_out_git(found: Walk, view: GitView, max_filesize: int) -> None:
             found.skipped.append(skipped)
         for name in view.unreadable:
             found.skipped.append(Skipped(shown(prefix + name), Reason.UNREADABLE, "folder may not be read"))
-        for folder in _sort_out(found, [prefix + name for name in view.names], max_filesize):
+        for folder in _sort_out(found, [prefix + name for name in view.names], limits):
             location = f"{found.root}/{folder}"
             # Without a `.git` it is not checked out, and Git would answer for the repository around it.
             inner = git_view(location) if is_work_tree(location) else None
@@ -168,7 +175,7 @@ def _sort_out_git(found: Walk, view: GitView, max_filesize: int) -> None:
                 pending.append((f"{folder}/", inner))
 
 
-def _sort_out(found: Walk, names: Iterable[str], max_filesize: int) -> list[str]:
+def _sort_out(found: Walk, names: Iterable[str], limits: _Limits) -> list[str]:
     """Stats every name and puts it into `found.files` or `found.skipped`; returns those that are folders."""
     top = str(found.root)
     files, skipped = found.files, found.skipped
@@ -208,8 +215,10 @@ def _sort_out(found: Walk, names: Iterable[str], max_filesize: int) -> list[str]
             skipped.append(Skipped(path, Reason.SPECIAL_FILE))
         elif (reason := reason_by_name(base, extension := extension_of(base))) is not None:
             skipped.append(Skipped(path, reason, "by name"))
-        elif status.st_size > max_filesize:
-            detail = f"{status.st_size} bytes, the limit is {max_filesize}"
+        elif limits.excluded is not None and limits.excluded.excludes(folder, base):
+            skipped.append(Skipped(path, Reason.EXCLUDED))
+        elif status.st_size > limits.max_filesize:
+            detail = f"{status.st_size} bytes, the limit is {limits.max_filesize}"
             skipped.append(Skipped(path, Reason.TOO_LARGE, detail))
         # Only a name with a backslash can look like the escaped form of another.
         elif "\\" in path and path in escaped:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from turboprop.errors import ModelNotFoundError
@@ -17,9 +16,9 @@ SUGGESTED = "qwen3-1.7b"
 
 
 def installed_language_model(settings: Settings) -> str | None:
-    """Name of `TP_LANGUAGE_MODEL`, else of the first language model of the catalogue whose files are here."""
-    if named := os.environ.get("TP_LANGUAGE_MODEL"):
-        return named
+    """The one of the settings, else the first language model of the catalogue whose files are here."""
+    if settings.language_model:
+        return settings.language_model
     catalog = load_catalog(settings.config_file)
     for row in catalog:
         if row.kind == "language":

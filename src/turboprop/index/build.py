@@ -22,7 +22,7 @@ from turboprop.index.fit import fit_chunks
 from turboprop.index.manifest import LeftOutFile
 from turboprop.index.schema import IndexSpec, embedded_text, text_digest
 from turboprop.index.write import TableWriter, expect_shape
-from turboprop.types import Chunk, IndexedFile, IndexSummary, Prompts
+from turboprop.types import DEFAULT_SCOPE, Chunk, IndexedFile, IndexScope, IndexSummary, Prompts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -138,13 +138,12 @@ def update(
     embedder: DocumentEmbedder,
     *,
     rebuild: bool = False,
-    limit: int | None = None,
-    max_filesize: int = 1_000_000,
+    scope: IndexScope = DEFAULT_SCOPE,
     skipped: Mapping[str, int] | None = None,
     progress: Callable[[Progress], None] | None = None,
     publish_seconds: float = PUBLISH_SECONDS,
 ) -> IndexSummary:
-    """Bring the index in `directory` up to the files of a walk, or to its first `limit` files.
+    """Bring the index in `directory` up to the files of a walk, or to the first of them that `scope` takes.
 
     Work is published every `publish_seconds` and at the end; an interrupt publishes the files that are
     whole and goes on its way. `skipped` are the walk's own counts by reason, added to the summary.
@@ -153,11 +152,11 @@ def update(
     """
     started = time.monotonic()
     with TableWriter.open(directory, index_spec(embedder), rebuild=rebuild) as writer:
-        changes = find_changes(found, writer.files, writer.left_out, limit)
-        run = _Run(writer, embedder, len(changes.to_read), max_filesize, publish_seconds, progress)
+        changes = find_changes(found, writer.files, writer.left_out, scope.limit)
+        run = _Run(writer, embedder, len(changes.to_read), scope.max_filesize, publish_seconds, progress)
         try:
             run.apply(changes)
-            writer.publish(complete=limit is None or limit >= len(found))
+            writer.publish(complete=scope.limit is None or scope.limit >= len(found), scope=scope)
         except KeyboardInterrupt:
             if writer.settled:
                 writer.publish(complete=False)

@@ -5,7 +5,7 @@ Two lines of JSON. The first is small and is all that a search reads:
     {"format": "turboprop-index", "schema": 1, "table": ..., "version": 7, "rows": 1234,
      "model": ..., "fingerprint": ..., "dimensions": 384, "prompts": ["", ""], "chunker": ...,
      "created": ..., "updated": ..., "superseded": [[5, 1700000000.0]], "complete": true,
-     "files": 210, "body": "xxh3-64 of the second line"}
+     "scope": [1000000, null, []], "files": 210, "body": "xxh3-64 of the second line"}
 
 The second holds the files column by column, which loads five times faster than an object a file:
 
@@ -31,7 +31,7 @@ import xxhash
 from turboprop.errors import IndexDamagedError, IndexMismatchError, IndexNotFoundError
 from turboprop.index.failures import translated
 from turboprop.index.schema import SCHEMA_VERSION, IndexSpec
-from turboprop.types import IndexedFile, Prompts
+from turboprop.types import DEFAULT_SCOPE, IndexedFile, IndexScope, Prompts
 
 FORMAT = "turboprop-index"
 _MAX_HEADER_BYTES = 1_000_000
@@ -53,7 +53,8 @@ class Header:
     """The first line. `version` is the Lance version that counts, times are seconds since the epoch.
 
     `superseded` are the versions that an earlier manifest named, with the time when it was replaced:
-    readers may still hold them. `complete` is false while a run still has files to index.
+    readers may still hold them. `complete` is false while a run still has files to index. `scope` is
+    what the last run was asked for.
     """
 
     spec: IndexSpec
@@ -64,6 +65,7 @@ class Header:
     updated: float
     superseded: tuple[tuple[int, float], ...] = ()
     complete: bool = True
+    scope: IndexScope = DEFAULT_SCOPE
     file_count: int = 0
     body_digest: str = ""
 
@@ -118,6 +120,7 @@ def write_manifest(
         updated=header.updated,
         superseded=header.superseded,
         complete=header.complete,
+        scope=header.scope,
         file_count=len(files),
         body_digest=xxhash.xxh3_64_hexdigest(body),
     )
@@ -213,6 +216,7 @@ def _header_json(header: Header) -> dict[str, Any]:
         "updated": header.updated,
         "superseded": [list(item) for item in header.superseded],
         "complete": header.complete,
+        "scope": [header.scope.max_filesize, header.scope.limit, list(header.scope.exclude)],
         "files": header.file_count,
         "body": header.body_digest,
     }
@@ -244,6 +248,7 @@ def _parse_header(path: Path, line: bytes) -> Header:
             updated=float(values["updated"]),
             superseded=tuple((_count(version), float(when)) for version, when in values["superseded"]),
             complete=bool(values["complete"]),
+            scope=_scope(values.get("scope")),
             file_count=_count(values["files"]),
             body_digest=_text(values["body"]),
         )
@@ -274,3 +279,10 @@ def _rows(kind: type[Any], columns: dict[str, list[Any]]) -> dict[str, Any]:
     if len({len(column) for column in ordered}) > 1:
         raise ValueError("its columns differ in length")
     return {values[0]: kind(*values) for values in zip(*ordered, strict=True)}
+
+
+def _scope(value: Any) -> IndexScope:
+    if value is None:  # written before scopes were recorded
+        return DEFAULT_SCOPE
+    max_filesize, limit, exclude = value
+    return IndexScope(_count(max_filesize), None if limit is None else _count(limit), tuple(map(_text, exclude)))

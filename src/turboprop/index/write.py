@@ -26,7 +26,7 @@ from turboprop.index.lock import WriterLock
 from turboprop.index.manifest import Header, LeftOutFile, sync_folder, write_manifest
 from turboprop.index.reuse import KnownVectors
 from turboprop.index.schema import PATH, IndexSpec, manifest_file, table_folder
-from turboprop.types import Chunk, IndexedFile
+from turboprop.types import Chunk, IndexedFile, IndexScope
 
 if TYPE_CHECKING:
     import numpy as np
@@ -179,13 +179,17 @@ class TableWriter:
         self._left_out[file.path] = file
         self._changed = True
 
-    def publish(self, *, complete: bool = True) -> bool:
+    def publish(self, *, complete: bool = True, scope: IndexScope | None = None) -> bool:
         """Make everything so far the index that readers open; returns whether anything was new.
 
+        `scope` is recorded where it is given: what the run was asked for.
         Raises `StorageError`, after which the published state is the old one.
         """
         if self._unsettled:
             raise RuntimeError("publish while a file is half written")
+        if scope is not None and scope != self._header.scope:
+            self._header = replace(self._header, scope=scope)
+            self._changed = True
         if not self._changed and complete == self._header.complete:
             return False
         self._flush()

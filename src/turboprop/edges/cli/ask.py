@@ -61,7 +61,6 @@ def ask(
     from turboprop.answer import ANSWER_TOKENS, SOURCE_TOKENS, Asker
     from turboprop.api import Index
     from turboprop.generate.installed import how_to_get_one, installed_language_model
-    from turboprop.settings import load_settings
 
     given = {**sampling, "max_tokens": sampling.get("max_tokens") or ANSWER_TOKENS}
     if given.get("temperature") is None:
@@ -71,7 +70,7 @@ def ask(
     wishes = made_options(given)
     text = " ".join(question)
     with Index.open(repo, embedding_model, index_dir=index_dir) as index:
-        name = model or installed_language_model(load_settings())
+        name = model or installed_language_model(index.settings)
         if name is None:
             _print_without_model(index, text, as_json, how_to_get_one())
             raise click.exceptions.Exit(2)

@@ -27,9 +27,8 @@ if TYPE_CHECKING:
 @click.option(
     "--max-filesize",
     type=options.Size(),
-    default=1_000_000,
-    show_default="1mb",
-    help="Leave out larger files.",
+    metavar="SIZE",
+    help="Leave out larger files [default: 1mb].",
 )
 @options.engine
 @options.weights
@@ -43,7 +42,7 @@ def index(
     model: str | None,
     limit: int | None,
     index_dir: str | None,
-    max_filesize: int,
+    max_filesize: int | None,
     engine: str | None,
     weights: Any,
     memory: int | None,
@@ -57,7 +56,9 @@ def index(
     Files that did not change since the last run are not read again.
     """
     if dry_run:
-        _dry_run(repo, max_filesize, limit, as_json)
+        from turboprop.edges.cli.dry_run import show_dry_run
+
+        show_dry_run(repo, model, index_dir, engine, limit=limit, max_filesize=max_filesize, as_json=as_json)
         return
     from turboprop.api import Index
     from turboprop.edges.cli.download import transfer_progress
@@ -81,6 +82,8 @@ def index(
         choice = options.choice_text(made.embedding_model) if verbose else ""
         summary = made.summary
         assert summary is not None
+    for note in summary.notes:
+        click.echo(f"tp: {note}", err=True)
     if choice:
         click.echo(choice, err=True)
     if as_json:
@@ -146,32 +149,3 @@ def progress_bar() -> Iterator[Callable[[Progress], None] | None]:
         yield show
     finally:
         bar.stop()
-
-
-def _dry_run(repo: str, max_filesize: int, limit: int | None, as_json: bool) -> None:
-    from turboprop.api import checked_repo
-    from turboprop.code.preview import preview
-
-    plan = preview(checked_repo(repo), max_filesize=max_filesize, limit=limit)
-    if as_json:
-        click.echo(json.dumps(dataclasses.asdict(plan)))
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
-    for note in plan.notes:
-        click.echo(f"tp: {note}", err=True)
-    table = Table(title=f"would index {plural(plan.files, 'file')}, {human_size(plan.bytes)}", title_justify="left")
-    for heading, justify in (("language", "left"), ("files", "right"), ("size", "right")):
-        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
-    for language, (files, size) in plan.languages.items():
-        table.add_row(language or "plain text", f"{files:,}", human_size(size))
-    console.print(table)
-    if plan.left_out:
-        table = Table(title="left out (what Git ignores is not listed)", title_justify="left")
-        for heading in ("reason", "files", "for example"):
-            table.add_column(heading, justify="right" if heading == "files" else "left")
-        for reason, (count, examples) in plan.left_out.items():
-            table.add_row(reason, f"{count:,}", "\n".join(examples))
-        console.print(table)

@@ -13,7 +13,7 @@ import click
 
 from turboprop.edges.cli import options
 from turboprop.edges.cli.hits import OUTPUTS, Shown, print_hits
-from turboprop.errors import IndexNotFoundError, UsageError
+from turboprop.errors import IndexNotFoundError, TurboPropError, UsageError
 
 if TYPE_CHECKING:
     from turboprop.api import Index
@@ -46,6 +46,11 @@ if TYPE_CHECKING:
 @options.engine
 @options.weights
 @options.verbose
+@click.option(
+    "--refresh/--no-refresh",
+    default=None,
+    help="Bring in what changed first [default: where that takes less than a moment].",
+)
 @click.option("--build", is_flag=True, help="Make the index first where there is none.")
 @click.option("--output", type=click.Choice(OUTPUTS), default="text", show_default=True)
 @options.as_json
@@ -69,6 +74,7 @@ def search(
     engine: str | None,
     weights: Any,
     verbose: bool,
+    refresh: bool | None,
     build: bool,
     output: str,
     as_json: bool,
@@ -85,6 +91,8 @@ def search(
         indexes = [
             stack.enter_context(_open(repo, model, index_dir, engine, weights, build)) for repo in repos or (".",)
         ]
+        for index in indexes:
+            _refresh(index, refresh)
         found = [
             index.search(
                 text,
@@ -112,6 +120,26 @@ def search(
     if not best and kind == "text":
         click.echo("nothing found", err=True)
     ctx.exit(0 if best else 1)
+
+
+def _refresh(index: Index, wanted: bool | None) -> None:
+    """Bring in what changed: always, never, or where that is quick."""
+    if wanted is False:
+        return
+    if wanted:
+        from turboprop.edges.cli.index import progress_bar
+
+        with progress_bar() as progress:
+            index.update(progress=progress)
+        return
+    try:
+        done = index.refresh()
+    except TurboPropError as error:  # what is indexed can still be searched
+        click.echo(f"tp: not brought up to date: {error}", err=True)
+        return
+    if done.left and done.changed:
+        changed = options.plural(done.changed, "file")
+        click.echo(f"tp: {done.left}: {changed} may differ from the index; `tp index` brings them in", err=True)
 
 
 def _names(repos: list[Path]) -> list[str]:

@@ -1,0 +1,95 @@
+"""`tp index --dry-run`: what would be indexed, what is left out, and what it would take."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from turboprop.edges.cli.options import human_size, plural
+
+if TYPE_CHECKING:
+    from turboprop.preflight import Estimate
+
+
+def show_dry_run(
+    repo: str,
+    model: str | None,
+    index_dir: str | None,
+    engine: str | None,
+    *,
+    limit: int | None,
+    max_filesize: int | None,
+    as_json: bool,
+) -> None:
+    """Print it; nothing is written or downloaded."""
+    from turboprop.preflight import preflight
+    from turboprop.repository import checked_repo, index_scope
+    from turboprop.settings import load_settings
+
+    root = checked_repo(repo)
+    settings = load_settings(root)
+    scope = index_scope(settings, limit=limit, max_filesize=max_filesize)
+    found = preflight(root, model, scope=scope, index_dir=index_dir, engine=engine, settings=settings)
+    plan = found.preview
+    if as_json:
+        values = dataclasses.asdict(found)
+        click.echo(json.dumps({**values.pop("preview"), **values}))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    for note in plan.notes:
+        click.echo(f"tp: {note}", err=True)
+    table = Table(title=f"would index {plural(plan.files, 'file')}, {human_size(plan.bytes)}", title_justify="left")
+    for heading, justify in (("language", "left"), ("files", "right"), ("size", "right")):
+        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+    for language, (files, size) in plan.languages.items():
+        table.add_row(language or "plain text", f"{files:,}", human_size(size))
+    console.print(table)
+    if plan.left_out:
+        table = Table(title="left out (what Git ignores is not listed)", title_justify="left")
+        for heading in ("reason", "files", "for example"):
+            table.add_column(heading, justify="right" if heading == "files" else "left")
+        for reason, (count, examples) in plan.left_out.items():
+            table.add_row(reason, f"{count:,}", "\n".join(examples))
+        console.print(table)
+    for title, rows in (("largest folders", found.largest_folders), ("largest files", found.largest_files)):
+        if rows:
+            table = Table(title=title, title_justify="left", show_header=False)
+            table.add_column()
+            table.add_column(justify="right")
+            for path, size in rows:
+                table.add_row(path, human_size(size))
+            console.print(table)
+    click.echo(_estimate_text(found.estimate))
+    for warning in found.warnings:
+        click.echo(f"tp: {warning}", err=True)
+
+
+def _estimate_text(estimate: Estimate) -> str:
+    if not estimate.files:
+        return "nothing changed since the last run: nothing would be embedded"
+    lines = [f"to read: {plural(estimate.files, 'file')} that are new or changed, {human_size(estimate.bytes)}"]
+    if estimate.tokens is None or estimate.seconds is None:
+        lines.append(
+            f"{estimate.model} is not on this machine; about {plural(estimate.chunks, 'chunk')}. "
+            f"With it here (`tp model download {estimate.model}`) time and memory are estimated too"
+        )
+    else:
+        lines.append(
+            f"with {estimate.model}: about {plural(estimate.chunks, 'chunk')}, {plural(estimate.tokens, 'token')}, "
+            f"{_duration(estimate.seconds)} on this machine"
+        )
+    memory = f", {human_size(estimate.memory)} of memory" if estimate.memory else ""
+    lines.append(f"about {human_size(estimate.disk)} on disk{memory}")
+    return "\n".join(lines)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,109 @@
+"""A repository and how it is indexed: where, which files of it, with what model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from turboprop.code.walk import walk
+from turboprop.embed.documents import IndexingEmbedder
+from turboprop.errors import IndexMismatchError, IndexNotFoundError, UsageError
+from turboprop.index.build import Progress, update
+from turboprop.index.read import index_tables
+from turboprop.index.schema import INDEX_FOLDER
+from turboprop.settings import Settings
+from turboprop.types import IndexScope, IndexSummary
+
+if TYPE_CHECKING:
+    from turboprop.embed.model import EmbeddingModel
+    from turboprop.engines.contract import WeightFormat
+    from turboprop.models.hub_progress import DownloadProgress
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLoading:
+    """How a model is loaded once its name is known."""
+
+    engine: str | None
+    weights: WeightFormat | None
+    settings: Settings
+    memory: int | None
+    progress: DownloadProgress | None
+
+    def load(self, name: str | None) -> EmbeddingModel:
+        from turboprop.embed.model import EmbeddingModel
+
+        return EmbeddingModel.load(
+            name,
+            engine=self.engine,
+            weights=self.weights or self.settings.weights,
+            memory=self.memory or self.settings.memory,
+            progress=self.progress,
+            settings=self.settings,
+        )
+
+
+def checked_repo(repo: str | Path) -> Path:
+    """The repository's absolute path. Raises `UsageError` unless it is a folder that can be read."""
+    root = Path(repo).expanduser()
+    try:
+        if not root.is_dir():
+            what = "is a file, not a folder" if root.exists() else "does not exist"
+            raise UsageError(f"{root} {what}; give the repository's folder with --repo")
+        next(root.iterdir(), None)
+    except PermissionError as error:
+        raise UsageError(f"the folder {root} cannot be read: {error.strerror}") from error
+    return root.resolve()
+
+
+def index_directory(root: Path, index_dir: str | Path | None, settings: Settings) -> Path:
+    """Where the index of a repository lies."""
+    if index_dir is not None:
+        return Path(index_dir).expanduser().absolute()
+    return settings.index or root / INDEX_FOLDER
+
+
+def index_scope(settings: Settings, *, limit: int | None = None, max_filesize: int | None = None) -> IndexScope:
+    """Which files are asked for; None means as the settings say. Raises `UsageError`."""
+    if limit is not None and limit < 1:
+        raise UsageError(f"--limit must be at least 1, not {limit}")
+    return IndexScope(max_filesize or settings.max_filesize, limit or settings.limit, settings.exclude)
+
+
+def bring_up_to_date(
+    root: Path,
+    directory: Path,
+    model: EmbeddingModel,
+    scope: IndexScope,
+    rebuild: bool,
+    progress: Callable[[Progress], None] | None,
+) -> IndexSummary:
+    """Bring the index of a repository up to its files. Raises `UsageError` where there is nothing to index."""
+    found = walk(root, max_filesize=scope.max_filesize, exclude=scope.exclude)
+    if not found.files and not recorded_model(directory):  # an index may be emptied, but not begun empty
+        left = f" ({len(found.skipped)} left out; see `tp index --dry-run`)" if found.skipped else ""
+        raise UsageError(f"{root} holds no files to index{left}")
+    counts: dict[str, int] = {}
+    for skipped in found.skipped:
+        counts[skipped.reason] = counts.get(skipped.reason, 0) + 1
+    summary = update(
+        directory,
+        found.files,
+        IndexingEmbedder(model),
+        rebuild=rebuild,
+        scope=scope,
+        skipped=counts,
+        progress=progress,
+    )
+    return replace(summary, notes=tuple(found.notes))
+
+
+def recorded_model(directory: Path) -> str | None:
+    """The model of the table that was written last, if there is one."""
+    try:
+        tables = index_tables(directory)
+    except (IndexMismatchError, IndexNotFoundError):
+        return None
+    return tables[0].spec.model if tables else None

@@ -1,0 +1,110 @@
+"""`.turboprop.toml`: what a repository says of how it wants to be indexed. It came with the repository: untrusted."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from turboprop.errors import SettingsError
+from turboprop.settings.schema import KEYS, Value, from_file, nearest
+
+PROJECT_FILE = ".turboprop.toml"
+_LARGEST = 64_000
+_HARMLESS_FILESIZE = 20_000_000
+"""A repository may raise the limit to this much: a file is held in memory while it is read."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectFile:
+    """A repository's settings file as it was read once. `sha256` is of its bytes."""
+
+    path: Path
+    root: Path
+    sha256: str
+    values: dict[str, Value]
+
+    @property
+    def needs_trust(self) -> list[str]:
+        """The settings of it that hold only once the user trusts the file."""
+        return [name for name in self.values if KEYS[name].trust or not self._is_harmless(name)]
+
+    def index_folder(self) -> Path | None:
+        """Where it wants the index, absolute; None where it does not say."""
+        value = self.values.get("index")
+        return Path(os.path.normpath(self.root.absolute() / str(value))) if value is not None else None
+
+    def _is_harmless(self, name: str) -> bool:
+        if name == "max_filesize":
+            return int(str(self.values[name])) <= _HARMLESS_FILESIZE
+        return name != "index" or self._index_is_harmless()
+
+    def _index_is_harmless(self) -> bool:
+        """Inside the repository, whatever links there are, and no folder with something else in it.
+
+        The index folder hides itself from Git, and would hide the rest of such a folder.
+        """
+        folder = self.index_folder()
+        assert folder is not None
+        root, real = os.path.realpath(self.root), os.path.realpath(folder)
+        if not real.startswith(root + os.sep) or ".git" in Path(real).relative_to(root).parts:
+            return False
+        try:
+            names = [entry.name for entry in Path(real).iterdir()]
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+        return not names or any(name.endswith(".manifest.json") or name == "writer.lock" for name in names)
+
+
+def read_project_file(root: Path) -> ProjectFile | None:
+    """The settings file of a repository, checked; None where it has none. Raises `SettingsError`."""
+    path = root / PROJECT_FILE
+    # Read once: what is trusted by its hash is what is used. No link is followed, no pipe waited for.
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+    try:
+        handle = os.open(path, flags)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise SettingsError(f"cannot read {path}: {error.strerror} (a link is not followed)") from error
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise SettingsError(f"cannot read {path}: it is no file")
+        data = file.read(_LARGEST + 1)
+    if len(data) > _LARGEST:
+        raise SettingsError(f"{path} has more than {_LARGEST:,} bytes; it is no settings file")
+    found = read_toml(data, path)
+    allowed = [name for name, key in KEYS.items() if key.project]
+    for name in found:
+        if name in KEYS and name not in allowed:
+            raise SettingsError(
+                f"{path}: {name} is a setting of your own file or of {KEYS[name].variable}, not of a repository"
+            )
+    return ProjectFile(path, root, hashlib.sha256(data).hexdigest(), checked(found, allowed, path))
+
+
+def read_toml(data: bytes, path: Path) -> dict[str, object]:
+    """The values of a TOML file. Raises `SettingsError`."""
+    try:
+        return tomllib.loads(data.decode("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not valid TOML: {error}") from error
+    except RecursionError as error:
+        raise SettingsError(f"{path} is not valid TOML: it is nested too deeply") from error
+
+
+def checked(found: dict[str, object], allowed: list[str], path: Path) -> dict[str, Value]:
+    """Each value checked. Raises `SettingsError` for one that cannot be, and for an unknown name."""
+    values: dict[str, Value] = {}
+    for name, value in found.items():
+        if name not in allowed:
+            near = nearest(name, allowed)
+            hint = f"did you mean {near!r}?" if near else f"known: {', '.join(sorted(allowed))}"
+            raise SettingsError(f"{path}: unknown setting {name!r}; {hint}")
+        values[name] = from_file(KEYS[name], value, str(path))
+    return values

@@ -1,0 +1,98 @@
+"""One reader of environment and settings file, with errors that name the place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from turboprop.errors import SettingsError
+from turboprop.settings import DEFAULT, DEFAULT_MODEL, ENVIRONMENT, PROJECT, USER, load_settings
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TP_CONFIG", str(tmp_path / "config.toml"))
+    return tmp_path / "config.toml"
+
+
+def test_defaults(config: Path) -> None:
+    settings = load_settings()
+    assert (settings.model, settings.engine, settings.threads) == (DEFAULT_MODEL, "auto", None)
+
+
+def test_environment_wins_over_the_file(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config.write_text('model = "a/b"\nthreads = 3\n')
+    assert (load_settings().model, load_settings().threads) == ("a/b", 3)
+    monkeypatch.setenv("TP_MODEL", "c/d")
+    monkeypatch.setenv("TP_THREADS", "5")
+    assert (load_settings().model, load_settings().threads) == ("c/d", 5)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("modle = 1", "modle"),
+        ("model = 1", "must be a text"),
+        ("modl = 'x'", "did you mean 'model'"),
+        ("weights = 'int2'", "float32, int8, int4"),
+        ("exclude = 'docs'", "list of texts"),
+        ("max_filesize = 'big'", "no size"),
+        ("offline = 1", "true or false"),
+        ("index = 'x'", "unknown setting"),
+        ("threads = true", "threads"),
+        ("threads = 0", "least 1"),
+        ("= x", "TOML"),
+    ],
+)
+def test_wrong_files(config: Path, text: str, said: str) -> None:
+    config.write_text(text)
+    with pytest.raises(SettingsError, match=said):
+        load_settings()
+
+
+@pytest.mark.parametrize(("name", "value"), [("TP_THREADS", "many"), ("TP_THREADS", "0"), ("TP_OFFLINE", "perhaps")])
+def test_wrong_environment(config: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=name):
+        load_settings()
+
+
+def test_the_order_of_the_layers(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config.write_text('max_filesize = "2mb"\nlimit = 3\nweights = "float32"\nthreads = 2\n')
+    root = tmp_path / "repository"
+    root.mkdir()
+    (root / ".turboprop.toml").write_text('limit = 4\nweights = "int8"\nexclude = ["docs/", "*.sql"]\n')
+    monkeypatch.setenv("TP_WEIGHTS", "int4")
+    found = load_settings(root)
+    assert (found.threads, found.max_filesize, found.limit, found.weights) == (2, 2_000_000, 4, "int4")
+    assert found.exclude == ("docs/", "*.sql")
+    assert {name: found.origins[name] for name in ("threads", "limit", "weights", "exclude", "model")} == {
+        "threads": USER,
+        "limit": PROJECT,
+        "weights": ENVIRONMENT,
+        "exclude": PROJECT,
+        "model": DEFAULT,
+    }
+    assert load_settings().limit == 3
+
+
+def test_offline_from_the_hub_s_own_variable(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TP_OFFLINE")
+    assert not load_settings().offline
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert load_settings().offline
+    monkeypatch.setenv("TP_OFFLINE", "0")
+    assert not load_settings().offline
+
+
+def test_lists_and_sizes_of_the_environment(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TP_EXCLUDE", "a/, *.md ,")
+    monkeypatch.setenv("TP_MEMORY", "1.5GiB")
+    assert load_settings().exclude == ("a/", "*.md")
+    assert load_settings().memory == 3 * 2**29
+
+
+def test_catalogue_rows_of_the_user_are_no_settings(config: Path) -> None:
+    config.write_text('[[models]]\nname = "mine"\n')
+    assert load_settings().model == DEFAULT_MODEL
