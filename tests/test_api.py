@@ -292,3 +292,20 @@ def test_settings_of_the_repository_hold(write_files: Write) -> None:
         (root / ".turboprop.toml").write_text('index = "made/index"\n')
     with Index.open(root) as index:
         assert index.status().stale == (".turboprop.toml", "docs/guide.md")
+
+
+def test_a_run_that_finds_nothing_loads_no_model(write_files: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write_files(FILES)
+    Index.create(root).close()
+
+    def load(*arguments: object, **options: object) -> None:
+        raise AssertionError("a model was loaded")
+
+    monkeypatch.setattr("turboprop.embed.model.EmbeddingModel.load", load)
+    with Index.create(root) as index:
+        assert index.summary is not None
+        assert (index.summary.unchanged_files, index.summary.embedded_chunks) == (4, 0)
+        assert index.summary.bytes_on_disk > 0
+    (root / "src/bank.py").write_text("def open_account():\n    return Account()\n")
+    with pytest.raises(AssertionError, match="loaded"):
+        Index.create(root)

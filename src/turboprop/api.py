@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from turboprop.code.read import read_source
 from turboprop.code.walk import Skipped, SourceFile, walk
-from turboprop.errors import IndexBusyError, IndexMismatchError, UsageError
+from turboprop.embed.documents import MAX_CHUNK_CHARS
+from turboprop.errors import IndexBusyError, IndexMismatchError, RepositoryIndexError, UsageError
 from turboprop.index import refresh
-from turboprop.index.build import Changes, Progress, bytes_on_disk, find_changes
+from turboprop.index.build import Changes, Progress, bytes_on_disk, chunker_name, find_changes
 from turboprop.index.read import IndexReader
 from turboprop.repository import (
     ModelLoading,
@@ -22,6 +23,7 @@ from turboprop.repository import (
     index_directory,
     index_scope,
     recorded_model,
+    unchanged_summary,
 )
 from turboprop.settings import Settings, load_settings
 from turboprop.types import Hit, IndexedFile, IndexScope, IndexSummary, SearchFilter
@@ -121,6 +123,9 @@ class Index:
         loading = ModelLoading(engine, weights, settings, memory, model_progress)
         if model is None and not rebuild:
             model = recorded_model(directory)
+            unchanged = cls._open_unchanged(root, directory, scope, settings, loading) if model else None
+            if unchanged is not None:
+                return unchanged
         embedding = loading.load(model)
         try:
             summary = bring_up_to_date(root, directory, embedding, scope, rebuild, progress)
@@ -160,6 +165,33 @@ class Index:
         except BaseException:
             embedding.close()
             raise
+
+    @classmethod
+    def _open_unchanged(
+        cls, root: Path, directory: Path, scope: IndexScope, settings: Settings, loading: ModelLoading
+    ) -> Self | None:
+        """An index that is whole and up to date; found without loading a model, which takes longer than looking."""
+        started = time.monotonic()
+        try:
+            reader = IndexReader.open(directory)
+        except RepositoryIndexError:  # the writer says what is wrong, or mends it
+            return None
+        found = walk(root, max_filesize=scope.max_filesize, exclude=scope.exclude)
+        known = reader.manifest()
+        changes = find_changes(found.files, known.files, known.left_out, scope.limit)
+        header = reader.header
+        if (
+            not (header.complete and header.scope == scope and reader.is_maintained())
+            or header.spec.chunker != chunker_name(MAX_CHUNK_CHARS)
+            or changes.removed
+            or not refresh.are_few(changes.to_read)
+            or refresh.differing(changes.to_read, known.files, known.left_out, scope.max_filesize)
+        ):
+            reader.close()
+            return None
+        index = cls(root, directory, reader, settings, None, loading)
+        index.summary = unchanged_summary(header, found, changes, bytes_on_disk(directory), time.monotonic() - started)
+        return index
 
     @classmethod
     def _open(
@@ -370,7 +402,7 @@ class Index:
                 raise IndexMismatchError(
                     f"the index in {self._directory} was made with {spec.model} ({spec.fingerprint[:16]}), and "
                     f"the model of that name here is another ({model.fingerprint[:16]}): its weights, pooling "
-                    "or prompts differ. Bring the same model, or index again with `tp index`"
+                    f"or prompts differ. Bring the same model, or index again with `tp index --model {spec.model}`"
                 )
             self._model = model
         return self._model

@@ -13,7 +13,7 @@ from turboprop.embed.check import check_model
 from turboprop.errors import IndexNotFoundError, TurboPropError
 from turboprop.index.health import Finding, IndexFacts, examine, remove_leftover
 from turboprop.models.store_memory import available_bytes
-from turboprop.repository import checked_repo, index_directory
+from turboprop.repository import checked_repo, index_directory, recorded_model
 from turboprop.settings import Settings, load_settings
 
 _LEAST_DISK = 500_000_000
@@ -69,7 +69,9 @@ def repair(
             remove_leftover(diagnosis.directory, finding)
     wanted = {finding.repair for finding in diagnosis.findings}
     if wanted & {"rebuild", "index", "maintain"}:
-        Index.create(repo, index_dir=index_dir, rebuild="rebuild" in wanted, settings=settings).close()
+        # Naming the model makes it a whole run: one that finds no file changed would end before the upkeep.
+        model = recorded_model(diagnosis.directory)
+        Index.create(repo, model, index_dir=index_dir, rebuild="rebuild" in wanted, settings=settings).close()
 
 
 def _stale(root: Path, directory: Path, settings: Settings) -> list[Finding]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from turboprop.code.walk import walk
+from turboprop.code.walk import Walk, walk
 from turboprop.embed.documents import IndexingEmbedder
 from turboprop.errors import IndexMismatchError, IndexNotFoundError, UsageError
-from turboprop.index.build import Progress, update
+from turboprop.index.build import Changes, Progress, update
+from turboprop.index.manifest import Header
 from turboprop.index.read import index_tables
 from turboprop.index.schema import INDEX_FOLDER
 from turboprop.settings import Settings
@@ -85,19 +87,33 @@ def bring_up_to_date(
     if not found.files and not recorded_model(directory):  # an index may be emptied, but not begun empty
         left = f" ({len(found.skipped)} left out; see `tp index --dry-run`)" if found.skipped else ""
         raise UsageError(f"{root} holds no files to index{left}")
-    counts: dict[str, int] = {}
-    for skipped in found.skipped:
-        counts[skipped.reason] = counts.get(skipped.reason, 0) + 1
     summary = update(
         directory,
         found.files,
         IndexingEmbedder(model),
         rebuild=rebuild,
         scope=scope,
-        skipped=counts,
+        skipped=Counter(str(skipped.reason) for skipped in found.skipped),
         progress=progress,
     )
     return replace(summary, notes=tuple(found.notes))
+
+
+def unchanged_summary(header: Header, found: Walk, changes: Changes, size: int, seconds: float) -> IndexSummary:
+    """What a run did that found nothing to do; `size` in bytes."""
+    return IndexSummary(
+        files=header.file_count,
+        chunks=header.rows,
+        embedded_chunks=0,
+        unchanged_files=changes.unchanged + len(changes.to_read),
+        removed_files=0,
+        tokens=0,
+        seconds=seconds,
+        bytes_on_disk=size,
+        model=header.spec.model,
+        skipped=dict(Counter(str(skipped.reason) for skipped in found.skipped) + Counter(changes.skipped)),
+        notes=tuple(found.notes),
+    )
 
 
 def recorded_model(directory: Path) -> str | None:

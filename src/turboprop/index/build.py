@@ -100,9 +100,14 @@ class Changes:
         return bool(self.to_read or self.removed)
 
 
+def chunker_name(max_chars: int) -> str:
+    """What an index records of how its files were cut."""
+    return f"{CHUNKER}/{max_chars}"
+
+
 def index_spec(embedder: DocumentEmbedder) -> IndexSpec:
     """What an index made with this embedder records."""
-    chunker = f"{CHUNKER}/{embedder.max_chars}"
+    chunker = chunker_name(embedder.max_chars)
     return IndexSpec(embedder.name, embedder.fingerprint, embedder.dimensions, embedder.prompts, chunker)
 
 

@@ -98,6 +98,12 @@ class IndexReader:
         """The whole manifest, which may have moved on since this reader was opened."""
         return read_manifest(manifest_file(self._directory, self.header.table))
 
+    def is_maintained(self) -> bool:
+        """Whether the last writer came to its end: the lexicon of this version is there."""
+        from turboprop.index.lexicon_build import lexicon_file
+
+        return lexicon_file(self._directory, self.header.table, self.header.version).exists()
+
     def is_current(self) -> bool:
         """Whether no newer version has been published."""
         published = read_header(manifest_file(self._directory, self.header.table))

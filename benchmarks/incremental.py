@@ -1,0 +1,155 @@
+"""What an edit costs in an index of many files, as ratios to the first index of the same run.
+
+    scripts/bench incremental --corpus FOLDER [--files 5000] [--updates 1000] [--model NAME]
+
+FOLDER holds source code; its files, 60 lines of each and again with other names until there are enough, are a
+repository made for the run. Measured: looking for changes where there are none, one edited file of 300 lines until
+it is found (in the process, and by a whole `tp search`), and what many single-file updates leave behind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from turboprop import Index
+from turboprop.code.walk import walk
+from turboprop.index.build import bytes_on_disk
+from turboprop.settings import load_settings
+
+RESULTS = Path(__file__).parent / "results" / "incremental.json"
+QUERIES = ["parse the arguments", "read a file", "matrix multiplication", "test_raises", "open a connection"]
+EDIT_LINES = 300
+
+
+def make_repository(corpus: Path, root: Path, files: int) -> None:
+    sources = [file for file in walk(corpus).files if file.language == "python"]
+    made = 0
+    turn = 0
+    while made < files:
+        for source in sources:
+            lines = Path(source.location).read_text("utf-8", "replace").splitlines(keepends=True)
+            part = lines[turn * 60 : turn * 60 + 60]
+            if not part:
+                continue
+            target = root / f"part{turn}" / source.path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text("".join(part), "utf-8")
+            made += 1
+            if made == files:
+                break
+        turn += 1
+    subprocess.run(["git", "init", "--quiet", root], check=True)
+    subprocess.run(["git", "-C", root, "add", "--all"], check=True)
+
+
+def edited(number: int) -> str:
+    """A file of 300 lines, different each time."""
+    functions = (
+        f"def measure_{number}_{k}(value, scale={k}):\n"
+        f'    """Weigh run {number} of the zebra counter by {k}."""\n'
+        "    if value < scale:\n        raise ValueError(value)\n"
+        f"    return value * scale + {number}\n\n"
+        for k in range(EDIT_LINES // 6)
+    )
+    return "".join(functions)
+
+
+def query_ms(index: Index) -> float:
+    times = []
+    for _ in range(5):
+        for query in QUERIES:
+            started = time.perf_counter()
+            index.search(query)
+            times.append(time.perf_counter() - started)
+    return statistics.median(times) * 1000
+
+
+def whole_command(*arguments: str | Path) -> float:
+    started = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "turboprop", *map(str, arguments)], check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--corpus", type=Path, required=True)
+    parser.add_argument("--files", type=int, default=5000)
+    parser.add_argument("--updates", type=int, default=1000)
+    parser.add_argument("--model")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        root = Path(scratch) / "repository"
+        root.mkdir()
+        make_repository(options.corpus, root, options.files)
+        os.environ["TP_EMBEDDING_CACHE"] = "0"
+        settings = replace(load_settings(), embedding_cache=0)
+        started = time.perf_counter()
+        Index.create(root, options.model, settings=settings).close()
+        first = time.perf_counter() - started
+        result: dict[str, object] = {}
+        with Index.open(root, settings=settings) as index:
+            result["files"], result["chunks"] = index.reader.header.file_count, index.reader.rows
+            result["first_index_seconds"] = round(first, 2)
+            index.search("warm")
+            time.sleep(2.5)  # files written less than two seconds ago are read again
+            index.update()
+            looks = []
+            for _ in range(7):
+                started = time.perf_counter()
+                assert not index.refresh().changed
+                looks.append(time.perf_counter() - started)
+            result["look_ms"] = round(statistics.median(looks) * 1000, 1)
+            starts = [whole_command("--version") for _ in range(5)]
+            nothing = [whole_command("index", "--repo", root) for _ in range(5)]
+            result["tp_index_nothing_changed_ms"] = round(statistics.median(nothing) * 1000)
+            result["tp_version_ms"] = round(statistics.median(starts) * 1000)
+
+            edits = []
+            for number in range(7):
+                (root / "part0" / "edited.py").write_text(edited(number), "utf-8")
+                started = time.perf_counter()
+                assert index.refresh().changed == 1
+                (hit,) = index.search(f"measure_{number}_7", 1)
+                assert hit.path == "part0/edited.py"
+                edits.append(time.perf_counter() - started)
+            result["edit_until_found_ms"] = round(statistics.median(edits) * 1000)
+            result["first_index_over_edit"] = round(first / statistics.median(edits))
+            (root / "part0" / "edited.py").write_text(edited(99), "utf-8")
+            result["tp_search_after_an_edit_ms"] = round(whole_command("search", "--repo", root, "measure_99_7") * 1000)
+            index.update()
+
+            fresh_bytes, fresh_ms = bytes_on_disk(root / ".turboprop"), query_ms(index)
+            files = [file.path for file in walk(root).files]
+            most = 0
+            for number in range(options.updates):
+                path = root / files[(number * 7919) % len(files)]
+                path.write_text(f"def changed_{number}(value):\n    return value + {number}\n", "utf-8")
+                index.refresh()
+                if number % 50 == 0:
+                    most = max(most, bytes_on_disk(root / ".turboprop"))
+            most = max(most, bytes_on_disk(root / ".turboprop"))
+            after_ms = query_ms(index)
+            again = Path(scratch) / "again"
+            with Index.create(root, options.model, index_dir=again, settings=settings) as anew:
+                anew_bytes, anew_ms = bytes_on_disk(again), query_ms(anew)
+            result["updates"] = options.updates
+            result["disk_over_fresh"] = round(bytes_on_disk(root / ".turboprop") / anew_bytes, 2)
+            result["most_disk_over_fresh"] = round(most / max(anew_bytes, fresh_bytes), 2)
+            result["query_ms_before_after_fresh"] = [round(ms, 1) for ms in (fresh_ms, after_ms, anew_ms)]
+            result["query_over_fresh"] = round(after_ms / anew_ms, 2)
+    print(json.dumps(result, indent=1))
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
