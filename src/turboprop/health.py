@@ -13,7 +13,7 @@ from turboprop.embed.check import check_model
 from turboprop.errors import IndexNotFoundError, TurboPropError
 from turboprop.index.health import Finding, IndexFacts, examine, remove_leftover
 from turboprop.models.store_memory import available_bytes
-from turboprop.repository import checked_repo, index_directory, recorded_model
+from turboprop.repository import checked_repo, index_directory
 from turboprop.settings import Settings, load_settings
 
 _LEAST_DISK = 500_000_000
@@ -70,7 +70,7 @@ def repair(
     wanted = {finding.repair for finding in diagnosis.findings}
     if wanted & {"rebuild", "index", "maintain"}:
         # Naming the model makes it a whole run: one that finds no file changed would end before the upkeep.
-        model = recorded_model(diagnosis.directory)
+        model = diagnosis.tables[-1].model if diagnosis.tables else None
         Index.create(repo, model, index_dir=index_dir, rebuild="rebuild" in wanted, settings=settings).close()
 
 
