@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from turboprop.edges.cli import options
 from turboprop.edges.cli.options import human_size, plural
 
 if TYPE_CHECKING:
+    from turboprop.api import Index
     from turboprop.index.build import Progress
     from turboprop.types import IndexSummary
 
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 @options.memory
 @click.option("--rebuild", is_flag=True, help="Start anew, whatever is there.")
 @click.option("--dry-run", is_flag=True, help="Say what would be indexed and what is left out; write nothing.")
+@click.option("--watch", is_flag=True, help="Stay, and bring in what changes until Ctrl-C.")
 @options.verbose
 @options.as_json
 def index(
@@ -48,6 +51,7 @@ def index(
     memory: int | None,
     rebuild: bool,
     dry_run: bool,
+    watch: bool,
     verbose: bool,
     as_json: bool,
 ) -> None:
@@ -79,17 +83,45 @@ def index(
             model_progress=transfer_progress(),
         ) as made,
     ):
-        choice = options.choice_text(made.embedding_model) if verbose else ""
         summary = made.summary
         assert summary is not None
-    for note in summary.notes:
-        click.echo(f"tp: {note}", err=True)
-    if choice:
-        click.echo(choice, err=True)
-    if as_json:
-        click.echo(json.dumps({"repo": str(made.repo), **dataclasses.asdict(summary)}))
-    else:
-        click.echo(summary_text(summary))
+        for note in summary.notes:
+            click.echo(f"tp: {note}", err=True)
+        if verbose:
+            click.echo(options.choice_text(made.embedding_model), err=True)
+        if as_json:
+            click.echo(json.dumps({"repo": str(made.repo), **dataclasses.asdict(summary)}))
+        else:
+            click.echo(summary_text(summary))
+        if watch:
+            _watch(made, as_json)
+
+
+def _watch(made: Index, as_json: bool) -> None:
+    """Print a line for each run, until an interrupt, which is how this ends."""
+    import threading
+
+    from turboprop.watch import watch
+
+    click.echo("tp: watching; Ctrl-C ends it", err=True)
+    stop = threading.Event()
+    try:
+        for event in watch(made, stop):
+            if event.note:
+                click.echo(f"tp: {event.note}", err=True)
+            if event.summary is None:
+                continue
+            if as_json:
+                click.echo(json.dumps({"repo": str(made.repo), **dataclasses.asdict(event.summary)}))
+                continue
+            new = plural(event.summary.embedded_chunks + event.summary.cached_chunks, "new chunk")
+            gone = f", {plural(event.summary.removed_files, 'file')} removed" if event.summary.removed_files else ""
+            content = f"{plural(event.summary.files, 'file')}, {plural(event.summary.chunks, 'chunk')}"
+            click.echo(f"{time.strftime('%H:%M:%S')}  {new}{gone}; {content} ({event.summary.seconds:.1f} s)")
+    except KeyboardInterrupt:
+        click.echo("tp: no longer watching", err=True)
+    finally:
+        stop.set()
 
 
 def summary_text(summary: IndexSummary) -> str:
