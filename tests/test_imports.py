@@ -30,6 +30,7 @@ LEVEL = {
     "answer": 8,
     "health": 9,
     "preflight": 9,
+    "evaluate": 9,
     "watch": 9,
     "why": 9,
     "edges": 10,

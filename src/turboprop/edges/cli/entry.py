@@ -32,6 +32,7 @@ COMMANDS = {
     "doctor": ("turboprop.edges.cli.doctor", "Look for what is wrong with an index, and mend it."),
     "why": ("turboprop.edges.cli.why", "Say why a file is indexed or not, and as what."),
     "cache": ("turboprop.edges.cli.cache", "Show, clear, export and import kept vectors."),
+    "bench": ("turboprop.edges.cli.bench", "Compare models and modes on your own repository."),
     "config": ("turboprop.edges.cli.config", "Show which settings hold, and where each came from."),
     "trust": ("turboprop.edges.cli.config", "Trust the settings file of a repository."),
     "completion": ("turboprop.edges.cli.completion", "Print the completion script of a shell."),
