@@ -128,7 +128,8 @@ class Index:
                 return unchanged
         embedding = loading.load(model)
         try:
-            summary = bring_up_to_date(root, directory, embedding, scope, rebuild, progress)
+            allowed = memory or settings.memory
+            summary = bring_up_to_date(root, directory, embedding, scope, rebuild, progress, allowed)
             index = cls._open(root, directory, embedding.fingerprint, settings, embedding, loading)
         except BaseException:
             embedding.close()
@@ -373,7 +374,9 @@ class Index:
 
     def _bring_up_to(self, scope: IndexScope, progress: Callable[[Progress], None] | None) -> IndexSummary:
         model = self._embedding_model()
-        self.summary = bring_up_to_date(self._repo, self._directory, model, scope, False, progress)
+        self.summary = bring_up_to_date(
+            self._repo, self._directory, model, scope, False, progress, self._settings.memory
+        )
         reader = IndexReader.open(self._directory, model.fingerprint, model.name)
         self._reader.close()
         self._reader = reader

@@ -69,3 +69,7 @@ class IndexBusyError(RepositoryIndexError):
 
 class StorageError(RepositoryIndexError):
     """The disk is full or the folder cannot be written; the last committed index is still there."""
+
+
+class MemoryBudgetError(TurboPropError):
+    """What was asked for does not fit into the memory that was allowed."""

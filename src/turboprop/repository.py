@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from turboprop.code.walk import Walk, walk
 from turboprop.embed.documents import IndexingEmbedder
 from turboprop.errors import IndexMismatchError, IndexNotFoundError, UsageError
+from turboprop.index.budget import memory_budget
 from turboprop.index.build import Changes, Progress, update
 from turboprop.index.manifest import Header
 from turboprop.index.read import index_tables
@@ -81,16 +82,24 @@ def bring_up_to_date(
     scope: IndexScope,
     rebuild: bool,
     progress: Callable[[Progress], None] | None,
+    memory: int | None = None,
 ) -> IndexSummary:
-    """Bring the index of a repository up to its files. Raises `UsageError` where there is nothing to index."""
+    """Bring the index of a repository up to its files, within `memory` bytes.
+
+    Raises `UsageError` where there is nothing to index and `MemoryBudgetError` where the memory is too little.
+    """
     found = walk(root, max_filesize=scope.max_filesize, exclude=scope.exclude)
     if not found.files and not recorded_model(directory):  # an index may be emptied, but not begun empty
         left = f" ({len(found.skipped)} left out; see `tp index --dry-run`)" if found.skipped else ""
         raise UsageError(f"{root} holds no files to index{left}")
+    if memory is not None:
+        model.embed_documents(["def warm_up(): pass"])  # the first call makes the kernels' own copy of the weights
+    budget = memory_budget(memory, model.name, model.dimensions)
     summary = update(
         directory,
         found.files,
-        IndexingEmbedder(model),
+        IndexingEmbedder(model, batch_tokens=budget.tokens),
+        budget=budget,
         rebuild=rebuild,
         scope=scope,
         skipped=Counter(str(skipped.reason) for skipped in found.skipped),

@@ -46,10 +46,10 @@ def edit(root: Path, source: random.Random, turn: int) -> None:
             lines[place:place] = [f"def turn_{turn}_{number}(value):\n", f"    return value + {turn}\n", "\n"]
             file.write_text("".join(lines), "utf-8")
         elif kind < 0.7:
-            file.write_text("".join(lines[:place]), "utf-8")
+            file.write_text("".join(lines[:place] + lines[place + 10 :]), "utf-8")
         elif kind < 0.8 and file.exists():
             file.rename(file.with_name(f"moved_{turn}_{number}{file.suffix}"))
-        elif kind < 0.9:
+        elif kind < 0.95:
             file.with_name(f"new_{turn}_{number}.py").write_text("".join(lines[:60]) + f"VALUE = {turn}\n", "utf-8")
         else:
             file.unlink(missing_ok=True)

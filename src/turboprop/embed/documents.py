@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from turboprop.embed.batching import TOKEN_BUDGET
 from turboprop.embed.cache import FILE, EmbeddingCache, cache_key
 from turboprop.types import Prompts
 
@@ -27,8 +28,9 @@ class IndexingEmbedder:
     Without `keep` every vector is computed, and none is kept for other indexes.
     """
 
-    def __init__(self, model: EmbeddingModel, *, keep: bool = True) -> None:
+    def __init__(self, model: EmbeddingModel, *, keep: bool = True, batch_tokens: int = TOKEN_BUDGET) -> None:
         self._model = model
+        self._batch_tokens = batch_tokens
         self.name: str = model.name
         self.fingerprint: str = model.fingerprint
         self.dimensions: int = model.dimensions
@@ -59,7 +61,8 @@ class IndexingEmbedder:
             if key in known:
                 vectors[number] = known[key]
         if missing:
-            fresh = self._model.embed_documents([texts[number] for number in missing], overlong="average")
+            wanted = [texts[number] for number in missing]
+            fresh = self._model.embed_documents(wanted, overlong="average", batch_tokens=self._batch_tokens)
             vectors[missing] = fresh
             with np.errstate(over="ignore"):
                 kept = fresh.astype(np.float16)

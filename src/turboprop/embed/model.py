@@ -13,7 +13,7 @@ import xxhash
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from turboprop.embed.batching import batches
+from turboprop.embed.batching import TOKEN_BUDGET, batches
 from turboprop.embed.check import refuse_if_broken
 from turboprop.embed.head import finish
 from turboprop.embed.instruction import Side, instructed
@@ -178,16 +178,22 @@ class EmbeddingModel:
         return [len(text) <= self._max_tokens * 64 and next(counts) <= self._max_tokens for text in texts]
 
     def embed_documents(
-        self, texts: Sequence[str], options: EmbeddingOptions = PLAIN, *, overlong: Overlong = "error"
+        self,
+        texts: Sequence[str],
+        options: EmbeddingOptions = PLAIN,
+        *,
+        overlong: Overlong = "error",
+        batch_tokens: int = TOKEN_BUDGET,
     ) -> NDArray[np.float32]:
         """float32 [n, dimensions], in the order of `texts`; equal texts are computed once.
 
         A text of more tokens than the limit raises `InputTooLongError`, or is cut (`truncate`), or is the
-        mean of the vectors of its parts (`average`).
+        mean of the vectors of its parts (`average`). `batch_tokens` run together, padding included: fewer take
+        less memory, and a longer input runs alone.
         """
         if isinstance(texts, str):
             raise UsageError("embed_documents takes a list of texts; for one text give [text]")
-        return self._embed(texts, "document", options, overlong)
+        return self._embed(texts, "document", options, overlong, batch_tokens)
 
     def embed_queries(
         self, texts: Sequence[str], options: EmbeddingOptions = PLAIN, *, overlong: Overlong = "error"
@@ -230,7 +236,12 @@ class EmbeddingModel:
         return encode_texts(self._tokenizer, [prompt + text for text in texts])
 
     def _embed(
-        self, texts: Sequence[str], side: Side, options: EmbeddingOptions, overlong: Overlong
+        self,
+        texts: Sequence[str],
+        side: Side,
+        options: EmbeddingOptions,
+        overlong: Overlong,
+        batch_tokens: int = TOKEN_BUDGET,
     ) -> NDArray[np.float32]:
         prompt = self.prompts.query if side == "query" else self.prompts.document
         if options.instruction is not None:
@@ -253,7 +264,7 @@ class EmbeddingModel:
             skip = self._special_edges()[0] + self._prompt_tokens(prompt)
         lengths = [len(ids) for ids in inputs]
         vectors = np.empty((len(inputs), width), np.float32)
-        for chosen in batches(lengths):
+        for chosen in batches(lengths, batch_tokens):
             batch = TokenBatch(
                 np.concatenate([np.asarray(inputs[index], np.int32) for index in chosen]),
                 np.array([lengths[index] for index in chosen], np.int32),

@@ -58,6 +58,15 @@ def give_up_pages(folder: Path) -> int:
     return total
 
 
+def resident_bytes() -> int | None:
+    """The memory that this process has now; None where the system does not tell (other than Linux)."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
+    except (OSError, ValueError, IndexError):
+        return None
+    return pages * mmap.PAGESIZE
+
+
 def peak_resident_bytes() -> int | None:
     """The most memory that this process has had; None where the system does not tell (Windows)."""
     try:

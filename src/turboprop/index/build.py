@@ -18,6 +18,8 @@ from turboprop.code.chunk import CHUNKER, chunk_text
 from turboprop.code.exclude import Reason
 from turboprop.code.read import SourceText, read_source
 from turboprop.code.walk import Skipped, SourceFile
+from turboprop.errors import MemoryBudgetError
+from turboprop.index.budget import MemoryBudget
 from turboprop.index.fit import fit_chunks
 from turboprop.index.manifest import LeftOutFile
 from turboprop.index.schema import IndexSpec, embedded_text, text_digest
@@ -29,13 +31,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FIRST_GROUP, SMALLEST_GROUP, LARGEST_GROUP = 256, 32, 2_048
-GROUP_CHARS = 4_000_000
 GROUP_SECONDS = 5.0
 """Chunks embedded in one call: enough to sort by length, little enough to hold, and about five seconds'
 worth, so that progress shows and little is lost by a kill where the model is slow."""
 
 PUBLISH_SECONDS = 30.0
 """A run that is killed loses at most this much work."""
+
+WITHOUT_BOUND = MemoryBudget()
 
 _RACY_NS = 2_000_000_000
 """A file changed this shortly before it was read may change again within the same tick of its clock."""
@@ -144,25 +147,27 @@ def update(
     *,
     rebuild: bool = False,
     scope: IndexScope = DEFAULT_SCOPE,
+    budget: MemoryBudget = WITHOUT_BOUND,
     skipped: Mapping[str, int] | None = None,
     progress: Callable[[Progress], None] | None = None,
     publish_seconds: float = PUBLISH_SECONDS,
 ) -> IndexSummary:
     """Bring the index in `directory` up to the files of a walk, or to the first of them that `scope` takes.
 
-    Work is published every `publish_seconds` and at the end; an interrupt publishes the files that are
-    whole and goes on its way. `skipped` are the walk's own counts by reason, added to the summary.
-    Raises `IndexBusyError`, `IndexMismatchError`, `IndexDamagedError`, `StorageError`, and what the
-    embedder raises; the index is then as it was last published.
+    Work is published every `publish_seconds` and at the end; an interrupt publishes the files that are whole
+    and goes on its way, and so does a run that takes more memory than its budget. `skipped` are the walk's own
+    counts by reason, added to the summary. Raises `IndexBusyError`, `IndexMismatchError`, `IndexDamagedError`,
+    `StorageError`, and what the embedder raises; the index is then as it was last published.
     """
     started = time.monotonic()
     with TableWriter.open(directory, index_spec(embedder), rebuild=rebuild) as writer:
         changes = find_changes(found, writer.files, writer.left_out, scope.limit)
-        run = _Run(writer, embedder, len(changes.to_read), scope.max_filesize, publish_seconds, progress)
+        writer.buffer_bytes = budget.buffer_bytes
+        run = _Run(writer, embedder, len(changes.to_read), scope.max_filesize, budget, publish_seconds, progress)
         try:
             run.apply(changes)
             writer.publish(complete=scope.limit is None or scope.limit >= len(found), scope=scope)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, MemoryBudgetError):
             if writer.settled:
                 writer.publish(complete=False)
             raise
@@ -204,6 +209,7 @@ class _Run:
         embedder: DocumentEmbedder,
         files_total: int,
         max_filesize: int,
+        budget: MemoryBudget,
         publish_seconds: float,
         progress: Callable[[Progress], None] | None,
     ) -> None:
@@ -217,6 +223,7 @@ class _Run:
         self._embedder = embedder
         self._files_total = files_total
         self._max_filesize = max_filesize
+        self._budget = budget
         self._publish_seconds = publish_seconds
         self._progress = progress
         self._started = self._published = time.monotonic()
@@ -233,7 +240,7 @@ class _Run:
             self._writer.remove_file(path)
         for file in changes.to_read:
             self._take(file)
-            if self._group_chunks >= self._group_size or self._group_chars >= GROUP_CHARS:
+            if self._group_chunks >= self._group_size or self._group_chars >= self._budget.group_chars:
                 self._finish_group()
         self._finish_group()
 
@@ -267,6 +274,7 @@ class _Run:
         self._group_chunks = self._group_chars = 0
         for pieces in _slices(group, self._group_size):
             self._write(pieces)
+            self._budget.check()
             if self._writer.settled and time.monotonic() - self._published >= self._publish_seconds:
                 self._writer.publish(complete=False)
                 self._published = time.monotonic()

@@ -61,6 +61,7 @@ class TableWriter:
         self._left_out = opened.left_out
         self._lock = lock
         self._retention = retention
+        self.buffer_bytes = BUFFER_BYTES
         self._batches: list[Any] = []
         self._buffered_rows = 0
         self._buffered_bytes = 0
@@ -150,7 +151,7 @@ class TableWriter:
         self._batches.append(batch)
         self._buffered_rows += batch.num_rows
         self._buffered_bytes += batch.nbytes
-        if self._buffered_rows >= BUFFER_ROWS or self._buffered_bytes >= BUFFER_BYTES:
+        if self._buffered_rows >= BUFFER_ROWS or self._buffered_bytes >= self.buffer_bytes:
             self._flush()
 
     def end_file(self, file: IndexedFile) -> None:
