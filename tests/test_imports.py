@@ -28,6 +28,7 @@ LEVEL = {
     "api": 8,
     "answer": 8,
     "health": 9,
+    "pool": 9,
     "why": 9,
     "edges": 10,
 }

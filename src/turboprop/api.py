@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 from turboprop.code.read import read_source
 from turboprop.code.walk import Skipped, SourceFile, walk
@@ -55,6 +55,14 @@ class IndexStatus:
     """Files whose content was added or changed since they were indexed."""
     removed: tuple[str, ...]
     """Files that are indexed and no longer there."""
+
+
+class ModelSource(Protocol):
+    """Where indexes get a model that several of them share; the source closes it, they do not."""
+
+    def load(
+        self, name: str | None, engine: str | None, weights: WeightFormat | None, settings: Settings
+    ) -> EmbeddingModel: ...
 
 
 class IndexingEmbedder:
@@ -147,6 +155,7 @@ class Index:
         memory: int | None = None,
         progress: Callable[[Progress], None] | None = None,
         model_progress: DownloadProgress | None = None,
+        models: ModelSource | None = None,
         settings: Settings | None = None,
     ) -> Self:
         """Index a repository, or bring its index up to date, and open it.
@@ -158,7 +167,7 @@ class Index:
         settings = settings or load_settings()
         root = checked_repo(repo)
         directory = index_directory(root, index_dir)
-        loading = _Loading(engine, weights, settings, memory, model_progress)
+        loading = _Loading(engine, weights, settings, memory, model_progress, models)
         if model is None and not rebuild:
             model = _recorded_model(directory)
         embedding = loading.load(model)
@@ -166,7 +175,7 @@ class Index:
             summary = _update(root, directory, embedding, limit, max_filesize, rebuild, progress)
             index = cls._open(root, directory, embedding.fingerprint, settings, embedding, loading)
         except BaseException:
-            embedding.close()
+            loading.release(embedding)
             raise
         index.summary = summary
         return index
@@ -181,9 +190,10 @@ class Index:
         engine: str | None = None,
         weights: WeightFormat | None = None,
         model_progress: DownloadProgress | None = None,
+        models: ModelSource | None = None,
         settings: Settings | None = None,
     ) -> Self:
-        """Open an index that exists; without `model`, the one written last.
+        """Open an index that exists; without `model`, the one written last. `models` shares its models with others.
 
         Raises `IndexNotFoundError` where there is none and `IndexMismatchError`, naming both, where it
         was made with another model.
@@ -191,14 +201,14 @@ class Index:
         settings = settings or load_settings()
         root = checked_repo(repo)
         directory = index_directory(root, index_dir)
-        loading = _Loading(engine, weights, settings, None, model_progress)
+        loading = _Loading(engine, weights, settings, None, model_progress, models)
         if model is None:
             return cls._open(root, directory, None, settings, None, loading)
         embedding = loading.load(model)
         try:
             return cls._open(root, directory, embedding.fingerprint, settings, embedding, loading)
         except BaseException:
-            embedding.close()
+            loading.release(embedding)
             raise
 
     @classmethod
@@ -338,7 +348,7 @@ class Index:
         """Let go of the model and the table; a second call does nothing."""
         self._reader.close()
         if self._model is not None:
-            self._model.close()
+            self._loading.release(self._model)
 
     def __enter__(self) -> Self:
         return self
@@ -353,7 +363,7 @@ class Index:
             spec = self._reader.header.spec
             model = self._loading.load(spec.model)
             if model.fingerprint != spec.fingerprint:
-                model.close()
+                self._loading.release(model)
                 raise IndexMismatchError(
                     f"the index in {self._directory} was made with {spec.model} ({spec.fingerprint[:16]}), and "
                     f"the model of that name here is another ({model.fingerprint[:16]}): its weights, pooling "
@@ -372,8 +382,11 @@ class _Loading:
     settings: Settings
     memory: int | None
     progress: DownloadProgress | None
+    models: ModelSource | None = None
 
     def load(self, name: str | None) -> EmbeddingModel:
+        if self.models is not None:
+            return self.models.load(name, self.engine, self.weights, self.settings)
         from turboprop.embed.model import EmbeddingModel
 
         return EmbeddingModel.load(
@@ -384,6 +397,10 @@ class _Loading:
             progress=self.progress,
             settings=self.settings,
         )
+
+    def release(self, model: EmbeddingModel) -> None:
+        if self.models is None:
+            model.close()
 
 
 def checked_repo(repo: str | Path) -> Path:

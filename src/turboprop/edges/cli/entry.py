@@ -29,6 +29,7 @@ COMMANDS = {
     "generate": ("turboprop.edges.cli.generate", "Answer a prompt with a language model."),
     "chat": ("turboprop.edges.cli.chat", "Talk with a language model."),
     "ask": ("turboprop.edges.cli.ask", "Answer a question about a repository, with citations."),
+    "mcp": ("turboprop.edges.mcp.command", "Serve repositories to coding agents (MCP), or set an agent up."),
     "doctor": ("turboprop.edges.cli.doctor", "Look for what is wrong with an index, and mend it."),
     "why": ("turboprop.edges.cli.why", "Say why a file is indexed or not, and as what."),
     "cache": ("turboprop.edges.cli.cache", "Show, clear, export and import kept vectors."),
