@@ -26,7 +26,7 @@ def own_places(
 ) -> Iterator[Path]:
     """Keep tests away from the user's folders and from the network."""
     home = tmp_path_factory.mktemp("home")
-    for name in ("TP_MODEL", "TP_ENGINE", "TP_THREADS", "TP_DEBUG", "XDG_DATA_HOME", "XDG_CACHE_HOME"):
+    for name in ("TP_MODEL", "TP_ENGINE", "TP_THREADS", "TP_DEBUG", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("HF_HOME", str(home / "huggingface"))
@@ -34,6 +34,7 @@ def own_places(
     monkeypatch.setenv("TP_CACHE", str(shared_cache))
     monkeypatch.setenv("TP_CONFIG", str(home / "config.toml"))
     monkeypatch.setenv("TP_OFFLINE", "1")
+    monkeypatch.setenv("TP_SERVER", "0")
     # The session's cache is shared, and what a test embeds must not depend on the tests before it.
     monkeypatch.setenv("TP_EMBEDDING_CACHE", "0")
     yield home

@@ -16,8 +16,9 @@ from turboprop.errors import SettingsError
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"", "0", "false", "no", "off"}
-_USER_KEYS = {"model": str, "engine": str, "threads": int, "offline": bool, "embedding_cache": int}
+_USER_KEYS = {"model": str, "engine": str, "threads": int, "offline": bool, "embedding_cache": int, "server": bool}
 EMBEDDING_CACHE = 2_000_000_000
+SERVER_IDLE = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,10 @@ class Settings:
     offline: bool = False
     embedding_cache: int = EMBEDDING_CACHE
     """Bytes that kept vectors may take; 0 keeps none (`TP_EMBEDDING_CACHE`)."""
+    server: bool = True
+    """Whether `tp search` may start and ask a server in the background (`TP_SERVER`)."""
+    server_idle: int = SERVER_IDLE
+    """Seconds after which it ends unused (`TP_SERVER_IDLE`)."""
     data_home: Path = Path()
     """Where models live (`TP_HOME`, else `$XDG_DATA_HOME/turboprop`)."""
     cache_home: Path = Path()
@@ -108,12 +113,18 @@ def load_settings() -> Settings:
         offline = _flag("HF_HUB_OFFLINE")
     if offline is None:
         offline = bool(user.get("offline", False))
+    server = _flag("TP_SERVER")
+    idle = os.environ.get("TP_SERVER_IDLE") or str(SERVER_IDLE)
+    if not idle.isdecimal() or int(idle) < 1:
+        raise SettingsError(f"TP_SERVER_IDLE={idle!r} is not a whole number of seconds of at least 1")
     return Settings(
         model=os.environ.get("TP_MODEL") or str(user.get("model", DEFAULT_MODEL)),
         engine=os.environ.get("TP_ENGINE") or str(user.get("engine", "auto")),
         threads=threads,
         offline=offline,
         embedding_cache=int(stated),
+        server=bool(user.get("server", True)) if server is None else server,
+        server_idle=int(idle),
         data_home=data or _user_dir("XDG_DATA_HOME", ".local/share", "LOCALAPPDATA"),
         cache_home=cache or _user_dir("XDG_CACHE_HOME", ".cache", "LOCALAPPDATA"),
         config_file=config,
