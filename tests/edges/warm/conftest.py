@@ -67,22 +67,28 @@ def status(tp: Tp) -> Callable[[], dict[str, Any]]:
 
 
 @pytest.fixture
-def warm(tp: Tp, repo: Path, status: Callable[[], dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+def wait_for(status: Callable[[], dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """Wait until a server runs or none does, whose process is not `but`."""
+
+    def wait(*, running: bool = True, but: int | None = None) -> dict[str, Any]:
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            state = status()
+            if state["running"] == running and (not running or state["pid"] != but):
+                return state
+            time.sleep(0.1)
+        raise AssertionError(f"no change in a minute: {status()}")
+
+    return wait
+
+
+@pytest.fixture
+def warm(tp: Tp, repo: Path, wait_for: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
     """Search once and wait until the server that this starts is there."""
 
     def start(**variables: str) -> dict[str, Any]:
         done = tp("search", "listen on a port", cwd=repo, **variables)
         assert done.returncode == 0, done.stderr
-        return wait_for(status)
+        return wait_for()
 
     return start
-
-
-def wait_for(status: Callable[[], dict[str, Any]], running: bool = True, but: int | None = None) -> dict[str, Any]:
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
-        state = status()
-        if state["running"] == running and state.get("pid") != but:
-            return state
-        time.sleep(0.1)
-    raise AssertionError(f"no change in a minute: {status()}")

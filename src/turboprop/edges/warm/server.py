@@ -67,7 +67,7 @@ class Server:
         self._identity = identity
         self._key, self._proof = secrets.token_hex(32), secrets.token_hex(16)
         self._pool = IndexPool(offline=True)
-        self._jobs: queue.Queue[_Job] = queue.Queue(MOST_WAITING)
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()  # a signal's handler may put into this kind
         self._connections = threading.BoundedSemaphore(MOST_CONNECTIONS)
         self._ending = threading.Event()
         self._started = time.time()
@@ -88,7 +88,7 @@ class Server:
         os.chdir(self._folder)
         with lock:
             for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, self._stop)
+                signal.signal(number, self._end)
             if first is not None:
                 self._warm_up(first)
             listener = self._listen()
@@ -189,23 +189,20 @@ class Server:
                 self._say(connection, self._status())
             case "stop":
                 self._say(connection, {"pid": os.getpid()})
-                self._ending.set()
+                self._end()
             case "search":
                 self._search(connection, request)
 
     def _search(self, connection: socket.socket, request: Mapping[str, Any]) -> None:
         if request["identity"] != self._identity or self._was_upgraded():
             connection.sendall(b"replace\n")
-            self._ending.set()
+            self._end()
             return
-        job = _Job(request)
-        try:
-            if self._ending.is_set():
-                raise queue.Full
-            self._jobs.put_nowait(job)
-        except queue.Full:
+        if self._ending.is_set() or self._jobs.qsize() >= MOST_WAITING:
             connection.sendall(b"no\n")
             return
+        job = _Job(request)
+        self._jobs.put(job)
         connection.sendall(self._yes())
         job.done.wait()
         head = {"code": job.code, "frames": [[number, len(content)] for number, content in job.frames]}
@@ -243,6 +240,8 @@ class Server:
                 except OSError:
                     return  # the folder was removed: nobody can find this server any more
                 continue
+            if job is None:
+                return
             try:
                 if not load_settings().server:
                     return
@@ -275,7 +274,8 @@ class Server:
         """Searches that wait go to their own processes; answers that are on their way are waited for."""
         with contextlib.suppress(queue.Empty):
             while True:
-                self._jobs.get_nowait().done.set()
+                if (job := self._jobs.get_nowait()) is not None:
+                    job.done.set()
         until = time.monotonic() + LAST_SECONDS
         for _ in range(MOST_CONNECTIONS):
             self._connections.acquire(timeout=max(0.0, until - time.monotonic()))
@@ -292,8 +292,9 @@ class Server:
                     return True
         return False
 
-    def _stop(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+    def _end(self, number: int = 0, frame: FrameType | None = None) -> None:  # noqa: ARG002  as signals call it
         self._ending.set()
+        self._jobs.put(None)
 
 
 def _resident_bytes() -> int | None:

@@ -28,10 +28,8 @@ def start(arguments: list[str], environment: dict[str, str]) -> None:
     home = place.folder()
     if not place.make_private(home):
         return
-    package = place.identity("")["package"]
-    code = (
-        f"import sys; sys.path.insert(0, {os.path.dirname(str(package))!r}); from turboprop.__main__ import main; main()"
-    )
+    source = os.path.dirname(str(place.identity("")["package"]))
+    code = f"import sys; sys.path.insert(0, {source!r}); from turboprop.__main__ import main; main()"
     with contextlib.suppress(OSError):
         descriptor = os.open(os.path.join(home, place.LOG_FILE), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with open(descriptor, "wb") as log:
