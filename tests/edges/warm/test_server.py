@@ -130,7 +130,7 @@ def test_the_short_way_imports_little(repo: Path, warm: Warm, status: Status, en
         "turboprop.edges.warm.client",
         "turboprop.edges.warm.place",
     }
-    assert not modules & {"click", "rich", "numpy", "pathlib", "subprocess", "tomllib", "dataclasses"}
+    assert not modules & {"click", "rich", "numpy", "pathlib", "subprocess", "tomllib", "dataclasses", "typing"}
     assert done.stdout.startswith("app/server.py")
 
 

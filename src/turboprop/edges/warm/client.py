@@ -10,10 +10,12 @@ import json
 import os
 import socket
 import sys
-from typing import Any
 
-from turboprop import __version__
+from turboprop import TYPE_CHECKING, __version__
 from turboprop.edges.warm import place
+
+if TYPE_CHECKING:
+    from typing import Any
 
 CONNECT_SECONDS = 0.5
 """For the server to say that it takes the request: it does so in a millisecond unless it hangs."""
