@@ -26,7 +26,7 @@ def own_places(
 ) -> Iterator[Path]:
     """Keep tests away from the user's folders and from the network."""
     home = tmp_path_factory.mktemp("home")
-    for name in ("TP_MODEL", "TP_ENGINE", "TP_THREADS", "TP_DEBUG", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR"):
+    for name in ("TP_MODEL", "TP_ENGINE", "TP_THREADS", "TP_DEBUG", "XDG_DATA_HOME", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("HF_HOME", str(home / "huggingface"))

@@ -39,6 +39,11 @@ class Refresh:
     ended: float = 0.0
     last: IndexSummary | None = None
 
+    @property
+    def busy(self) -> bool:
+        """Whether it is not over yet."""
+        return self.state in ("waiting", "running")
+
 
 @dataclass(slots=True)
 class Repository:
@@ -99,6 +104,12 @@ class Repositories:
         due = time.monotonic() - repository.refresh.ended > REFRESH_SECONDS
         if self._refreshing and (due or not repository.refresh.ended):
             self.start_refresh(repository)
+        with self.open(repository) as index:
+            yield index
+
+    @contextmanager
+    def open(self, repository: Repository) -> Iterator[Index]:
+        """The same without a refresh."""
         try:
             with self._pool.open(repository.root, self._model, settings=self.settings) as index:
                 yield index
@@ -108,7 +119,7 @@ class Repositories:
     def start_refresh(self, repository: Repository) -> bool:
         """Bring an index up to date in the background; False where that is under way already."""
         with self._wanted:
-            if self._closed or repository.refresh.state in ("waiting", "running"):
+            if self._closed or repository.refresh.busy:
                 return False
             repository.refresh.state = "waiting"
             self._queue.append(repository)
@@ -177,7 +188,7 @@ class Repositories:
 
     def _why_no_index(self, repository: Repository) -> str:
         refresh = repository.refresh
-        if refresh.state in ("waiting", "running"):
+        if refresh.busy:
             at = refresh.progress
             how_far = f" ({at.files} of {at.files_total} files)" if at else ""
             return f"the index of {repository.name} is being made{how_far}; ask again in a while, or see index_status"

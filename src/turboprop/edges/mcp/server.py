@@ -1,88 +1,108 @@
-"""The tools, as a server of the official SDK. Every result is text: structured output would send it twice."""
+"""The server of the official SDK around the tools, and the ASGI application of it.
+
+Every result is text alone: structured output would send the same tokens twice.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+import threading
+from collections.abc import Callable, Sequence
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Annotated, Literal, ParamSpec
+from typing import TYPE_CHECKING, Any
 
+import anyio.to_thread
 from mcp.server import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.transport_security import TransportSecuritySettings
 from mcp_types import ToolAnnotations
-from pydantic import Field
 
 from turboprop import __version__
-from turboprop.edges.mcp.text import DEEPEST, SNIPPET_LINES, hits_page, page_start
+from turboprop.edges.mcp.tools import Tools
+from turboprop.edges.mcp.writer import Writer
 from turboprop.errors import TurboPropError
 
 if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
     from turboprop.edges.mcp.repositories import Repositories
 
-P = ParamSpec("P")
-
-Repo = Annotated[str | None, Field(description="Name of the repository, where several are served.")]
-Cursor = Annotated[str | None, Field(description="Where to go on: the cursor that the last page ended with.")]
-Limit = Annotated[int, Field(description="Hits of one page.", ge=1, le=50)]
-Lines = Annotated[int, Field(description="Lines shown of each hit; 0 shows the places alone.", ge=0, le=100)]
-Paths = Annotated[list[str] | None, Field(description='Globs that narrow by path: "src/**", "!tests/**".')]
-Languages = Annotated[list[str] | None, Field(description='Narrow by language: "python", "go".')]
+MOST_CALLS = 8
+"""Tool calls that run at once; the others wait."""
+REQUEST_BYTES = 1_000_000
+_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
-def make_server(repositories: Repositories) -> MCPServer:
-    """A server with all tools on the given repositories."""
+def make_server(repositories: Repositories, *, language_model: str | None = None) -> MCPServer:
+    """A server with all tools on the given repositories; its `run("stdio")` returns when the client leaves."""
     named = ", ".join(repository.name for repository in repositories.all)
     server: MCPServer = MCPServer(
         "turboprop",
         title="TurboProp code search",
         instructions=(
-            f"Searches code by meaning and by words, locally. Served: {named}. Ask search_code first with what the "
-            "code does or an identifier; results cite path:start-end, and read_chunk shows those lines."
+            f"Searches code by meaning and by words, on this machine. Served: {named}. Ask search_code first, with "
+            "what the code does or an identifier; results cite path:start-end, and read_chunk shows more lines. "
+            "A page that ends with a cursor has another one."
         ),
         version=__version__,
         log_level="WARNING",
     )
-    tools = _Tools(repositories)
+    tools = Tools(repositories, Writer(language_model, repositories.settings))
+    calls = anyio.CapacityLimiter(MOST_CALLS)
     reads = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
-    add = partial(server.add_tool, structured_output=False)
-    add(_told(tools.search_code), annotations=reads)
+    writes = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
+    for tool in (tools.search_code, tools.similar_code, tools.read_chunk, tools.ask_code, tools.index_status):
+        server.add_tool(_in_thread(tool, calls), annotations=reads, structured_output=False)
+    server.add_tool(_in_thread(tools.reindex, calls), annotations=writes, structured_output=False)
     return server
 
 
-def _told(tool: Callable[P, str]) -> Callable[P, str]:
-    """Errors of ours are for the model to read; anything else is a defect, which the SDK reports without its text."""
+def mcp_app(
+    repositories: Repositories,
+    *,
+    path: str = "/mcp",
+    language_model: str | None = None,
+    hosts: Sequence[str] = (),
+    origins: Sequence[str] = (),
+) -> Starlette:
+    """An ASGI application that serves the tools over streamable HTTP at `path`.
+
+    Requests must name a loopback host, or one of `hosts` (`name:port` or `name:*`), and pages of other origins than
+    loopback and `origins` are refused. An application that takes over its `routes` (or mounts it) must enter
+    `app.router.lifespan_context(app)` in its own lifespan. Keys are the affair of that application.
+    """
+    local = [f"{host}:*" for host in _LOOPBACK] + list(_LOOPBACK)
+    security = TransportSecuritySettings(
+        enable_dns_rebinding_protection=True,
+        allowed_hosts=[*local, *hosts],
+        allowed_origins=[*(f"{scheme}://{host}" for scheme in ("http", "https") for host in local), *origins],
+    )
+    return make_server(repositories, language_model=language_model).streamable_http_app(
+        streamable_http_path=path, transport_security=security, max_request_body_size=REQUEST_BYTES
+    )
+
+
+def _in_thread(tool: Callable[..., str], calls: anyio.CapacityLimiter) -> Callable[..., Any]:
+    """The tool as the SDK takes it: in a thread that is told when its caller is gone.
+
+    Errors of ours are for the model to read; anything else is a defect, which the SDK reports without its text.
+    """
+    signature = inspect.signature(tool, eval_str=True)
+    stoppable = "stopped" in signature.parameters
 
     @wraps(tool)
-    def telling(*args: P.args, **kwargs: P.kwargs) -> str:
+    async def called(**arguments: Any) -> str:
+        left = threading.Event()
+        if stoppable:
+            arguments["stopped"] = left.is_set
         try:
-            return tool(*args, **kwargs)
+            return await anyio.to_thread.run_sync(partial(tool, **arguments), abandon_on_cancel=True, limiter=calls)
         except TurboPropError as error:
             raise ToolError(str(error)) from error
+        finally:
+            left.set()
 
-    return telling
-
-
-class _Tools:
-    """One method a tool; its signature is the schema and its docstring what the model is told."""
-
-    def __init__(self, repositories: Repositories) -> None:
-        self._repositories = repositories
-
-    def search_code(
-        self,
-        query: Annotated[str, Field(description="What the code does, an identifier, or an error message.")],
-        limit: Limit = 8,
-        paths: Paths = None,
-        languages: Languages = None,
-        mode: Annotated[
-            Literal["hybrid", "semantic", "lexical"], Field(description="By meaning and words, or by one of them.")
-        ] = "hybrid",
-        lines: Lines = SNIPPET_LINES,
-        repo: Repo = None,
-        cursor: Cursor = None,
-    ) -> str:
-        """Find code by meaning and by words. Hits come best first, each as path:start-end, names, and its lines."""
-        start = page_start(cursor)
-        with self._repositories.index(self._repositories.named(repo)) as index:
-            wanted = min(start + limit + 1, DEEPEST)
-            hits = index.search(query, wanted, mode, filters=paths or (), languages=languages or ())
-        return hits_page(hits, start, limit, lines, "nothing found" if not start else "no more hits")
+    shown = [parameter for name, parameter in signature.parameters.items() if name != "stopped"]
+    called.__signature__ = signature.replace(parameters=shown)  # type: ignore[attr-defined]
+    called.__annotations__ = {p.name: p.annotation for p in shown} | {"return": str}
+    return called
