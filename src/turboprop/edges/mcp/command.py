@@ -31,3 +31,36 @@ def mcp(
         make_server(repositories, language_model=language_model).run("stdio")
     finally:
         repositories.close()
+
+
+@mcp.command()
+@click.argument("client", type=click.Choice(["claude", "cursor", "vscode", "windsurf", "codex"]))
+@click.option(
+    "--repo",
+    "repos",
+    multiple=True,
+    metavar="PATH",
+    help="A repository to serve; repeatable.  [default: the current folder]",
+)
+@click.option("--user", is_flag=True, help="Write the file in your home, not the one in the repository.")
+@click.option("--name", default="turboprop", show_default=True, metavar="NAME", help="What the agent calls the server.")
+@click.option("--print", "print_only", is_flag=True, help="Show what would be written, and write nothing.")
+def install(client: str, repos: tuple[str, ...], user: bool, name: str, print_only: bool) -> None:
+    """Tell an agent of the server: write its configuration, where everything else stays as it is."""
+    from turboprop.api import checked_repo
+    from turboprop.edges.mcp.clients import CLIENTS, configuration_file, entry, snippet
+    from turboprop.edges.mcp.clients import install as write
+    from turboprop.errors import UsageError
+
+    if not name or any(ord(letter) < 32 for letter in name):
+        raise UsageError(f"{name!r} is no name for a server")
+    agent = CLIENTS[client]
+    roots = list(dict.fromkeys(checked_repo(repo) for repo in repos or (".",)))
+    file = configuration_file(agent, roots[0], user)
+    if print_only:
+        click.echo(f"for {file}:", err=True)
+        click.echo(snippet(agent, name, entry(agent, roots)), nl=False)
+    elif write(agent, file, name, roots):
+        click.echo(f"{agent.title} knows {name} now: {file}")
+    else:
+        click.echo(f"{agent.title} knew {name} already: {file}")
