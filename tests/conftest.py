@@ -43,6 +43,7 @@ def own_places(
     monkeypatch.setenv("TP_CACHE", str(shared_cache))
     monkeypatch.setenv("TP_CONFIG", str(home / "config.toml"))
     monkeypatch.setenv("TP_OFFLINE", "1")
+    monkeypatch.setenv("TP_SERVER", "0")
     # The session's cache is shared, and what a test embeds must not depend on the tests before it.
     monkeypatch.setenv("TP_EMBEDDING_CACHE", "0")
     yield home

@@ -32,6 +32,7 @@ LEVEL = {
     "preflight": 9,
     "evaluate": 9,
     "watch": 9,
+    "pool": 9,
     "why": 9,
     "edges": 10,
 }

@@ -1,6 +1,32 @@
-"""`python -m turboprop` is `tp`."""
+"""`tp`, and `python -m turboprop`: a search that a running server answers takes a short way, the rest the long one."""
 
-from turboprop.edges.cli.entry import main
+from __future__ import annotations
+
+import os
+import sys
+
+from turboprop.edges.warm import client
+
+
+def main() -> None:
+    """Run `tp` and exit."""
+    arguments = sys.argv[1:]
+    start_one, environment = False, dict(os.environ)
+    if client.takes(arguments):
+        code, start_one = client.search(arguments)
+        if code is not None:
+            os._exit(code)  # everything is flushed, and there is nothing to tidy up: 3 ms less
+    from turboprop.edges.cli.entry import main as command_line
+
+    try:
+        command_line(arguments)
+    except SystemExit as done:
+        if start_one and done.code in (0, 1):
+            from turboprop.edges.warm.start import start
+
+            start(arguments, environment)
+        raise
+
 
 if __name__ == "__main__":
     main()

@@ -18,6 +18,7 @@ from turboprop.index.build import Changes, Progress, bytes_on_disk, chunker_name
 from turboprop.index.read import IndexReader
 from turboprop.repository import (
     ModelLoading,
+    ModelSource,
     bring_up_to_date,
     checked_repo,
     index_directory,
@@ -107,6 +108,7 @@ class Index:
         memory: int | None = None,
         progress: Callable[[Progress], None] | None = None,
         model_progress: DownloadProgress | None = None,
+        models: ModelSource | None = None,
         settings: Settings | None = None,
     ) -> Self:
         """Index a repository, or bring its index up to date, and open it.
@@ -120,7 +122,7 @@ class Index:
         settings = settings or load_settings(root)
         directory = index_directory(root, index_dir, settings)
         scope = index_scope(settings, limit=limit, max_filesize=max_filesize)
-        loading = ModelLoading(engine, weights, settings, memory, model_progress)
+        loading = ModelLoading(engine, weights, settings, memory, model_progress, models)
         if model is None and not rebuild:
             model = recorded_model(directory)
             unchanged = cls._open_unchanged(root, directory, scope, settings, loading) if model else None
@@ -132,7 +134,7 @@ class Index:
             summary = bring_up_to_date(root, directory, embedding, scope, rebuild, progress, allowed)
             index = cls._open(root, directory, embedding.fingerprint, settings, embedding, loading)
         except BaseException:
-            embedding.close()
+            loading.release(embedding)
             raise
         index.summary = summary
         return index
@@ -147,9 +149,10 @@ class Index:
         engine: str | None = None,
         weights: WeightFormat | None = None,
         model_progress: DownloadProgress | None = None,
+        models: ModelSource | None = None,
         settings: Settings | None = None,
     ) -> Self:
-        """Open an index that exists; without `model`, the one written last.
+        """Open an index that exists; without `model`, the one written last. `models` shares its models with others.
 
         Raises `IndexNotFoundError` where there is none and `IndexMismatchError`, naming both, where it
         was made with another model.
@@ -157,14 +160,14 @@ class Index:
         root = checked_repo(repo)
         settings = settings or load_settings(root)
         directory = index_directory(root, index_dir, settings)
-        loading = ModelLoading(engine, weights, settings, None, model_progress)
+        loading = ModelLoading(engine, weights, settings, None, model_progress, models)
         if model is None:
             return cls._open(root, directory, None, settings, None, loading)
         embedding = loading.load(model)
         try:
             return cls._open(root, directory, embedding.fingerprint, settings, embedding, loading)
         except BaseException:
-            embedding.close()
+            loading.release(embedding)
             raise
 
     @classmethod
@@ -386,7 +389,7 @@ class Index:
         """Let go of the model and the table; a second call does nothing."""
         self._reader.close()
         if self._model is not None:
-            self._model.close()
+            self._loading.release(self._model)
 
     def __enter__(self) -> Self:
         return self
@@ -401,7 +404,7 @@ class Index:
             spec = self._reader.header.spec
             model = self._loading.load(spec.model)
             if model.fingerprint != spec.fingerprint:
-                model.close()
+                self._loading.release(model)
                 raise IndexMismatchError(
                     f"the index in {self._directory} was made with {spec.model} ({spec.fingerprint[:16]}), and "
                     f"the model of that name here is another ({model.fingerprint[:16]}): its weights, pooling "

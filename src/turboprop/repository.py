@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from turboprop.code.walk import Walk, walk
 from turboprop.embed.documents import IndexingEmbedder
@@ -25,6 +25,14 @@ if TYPE_CHECKING:
     from turboprop.models.hub_progress import DownloadProgress
 
 
+class ModelSource(Protocol):
+    """Where indexes get a model that several of them share; the source closes it, they do not."""
+
+    def load(
+        self, name: str | None, engine: str | None, weights: WeightFormat | None, settings: Settings
+    ) -> EmbeddingModel: ...
+
+
 @dataclass(frozen=True, slots=True)
 class ModelLoading:
     """How a model is loaded once its name is known."""
@@ -34,8 +42,12 @@ class ModelLoading:
     settings: Settings
     memory: int | None
     progress: DownloadProgress | None
+    models: ModelSource | None = None
 
     def load(self, name: str | None) -> EmbeddingModel:
+        """The model of that name, None for the one of the settings."""
+        if self.models is not None:
+            return self.models.load(name, self.engine, self.weights or self.settings.weights, self.settings)
         from turboprop.embed.model import EmbeddingModel
 
         return EmbeddingModel.load(
@@ -46,6 +58,11 @@ class ModelLoading:
             progress=self.progress,
             settings=self.settings,
         )
+
+    def release(self, model: EmbeddingModel) -> None:
+        """Close a model that nobody shares."""
+        if self.models is None:
+            model.close()
 
 
 def checked_repo(repo: str | Path) -> Path:

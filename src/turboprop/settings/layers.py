@@ -20,6 +20,7 @@ from turboprop.settings.schema import (
     EMBEDDING_CACHE,
     KEYS,
     MAX_FILESIZE,
+    SERVER_IDLE,
     Value,
     from_environment,
     switch,
@@ -44,6 +45,10 @@ class Settings:
     offline: bool = False
     embedding_cache: int = EMBEDDING_CACHE
     """Bytes that kept vectors may take; 0 keeps none (`TP_EMBEDDING_CACHE`)."""
+    server: bool = True
+    """Whether `tp search` may start and ask a server in the background."""
+    server_idle: int = SERVER_IDLE
+    """Seconds after which it ends unused."""
     index: Path | None = None
     """Where the index of the repository lies; None means its own `.turboprop`."""
     exclude: tuple[str, ...] = ()

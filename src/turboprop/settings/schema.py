@@ -14,6 +14,7 @@ Value = str | int | bool | tuple[str, ...]
 
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 EMBEDDING_CACHE = 2_000_000_000
+SERVER_IDLE = 600
 MAX_FILESIZE = 1_000_000
 
 _TRUE = {"1", "true", "yes", "on"}
@@ -74,6 +75,8 @@ KEYS = {
         Key("memory", "size", None),
         Key("offline", "switch", False),
         Key("embedding_cache", "size", EMBEDDING_CACHE, least=0),
+        Key("server", "switch", True),
+        Key("server_idle", "count", SERVER_IDLE),
     )
 }
 

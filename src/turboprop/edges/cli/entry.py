@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import cast
+from typing import Any, cast
 
 import click
 
@@ -29,6 +29,8 @@ COMMANDS = {
     "generate": ("turboprop.edges.cli.generate", "Answer a prompt with a language model."),
     "chat": ("turboprop.edges.cli.chat", "Talk with a language model."),
     "ask": ("turboprop.edges.cli.ask", "Answer a question about a repository, with citations."),
+    "mcp": ("turboprop.edges.mcp.command", "Serve repositories to coding agents (MCP), or set an agent up."),
+    "server": ("turboprop.edges.warm.command", "Show or stop the server that keeps `tp search` warm."),
     "doctor": ("turboprop.edges.cli.doctor", "Look for what is wrong with an index, and mend it."),
     "why": ("turboprop.edges.cli.why", "Say why a file is indexed or not, and as what."),
     "cache": ("turboprop.edges.cli.cache", "Show, clear, export and import kept vectors."),
@@ -71,15 +73,18 @@ class _Commands(click.Group):
 @click.pass_context
 def tp(ctx: click.Context, debug: bool) -> None:
     """A local runtime for code and language models: index a repository and search it, offline."""
-    ctx.obj = {"debug": debug}
+    ctx.obj = {**(ctx.obj or {}), "debug": debug}
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run `tp` and exit. Errors of ours become one message and exit code 2."""
+def main(argv: Sequence[str] | None = None, *, services: Mapping[str, Any] | None = None) -> None:
+    """Run `tp` and exit. Errors of ours become one message and exit code 2.
+
+    `services` reach the commands as `ctx.obj`: `open_index` in place of `Index.open`. There, `main` is this function.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments or os.environ.get("TP_DEBUG", "") not in ("", "0")
     try:
-        code = tp.main(arguments, prog_name="tp", standalone_mode=False)
+        code = tp.main(arguments, prog_name="tp", standalone_mode=False, obj={"main": main, **(services or {})})
         sys.stdout.flush()
     except click.exceptions.Exit as done:
         code = done.exit_code

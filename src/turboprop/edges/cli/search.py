@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,6 +52,12 @@ if TYPE_CHECKING:
     default=None,
     help="Bring in what changed first [default: where that takes less than a moment].",
 )
+@click.option(
+    "--no-server",
+    is_flag=True,
+    expose_value=False,  # decided before the command runs, where the command line is looked at first
+    help="Search in this process, and start no server.",
+)
 @click.option("--build", is_flag=True, help="Make the index first where there is none.")
 @click.option("--output", type=click.Choice(OUTPUTS), default="text", show_default=True)
 @options.as_json
@@ -89,7 +96,7 @@ def search(
     started = time.perf_counter()
     with ExitStack() as stack:
         indexes = [
-            stack.enter_context(_open(repo, model, index_dir, engine, weights, build)) for repo in repos or (".",)
+            stack.enter_context(_open(ctx, repo, model, index_dir, engine, weights, build)) for repo in repos or (".",)
         ]
         for index in indexes:
             _refresh(index, refresh)
@@ -160,12 +167,21 @@ def _interleaved(lists: list[list[Shown]]) -> list[Shown]:
     ]
 
 
-def _open(repo: str, model: str | None, index_dir: str | None, engine: str | None, weights: Any, build: bool) -> Index:
+def _open(
+    ctx: click.Context,
+    repo: str,
+    model: str | None,
+    index_dir: str | None,
+    engine: str | None,
+    weights: Any,
+    build: bool,
+) -> AbstractContextManager[Index]:
     from turboprop.api import Index
     from turboprop.edges.cli.download import transfer_progress
 
+    open_index: Callable[..., AbstractContextManager[Index]] = ctx.obj.get("open_index", Index.open)
     try:
-        return Index.open(
+        return open_index(
             repo, model, index_dir=index_dir, engine=engine, weights=weights, model_progress=transfer_progress()
         )
     except IndexNotFoundError:

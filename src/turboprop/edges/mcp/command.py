@@ -1,0 +1,66 @@
+"""`tp mcp`: serve repositories to coding agents."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.group("mcp", invoke_without_command=True)
+@click.option(
+    "--repo",
+    "repos",
+    multiple=True,
+    metavar="PATH",
+    help="A repository to serve; repeatable.  [default: the current folder]",
+)
+@click.option("--model", metavar="NAME", help="Embedding model of new indexes  [default: that of the index].")
+@click.option("--language-model", metavar="NAME", help="Answers ask_code  [default: the first that is installed].")
+@click.option("--refresh/--no-refresh", default=True, help="Bring indexes up to date in the background  [default: do].")
+@click.pass_context
+def mcp(
+    ctx: click.Context, repos: tuple[str, ...], model: str | None, language_model: str | None, refresh: bool
+) -> None:
+    """Serve repositories to coding agents over the Model Context Protocol, on standard input and output."""
+    if ctx.invoked_subcommand is not None:
+        return
+    from turboprop.edges.mcp.repositories import Repositories
+    from turboprop.edges.mcp.server import make_server
+
+    repositories = Repositories(repos or (".",), model=model, refresh=refresh)
+    try:
+        make_server(repositories, language_model=language_model).run("stdio")
+    finally:
+        repositories.close()
+
+
+@mcp.command()
+@click.argument("client", type=click.Choice(["claude", "cursor", "vscode", "windsurf", "codex"]))
+@click.option(
+    "--repo",
+    "repos",
+    multiple=True,
+    metavar="PATH",
+    help="A repository to serve; repeatable.  [default: the current folder]",
+)
+@click.option("--user", is_flag=True, help="Write the file in your home, not the one in the repository.")
+@click.option("--name", default="turboprop", show_default=True, metavar="NAME", help="What the agent calls the server.")
+@click.option("--print", "print_only", is_flag=True, help="Show what would be written, and write nothing.")
+def install(client: str, repos: tuple[str, ...], user: bool, name: str, print_only: bool) -> None:
+    """Tell an agent of the server: write its configuration, where everything else stays as it is."""
+    from turboprop.edges.mcp.clients import CLIENTS, configuration_file, entry, snippet
+    from turboprop.edges.mcp.clients import install as write
+    from turboprop.errors import UsageError
+    from turboprop.repository import checked_repo
+
+    if not name or any(ord(letter) < 32 for letter in name):
+        raise UsageError(f"{name!r} is no name for a server")
+    agent = CLIENTS[client]
+    roots = list(dict.fromkeys(checked_repo(repo) for repo in repos or (".",)))
+    file = configuration_file(agent, roots[0], user)
+    if print_only:
+        click.echo(f"for {file}:", err=True)
+        click.echo(snippet(agent, name, entry(agent, roots)), nl=False)
+    elif write(agent, file, name, roots):
+        click.echo(f"{agent.title} knows {name} now: {file}")
+    else:
+        click.echo(f"{agent.title} knew {name} already: {file}")

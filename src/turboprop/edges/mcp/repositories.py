@@ -1,0 +1,198 @@
+"""The repositories that a server was started with: their names, what may be read of them, their refresh."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from turboprop.api import Index
+from turboprop.code.read import decode, normalise_newlines
+from turboprop.errors import IndexBusyError, IndexNotFoundError, TurboPropError, UsageError
+from turboprop.pool import IndexPool
+from turboprop.repository import checked_repo
+from turboprop.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from turboprop.index.build import Progress
+    from turboprop.types import IndexSummary
+
+REFRESH_SECONDS = 30.0
+"""A search starts a refresh in the background where the last one is so long ago; looking at 10,000 unchanged files
+takes about a second of one core."""
+MOST_BYTES = 4_000_000
+"""Files over this are not read for a caller; the index leaves out those over 1 MB unless told otherwise."""
+
+
+@dataclass(slots=True)
+class Refresh:
+    """What the background work on a repository is at. `state`: idle, waiting, running or failed."""
+
+    state: str = "idle"
+    progress: Progress | None = None
+    error: str = ""
+    ended: float = 0.0
+    last: IndexSummary | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether it is not over yet."""
+        return self.state in ("waiting", "running")
+
+
+@dataclass(slots=True)
+class Repository:
+    """One repository under the name that a caller gives it."""
+
+    name: str
+    root: Path
+    refresh: Refresh = field(default_factory=Refresh)
+
+
+class Repositories:
+    """Everything that the tools touch goes through here, so nothing outside of the given folders can be reached.
+
+    `model` is the embedding model of new indexes and of searches; None takes what each index was made with.
+    Raises `UsageError` where a path is no folder.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[str | Path],
+        *,
+        model: str | None = None,
+        refresh: bool = True,
+        settings: Settings | None = None,
+    ) -> None:
+        self._given = settings  # else each repository has its own
+        self.settings = settings or load_settings()
+        self._model = model
+        self._refreshing = refresh
+        self._pool = IndexPool()
+        self._wanted = threading.Condition()
+        self._queue: list[Repository] = []
+        self._thread: threading.Thread | None = None
+        self._closed = False
+        roots = list(dict.fromkeys(checked_repo(path) for path in paths))
+        if not roots:
+            raise UsageError("a server needs at least one repository; give one with --repo")
+        count = Counter(root.name for root in roots)
+        self.all = [Repository(root.name if count[root.name] == 1 else str(root), root) for root in roots]
+
+    def named(self, name: str | None) -> Repository:
+        """The repository of a name; without one the only one. Raises `UsageError`."""
+        names = ", ".join(repository.name for repository in self.all)
+        if name is None or name == "":
+            if len(self.all) == 1:
+                return self.all[0]
+            raise UsageError(f"several repositories are served; name one with repo: {names}")
+        for repository in self.all:
+            if name in (repository.name, str(repository.root)):
+                return repository
+        raise UsageError(f"the repository {name!r} is not served; there are: {names}")
+
+    @contextmanager
+    def index(self, repository: Repository) -> Iterator[Index]:
+        """The index as it is published; a refresh begins beside it where one is due.
+
+        Raises `IndexNotFoundError`, naming the progress where the index is being made.
+        """
+        due = time.monotonic() - repository.refresh.ended > REFRESH_SECONDS
+        if self._refreshing and (due or not repository.refresh.ended):
+            self.start_refresh(repository)
+        with self.open(repository) as index:
+            yield index
+
+    @contextmanager
+    def open(self, repository: Repository) -> Iterator[Index]:
+        """The same without a refresh."""
+        try:
+            with self._pool.open(repository.root, self._model, settings=self._given) as index:
+                yield index
+        except IndexNotFoundError as error:
+            raise IndexNotFoundError(self._why_no_index(repository)) from error
+
+    def start_refresh(self, repository: Repository) -> bool:
+        """Bring an index up to date in the background; False where that is under way already."""
+        with self._wanted:
+            if self._closed or repository.refresh.busy:
+                return False
+            repository.refresh.state = "waiting"
+            self._queue.append(repository)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="refresh indexes", daemon=True)
+                self._thread.start()
+            self._wanted.notify()
+            return True
+
+    def read(self, repository: Repository, index: Index, path: str) -> tuple[str, list[str]]:
+        """The path as the index writes it, and the file's lines as they are now.
+
+        Only indexed files can be read, and no link that leads out of the repository is followed. Raises
+        `UsageError`.
+        """
+        wanted = path.replace("\\", "/").removeprefix("./")
+        if wanted not in index.reader.manifest().files:
+            raise UsageError(f"{wanted!r} is not an indexed file; give a path as search_code prints it")
+        place = (repository.root / wanted).resolve()
+        if not place.is_relative_to(repository.root):
+            raise UsageError(f"{wanted!r} leads out of the repository")
+        try:
+            # A link or a pipe put there after the check above is refused by the flags.
+            descriptor = os.open(place, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+            with open(descriptor, "rb") as stream:
+                content = stream.read(MOST_BYTES + 1)
+        except OSError as error:
+            raise UsageError(f"{wanted!r} cannot be read now: {error.strerror}") from error
+        if len(content) > MOST_BYTES:
+            raise UsageError(f"{wanted!r} has more than {MOST_BYTES:,} bytes")
+        text = normalise_newlines(decode(content)[0])
+        return wanted, text.removesuffix("\n").split("\n")
+
+    def close(self) -> None:
+        """Let go of indexes and models; a refresh that runs is left to its end, which a process need not await."""
+        with self._wanted:
+            self._closed = True
+            self._queue.clear()
+            self._wanted.notify()
+        self._pool.clear()
+
+    def _work(self) -> None:
+        while True:
+            with self._wanted:
+                while not self._queue and not self._closed:
+                    self._wanted.wait()
+                if self._closed:
+                    return
+                repository = self._queue.pop(0)
+            refresh = repository.refresh
+            refresh.state, refresh.error = "running", ""
+
+            def tell(progress: Progress, refresh: Refresh = refresh) -> None:
+                refresh.progress = progress
+
+            try:
+                refresh.last = self._pool.update(repository.root, self._model, progress=tell, settings=self._given)
+                refresh.state = "idle"
+            except IndexBusyError:
+                refresh.state = "idle"  # another process does the work
+            except TurboPropError as error:
+                refresh.state, refresh.error = "failed", str(error)
+            except Exception as error:  # the thread serves every repository: it must outlive a defect in one
+                refresh.state, refresh.error = "failed", f"unexpected {type(error).__name__}: {error}"
+            refresh.progress, refresh.ended = None, time.monotonic()
+
+    def _why_no_index(self, repository: Repository) -> str:
+        refresh = repository.refresh
+        if refresh.busy:
+            at = refresh.progress
+            how_far = f" ({at.files} of {at.files_total} files)" if at else ""
+            return f"the index of {repository.name} is being made{how_far}; ask again in a while, or see index_status"
+        why = f" Making it failed: {refresh.error}" if refresh.error else ""
+        return f"{repository.name} has no index yet; make one with the tool reindex, or with `tp index`.{why}"

@@ -1,0 +1,132 @@
+"""What an agent reads: short text, every piece under its `path:start-end`, in pages."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from turboprop.errors import UsageError
+
+if TYPE_CHECKING:
+    from turboprop.answer import AnsweredEvent
+    from turboprop.api import IndexStatus
+    from turboprop.edges.mcp.repositories import Repository
+    from turboprop.types import Hit
+
+PAGE_CHARS = 8_000
+"""Characters of one answer at most: about 2,500 tokens, a tenth of what clients allow a tool (25,000)."""
+LINE_CHARS = 240
+SNIPPET_LINES = 12
+DEEPEST = 200
+"""Hits that can be paged through: ranking puts the best 200 chunks of the words' side in order."""
+_NAMES = 3
+_FILES = 10
+
+
+def page_start(cursor: str | None) -> int:
+    """Where a page begins. Raises `UsageError` for a cursor that no page ended with."""
+    if cursor is None or cursor == "":
+        return 0
+    if not cursor.isascii() or not cursor.isdecimal() or len(cursor) > 9:
+        raise UsageError(f"{cursor!r} is no cursor; give the one that the last page ended with")
+    return int(cursor)
+
+
+def hits_page(hits: Sequence[Hit], start: int, limit: int, lines: int) -> str:
+    """Hits `start` to `start + limit`, and the cursor of the next page where there are more."""
+    blocks: list[str] = []
+    room = PAGE_CHARS
+    at = start
+    for hit in hits[start : start + limit]:
+        block = _block(hit, lines)
+        if blocks and len(block) > room:
+            break
+        blocks.append(block)
+        room -= len(block)
+        at += 1
+    if not blocks:
+        return "no more hits" if start else "nothing found"
+    if at < len(hits):
+        blocks.append(_more(at))
+    return "\n\n".join(blocks) if lines else "\n".join(blocks)
+
+
+def lines_page(path: str, lines: Sequence[str], start: int, end: int | None) -> str:
+    """Lines `start` to `end` of a file, as many as fit. Raises `UsageError` for a range that is not there."""
+    last = len(lines) if end is None else min(end, len(lines))
+    if start > last:
+        raise UsageError(f"{path} has {len(lines)} lines; there is no range {start}-{end or len(lines)} in it")
+    shown: list[str] = []
+    room = PAGE_CHARS
+    for line in numbered(lines[start - 1 : last], start).split("\n"):
+        room -= len(line) + 1
+        if shown and room < 0:
+            break
+        shown.append(line)
+    reached = start + len(shown) - 1
+    more = [_more(reached + 1)] if reached < last else []
+    return "\n".join([f"{path}:{start}-{reached} of {len(lines)}", *shown, *more])
+
+
+def answer_text(answer: AnsweredEvent) -> str:
+    """An answer, and the places that it was written from; those that it cites have a star."""
+    cited = {citation.path for citation in answer.citations}
+    places = [
+        f"{'*' if source.path in cited else '-'} {source.path}:{source.start_line}-{source.end_line}"
+        for source in answer.sources
+    ]
+    removed = f"\n(taken out: citations of lines that were not retrieved: {', '.join(answer.removed)})"
+    return f"{answer.text.strip()}{removed if answer.removed else ''}\n\nSources:\n" + "\n".join(places)
+
+
+def status_text(repository: Repository, state: IndexStatus) -> str:
+    """A repository's index in a few lines."""
+    age = max(0, int(time.time() - state.updated))
+    lines = [
+        f"{repository.name}: {state.files:,} files, {state.chunks:,} chunks, {state.model}",
+        f"updated {age // 60} min ago" if age >= 60 else f"updated {age} s ago",
+    ]
+    refresh = repository.refresh
+    changed = [*state.stale, *state.removed]
+    if refresh.busy:
+        at = refresh.progress
+        lines.append("being refreshed" + (f": {at.files:,} of {at.files_total:,} files" if at else ""))
+    elif not state.complete:
+        lines.append("incomplete: reindex goes on where it stopped")
+    elif changed:
+        first = ", ".join(changed[:_FILES]) + (", ..." if len(changed) > _FILES else "")
+        lines.append(f"stale: {len(state.stale):,} new or changed, {len(state.removed):,} removed: {first}")
+    else:
+        lines.append("up to date")
+    if refresh.error:
+        lines.append(f"the last refresh failed: {refresh.error}")
+    return "\n".join(lines)
+
+
+def numbered(lines: Sequence[str], first: int) -> str:
+    """Lines with their numbers; a very long one is cut."""
+    return "\n".join(f"{number}| {_cut(line)}" for number, line in enumerate(lines, first))
+
+
+def names(symbol: str) -> str:
+    """The first names that a chunk defines."""
+    parts = symbol.split(", ")
+    return symbol if len(parts) <= _NAMES else f"{', '.join(parts[:_NAMES])}, ..."
+
+
+def _block(hit: Hit, most: int) -> str:
+    head = "  ".join(part for part in (f"{hit.path}:{hit.start_line}-{hit.end_line}", names(hit.symbol)) if part)
+    lines = hit.text.rstrip().split("\n")
+    body = numbered(lines[:most], hit.start_line) if most else ""
+    left = f"... {len(lines) - most} more lines" if most and len(lines) > most else ""
+    return "\n".join(part for part in (head, body, left) if part)
+
+
+def _more(at: int) -> str:
+    return f'more: cursor "{at}"'
+
+
+def _cut(line: str) -> str:
+    line = line.rstrip()
+    return line if len(line) <= LINE_CHARS else f"{line[:LINE_CHARS]}..."

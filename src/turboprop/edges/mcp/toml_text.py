@@ -1,0 +1,66 @@
+"""Putting a table into a TOML file that people keep: comments, order and layout of everything else stay."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+
+Text = str | Sequence[str]
+
+
+def with_table(text: str, keys: tuple[str, str], values: Mapping[str, Text]) -> str:
+    """The text with `values` set in the table `[first.second]`; its other keys stay. Raises `ValueError`."""
+    first, second = keys
+    newline = "\r\n" if "\r\n" in text else "\n"
+    written = [f"{name} = {_written(value)}" for name, value in values.items()]
+    lines = text.removesuffix("\n").removesuffix("\r").split(newline) if text else []
+    head = re.compile(rf"\s*\[\s*{_either(first)}\s*\.\s*{_either(second)}\s*\]\s*(#.*)?")
+    start = next((number for number, line in enumerate(lines) if head.fullmatch(line)), None)
+    if start is None:
+        gap = [""] if lines and lines[-1].strip() else []
+        name = second if re.fullmatch(r"[A-Za-z0-9_-]+", second) else json.dumps(second)
+        lines += [*gap, f"[{first}.{name}]", *written]
+    else:
+        lines[start + 1 : start + 1] = written
+        at = start + 1 + len(written)
+        while at < len(lines) and not lines[at].lstrip().startswith("["):
+            size = _assignment(lines, at)
+            name = lines[at].split("=")[0].strip().strip("\"'")
+            if name in values:
+                del lines[at : at + size]
+            else:
+                at += size
+    made = newline.join(lines) + newline
+    expected = tomllib.loads(text)
+    tables = expected.setdefault(first, {})
+    table = tables.setdefault(second, {}) if isinstance(tables, dict) else None
+    if not isinstance(table, dict):
+        raise ValueError(f"{first} holds no tables there")
+    table.update({name: value if isinstance(value, str) else list(value) for name, value in values.items()})
+    if tomllib.loads(made) != expected:
+        raise ValueError(f"the table {first}.{second} is written in a way that cannot be changed safely")
+    return made
+
+
+def _either(name: str) -> str:
+    quoted = re.escape(name)
+    return f"(?:{quoted}|\"{quoted}\"|'{quoted}')"
+
+
+def _assignment(lines: Sequence[str], at: int) -> int:
+    """How many lines the assignment at a line takes: the fewest that are TOML by themselves."""
+    for size in range(1, len(lines) - at + 1):
+        try:
+            tomllib.loads("\n".join(lines[at : at + size]))
+        except tomllib.TOMLDecodeError:
+            continue
+        return size
+    return 1
+
+
+def _written(value: Text) -> str:
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")
+    return f"[{', '.join(_written(item) for item in value)}]"

@@ -1,0 +1,147 @@
+"""The tools. A signature is a tool's schema and a docstring what the model is told; each returns short text.
+
+Methods run in threads, so they may wait.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from turboprop.edges.mcp.repositories import Repositories, Repository
+from turboprop.edges.mcp.text import (
+    DEEPEST,
+    SNIPPET_LINES,
+    answer_text,
+    hits_page,
+    lines_page,
+    page_start,
+    status_text,
+)
+from turboprop.edges.mcp.writer import Writer
+from turboprop.errors import IndexNotFoundError, ModelNotFoundError, UsageError
+
+Query = Annotated[str, Field(description="What the code does, an identifier, or an error message.", max_length=4000)]
+Repo = Annotated[str | None, Field(description="Name of the repository, where several are served.")]
+Cursor = Annotated[str | None, Field(description="Where to go on: the cursor that the last page ended with.")]
+Limit = Annotated[int, Field(description="Hits of one page.", ge=1, le=50)]
+Lines = Annotated[int, Field(description="Lines shown of each hit; 0 shows the places alone.", ge=0, le=100)]
+Paths = Annotated[list[str] | None, Field(description='Globs that narrow by path: "src/**", "!tests/**".')]
+Languages = Annotated[list[str] | None, Field(description='Narrow by language: "python", "go".')]
+Path = Annotated[str, Field(description="A file as search_code prints it, relative to the repository.")]
+Mode = Annotated[
+    Literal["hybrid", "semantic", "lexical"], Field(description="By meaning and words, by meaning, or by words.")
+]
+_NO_MODEL_HITS = 8
+
+
+class Tools:
+    """One method a tool."""
+
+    def __init__(self, repositories: Repositories, writer: Writer) -> None:
+        self._repositories = repositories
+        self._writer = writer
+
+    def search_code(
+        self,
+        query: Query,
+        limit: Limit = 8,
+        paths: Paths = None,
+        languages: Languages = None,
+        mode: Mode = "hybrid",
+        lines: Lines = SNIPPET_LINES,
+        repo: Repo = None,
+        cursor: Cursor = None,
+    ) -> str:
+        """Find code by meaning and by words. Hits come best first, each as path:start-end, names, and its lines."""
+        start = page_start(cursor)
+        with self._repositories.index(self._repositories.named(repo)) as index:
+            wanted = min(start + limit + 1, DEEPEST)
+            hits = index.search(query, wanted, mode, filters=paths or (), languages=languages or ())
+        return hits_page(hits, start, limit, lines)
+
+    def similar_code(
+        self,
+        path: Path,
+        line: Annotated[int, Field(description="A line of the code to compare with.", ge=1)],
+        limit: Limit = 8,
+        paths: Paths = None,
+        languages: Languages = None,
+        lines: Lines = SNIPPET_LINES,
+        repo: Repo = None,
+        cursor: Cursor = None,
+    ) -> str:
+        """Find code like that at a line of an indexed file: duplicates, parallel implementations, other uses."""
+        start = page_start(cursor)
+        with self._repositories.index(self._repositories.named(repo)) as index:
+            wanted = min(start + limit + 1, DEEPEST)
+            hits = index.similar(path, line, wanted, filters=paths or (), languages=languages or ())
+        return hits_page(hits, start, limit, lines)
+
+    def read_chunk(
+        self,
+        path: Path,
+        start_line: Annotated[int, Field(description="First line.", ge=1)] = 1,
+        end_line: Annotated[int | None, Field(description="Last line; without it, as many as fit.", ge=1)] = None,
+        repo: Repo = None,
+        cursor: Cursor = None,
+    ) -> str:
+        """Read lines of an indexed file as they are now, with their numbers."""
+        repository = self._repositories.named(repo)
+        with self._repositories.index(repository) as index:
+            name, lines = self._repositories.read(repository, index, path)
+        return lines_page(name, lines, page_start(cursor) or start_line, end_line)
+
+    def ask_code(
+        self,
+        question: Annotated[str, Field(description="A question about the repository.", max_length=4000)],
+        repo: Repo = None,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> str:
+        """Answer a question from the code, with checked citations, by a language model on this machine (slow).
+
+        Prefer search_code and read_chunk where you can judge the code yourself.
+        """
+        from turboprop.answer import AnsweredEvent, Asker
+
+        with self._repositories.index(self._repositories.named(repo)) as index:
+            try:
+                with self._writer.model() as model:
+                    for event in Asker(index, model).ask(question):
+                        if isinstance(event, AnsweredEvent):
+                            return answer_text(event)
+                        if stopped():
+                            return "stopped"
+            except ModelNotFoundError as error:
+                hits = index.search(question, _NO_MODEL_HITS)
+                return f"No answer: {error}\nThe nearest places:\n\n{hits_page(hits, 0, _NO_MODEL_HITS, 0)}"
+        raise UsageError("the answer ended early; ask again")
+
+    def index_status(self, repo: Repo = None) -> str:
+        """What is indexed, how old it is, which files changed since, and what the background work is at."""
+        chosen = self._repositories.all if repo is None else [self._repositories.named(repo)]
+        return "\n\n".join(self._status(repository) for repository in chosen)
+
+    def reindex(
+        self,
+        repo: Repo = None,
+        wait_seconds: Annotated[int, Field(description="Wait so long for its end at most.", ge=0, le=300)] = 20,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> str:
+        """Bring the index up to date with the files now. Goes on in the background when it takes longer."""
+        repository = self._repositories.named(repo)
+        self._repositories.start_refresh(repository)
+        until = time.monotonic() + wait_seconds
+        while repository.refresh.busy and time.monotonic() < until and not stopped():
+            time.sleep(0.05)
+        return self._status(repository)
+
+    def _status(self, repository: Repository) -> str:
+        try:
+            with self._repositories.open(repository) as index:
+                return status_text(repository, index.status())
+        except IndexNotFoundError as error:
+            return f"{repository.name}\n{error}"

@@ -1,0 +1,84 @@
+"""`tp server`: what keeps `tp search` warm."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Any
+
+import click
+
+from turboprop import __version__
+from turboprop.edges.warm import client, place
+
+
+@click.group()
+def server() -> None:
+    """Show or stop the server that keeps `tp search` warm.
+
+    The first `tp search` starts it; it ends by itself after ten minutes without one.
+    """
+
+
+@server.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+@click.pass_context
+def status(ctx: click.Context, as_json: bool) -> None:
+    """Show whether one runs, and what it keeps open. Ends with 0 when one does and 1 when none does."""
+    state = _ask("status")
+    if as_json:
+        click.echo(json.dumps({"running": state is not None, **(state or {})}))
+    elif state is None:
+        click.echo("no server runs; the next `tp search` starts one")
+    else:
+        memory = f", {state['memory'] / 1e6:.0f} MB" if state["memory"] else ""
+        click.echo(f"server   process {state['pid']}, version {state['version']}{memory}")
+        click.echo(f"running  {_span(time.time() - state['started'])}, {state['answered']:,} searches answered")
+        click.echo(f"ends     in {_span(state['ends_in'])} unless it is used")
+        for index in state["indexes"]:
+            loaded = "" if index["model_loaded"] else ", not loaded"
+            click.echo(f"index    {index['repo']} ({index['chunks']:,} chunks; {index['model']}{loaded})")
+    ctx.exit(0 if state else 1)
+
+
+@server.command()
+@click.pass_context
+def stop(ctx: click.Context) -> None:
+    """End it; a search that it works on is finished. Ends with 0 when one ran and 1 when none did."""
+    state = _ask("stop")
+    if state is None:
+        click.echo("no server runs", err=True)
+        ctx.exit(1)
+    until = time.monotonic() + 10
+    while _ask("status") is not None:
+        if time.monotonic() > until:
+            click.echo(f"tp: the server was told to stop and works on; its process is {state['pid']}", err=True)
+            ctx.exit(2)
+        time.sleep(0.02)
+    click.echo("stopped")
+
+
+@server.command(hidden=True)
+@click.option("--loopback", is_flag=True, help="Listen on a port of the loopback interface.")
+@click.pass_context
+def run(ctx: click.Context, loopback: bool) -> None:
+    """Be the server; a search to warm up with stands on standard input."""
+    identity = place.identity(__version__)  # before the imports: some packages set variables
+    from turboprop.edges.warm.server import Server
+    from turboprop.settings import load_settings
+
+    first = None if sys.stdin is None or sys.stdin.isatty() else json.loads(sys.stdin.read() or "null")
+    Server(ctx.obj["main"], identity, idle=load_settings().server_idle, loopback=loopback).serve(first)
+
+
+def _ask(question: str) -> dict[str, Any] | None:
+    try:
+        return client.ask(question)
+    except (OSError, ValueError, KeyError, client.Refused):
+        return None
+
+
+def _span(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -1,0 +1,303 @@
+"""The server: listens for this user's clients and answers one search after the other, warm.
+
+A request is one line of JSON, with the key from the state file, which only this user can read. The reply begins with
+`yes` and a proof that stands in the same file, or with `replace` (another version or environment: this server ends)
+or `no`. Then comes one line of JSON, and what was printed.
+
+Threads of connections read, check and reply; the main thread runs the command lines, because folder, variables and
+streams belong to the whole process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import queue
+import secrets
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from turboprop import __version__
+from turboprop.edges.warm import place
+from turboprop.edges.warm.render import Run, run_for
+from turboprop.pool import IndexPool
+from turboprop.settings import load_settings
+
+MOST_WAITING = 16
+"""Searches that wait for the one before; more are sent away, and run in their own process."""
+MOST_CONNECTIONS = 64
+REQUEST_BYTES = 4_000_000
+REQUEST_SECONDS = 2.0
+REPLY_SECONDS = 30.0
+LOCK_SECONDS = 10.0
+"""How long a new server waits for one that was replaced to end."""
+LAST_SECONDS = 5.0
+"""For answers that are being sent when the server ends."""
+_LOOK_SECONDS = 1.0
+
+
+class _Job:
+    """A request on its way from a connection's thread to the main one and back."""
+
+    def __init__(self, request: Mapping[str, Any]) -> None:
+        self.request = request
+        self.done = threading.Event()
+        self.code: int | None = None
+        self.frames: list[tuple[int, bytes]] = []
+
+
+class Server:
+    """One user's server. `serve` returns when it was idle for long, told to stop, or replaced."""
+
+    def __init__(self, run: Run, identity: Mapping[str, Any], *, idle: float, loopback: bool = False) -> None:
+        self._run = run
+        self._idle = idle
+        self._loopback = loopback or not hasattr(socket, "AF_UNIX")
+        self._folder = place.folder()
+        self._identity = identity
+        self._key, self._proof = secrets.token_hex(32), secrets.token_hex(16)
+        self._pool = IndexPool(offline=True)
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()  # a signal's handler may put into this kind
+        self._connections = threading.BoundedSemaphore(MOST_CONNECTIONS)
+        self._ending = threading.Event()
+        self._started = time.time()
+        self._last_used = time.monotonic()
+        self._answered = 0
+        self._sources: dict[str, int] = {}
+        self._was_upgraded()
+
+    def serve(self, first: Mapping[str, Any] | None = None) -> None:
+        """Warm up with a request, then answer others. Does nothing where another server is as good."""
+        if not place.make_private(self._folder):
+            return
+        lock = self._lock()
+        if lock is None:
+            return
+        # What is imported later must not come from the folder of a client, which is the current one then.
+        sys.path[:] = [os.path.abspath(entry) for entry in sys.path if entry]
+        os.chdir(self._folder)
+        with lock:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, self._end)
+            if first is not None:
+                self._warm_up(first)
+            listener = self._listen()
+            state = self._publish(listener)
+            threading.Thread(target=self._accept, args=(listener,), name="accept", daemon=True).start()
+            try:
+                self._work(state)
+            finally:
+                self._ending.set()
+                self._withdraw(state)
+                listener.close()
+                self._send_away()
+                self._pool.clear()
+
+    def _lock(self) -> Any:
+        """The right to be the server; None where one with the same identity has it."""
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(os.path.join(self._folder, place.LOCK_FILE), thread_local=False)
+        until = time.monotonic() + LOCK_SECONDS
+        while time.monotonic() < until:
+            with contextlib.suppress(Timeout):
+                lock.acquire(timeout=0.1)
+                return lock
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                state = json.loads((Path(self._folder) / place.STATE_FILE).read_text("ascii"))
+                if state.get("identity") == self._identity:
+                    return None
+        return None
+
+    def _warm_up(self, request: Mapping[str, Any]) -> None:
+        with contextlib.suppress(Exception):  # the server is of use to others all the same
+            self._render(request)
+        # What lives after loading lives long; a collection would look through 200,000 objects in vain.
+        gc.collect()
+        gc.freeze()
+
+    def _listen(self) -> socket.socket:
+        path = os.path.join(self._folder, place.SOCKET_FILE)
+        if not self._loopback:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)  # of a server that was killed: this one has the lock
+            listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                listener.bind(path)
+                os.chmod(path, 0o600)
+                listener.listen(MOST_CONNECTIONS)
+                return listener
+            except OSError:  # a path of over 107 bytes, a file system without sockets
+                listener.close()
+        return socket.create_server(("127.0.0.1", 0), backlog=MOST_CONNECTIONS)
+
+    def _publish(self, listener: socket.socket) -> str:
+        port = None if listener.family != socket.AF_INET else listener.getsockname()[1]
+        state = {
+            "port": port,
+            "key": self._key,
+            "proof": self._proof,
+            "pid": os.getpid(),
+            "identity": self._identity,
+        }
+        path = os.path.join(self._folder, place.STATE_FILE)
+        descriptor = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with open(descriptor, "w", encoding="ascii") as stream:
+            stream.write(text := json.dumps(state))
+        os.replace(path + ".new", path)
+        return text
+
+    def _accept(self, listener: socket.socket) -> None:
+        while not self._ending.is_set():
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            if not self._connections.acquire(blocking=False):
+                connection.close()
+                continue
+            threading.Thread(target=self._attend, args=(connection,), name="connection", daemon=True).start()
+
+    def _attend(self, connection: socket.socket) -> None:
+        try:
+            with connection, contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+                connection.settimeout(REQUEST_SECONDS)
+                if connection.family == socket.AF_INET or place.peer_is_us(connection):
+                    self._reply(connection)
+        finally:
+            self._connections.release()
+
+    def _reply(self, connection: socket.socket) -> None:
+        with connection.makefile("rb") as stream:
+            line = stream.readline(REQUEST_BYTES)
+        request = json.loads(line) if line.endswith(b"\n") else None
+        if not isinstance(request, dict) or not secrets.compare_digest(str(request["key"]), self._key):
+            return
+        connection.settimeout(REPLY_SECONDS)
+        match request["question"]:
+            case "status":
+                self._say(connection, self._status())
+            case "stop":
+                self._say(connection, {"pid": os.getpid()})
+                self._end()
+            case "search":
+                self._search(connection, request)
+
+    def _search(self, connection: socket.socket, request: Mapping[str, Any]) -> None:
+        if request["identity"] != self._identity or self._was_upgraded():
+            connection.sendall(b"replace\n")
+            self._end()
+            return
+        if self._ending.is_set() or self._jobs.qsize() >= MOST_WAITING:
+            connection.sendall(b"no\n")
+            return
+        job = _Job(request)
+        self._jobs.put(job)
+        connection.sendall(self._yes())
+        job.done.wait()
+        head = {"code": job.code, "frames": [[number, len(content)] for number, content in job.frames]}
+        connection.sendall(b"".join((json.dumps(head).encode("ascii"), b"\n", *(content for _, content in job.frames))))
+
+    def _say(self, connection: socket.socket, answer: Mapping[str, Any]) -> None:
+        connection.sendall(self._yes() + json.dumps(answer).encode("ascii") + b"\n")
+
+    def _yes(self) -> bytes:
+        return f"yes {self._proof}\n".encode("ascii")
+
+    def _status(self) -> dict[str, Any]:
+        return {
+            "pid": os.getpid(),
+            "version": __version__,
+            "started": self._started,
+            "answered": self._answered,
+            "ends_in": max(0.0, self._idle - (time.monotonic() - self._last_used)),
+            "memory": _resident_bytes(),
+            "indexes": self._pool.describe(),
+        }
+
+    def _work(self, state: str) -> None:
+        """Run jobs until it is time to end."""
+        path = Path(self._folder) / place.STATE_FILE
+        while not self._ending.is_set():
+            try:
+                job = self._jobs.get(timeout=min(_LOOK_SECONDS, self._idle))
+            except queue.Empty:
+                if time.monotonic() - self._last_used > self._idle:
+                    return
+                try:
+                    if path.read_text("ascii") != state:
+                        return  # somebody put another server's state there
+                except OSError:
+                    return  # the folder was removed: nobody can find this server any more
+                continue
+            if job is None:
+                return
+            try:
+                if not load_settings().server:
+                    return
+                job.code, job.frames = self._render(job.request)
+                self._answered += 1
+            except Exception:
+                traceback.print_exc()
+                job.code = None
+            finally:
+                job.done.set()
+                self._last_used = time.monotonic()
+
+    def _render(self, request: Mapping[str, Any]) -> tuple[int | None, list[tuple[int, bytes]]]:
+        code, frames = run_for(request, self._run, {"open_index": self._pool.open})
+        if code in (0, 1):
+            return code, frames
+        # An error is for the client's own process to meet and to word; what is open here may be its cause.
+        self._pool.clear()
+        return None, []
+
+    def _withdraw(self, state: str) -> None:
+        """Take the address away, unless it is another server's by now."""
+        path = Path(self._folder) / place.STATE_FILE
+        with contextlib.suppress(OSError):
+            if path.read_text("ascii") == state:
+                path.unlink()
+                (Path(self._folder) / place.SOCKET_FILE).unlink()
+
+    def _send_away(self) -> None:
+        """Searches that wait go to their own processes; answers that are on their way are waited for."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                if (job := self._jobs.get_nowait()) is not None:
+                    job.done.set()
+        until = time.monotonic() + LAST_SECONDS
+        for _ in range(MOST_CONNECTIONS):
+            self._connections.acquire(timeout=max(0.0, until - time.monotonic()))
+
+    def _was_upgraded(self) -> bool:
+        """Whether a module of this package that is loaded was written since it was first looked at."""
+        for name, module in list(sys.modules.items()):
+            if name.partition(".")[0] == "turboprop" and (file := getattr(module, "__file__", None)):
+                try:
+                    written = os.stat(file).st_mtime_ns  # a hundred at each search
+                except OSError:
+                    return True
+                if self._sources.setdefault(file, written) != written:
+                    return True
+        return False
+
+    def _end(self, number: int = 0, frame: FrameType | None = None) -> None:  # noqa: ARG002  as signals call it
+        self._ending.set()
+        self._jobs.put(None)
+
+
+def _resident_bytes() -> int | None:
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return None

@@ -1,0 +1,256 @@
+"""Indexes and models that stay open between calls: what a server has over a command.
+
+Everything that opening an index checks is checked again at each use, and whatever changed on disk (the index, the
+model's files, the settings) is opened anew; only what is the same is used again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Lock, RLock
+from typing import TYPE_CHECKING, Any
+
+from turboprop.api import Index
+from turboprop.index.read import index_tables
+from turboprop.repository import checked_repo, index_directory
+from turboprop.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from turboprop.embed.model import EmbeddingModel
+    from turboprop.engines.contract import WeightFormat
+    from turboprop.index.build import Progress
+    from turboprop.models.hub_progress import DownloadProgress
+    from turboprop.types import IndexSummary
+
+MOST = 8
+"""Indexes that are kept open; of 2,000 chunks each takes 10 MB. The one that was used longest ago goes first."""
+
+_Stamp = tuple[tuple[str, int, int, int], ...]
+
+
+@dataclass(slots=True)
+class _Model:
+    """A loaded model, and its files as they were then."""
+
+    model: EmbeddingModel
+    files: tuple[Path, ...]
+    stamp: _Stamp
+    users: int = 0
+    """Indexes that hold it."""
+
+
+@dataclass(slots=True)
+class _Kept:
+    """An open index. It is closed when it was retired and its last user has left."""
+
+    index: Index
+    source: _Source
+    users: int = 0
+    retired: bool = False
+
+
+class _Source:
+    """Gives one index its model and remembers which it was."""
+
+    def __init__(self, pool: IndexPool) -> None:
+        self._pool = pool
+        self.used: list[_Model] = []
+
+    def load(
+        self, name: str | None, engine: str | None, weights: WeightFormat | None, settings: Settings
+    ) -> EmbeddingModel:
+        found = self._pool._take_model(name, engine, weights, settings)
+        self.used.append(found)
+        return found.model
+
+    def release(self) -> None:
+        self._pool._leave_models(self.used)
+        self.used = []
+
+
+class IndexPool:
+    """Opens indexes and keeps them and their models. Any number of threads may use it at once.
+
+    With `offline` models are never downloaded, whatever the settings say.
+    """
+
+    def __init__(self, *, offline: bool = False, most: int = MOST) -> None:
+        self._offline = offline
+        self._most = most
+        self._lock = RLock()
+        self._loading = Lock()
+        self._kept: OrderedDict[tuple[Any, ...], _Kept] = OrderedDict()
+        self._models: dict[tuple[Any, ...], _Model] = {}
+        self._outdated: list[_Model] = []
+
+    @contextmanager
+    def open(
+        self,
+        repo: str | Path,
+        model: str | None = None,
+        *,
+        index_dir: str | Path | None = None,
+        engine: str | None = None,
+        weights: WeightFormat | None = None,
+        model_progress: DownloadProgress | None = None,  # noqa: ARG002  nothing is downloaded where it could be seen
+        settings: Settings | None = None,
+    ) -> Iterator[Index]:
+        """As `Index.open`, and with the same errors; the version that is published now."""
+        root = checked_repo(repo)
+        settings = self._settings(settings, root)
+        directory = index_directory(root, index_dir, settings)
+        key = (root, directory, model, engine, weights, repr(settings), _stamp((settings.config_file,)))
+        with self._lock:
+            kept = self._kept.get(key)
+            if kept is not None and not _still_holds(kept, model, directory):
+                self._retire(key)
+                kept = None
+            if kept is None:
+                kept = self._kept[key] = self._opened(root, model, index_dir, engine, weights, settings)
+            self._kept.move_to_end(key)
+            kept.users += 1
+        try:
+            yield kept.index
+        finally:
+            with self._lock:
+                kept.users -= 1
+                if kept.retired and not kept.users:
+                    _close(kept)
+                while len(self._kept) > self._most:
+                    self._retire(next(iter(self._kept)))
+
+    def update(
+        self,
+        repo: str | Path,
+        model: str | None = None,
+        *,
+        progress: Callable[[Progress], None] | None = None,
+        settings: Settings | None = None,
+    ) -> IndexSummary:
+        """As `Index.create`: make the index or bring it up to date, while others search in what was published."""
+        source = _Source(self)
+        try:
+            with Index.create(
+                repo, model, progress=progress, models=source, settings=self._settings(settings, checked_repo(repo))
+            ) as index:  # closing it leaves the model open
+                return index.summary or index.update()
+        finally:
+            source.release()
+
+    def describe(self) -> list[dict[str, Any]]:
+        """What is open: repository, model and chunks of each index."""
+        with self._lock:
+            return [
+                {
+                    "repo": str(kept.index.repo),
+                    "model": kept.index.model_name,
+                    "chunks": kept.index.reader.rows,
+                    "model_loaded": bool(kept.source.used),
+                }
+                for kept in self._kept.values()
+            ]
+
+    def clear(self) -> None:
+        """Close everything that nobody uses, the rest when its user leaves."""
+        with self._lock:
+            for key in list(self._kept):
+                self._retire(key)
+        with self._loading:
+            self._close_unused_models()
+
+    def _settings(self, settings: Settings | None, root: Path) -> Settings:
+        settings = settings or load_settings(root)
+        return replace(settings, offline=True) if self._offline else settings
+
+    def _opened(
+        self,
+        root: Path,
+        model: str | None,
+        index_dir: str | Path | None,
+        engine: str | None,
+        weights: WeightFormat | None,
+        settings: Settings,
+    ) -> _Kept:
+        source = _Source(self)
+        try:
+            index = Index.open(
+                root, model, index_dir=index_dir, engine=engine, weights=weights, models=source, settings=settings
+            )
+        except BaseException:
+            source.release()
+            raise
+        return _Kept(index, source)
+
+    def _retire(self, key: tuple[Any, ...]) -> None:
+        kept = self._kept.pop(key)
+        kept.retired = True
+        if not kept.users:
+            _close(kept)
+
+    def _take_model(
+        self, name: str | None, engine: str | None, weights: WeightFormat | None, settings: Settings
+    ) -> _Model:
+        from turboprop.embed.model import EmbeddingModel
+
+        key = (name, engine, weights, repr(settings))
+        with self._loading:
+            known = self._models.get(key)
+            if known is None or _stamp(known.files) != known.stamp:
+                self._close_unused_models()  # before the next one is loaded: two may be more than the memory holds
+                loaded = EmbeddingModel.load(name, engine=engine, weights=weights, settings=settings)
+                checkpoint = loaded.checkpoint
+                beside = {file for weight_file in checkpoint.weight_files for file in weight_file.parent.glob("*.json")}
+                files = (*checkpoint.weight_files, checkpoint.tokenizer_path, *sorted(beside))
+                if known is not None:
+                    self._outdated.append(known)
+                known = self._models[key] = _Model(loaded, files, _stamp(files))
+            known.users += 1
+            return known
+
+    def _leave_models(self, models: list[_Model]) -> None:
+        with self._loading:
+            for model in models:
+                model.users -= 1
+
+    def _close_unused_models(self) -> None:
+        for key, known in list(self._models.items()):
+            if not known.users:
+                known.model.close()
+                del self._models[key]
+        for known in [known for known in self._outdated if not known.users]:
+            known.model.close()
+            self._outdated.remove(known)
+
+
+def _close(kept: _Kept) -> None:
+    kept.index.close()
+    kept.source.release()
+
+
+def _still_holds(kept: _Kept, model: str | None, directory: Path) -> bool:
+    """Whether opening the index now would give the same."""
+    if any(_stamp(used.files) != used.stamp for used in kept.source.used):
+        return False
+    published = index_tables(directory)
+    own = kept.index.reader.header
+    if model is None:
+        return bool(published) and (published[0].table, published[0].version) == (own.table, own.version)
+    return any((header.table, header.version) == (own.table, own.version) for header in published)
+
+
+def _stamp(files: tuple[Path | None, ...]) -> _Stamp:
+    found = []
+    for file in files:
+        if file is not None:
+            with contextlib.suppress(OSError):
+                status = os.stat(file)  # noqa: PTH116  Path.stat takes twice as long, and this runs at each search
+                found.append((str(file), status.st_size, status.st_mtime_ns, status.st_ino))
+    return tuple(found)

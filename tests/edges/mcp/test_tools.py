@@ -1,0 +1,255 @@
+"""Every tool, called by the official client over standard input and output, and over HTTP."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from mcp import Client
+
+from reference import reference
+from turboprop import Index
+
+Connect = Callable[..., Any]
+
+
+async def told(client: Client, tool: str, **arguments: Any) -> str:
+    result = await client.call_tool(tool, arguments)
+    assert not result.is_error, result.content
+    assert result.structured_content is None
+    assert [block.type for block in result.content] == ["text"]
+    return result.content[0].text
+
+
+async def refused(client: Client, tool: str, **arguments: Any) -> str:
+    result = await client.call_tool(tool, arguments)
+    assert result.is_error, result.content
+    return result.content[0].text
+
+
+def session(steps: Callable[[], Awaitable[None]]) -> None:
+    anyio.run(steps)
+
+
+def test_lists_every_tool(connect: Connect, repo: Path) -> None:
+    async def steps() -> None:
+        async with connect(repo) as client:
+            tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+        assert set(tools) == {"search_code", "similar_code", "read_chunk", "ask_code", "index_status", "reindex"}
+        for name, tool in tools.items():
+            assert tool.description
+            assert "stopped" not in tool.input_schema["properties"], name
+            assert tool.output_schema is None
+            assert tool.annotations is not None
+            assert tool.annotations.read_only_hint is (name != "reindex")
+
+    session(steps)
+
+
+def test_search_code(connect: Connect, repo: Path) -> None:
+    async def steps() -> None:
+        async with connect(repo) as client:
+            found = await told(client, "search_code", query="listen on a port")
+            assert found.startswith("app/server.py:1-3  start_server\n1| def start_server(port):\n")
+            places = await told(client, "search_code", query="listen on a port", lines=0, languages=["python"])
+            assert places.split("\n")[0] == "app/server.py:1-3  start_server"
+            assert "README.md" not in places
+            narrow = await told(client, "search_code", query="server", paths=["**/*.go"], lines=0, mode="lexical")
+            assert narrow in ("nothing found", "app/client.go:1-5  Dial")
+            assert "mode" in await refused(client, "search_code", query="x", mode="psychic")
+            assert "empty" in await refused(client, "search_code", query=" ")
+
+    session(steps)
+
+
+def test_pages(connect: Connect, repo: Path) -> None:
+    async def steps() -> None:
+        async with connect(repo, refresh=False) as client:
+            whole = await told(client, "search_code", query="server port", lines=0, limit=50)
+            seen: list[str] = []
+            cursor: str | None = ""
+            while cursor is not None:
+                page = (await told(client, "search_code", query="server port", lines=0, limit=2, cursor=cursor)).split(
+                    "\n"
+                )
+                last = page[-1]
+                cursor = last.split('"')[1] if last.startswith("more: cursor ") else None
+                seen += page[: -1 if cursor else None]
+            assert len(seen) == len(set(seen)) >= 4
+            assert set(seen) == set(whole.split("\n"))
+            assert await told(client, "search_code", query="server", cursor="199") == "no more hits"
+            assert "no cursor" in await refused(client, "search_code", query="server", cursor="next")
+            long = await told(client, "search_code", query="add all values total", lines=100, limit=20)
+            assert len(long) < 10_000
+
+    session(steps)
+
+
+def test_similar_code(connect: Connect, repo: Path) -> None:
+    async def steps() -> None:
+        async with connect(repo) as client:
+            found = await told(client, "similar_code", path="app/server.py", line=2, limit=1)
+            assert found.startswith("app/server_two.py:1-3  start_second_server\n")
+            assert found.endswith('more: cursor "1"')
+            assert "not indexed" in await refused(client, "similar_code", path="nowhere.py", line=1)
+
+    session(steps)
+
+
+def test_read_chunk(connect: Connect, repo: Path) -> None:
+    async def steps() -> None:
+        async with connect(repo) as client:
+            whole = await told(client, "read_chunk", path="app/server.py")
+            assert whole.split("\n")[:2] == ["app/server.py:1-3 of 3", "1| def start_server(port):"]
+            part = await told(client, "read_chunk", path="./app/server.py", start_line=2, end_line=2)
+            assert part == "app/server.py:2-2 of 3\n2|     '''Listen on a port.'''"
+            lines: list[str] = []
+            page = await told(client, "read_chunk", path="app/long.py")
+            while page.split("\n")[-1].startswith("more: cursor "):
+                lines += page.split("\n")[1:-1]
+                page = await told(client, "read_chunk", path="app/long.py", cursor=page.split('"')[-2])
+            lines += page.split("\n")[1:]
+            assert [int(line.split("|")[0]) for line in lines] == list(range(1, 304))
+            assert "no range" in await refused(client, "read_chunk", path="app/server.py", start_line=9)
+
+    session(steps)
+
+
+def test_nothing_outside_of_the_repositories(connect: Connect, repo: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    (secret / "server.py").write_text("TOKEN = 'hidden'\n")
+    (repo / "link.py").symlink_to(secret / "server.py")
+    (repo / "not_indexed.env").write_text("KEY=hidden\n")
+    os.mkfifo(repo / "pipe.py")
+
+    async def steps() -> None:
+        async with connect(repo, refresh=False) as client:
+            places = ["../secret/server.py", str(secret / "server.py"), "link.py", "not_indexed.env", "pipe.py"]
+            places += ["app/../../secret/server.py", ".turboprop", ".", "", "app/server.py\0", "~/.bashrc"]
+            for place in places:
+                assert "hidden" not in await refused(client, "read_chunk", path=place), place
+                assert "hidden" not in await refused(client, "similar_code", path=place, line=1), place
+            # What was a file when it was indexed is a link by now; then its folder is.
+            (repo / "app/server.py").unlink()
+            (repo / "app/server.py").symlink_to(secret / "server.py")
+            assert "leads out" in await refused(client, "read_chunk", path="app/server.py")
+            shutil.rmtree(repo / "app")
+            (repo / "app").symlink_to(secret)
+            assert "leads out" in await refused(client, "read_chunk", path="app/server.py")
+            for name in (str(secret), "secret", "..", "/"):
+                assert "not served" in await refused(client, "search_code", query="token", repo=name)
+                assert "not served" in await refused(client, "reindex", repo=name)
+
+    session(steps)
+
+
+def test_several_repositories(connect: Connect, repo: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "port.py").write_text("def open_port(port):\n    return listen(port)\n")
+    Index.create(other).close()
+
+    async def steps() -> None:
+        async with connect(repo, other) as client:
+            assert "port.py:1-2" in await told(client, "search_code", query="port", repo="other")
+            assert "name one" in await refused(client, "search_code", query="port")
+            both = await told(client, "index_status")
+            assert "repo: 5 files" in both
+            assert "other: 1 files" in both
+
+    session(steps)
+
+
+def test_index_status_and_reindex(connect: Connect, repo: Path) -> None:
+    async def steps() -> None:
+        async with connect(repo, refresh=False) as client:
+            assert (await told(client, "index_status")).endswith("up to date")
+            (repo / "tuner.py").write_text("def tune_radio(frequency):\n    return frequency\n")
+            assert "stale: 1 new or changed, 0 removed: tuner.py" in await told(client, "index_status")
+            assert (await told(client, "reindex", wait_seconds=60)).endswith("up to date")
+            assert (await told(client, "search_code", query="tune radio", lines=0)).startswith("tuner.py:1-2")
+
+    session(steps)
+
+
+def test_the_index_is_refreshed_in_the_background(connect: Connect, repo: Path, files: dict[str, str]) -> None:
+    shutil.rmtree(repo / ".turboprop")
+
+    async def steps() -> None:
+        async with connect(repo) as client:
+            first = await refused(client, "search_code", query="listen on a port")
+            assert "is being made" in first
+            with anyio.fail_after(60):
+                while not (await told(client, "index_status")).endswith("up to date"):
+                    await anyio.sleep(0.1)
+            assert "app/server.py:1-3" in await told(client, "search_code", query="listen on a port")
+
+    session(steps)
+
+
+def test_ask_code_without_a_language_model(connect: Connect, repo: Path) -> None:
+    async def steps() -> None:
+        async with connect(repo) as client:
+            said = await told(client, "ask_code", question="how does the server listen on a port?")
+            assert "tp model download" in said
+            assert "\napp/server.py:1-3  start_server" in said
+
+    session(steps)
+
+
+def test_ask_code(connect: Connect, repo: Path) -> None:
+    model = str(reference("gguf/stories260K.gguf"))
+
+    async def steps() -> None:
+        async with connect(repo, language_model=model) as client:
+            said = await told(client, "ask_code", question="how does the server listen on a port?")
+            answer, _, sources = said.partition("\n\nSources:\n")
+            assert answer
+            assert "app/server.py:1-3" in sources
+            weak = await told(client, "ask_code", question="which chocolate goes into walnut cakes?")
+            assert "nothing that answers" in weak
+
+    session(steps)
+
+
+def test_wrong_arguments(connect: Connect, repo: Path) -> None:
+    async def steps() -> None:
+        async with connect(repo) as client:
+            for tool, arguments in (
+                ("search_code", {}),
+                ("search_code", {"query": "x", "limit": 0}),
+                ("search_code", {"query": "x" * 5000}),
+                ("similar_code", {"path": "app/server.py", "line": 0}),
+                ("reindex", {"wait_seconds": 100_000}),
+            ):
+                await refused(client, tool, **arguments)
+
+    session(steps)
+
+
+@pytest.mark.parametrize(("header", "value"), [("Host", "evil.example:80"), ("Origin", "https://evil.example")])
+def test_pages_of_others_are_refused(repo: Path, header: str, value: str) -> None:
+    import httpx2
+
+    from turboprop.edges.mcp.repositories import Repositories
+    from turboprop.edges.mcp.server import mcp_app
+
+    repositories = Repositories([repo], refresh=False)
+    app = mcp_app(repositories)
+
+    async def steps() -> None:
+        async with app.router.lifespan_context(app):
+            transport = httpx2.ASGITransport(app=app)
+            async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1:8321") as client:
+                request = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+                answer = await client.post("/mcp", json=request, headers={header: value})
+                assert answer.status_code in (403, 421)
+
+    session(steps)
+    repositories.close()

@@ -1,0 +1,345 @@
+"""The warm server with real processes: it answers as the command does, and is replaced without a word."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import pty
+import signal
+import stat
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from turboprop import Index
+
+Warm = Callable[..., dict[str, Any]]
+Status = Callable[[], dict[str, Any]]
+WaitFor = Callable[..., dict[str, Any]]
+
+CASES = [
+    ["listen on a port"],
+    ["listen", "on", "a", "port", "--explain"],
+    ["start_server", "--output", "paths"],
+    ["start_server", "--output", "vimgrep", "--limit", "1"],
+    ["server", "--verbose", "--lang", "python"],
+    ["zzzyqx", "--mode", "lexical"],
+    ["zzzyqx", "--mode", "lexical", "--json"],
+    ["listen on a port", "--json", "--explain"],
+    ["dial", "--full", "--context", "2", "--mode", "lexical"],
+    ["dial", "--filter", "!**/*.go", "--threshold", "0.5"],
+    ["start_server", "--by", "file", "--index", ".turboprop"],
+]
+ERRORS = [
+    ["x", "--repo", "nowhere"],
+    ["x", "--index", "nowhere"],
+    ["x", "--mode", "psychic"],
+    ["x", "--model", "nobody/nothing"],
+    ["x", "--nothing"],
+    ["  "],
+]
+
+
+def seen(done: subprocess.CompletedProcess[bytes]) -> tuple[int, bytes, bytes]:
+    """What a user sees, but for the time that it took."""
+    output = done.stdout
+    if output.startswith(b'{"query"'):
+        output = json.dumps({**json.loads(output), "took_ms": 0}).encode()
+    return done.returncode, output, done.stderr
+
+
+def folder_of(environment: dict[str, str]) -> Path:
+    (folder,) = (Path(environment["TP_CACHE"]) / "server").iterdir()
+    return folder
+
+
+def test_the_same_bytes(tp: Any, repo: Path, warm: Warm, status: Status) -> None:
+    answered = warm()["answered"]
+    for arguments in CASES:
+        cold = seen(tp("search", *arguments, "--no-server", cwd=repo))
+        assert seen(tp("search", *arguments, cwd=repo)) == cold, arguments
+        answered += 1
+        assert status()["answered"] == answered, arguments
+
+
+def test_errors_are_worded_by_the_command(tp: Any, repo: Path, warm: Warm, status: Status) -> None:
+    pid = warm()["pid"]
+    for arguments in ERRORS:
+        cold = seen(tp("search", *arguments, "--no-server", cwd=repo))
+        assert cold[0] == 2
+        assert seen(tp("search", *arguments, cwd=repo)) == cold, arguments
+    assert status()["pid"] == pid
+
+
+@pytest.mark.parametrize("term", ["xterm-256color", "dumb"])
+def test_the_same_colours_on_a_terminal(
+    repo: Path, warm: Warm, status: Status, environment: dict[str, str], term: str
+) -> None:
+    def on_terminal(*more: str, columns: int = 71, **variables: str) -> bytes:
+        ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
+        process = subprocess.Popen(
+            [sys.executable, "-m", "turboprop", "search", "listen on a port", "--explain", *more],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            cwd=repo,
+            env={**environment, "TERM": term, "COLORTERM": "", **variables},
+        )
+        os.close(theirs)
+        printed = b""
+        with contextlib.suppress(OSError):  # the end of a terminal
+            while piece := os.read(ours, 65536):
+                printed += piece
+        os.close(ours)
+        assert process.wait() == 0
+        return printed
+
+    answered = warm()["answered"]
+    assert on_terminal() == on_terminal("--no-server")
+    assert (b"\x1b[" in on_terminal()) == (term != "dumb")
+    assert on_terminal(columns=33) == on_terminal("--no-server", columns=33)
+    assert on_terminal(NO_COLOR="1", COLUMNS="50") == on_terminal("--no-server", NO_COLOR="1", COLUMNS="50")
+    assert status()["answered"] == answered + 4
+
+
+def test_the_short_way_imports_little(repo: Path, warm: Warm, status: Status, environment: dict[str, str]) -> None:
+    warm()
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "turboprop", "search", "port"],
+        cwd=repo,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    modules = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    ours = {name for name in modules if name.startswith("turboprop")}
+    assert ours == {
+        "turboprop",
+        "turboprop.edges",
+        "turboprop.edges.warm",
+        "turboprop.edges.warm.client",
+        "turboprop.edges.warm.place",
+    }
+    assert not modules & {"click", "rich", "numpy", "pathlib", "subprocess", "tomllib", "dataclasses", "typing"}
+    assert done.stdout.startswith("app/server.py")
+
+
+def test_a_new_version_of_the_index_is_seen(tp: Any, repo: Path, warm: Warm, status: Status) -> None:
+    warm()
+    (repo / "tuner.py").write_text("def tune_radio(frequency):\n    return dial.set(frequency)\n")
+    assert tp("index", cwd=repo).returncode == 0
+    answered = status()["answered"]
+    assert tp("search", "tune radio", "--output", "paths", cwd=repo).stdout.startswith(b"tuner.py\n")
+    assert tp("index", "--rebuild", cwd=repo).returncode == 0
+    assert tp("search", "tune radio", "--output", "paths", cwd=repo).stdout.startswith(b"tuner.py\n")
+    assert status()["answered"] == answered + 2
+    for file in (repo / ".turboprop").glob("*.manifest.json"):
+        file.unlink()
+    assert tp("search", "tune radio", cwd=repo).returncode == 2
+
+
+def test_requests_do_not_leak_into_each_other(tp: Any, repo: Path, warm: Warm, tmp_path: Path) -> None:
+    warm()
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "port.py").write_text("def open_port(port):\n    return listen(port)\n")
+    Index.create(other).close()
+    assert tp("search", "listen on a port", "--output", "paths", cwd=other).stdout == b"port.py\n"
+    forced = tp("search", "listen on a port", cwd=repo, FORCE_COLOR="1", COLUMNS="30", LANG="C")
+    assert seen(forced)[0] == 0
+    plain = tp("search", "listen on a port", cwd=repo)
+    assert seen(plain) == seen(tp("search", "listen on a port", "--no-server", cwd=repo))
+
+
+def test_a_killed_server_is_replaced(tp: Any, repo: Path, warm: Warm, wait_for: WaitFor) -> None:
+    first = warm()["pid"]
+    os.kill(first, signal.SIGKILL)
+    done = tp("search", "start_server", "--output", "paths", cwd=repo)
+    assert (done.returncode, done.stdout.split()[0], done.stderr) == (0, b"app/server.py", b"")
+    assert wait_for(but=first)["pid"] != first
+
+
+def test_a_server_that_hangs_is_passed_by(tp: Any, repo: Path, warm: Warm) -> None:
+    pid = warm()["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        done = tp("search", "start_server", "--output", "paths", cwd=repo)
+        assert (done.returncode, done.stdout.split()[0], done.stderr) == (0, b"app/server.py", b"")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_killed_in_the_middle_of_a_request(repo: Path, warm: Warm, environment: dict[str, str], tmp_path: Path) -> None:
+    pid = warm()["pid"]
+    place = tmp_path / "place"
+    place.mkdir()
+    pipe = place / "a.manifest.json"
+    os.mkfifo(pipe)  # reading a manifest that is a pipe waits for somebody to write
+    client = subprocess.Popen(
+        [sys.executable, "-m", "turboprop", "search", "start_server", "--output", "paths", "--index", str(place)],
+        cwd=repo,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    writer = None
+    while writer is None:  # there is somebody to write for as soon as the server reads
+        with contextlib.suppress(OSError):
+            writer = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+    assert client.poll() is None
+    pipe.rename(tmp_path / "pipe")
+    place.rmdir()
+    (repo / ".turboprop").rename(place)
+    os.kill(pid, signal.SIGKILL)
+    stdout, stderr = client.communicate()
+    os.close(writer)
+    assert (client.returncode, stdout.split()[0], stderr) == (0, b"app/server.py", b"")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_two_first_searches_start_one_server(repo: Path, environment: dict[str, str], wait_for: WaitFor) -> None:
+    command = [sys.executable, "-m", "turboprop", "search", "start_server", "--output", "paths"]
+    both = [subprocess.Popen(command, cwd=repo, env=environment, stdout=subprocess.PIPE) for _ in range(3)]
+    outputs = [process.communicate()[0] for process in both]
+    assert len(set(outputs)) == 1
+    assert outputs[0].startswith(b"app/server.py\n")
+    pid = wait_for()["pid"]
+    mark = f"TP_CACHE={environment['TP_CACHE']}".encode()
+    until = time.monotonic() + 30
+    while servers_of(mark) != [pid]:  # the others see that one is there, and end
+        assert time.monotonic() < until, servers_of(mark)
+        time.sleep(0.1)
+
+
+def servers_of(mark: bytes) -> list[int]:
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            is_server = (process / "cmdline").read_bytes().split(b"\0")[-3:-1] == [b"server", b"run"]
+            if is_server and mark in (process / "environ").read_bytes().split(b"\0"):
+                found.append(int(process.name))
+    return found
+
+
+def test_other_variables_mean_another_server(
+    tp: Any, repo: Path, warm: Warm, wait_for: WaitFor, environment: dict[str, str]
+) -> None:
+    first = warm()["pid"]
+    done = tp("search", "start_server", "--output", "paths", cwd=repo, TP_THREADS="1")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert wait_for(but=first)["pid"] != first
+    environment["TP_THREADS"] = "1"
+    answered = wait_for()["answered"]
+    assert tp("search", "start_server", cwd=repo).returncode == 0
+    assert wait_for()["answered"] == answered + 1
+
+
+def test_another_version_means_another_server(
+    tp: Any, repo: Path, warm: Warm, wait_for: WaitFor, environment: dict[str, str], tmp_path: Path
+) -> None:
+    first = warm()["pid"]
+    state = json.loads((folder_of(environment) / "server.json").read_text())
+    # A client of a later version, as the package would be after an upgrade beside this server.
+    later = (
+        "import turboprop; turboprop.__version__ = '99.0'\n"
+        "import sys; sys.argv = ['tp', 'search', 'start_server', '--output', 'paths']\n"
+        "from turboprop.__main__ import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", later], cwd=repo, env=environment, capture_output=True)
+    assert (done.returncode, done.stdout.split()[0], done.stderr) == (0, b"app/server.py", b"")
+    assert wait_for(but=first)["pid"] != state["pid"]
+
+
+def test_switched_off(tp: Any, repo: Path, status: Status, own_places: Path) -> None:
+    assert tp("search", "port", "--no-server", cwd=repo).returncode == 0
+    assert tp("search", "port", cwd=repo, TP_SERVER="0").returncode == 0
+    (own_places / "config.toml").write_text("server = false\n")
+    assert tp("search", "port", cwd=repo, TP_SERVER="").returncode == 0
+    time.sleep(1)
+    assert status()["running"] is False
+
+
+def test_no_server_for_what_failed(tp: Any, write_files: Any, status: Status) -> None:
+    root = write_files({"a.py": "x = 1\n"})
+    assert tp("search", "port", cwd=root).returncode == 2
+    time.sleep(1)
+    assert status()["running"] is False
+
+
+def test_it_ends_when_idle(repo: Path, warm: Warm, wait_for: WaitFor, environment: dict[str, str]) -> None:
+    environment["TP_SERVER_IDLE"] = "2"
+    warm()
+    wait_for(running=False)
+    until = time.monotonic() + 30
+    while (folder_of(environment) / "socket").exists():
+        assert time.monotonic() < until
+
+
+def test_status_and_stop(tp: Any, repo: Path, warm: Warm) -> None:
+    assert (tp("server", "status").returncode, tp("server", "stop").returncode) == (1, 1)
+    state = warm()
+    assert [(index["repo"], index["chunks"]) for index in state["indexes"]] == [(str(repo), 3)]
+    told = tp("server", "status").stdout.decode()
+    assert f"process {state['pid']}" in told
+    assert str(repo) in told
+    assert tp("server", "stop").stdout == b"stopped\n"
+    assert tp("server", "stop").returncode == 1
+
+
+def test_only_its_user_can_ask(tp: Any, repo: Path, warm: Warm, status: Status, environment: dict[str, str]) -> None:
+    answered = warm()["answered"]
+    folder = folder_of(environment)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert {stat.S_IMODE((folder / name).stat().st_mode) for name in ("server.json", "socket")} == {0o600}
+    state = json.loads((folder / "server.json").read_text())
+    (folder / "server.json").write_text(json.dumps({**state, "key": "0" * 64}))
+    assert status()["running"] is False  # the key is wrong
+    (folder / "server.json").write_text(json.dumps(state))
+    assert tp("search", "port", cwd=repo).returncode == 0
+    assert status()["answered"] == answered + 1
+    folder.chmod(0o755)  # others could have put a server there
+    assert status()["running"] is False
+    assert tp("search", "port", cwd=repo).returncode == 0
+    folder.chmod(0o700)
+    assert status()["answered"] == answered + 1
+
+
+def test_over_loopback(tp: Any, repo: Path, status: Status, wait_for: WaitFor, environment: dict[str, str]) -> None:
+    server = subprocess.Popen(
+        [sys.executable, "-m", "turboprop", "server", "run", "--loopback"], env=environment, stdin=subprocess.DEVNULL
+    )
+    try:
+        assert wait_for()["answered"] == 0
+        assert isinstance(json.loads((folder_of(environment) / "server.json").read_text())["port"], int)
+        assert tp("search", "listen on a port", "--output", "paths", cwd=repo).stdout.startswith(b"app/server.py\n")
+        assert status()["answered"] == 1
+        assert tp("server", "stop").returncode == 0
+    finally:
+        server.kill()
+        server.wait()
+
+
+def test_a_terminated_server_ends_well(repo: Path, warm: Warm, wait_for: WaitFor, environment: dict[str, str]) -> None:
+    os.kill(warm()["pid"], signal.SIGTERM)
+    wait_for(running=False)
+    until = time.monotonic() + 30
+    while not {path.name for path in folder_of(environment).iterdir()} <= {"lock", "server.log"}:
+        assert time.monotonic() < until
+    assert (folder_of(environment) / "server.log").read_text() == ""
+
+
+def test_a_closed_pipe_is_no_error(repo: Path, warm: Warm, environment: dict[str, str]) -> None:
+    warm()
+    command = f"{sys.executable} -m turboprop search server | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], cwd=repo, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
