@@ -29,6 +29,7 @@ LEVEL = {
     "answer": 8,
     "health": 9,
     "why": 9,
+    "runtime": 9,
     "edges": 10,
 }
 HEAVY = ("openvino", "lance", "lancedb", "pyarrow", "torch", "numpy", "tokenizers", "huggingface_hub")

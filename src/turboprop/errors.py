@@ -69,3 +69,11 @@ class IndexBusyError(RepositoryIndexError):
 
 class StorageError(RepositoryIndexError):
     """The disk is full or the folder cannot be written; the last committed index is still there."""
+
+
+class BusyError(TurboPropError):
+    """More work is waiting than the queue holds, or what is asked for is in use; try again in a while."""
+
+
+class ModelLoadingError(TurboPropError):
+    """The model is still being loaded and the caller did not want to wait longer."""
