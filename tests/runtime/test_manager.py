@@ -78,7 +78,7 @@ def test_least_recently_used_goes_first(two_models: tuple[str, str], minilm_copy
 
 
 def test_a_model_over_the_budget_is_refused() -> None:
-    with ModelManager(memory=1_000_000) as manager, pytest.raises(EngineError, match="budget for models is 0.0 GB"):
+    with ModelManager(memory=1_000_000) as manager, pytest.raises(EngineError, match=r"budget for models is 0\.0 GB"):
         manager.embedding()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -11,6 +12,20 @@ from pathlib import Path
 # a fifth on top and 500 MB for the rest of the program is what a short context takes.
 _FACTOR = 1.2
 _REST_BYTES = 500_000_000
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(b|k|kb|kib|m|mb|mib|g|gb|gib)?", re.IGNORECASE)
+_UNITS = {
+    "": 1,
+    "b": 1,
+    "k": 10**3,
+    "kb": 10**3,
+    "kib": 2**10,
+    "m": 10**6,
+    "mb": 10**6,
+    "mib": 2**20,
+    "g": 10**9,
+    "gb": 10**9,
+    "gib": 2**30,
+}
 _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
@@ -63,3 +78,10 @@ def available_bytes() -> int | None:
 def fits(model_bytes: int, memory: int | None) -> bool:
     """Whether a model of that size can run here; True where the memory is unknown."""
     return memory is None or model_bytes * _FACTOR + _REST_BYTES <= memory
+
+
+def parse_size(text: str) -> int | None:
+    """Bytes, with a unit or without: 500000, 2mb, 1.5MiB; None for what is no size of at least one byte."""
+    match = _SIZE.fullmatch(text.strip())
+    size = int(float(match[1]) * _UNITS[(match[2] or "").lower()]) if match else 0
+    return size if size >= 1 else None

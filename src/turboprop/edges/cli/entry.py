@@ -31,6 +31,7 @@ COMMANDS = {
     "ask": ("turboprop.edges.cli.ask", "Answer a question about a repository, with citations."),
     "doctor": ("turboprop.edges.cli.doctor", "Look for what is wrong with an index, and mend it."),
     "why": ("turboprop.edges.cli.why", "Say why a file is indexed or not, and as what."),
+    "serve": ("turboprop.edges.http.command", "Serve models, search and the web page over HTTP."),
     "cache": ("turboprop.edges.cli.cache", "Show, clear, export and import kept vectors."),
     "completion": ("turboprop.edges.cli.completion", "Print the completion script of a shell."),
 }

@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
     from turboprop.embed.model import EmbeddingModel
-
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(b|k|kb|kib|m|mb|mib|g|gb|gib)?", re.IGNORECASE)
-_UNITS = {
-    "": 1,
-    "b": 1,
-    "k": 10**3,
-    "kb": 10**3,
-    "kib": 2**10,
-    "m": 10**6,
-    "mb": 10**6,
-    "mib": 2**20,
-    "g": 10**9,
-    "gb": 10**9,
-    "gib": 2**30,
-}
 
 
 class Size(click.ParamType[int]):
@@ -34,9 +18,10 @@ class Size(click.ParamType[int]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):
             return value
-        match = _SIZE.fullmatch(str(value).strip())
-        size = int(float(match[1]) * _UNITS[(match[2] or "").lower()]) if match else 0
-        if size < 1:
+        from turboprop.models.store_memory import parse_size
+
+        size = parse_size(str(value))
+        if size is None:
             self.fail(f"{value!r} is not a size; write it as 500kb, 2mb or 1000000", param, ctx)
         return size
 

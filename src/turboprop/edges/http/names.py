@@ -1,0 +1,111 @@
+"""Which model a client's word means. A client names models, never files: a path is known by its file's name, and
+only where the server was started with it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from turboprop.errors import ModelNotFoundError
+from turboprop.generate.installed import how_to_get_one, installed_language_model
+from turboprop.models.catalog import load_catalog
+from turboprop.runtime.library import KnownModel, known_models
+
+if TYPE_CHECKING:
+    from turboprop.runtime.manager import ModelManager
+    from turboprop.runtime.memory import Kind
+
+_KNOWN_SECONDS = 5.0
+"""How long a look at the disk for models counts; it takes 10 to 100 ms."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """A model that a client may name. `name` is what it is called outside, `target` what the manager is asked for."""
+
+    name: str
+    target: str
+    kind: Kind
+
+
+class ModelNames:
+    """Thread-safe. `started` are the models that the server was started with, by name or path."""
+
+    def __init__(self, manager: ModelManager, started: tuple[str, ...]) -> None:
+        self._manager = manager
+        self._settings = manager.settings
+        self._catalog = load_catalog(self._settings.config_file)
+        self._lock = Lock()
+        self._looked = float("-inf")
+        self._known: list[KnownModel] = []
+        self._started = [ServedModel(self.public(name), name, manager.kind(name)) for name in started]
+
+    def embedding(self, given: str | None = None) -> str:
+        """What to ask the manager for; without a name the first that the server was started with, else the default.
+
+        Raises `ModelNotFoundError` for a name that means nothing here.
+        """
+        if given is not None:
+            return self._target(given)
+        own = next((model.target for model in self._started if model.kind == "embedding"), None)
+        return own or self._settings.model
+
+    def language(self, given: str | None = None) -> str:
+        """The same for language models; without a name and with none given, the first that is installed."""
+        if given is not None:
+            return self._target(given)
+        own = next((model.target for model in self._started if model.kind == "language"), None)
+        name = own or installed_language_model(self._settings)
+        if name is None:
+            raise ModelNotFoundError(how_to_get_one())
+        return name
+
+    def any(self, given: str | None = None) -> str:
+        """A model of either kind; without a name the first that the server was started with, else the default."""
+        if given is not None:
+            return self._target(given)
+        return self._started[0].target if self._started else self._settings.model
+
+    def public(self, target: str) -> str:
+        """What a model is called outside: its short name, or for a path the name of its file or folder."""
+        row = self._catalog.find(target)
+        if row is not None:
+            return row.name
+        place = Path(target).expanduser()
+        return place.name if place.is_absolute() or place.exists() else target
+
+    def listed(self) -> list[ServedModel]:
+        """What is installed, the default embedding model first."""
+        first = self.embedding()
+        found = {self.public(first): ServedModel(self.public(first), first, "embedding")}
+        for model in self._started:
+            found.setdefault(model.name, model)
+        for known in self.known():
+            if known.state == "installed":
+                found.setdefault(known.name, ServedModel(known.name, known.canonical, known.kind))
+        return list(found.values())
+
+    def known(self, *, fresh: bool = False) -> list[KnownModel]:
+        """All models that there are; looked up again every few seconds."""
+        with self._lock:
+            if fresh or time.monotonic() - self._looked > _KNOWN_SECONDS:
+                self._known = known_models(self._settings)
+                self._looked = time.monotonic()
+            return self._known
+
+    def _target(self, given: str) -> str:
+        for model in self._started:
+            if given in (model.name, model.target):
+                return model.target
+        if given == self._settings.model:
+            return given
+        row = self._catalog.find(given)
+        if row is not None:
+            return row.canonical
+        for known in self.known():
+            if known.state == "installed" and given in (known.name, known.canonical, known.canonical.partition(":")[0]):
+                return known.canonical
+        raise ModelNotFoundError(f"the model {given!r} does not exist here; GET /v1/models lists those that do")

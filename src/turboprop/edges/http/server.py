@@ -1,0 +1,139 @@
+"""Running the server: sockets, signals, the end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from turboprop.edges.http.app import create_app
+from turboprop.edges.http.security import is_loopback
+from turboprop.edges.http.state import ServerState
+from turboprop.errors import TurboPropError, UsageError
+
+if TYPE_CHECKING:
+    from turboprop.edges.http.state import ServerOptions
+    from turboprop.runtime.manager import ModelManager
+
+_log = logging.getLogger("turboprop.http")
+
+
+class TimedProtocol(H11Protocol):
+    """uvicorn waits for the head of a first request as long as the client likes; this one does not."""
+
+    header_seconds = 20.0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._no_head = self.loop.call_later(self.header_seconds, self._refuse_slow_head)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._no_head.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        between = self.cycle is None or self.cycle.response_complete
+        super().data_received(data)
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._no_head.cancel()
+        elif between and self._no_head.cancelled():
+            # A later request on this connection has begun; its head has the same time.
+            self._no_head = self.loop.call_later(self.header_seconds, self._refuse_slow_head)
+
+    def _refuse_slow_head(self) -> None:
+        if not self.transport.is_closing() and (self.cycle is None or self.cycle.response_complete):
+            self.transport.close()
+
+
+def bound_socket(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes any. Raises `UsageError` where it cannot be had."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        made = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise UsageError(f"there is no address {host!r} on this machine: {error}") from error
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind(address)
+        made.listen(1_024)
+    except OSError as error:
+        made.close()
+        raise UsageError(
+            f"port {port} of {host} cannot be had ({error.strerror}): another server may have it; take --port"
+        ) from error
+    return made
+
+
+def url_of(bound: socket.socket) -> str:
+    """The address to open in a browser."""
+    host, port = bound.getsockname()[:2]
+    shown = "127.0.0.1" if host == "0.0.0.0" else "[::1]" if host == "::" else f"[{host}]" if ":" in host else host  # noqa: S104
+    return f"http://{shown}:{port}"
+
+
+def serve(
+    options: ServerOptions,
+    manager: ModelManager,
+    *,
+    told: Callable[[str], None] = _log.info,
+    mounts: dict[str, Any] | None = None,
+    lifespans: tuple[Any, ...] = (),
+) -> None:
+    """Serve until SIGTERM or SIGINT, then let requests finish. `told` gets what a person should know.
+
+    Raises `UsageError` for an address that cannot be had and for a host beyond this machine without a key.
+    """
+    state = ServerState(options, manager)
+    app = create_app(state, mounts=mounts, lifespans=lifespans)
+    app.middleware_stack = app.build_middleware_stack()  # what is wrong with the options is said before listening
+    bound = bound_socket(options.host, options.port)
+    limits = options.limits
+    TimedProtocol.header_seconds = limits.header_seconds
+    config = uvicorn.Config(
+        app,
+        http=TimedProtocol,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=limits.connections,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=limits.shutdown_seconds,
+        h11_max_incomplete_event_size=65_536,
+    )
+    server = uvicorn.Server(config)
+    told(f"serving at {url_of(bound)}" + ("" if options.api_key else ", without a key") + "; end it with Ctrl-C")
+    if not is_loopback(options.host):
+        told("other machines can reach it, and the connection is not encrypted")
+    threading.Thread(target=_load, args=(state, told), name="load at start", daemon=True).start()
+    # uvicorn raises the signal again when it is done, which would end the process with the signal's code.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    try:
+        server.run(sockets=[bound])
+    finally:
+        bound.close()
+        state.close()
+
+
+def _load(state: ServerState, told: Callable[[str], None]) -> None:
+    """Load what the server was started with, so that the first request does not wait for it."""
+    try:
+        for name in state.options.models or (state.names.embedding(),):
+            loaded = state.manager.load(name, keep=True)
+            why = f": {loaded.reason}" if loaded.reason else ""
+            told(f"{state.names.public(name)} runs in {loaded.engine} on {loaded.device}, {loaded.weights}{why}")
+        state.ready = True
+        told(f"ready; models may take {state.manager.budget / 1e9:.1f} GB of memory together")
+    except TurboPropError as error:
+        state.failed = str(error)
+        told(f"a model cannot be loaded: {error}")
