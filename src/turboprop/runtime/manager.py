@@ -74,7 +74,10 @@ class _Entry:
 
 
 class _Lease:
-    """The right to use a model: while one is held the model stays. Use it as a context manager, or `release()`."""
+    """The right to use a model: while one is held the model stays.
+
+    Use it as a context manager, or `release()`; letting go of it gives it back too.
+    """
 
     def __init__(self, entry: _Entry, release: Callable[[_Entry], None]) -> None:
         self._entry = entry
@@ -85,6 +88,9 @@ class _Lease:
         release, self._release = self._release, None
         if release is not None:
             release(self._entry)
+
+    def __del__(self) -> None:
+        self.release()
 
     def __enter__(self) -> Self:
         return self

@@ -15,6 +15,7 @@ from typing_extensions import TypedDict
 from turboprop.edges.http.failures import RequestError
 from turboprop.edges.http.schemas import RequestBody
 from turboprop.edges.http.state import read_model, state_of
+from turboprop.edges.http.streams import until_gone
 from turboprop.embed.options import EmbeddingOptions
 from turboprop.embed.prepared import PreparedInputs
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from starlette.requests import Request
 
+    from turboprop.edges.http.state import ServerState
     from turboprop.embed.model import EmbeddingModel
 
 TokenId = Annotated[StrictInt, Field(ge=0, le=2**31 - 1)]
@@ -69,9 +71,12 @@ async def create_embeddings(request: Request) -> Response:
         raise RequestError(
             400, f"input holds {len(wanted.input)} texts and {state.limits.inputs} may come at once", None, "input"
         )
-    name = state.names.embedding(wanted.model)
-    lease = await state.in_waiting_thread(state.manager.embedding, name, wait=state.limits.load_seconds)
-    with lease:
+    return await until_gone(request, _answer(state, wanted))
+
+
+async def _answer(state: ServerState, wanted: EmbeddingsRequest) -> Response:
+    name = await state.in_thread(state.names.embedding, wanted.model)
+    with await state.in_waiting_thread(state.manager.embedding, name, wait=state.limits.load_seconds) as lease:
         prepared = await state.in_thread(_prepare, lease.model, wanted)
         vectors = await asyncio.wrap_future(lease.batcher.submit(prepared))
     state.metrics.count("tp_embedded_tokens_total", prepared.tokens)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from turboprop.edges.http import embeddings, system, v1_models
+from turboprop.edges.http import chat, completions, embeddings, rerank, system, tokens, v1_models
 from turboprop.edges.http.routes import Endpoint, Parameter
 
 _TEXT = {"type": "string"}
@@ -38,5 +38,52 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         body=embeddings.EmbeddingsRequest,
         answer=embeddings.EmbeddingsAnswer,
         statuses=(404, 503),
+    ),
+    Endpoint(
+        "POST",
+        "/v1/chat/completions",
+        chat.create_chat_completion,
+        "Answer a conversation.",
+        body=chat.ChatRequest,
+        answer=chat.ChatAnswer,
+        statuses=(404, 503),
+        streams=True,
+    ),
+    Endpoint(
+        "POST",
+        "/v1/completions",
+        completions.create_completion,
+        "Continue a text.",
+        body=completions.CompletionRequest,
+        answer=completions.CompletionAnswer,
+        statuses=(404, 503),
+        streams=True,
+    ),
+    Endpoint(
+        "POST",
+        "/v1/rerank",
+        rerank.rerank,
+        "Documents by how well they answer a query.",
+        body=rerank.RerankRequest,
+        answer=rerank.RerankAnswer,
+        statuses=(404, 503),
+    ),
+    Endpoint(
+        "POST",
+        "/tokenize",
+        tokens.tokenize,
+        "The tokens of a text.",
+        body=tokens.TokenizeRequest,
+        answer=tokens.TokensAnswer,
+        statuses=(404,),
+    ),
+    Endpoint(
+        "POST",
+        "/detokenize",
+        tokens.detokenize,
+        "The text of tokens.",
+        body=tokens.DetokenizeRequest,
+        answer=tokens.TextAnswer,
+        statuses=(404,),
     ),
 )

@@ -12,14 +12,19 @@ from typing import TYPE_CHECKING
 from turboprop.errors import ModelNotFoundError
 from turboprop.generate.installed import how_to_get_one, installed_language_model
 from turboprop.models.catalog import load_catalog
+from turboprop.models.named_tokenizer import load_tokenizer
 from turboprop.runtime.library import KnownModel, known_models
 
 if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
     from turboprop.runtime.manager import ModelManager
     from turboprop.runtime.memory import Kind
 
 _KNOWN_SECONDS = 5.0
 """How long a look at the disk for models counts; it takes 10 to 100 ms."""
+_TOKENIZERS = 4
+"""Tokenizers that are kept: up to 50 MB each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,7 @@ class ModelNames:
         self._lock = Lock()
         self._looked = float("-inf")
         self._known: list[KnownModel] = []
+        self._tokenizers: dict[str, Tokenizer] = {}
         self._started = [ServedModel(self.public(name), name, manager.kind(name)) for name in started]
 
     def embedding(self, given: str | None = None) -> str:
@@ -68,6 +74,16 @@ class ModelNames:
         if given is not None:
             return self._target(given)
         return self._started[0].target if self._started else self._settings.model
+
+    def tokenizer(self, given: str | None = None) -> Tokenizer:
+        """The tokenizer of a model; the last few are kept."""
+        target = self.any(given)
+        with self._lock:
+            if target not in self._tokenizers:
+                self._tokenizers[target] = load_tokenizer(target, settings=self._settings)
+                if len(self._tokenizers) > _TOKENIZERS:
+                    del self._tokenizers[next(iter(self._tokenizers))]
+            return self._tokenizers[target]
 
     def public(self, target: str) -> str:
         """What a model is called outside: its short name, or for a path the name of its file or folder."""

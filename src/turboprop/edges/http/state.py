@@ -66,6 +66,10 @@ class ServerState:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._long, lambda: work(*args, **more))
 
+    def start_waiting_thread(self, work: Callable[[], None]) -> asyncio.Future[None]:
+        """The same, not waited for."""
+        return asyncio.get_running_loop().run_in_executor(self._long, work)
+
     def close(self) -> None:
         """End the threads; called when no request is left."""
         self._short.shutdown(cancel_futures=True)
