@@ -131,6 +131,7 @@ class Index:
         self._settings = settings
         self._model = model
         self._loading = loading
+        self._owns_model = True
 
     @classmethod
     def create(
@@ -147,13 +148,15 @@ class Index:
         memory: int | None = None,
         progress: Callable[[Progress], None] | None = None,
         model_progress: DownloadProgress | None = None,
+        embedding: EmbeddingModel | None = None,
         settings: Settings | None = None,
     ) -> Self:
         """Index a repository, or bring its index up to date, and open it.
 
         `limit` indexes the first files only, `max_filesize` is in bytes, `rebuild` starts anew. `memory` in
         bytes bounds the conversion of a model; `model_progress` is told of its download and conversion.
-        `index.summary` says what was done. Raises `UsageError`, `ModelError`, `RepositoryIndexError`.
+        `embedding` is a loaded model to index with, which stays the caller's. `index.summary` says what was
+        done. Raises `UsageError`, `ModelError`, `RepositoryIndexError`.
         """
         settings = settings or load_settings()
         root = checked_repo(repo)
@@ -161,14 +164,16 @@ class Index:
         loading = _Loading(engine, weights, settings, memory, model_progress)
         if model is None and not rebuild:
             model = _recorded_model(directory)
-        embedding = loading.load(model)
+        used = embedding if embedding is not None else loading.load(model)
         try:
-            summary = _update(root, directory, embedding, limit, max_filesize, rebuild, progress)
-            index = cls._open(root, directory, embedding.fingerprint, settings, embedding, loading)
+            summary = _update(root, directory, used, limit, max_filesize, rebuild, progress)
+            index = cls._open(root, directory, used.fingerprint, settings, used, loading)
         except BaseException:
-            embedding.close()
+            if embedding is None:
+                used.close()
             raise
         index.summary = summary
+        index._owns_model = embedding is None
         return index
 
     @classmethod
@@ -250,13 +255,15 @@ class Index:
         by: Unit = "chunk",
         context: int = 0,
         full: bool = False,
+        vector: NDArray[np.float32] | None = None,
     ) -> list[Hit]:
         """The best chunks for a query, best first; with `by="file"` the best chunk of each file.
 
         `filters` are path globs (`src/**`, `!tests/**`), `languages` and `extensions` (`.py`) narrow
         further; all hold before the top `limit` is taken. Hits under `threshold` are left out; scores
         grow with relevance and compare between queries of one index. `full` widens a hit to its whole
-        definition, `context` adds lines around it.
+        definition, `context` adds lines around it. `vector` is the query's, float32 [dimensions], from the
+        index's own model, where the caller has it.
         """
         from turboprop.search.search import search
 
@@ -266,7 +273,10 @@ class Index:
             raise UsageError(f"limit must be at least 1, not {limit}")
         if not query.strip():
             raise UsageError("the query is empty; say what to look for")
-        vector = None if mode == "lexical" else self._embedding_model().embed_query(query)
+        if mode == "lexical":
+            vector = None
+        elif vector is None:
+            vector = self._embedding_model().embed_query(query)
         wanted = _filter(filters, languages, extensions)
         hits = search(self._reader, query, vector, limit=limit, mode=mode, filters=wanted, threshold=threshold, by=by)
         return self._shown(hits, context, full)
@@ -337,7 +347,7 @@ class Index:
     def close(self) -> None:
         """Let go of the model and the table; a second call does nothing."""
         self._reader.close()
-        if self._model is not None:
+        if self._model is not None and self._owns_model:
             self._model.close()
 
     def __enter__(self) -> Self:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -13,9 +14,14 @@ from pathlib import Path
 
 import httpx
 import pytest
+import uvicorn
 from openai import OpenAI
 
 from reference import reference
+from turboprop.edges.http.limits import Limits
+from turboprop.edges.http.server import bound_socket, load_at_start, make_server, url_of
+from turboprop.edges.http.state import ServerOptions, ServerState
+from turboprop.runtime.manager import ModelManager
 
 
 @dataclass
@@ -103,3 +109,34 @@ def server(start_server: Start) -> Server:
 def writing_server(start_server: Start) -> Server:
     """One with a small language model and the default embedding model."""
     return start_server("--model", reference("gguf/stories260K.gguf"), "--model", "minilm")
+
+
+@dataclass
+class InProcess:
+    """A server in a thread of this process, for limits that no option sets."""
+
+    url: str
+    state: ServerState
+
+
+@pytest.fixture
+def start_limited() -> Iterator[Callable[[Limits], InProcess]]:
+    """`start_limited(Limits(requests=1))`, with the default embedding model."""
+    started: list[tuple[uvicorn.Server, threading.Thread, ServerState, socket.socket]] = []
+
+    def start(limits: Limits, **options: object) -> InProcess:
+        state = ServerState(ServerOptions(limits=limits, **options), ModelManager())
+        bound = bound_socket("127.0.0.1", 0)
+        server = make_server(state)
+        run = threading.Thread(target=lambda: server.run(sockets=[bound]))
+        run.start()
+        load_at_start(state, lambda text: None)
+        started.append((server, run, state, bound))
+        return InProcess(url_of(bound), state)
+
+    yield start
+    for server, run, state, bound in started:
+        server.should_exit = True
+        run.join()
+        bound.close()
+        state.close()

@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
-from turboprop.edges.http import chat, completions, embeddings, rerank, system, tokens, v1_models
+from turboprop.edges.http import (
+    ask,
+    chat,
+    completions,
+    embeddings,
+    jobs_api,
+    library_api,
+    rerank,
+    search_api,
+    system,
+    tokens,
+    v1_models,
+)
 from turboprop.edges.http.routes import Endpoint, Parameter
 
 _TEXT = {"type": "string"}
 _STATUS = "text/plain"
+_EVENTS = "text/event-stream"
+_REPO = Parameter("repo", _TEXT)
+_PATH = Parameter("path", _TEXT, required=True)
+_JOB = (Parameter("id", _TEXT, place="path"),)
+_NUMBER = search_api.INTEGER
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("GET", "/health", system.health, "Whether the server answers.", answer=system.HealthAnswer),
@@ -84,6 +101,155 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "The text of tokens.",
         body=tokens.DetokenizeRequest,
         answer=tokens.TextAnswer,
+        statuses=(404,),
+    ),
+    Endpoint(
+        "GET", "/api/status", search_api.status, "Repositories, loaded models, memory.", answer=search_api.StatusAnswer
+    ),
+    Endpoint(
+        "POST",
+        "/api/search",
+        search_api.search,
+        "The best chunks for a query.",
+        body=search_api.SearchRequest,
+        answer=search_api.SearchAnswer,
+        statuses=(404, 409, 503),
+    ),
+    Endpoint(
+        "GET",
+        "/api/similar",
+        search_api.similar,
+        "Chunks most like the one at a line of a file.",
+        answer=search_api.SearchAnswer,
+        parameters=(_REPO, _PATH, Parameter("line", _NUMBER, required=True), Parameter("limit", _NUMBER)),
+        statuses=(404, 409),
+    ),
+    Endpoint(
+        "GET",
+        "/api/source",
+        search_api.source,
+        "Lines of an indexed file.",
+        answer=search_api.SourceAnswer,
+        parameters=(_REPO, _PATH, Parameter("start", _NUMBER), Parameter("end", _NUMBER)),
+        statuses=(404, 409),
+    ),
+    Endpoint(
+        "GET",
+        "/api/map",
+        search_api.map_points,
+        "Chunks on a plane where what lies close means alike.",
+        answer=search_api.MapAnswer,
+        parameters=(_REPO,),
+        statuses=(404, 409),
+    ),
+    Endpoint(
+        "GET",
+        "/api/why",
+        search_api.why,
+        "Why a file is indexed or not.",
+        answer=search_api.WhyAnswer,
+        parameters=(_REPO, _PATH),
+        statuses=(404, 409),
+    ),
+    Endpoint(
+        "GET",
+        "/api/health-findings",
+        search_api.health_findings,
+        "What is wrong with an index, and how to mend it.",
+        answer=search_api.FindingsAnswer,
+        parameters=(_REPO,),
+        statuses=(404, 409),
+    ),
+    Endpoint(
+        "POST",
+        "/api/ask",
+        ask.ask,
+        "Answer a question about a repository, with citations.",
+        body=ask.AskRequest,
+        media=_EVENTS,
+        statuses=(404, 409, 503),
+    ),
+    Endpoint(
+        "POST",
+        "/api/index",
+        jobs_api.start_index,
+        "Bring an index up to date in the background.",
+        body=jobs_api.IndexRequest,
+        answer=jobs_api.StartedAnswer,
+    ),
+    Endpoint(
+        "GET",
+        "/api/index/{id}/events",
+        jobs_api.index_events,
+        "How far it is.",
+        media=_EVENTS,
+        parameters=_JOB,
+        statuses=(404,),
+    ),
+    Endpoint(
+        "DELETE",
+        "/api/index/{id}",
+        jobs_api.cancel_index,
+        "Call it off.",
+        answer=jobs_api.StartedAnswer,
+        parameters=_JOB,
+        statuses=(404,),
+    ),
+    Endpoint(
+        "GET", "/api/models", library_api.list_library, "All models that are known.", answer=library_api.LibraryAnswer
+    ),
+    Endpoint(
+        "POST",
+        "/api/models/download",
+        library_api.download_model,
+        "Fetch a model in the background.",
+        body=library_api.ModelRequest,
+        answer=jobs_api.StartedAnswer,
+        statuses=(404,),
+    ),
+    Endpoint(
+        "GET",
+        "/api/models/jobs/{id}/events",
+        jobs_api.download_events,
+        "How far a download is.",
+        media=_EVENTS,
+        parameters=_JOB,
+        statuses=(404,),
+    ),
+    Endpoint(
+        "DELETE",
+        "/api/models/jobs/{id}",
+        jobs_api.cancel_download,
+        "Call a download off.",
+        answer=jobs_api.StartedAnswer,
+        parameters=_JOB,
+        statuses=(404,),
+    ),
+    Endpoint(
+        "POST",
+        "/api/models/load",
+        library_api.load_model,
+        "Load a model and keep it.",
+        body=library_api.ModelRequest,
+        answer=library_api.LoadAnswer,
+        statuses=(404, 503),
+    ),
+    Endpoint(
+        "POST",
+        "/api/models/unload",
+        library_api.unload_model,
+        "Give a model's memory back.",
+        body=library_api.ModelRequest,
+        answer=library_api.LoadAnswer,
+        statuses=(404,),
+    ),
+    Endpoint(
+        "DELETE",
+        "/api/models/{name:path}",
+        library_api.delete_model,
+        "Delete a model's files.",
+        answer=library_api.RemovedAnswer,
+        parameters=(Parameter("name", _TEXT, place="path"),),
         statuses=(404,),
     ),
 )

@@ -35,8 +35,6 @@ class Limits:
     """How long a server that was told to end lets requests finish."""
     inputs: int = 2_048
     """Texts of one request, as at OpenAI."""
-    retry_seconds: int = 2
-    """What `Retry-After` says."""
 
 
 class Slots:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from turboprop.errors import ModelNotFoundError
 from turboprop.generate.installed import how_to_get_one, installed_language_model
-from turboprop.models.catalog import load_catalog
+from turboprop.models.catalog import is_repo_name, load_catalog, safe_member
 from turboprop.models.named_tokenizer import load_tokenizer
 from turboprop.runtime.library import KnownModel, known_models
 
@@ -111,6 +111,23 @@ class ModelNames:
                 self._known = known_models(self._settings)
                 self._looked = time.monotonic()
             return self._known
+
+    def forget(self) -> None:
+        """Look at the disk again when next asked."""
+        with self._lock:
+            self._looked = float("-inf")
+
+    def downloadable(self, given: str) -> tuple[str, str]:
+        """The name and the target of a model that can be fetched. Raises `ModelNotFoundError` for what is none."""
+        row = self._catalog.find(given)
+        if row is not None:
+            return row.name, row.canonical
+        repo, colon, file = given.partition(":")
+        if not is_repo_name(repo) or (colon and not (safe_member(file) and file.endswith(".gguf"))):
+            raise ModelNotFoundError(f"{given!r} is no model: give a name of the catalogue, or owner/name on the hub")
+        if Path(given).exists():
+            raise ModelNotFoundError(f"{given!r} is a file or folder here, not a model of the hub")
+        return given, given
 
     def _target(self, given: str) -> str:
         for model in self._started:

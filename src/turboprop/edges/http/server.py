@@ -7,7 +7,7 @@ import logging
 import signal
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -19,6 +19,11 @@ from turboprop.edges.http.state import ServerState
 from turboprop.errors import TurboPropError, UsageError
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+    from types import FrameType
+
+    from starlette.types import ASGIApp
+
     from turboprop.edges.http.state import ServerOptions
     from turboprop.runtime.manager import ModelManager
 
@@ -52,6 +57,18 @@ class TimedProtocol(H11Protocol):
             self.transport.close()
 
 
+class _Server(uvicorn.Server):
+    """Tells the state when it is to end: streams that would go on for as long as a job does end then."""
+
+    def __init__(self, config: uvicorn.Config, state: ServerState) -> None:
+        super().__init__(config)
+        self._state = state
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._state.ending = True
+        super().handle_exit(sig, frame)
+
+
 def bound_socket(host: str, port: int) -> socket.socket:
     """A listening socket; port 0 takes any. Raises `UsageError` where it cannot be had."""
     try:
@@ -78,27 +95,23 @@ def url_of(bound: socket.socket) -> str:
     return f"http://{shown}:{port}"
 
 
-def serve(
-    options: ServerOptions,
-    manager: ModelManager,
+def make_server(
+    state: ServerState,
     *,
-    told: Callable[[str], None] = _log.info,
-    mounts: dict[str, Any] | None = None,
-    lifespans: tuple[Any, ...] = (),
-) -> None:
-    """Serve until SIGTERM or SIGINT, then let requests finish. `told` gets what a person should know.
+    mounts: Mapping[str, ASGIApp] | None = None,
+    lifespans: tuple[AbstractAsyncContextManager[Any], ...] = (),
+) -> uvicorn.Server:
+    """The server over a state, as it runs: its timeouts, its parser and no log of requests.
 
-    Raises `UsageError` for an address that cannot be had and for a host beyond this machine without a key.
+    Raises `UsageError` for options that are not safe, before anything listens.
     """
-    state = ServerState(options, manager)
     app = create_app(state, mounts=mounts, lifespans=lifespans)
-    app.middleware_stack = app.build_middleware_stack()  # what is wrong with the options is said before listening
-    bound = bound_socket(options.host, options.port)
-    limits = options.limits
-    TimedProtocol.header_seconds = limits.header_seconds
+    app.middleware_stack = app.build_middleware_stack()
+    limits = state.limits
+    protocol = type("TimedProtocol", (TimedProtocol,), {"header_seconds": limits.header_seconds})
     config = uvicorn.Config(
         app,
-        http=TimedProtocol,
+        http=protocol,
         ws="none",
         lifespan="on",
         log_config=None,
@@ -110,11 +123,28 @@ def serve(
         timeout_graceful_shutdown=limits.shutdown_seconds,
         h11_max_incomplete_event_size=65_536,
     )
-    server = uvicorn.Server(config)
+    return _Server(config, state)
+
+
+def serve(
+    options: ServerOptions,
+    manager: ModelManager,
+    *,
+    told: Callable[[str], None] = _log.info,
+    mounts: Mapping[str, ASGIApp] | None = None,
+    lifespans: tuple[AbstractAsyncContextManager[Any], ...] = (),
+) -> None:
+    """Serve until SIGTERM or SIGINT, then let requests finish. `told` gets what a person should know.
+
+    Raises `UsageError` for an address that cannot be had and for a host beyond this machine without a key.
+    """
+    state = ServerState(options, manager)
+    server = make_server(state, mounts=mounts, lifespans=lifespans)
+    bound = bound_socket(options.host, options.port)
     told(f"serving at {url_of(bound)}" + ("" if options.api_key else ", without a key") + "; end it with Ctrl-C")
     if not is_loopback(options.host):
         told("other machines can reach it, and the connection is not encrypted")
-    threading.Thread(target=_load, args=(state, told), name="load at start", daemon=True).start()
+    load_at_start(state, told)
     # uvicorn raises the signal again when it is done, which would end the process with the signal's code.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
@@ -125,15 +155,19 @@ def serve(
         state.close()
 
 
-def _load(state: ServerState, told: Callable[[str], None]) -> None:
-    """Load what the server was started with, so that the first request does not wait for it."""
-    try:
-        for name in state.options.models or (state.names.embedding(),):
-            loaded = state.manager.load(name, keep=True)
-            why = f": {loaded.reason}" if loaded.reason else ""
-            told(f"{state.names.public(name)} runs in {loaded.engine} on {loaded.device}, {loaded.weights}{why}")
-        state.ready = True
-        told(f"ready; models may take {state.manager.budget / 1e9:.1f} GB of memory together")
-    except TurboPropError as error:
-        state.failed = str(error)
-        told(f"a model cannot be loaded: {error}")
+def load_at_start(state: ServerState, told: Callable[[str], None]) -> None:
+    """Load what the server was started with in the background, so that the first request does not wait for it."""
+
+    def load() -> None:
+        try:
+            for name in state.options.models or (state.names.embedding(),):
+                loaded = state.manager.load(name, keep=True)
+                why = f": {loaded.reason}" if loaded.reason else ""
+                told(f"{state.names.public(name)} runs in {loaded.engine} on {loaded.device}, {loaded.weights}{why}")
+            state.ready = True
+            told(f"ready; models may take {state.manager.budget / 1e9:.1f} GB of memory together")
+        except TurboPropError as error:
+            state.failed = str(error)
+            told(f"a model cannot be loaded: {error}")
+
+    threading.Thread(target=load, name="load at start", daemon=True).start()

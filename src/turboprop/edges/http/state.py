@@ -13,6 +13,8 @@ from turboprop.edges.http.failures import RequestError
 from turboprop.edges.http.limits import Limits, Slots
 from turboprop.edges.http.metrics import Metrics
 from turboprop.edges.http.names import ModelNames
+from turboprop.runtime.jobs import Jobs
+from turboprop.runtime.repositories import Repositories
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -46,9 +48,12 @@ class ServerState:
         self.limits = options.limits
         self.manager = manager
         self.names = ModelNames(manager, options.models)
+        self.repositories = Repositories(manager, options.repos)
+        self.jobs = Jobs()
         self.metrics = Metrics()
         self.generations = Slots(options.limits.generations, 3 * options.limits.generations, "answers")
         self.running = 0
+        self.ending = False
         self.ready = False
         self.failed: str | None = None
         # Short work (tokenizing, searching, encoding JSON) and waiting for models have threads of their own, so
@@ -71,9 +76,11 @@ class ServerState:
         return asyncio.get_running_loop().run_in_executor(self._long, work)
 
     def close(self) -> None:
-        """End the threads; called when no request is left."""
+        """End jobs, threads and models; called when no request is left."""
+        self.jobs.close()
         self._short.shutdown(cancel_futures=True)
         self._long.shutdown(wait=False, cancel_futures=True)
+        self.repositories.close()
         self.manager.close()
 
 
