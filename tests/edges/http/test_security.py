@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import time
@@ -52,7 +53,7 @@ def test_the_key_is_wanted_and_never_told(keyed: Any) -> None:
             assert refused.headers["www-authenticate"] == "Bearer"
         for path in ("/", "/health", "/ready"):
             assert client.get(path).status_code == 200
-        for header in (f"Basic {KEY}", f"Bearer {KEY}x", f"Bearer {KEY[:-1]}", "Bearer", "Bearer ", KEY):
+        for header in (f"Basic {KEY}", f"Bearer {KEY}x", f"Bearer {KEY[:-1]}", "Bearer", "Bearer a b", KEY):
             assert client.get("/v1/models", headers={"Authorization": header}).status_code == 401
         assert client.get("/v1/models", params={"api_key": KEY}).status_code == 401
         assert client.get("/v1/models", headers={"Authorization": f"bearer {KEY}"}).status_code == 200
@@ -155,10 +156,8 @@ def test_too_large_a_body_is_413(keyed: Any) -> None:
             for _ in range(40):
                 yield b" " * 1_000_000
 
-        try:
+        with contextlib.suppress(httpx.WriteError):  # the server may hang up on what it does not want to read
             assert client.post("/v1/embeddings", content=pieces()).status_code == 413
-        except httpx.WriteError:
-            pass  # the server may hang up on what it does not want to read
         assert client.get("/health").status_code == 200
 
 
@@ -168,8 +167,8 @@ def test_too_large_a_body_is_413(keyed: Any) -> None:
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"GET / HTTP/9.9\r\n\r\n",
         b"\r\n\r\n\r\n",
-        b"GET " + b"/" * 100_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"y" * 100_000 + b"\r\n\r\n",
+        b"GET " + b"/" * 1_000_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"y" * 1_000_000 + b"\r\n\r\n",
         b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
         b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
         b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
@@ -210,8 +209,13 @@ def test_slow_heads_and_bodies_are_let_go(start_limited: Callable[[Limits], Any]
     assert raw(server, b"GET /health HT") == b""
     late = raw(server, b"POST /v1/embeddings HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50\r\n\r\n{")
     assert late.split()[1] == b"408"
-    kept = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
-    assert b'{"status":"ok"}' in raw(server, kept + b"GET /hea")
+    place = urlsplit(server.url)
+    with socket.create_connection((place.hostname, place.port), timeout=10) as kept:
+        kept.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert b" 200 " in kept.recv(65_536)
+        kept.sendall(b"GET /hea")
+        while kept.recv(65_536):
+            pass
     assert time.monotonic() - began < 9
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from starlette.exceptions import HTTPException
@@ -111,7 +111,9 @@ def failure_of_fields(error: ValidationError) -> Failure:
     return failure(400, said, "invalid_value", name or None)
 
 
-async def answer_error(request: Request, error: Exception) -> Response:  # noqa: ARG001
+async def answer_error(request: Request, error: Exception) -> Response:
     """The handler of every error that leaves an endpoint."""
     headers = error.headers if isinstance(error, HTTPException) else None
-    return failure_of(error).response(headers)
+    found = failure_of(error)
+    named = request.app.state.server.names.without_paths(found.message)
+    return replace(found, message=named).response(headers)

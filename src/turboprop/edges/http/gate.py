@@ -94,7 +94,8 @@ class Gate:
             if whole:  # what comes now is the client's leaving, however late
                 return await receive()
             try:
-                message = await asyncio.wait_for(receive(), max(0.0, deadline - time.monotonic()))
+                async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                    message = await receive()
             except TimeoutError:
                 late = f"the body did not arrive within {limits.body_seconds:g} s"
                 raise RequestError(408, late, "body_timeout") from None

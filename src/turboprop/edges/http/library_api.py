@@ -138,7 +138,7 @@ async def delete_model(request: Request) -> Response:
     state = state_of(request)
     given = request.path_params["name"]
     target = await state.in_thread(state.names.any, given)
-    if any(model.name == target for model in state.manager.status()):
+    if any(state.names.public(model.name) == state.names.public(target) for model in state.manager.status()):
         await state.in_waiting_thread(state.manager.unload, target)
     freed = await state.in_waiting_thread(remove_model, target, state.manager.settings)
     state.names.forget()

@@ -47,7 +47,12 @@ class ModelNames:
         self._looked = float("-inf")
         self._known: list[KnownModel] = []
         self._tokenizers: dict[str, Tokenizer] = {}
-        self._started = [ServedModel(self.public(name), name, manager.kind(name)) for name in started]
+        targets = [self._absolute(name) for name in started]
+        self._started = [ServedModel(self.public(target), target, manager.kind(target)) for target in targets]
+
+    def started(self) -> list[str]:
+        """What the manager is asked for when the server starts."""
+        return [model.target for model in self._started]
 
     def embedding(self, given: str | None = None) -> str:
         """What to ask the manager for; without a name the first that the server was started with, else the default.
@@ -93,6 +98,13 @@ class ModelNames:
         place = Path(target).expanduser()
         return place.name if place.is_absolute() or place.exists() else target
 
+    def without_paths(self, message: str) -> str:
+        """A message for clients: a model that was given as a path appears by its name."""
+        for model in self._started:
+            if Path(model.target).is_absolute():
+                message = message.replace(model.target, model.name)
+        return message
+
     def listed(self) -> list[ServedModel]:
         """What is installed, the default embedding model first."""
         first = self.embedding()
@@ -111,6 +123,12 @@ class ModelNames:
                 self._known = known_models(self._settings)
                 self._looked = time.monotonic()
             return self._known
+
+    def _absolute(self, name: str) -> str:
+        """A path as the manager tells it; every other name as it is."""
+        place = Path(name).expanduser()
+        is_file = name.endswith(".gguf") and place.is_file()
+        return str(place.absolute()) if is_file or (self._catalog.find(name) is None and place.exists()) else name
 
     def forget(self) -> None:
         """Look at the disk again when next asked."""

@@ -123,7 +123,9 @@ class EventStream(Response):
     async def _sent(self, send: Send, chunk: bytes, *, more: bool) -> None:
         message = {"type": "http.response.body", "body": chunk, "more_body": more}
         try:
-            await asyncio.wait_for(send(message), self._stall_seconds)
+            # Not wait_for: in Python 3.11 it loses a cancellation that comes as `send` ends.
+            async with asyncio.timeout(self._stall_seconds):
+                await send(message)
         except TimeoutError:
             raise ClientDisconnect from None
 

@@ -76,4 +76,9 @@ def _text(tokenizer: Tokenizer, ids: list[int]) -> str:
     size = tokenizer.get_vocab_size()
     if ids and max(ids) >= size:
         raise UsageError(f"there is no token {max(ids)}; the model has {size}")
-    return str(tokenizer.decode(ids, skip_special_tokens=False)) if ids else ""
+    if not ids:
+        return ""
+    text = str(tokenizer.decode(ids, skip_special_tokens=False))
+    first = token_text(tokenizer, ids[0])
+    # As a piece of a text: a decoder takes the space before the first word for its own.
+    return " " + text if first.startswith(" ") and not text.startswith(" ") else text
