@@ -34,6 +34,7 @@ LEVEL = {
     "watch": 9,
     "pool": 9,
     "why": 9,
+    "runtime": 9,
     "edges": 10,
 }
 HEAVY = ("openvino", "lance", "lancedb", "pyarrow", "torch", "numpy", "tokenizers", "huggingface_hub")

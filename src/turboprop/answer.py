@@ -119,7 +119,14 @@ WEAK_ANSWER = "The index holds nothing that answers this with confidence. The ne
 class Asker:
     """A session of questions about one repository."""
 
-    def __init__(self, index: Retriever, model: Writer, source_tokens: int = SOURCE_TOKENS) -> None:
+    def __init__(
+        self,
+        index: Retriever,
+        model: Writer,
+        source_tokens: int = SOURCE_TOKENS,
+        history: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        """`history` are earlier questions with their answers, whose sources are not shown again."""
         if source_tokens < 1:
             raise UsageError(f"the sources need at least one token, not {source_tokens}")
         self._index = index
@@ -127,6 +134,10 @@ class Asker:
         self._source_tokens = source_tokens
         self._turns: list[dict[str, str]] = []
         self._questions: list[str] = []
+        for question, answer in history:
+            self._questions.append(question)
+            self._turns.append({"role": "user", "content": f"Question: {question}"})
+            self._turns.append({"role": "assistant", "content": answer})
         self._shown: dict[str, set[int]] = {}
 
     def ask(self, question: str, options: GenerationOptions | None = None) -> Iterator[AnswerEvent]:

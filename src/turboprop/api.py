@@ -30,6 +30,9 @@ from turboprop.settings import Settings, load_settings
 from turboprop.types import Hit, IndexedFile, IndexScope, IndexSummary, SearchFilter
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from turboprop.embed.model import EmbeddingModel
     from turboprop.engines.contract import WeightFormat
     from turboprop.models.hub_progress import DownloadProgress
@@ -251,13 +254,15 @@ class Index:
         by: Unit = "chunk",
         context: int = 0,
         full: bool = False,
+        vector: NDArray[np.float32] | None = None,
     ) -> list[Hit]:
         """The best chunks for a query, best first; with `by="file"` the best chunk of each file.
 
         `filters` are path globs (`src/**`, `!tests/**`), `languages` and `extensions` (`.py`) narrow
         further; all hold before the top `limit` is taken. Hits under `threshold` are left out; scores
         grow with relevance and compare between queries of one index. `full` widens a hit to its whole
-        definition, `context` adds lines around it.
+        definition, `context` adds lines around it. `vector` is the query's, float32 [dimensions], from the
+        index's own model, where the caller has it.
         """
         from turboprop.search.search import search
 
@@ -267,7 +272,10 @@ class Index:
             raise UsageError(f"limit must be at least 1, not {limit}")
         if not query.strip():
             raise UsageError("the query is empty; say what to look for")
-        vector = None if mode == "lexical" else self._embedding_model().embed_query(query)
+        if mode == "lexical":
+            vector = None
+        elif vector is None:
+            vector = self._embedding_model().embed_query(query)
         wanted = _filter(filters, languages, extensions)
         hits = search(self._reader, query, vector, limit=limit, mode=mode, filters=wanted, threshold=threshold, by=by)
         return self._shown(hits, context, full)

@@ -73,3 +73,11 @@ class StorageError(RepositoryIndexError):
 
 class MemoryBudgetError(TurboPropError):
     """What was asked for does not fit into the memory that was allowed."""
+
+
+class BusyError(TurboPropError):
+    """More work is waiting than the queue holds, or what is asked for is in use; try again in a while."""
+
+
+class ModelLoadingError(TurboPropError):
+    """The model is still being loaded and the caller did not want to wait longer."""

@@ -34,6 +34,23 @@ class ModelSource(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class GivenModel:
+    """A `ModelSource` that has one model, which stays its owner's."""
+
+    model: EmbeddingModel
+
+    def load(
+        self,
+        name: str | None,  # noqa: ARG002
+        engine: str | None,  # noqa: ARG002
+        weights: WeightFormat | None,  # noqa: ARG002
+        settings: Settings,  # noqa: ARG002
+    ) -> EmbeddingModel:
+        """The model, whatever is asked for."""
+        return self.model
+
+
+@dataclass(frozen=True, slots=True)
 class ModelLoading:
     """How a model is loaded once its name is known."""
 

@@ -18,6 +18,7 @@ from turboprop.embed.check import refuse_if_broken
 from turboprop.embed.head import finish
 from turboprop.embed.instruction import Side, instructed
 from turboprop.embed.options import PLAIN, EmbeddingOptions, checked_limit, checked_width
+from turboprop.embed.prepared import PreparedInputs, token_batch
 from turboprop.engines import Choice, choose_engine, load_encoder
 from turboprop.engines.contract import Encoder, EngineOptions, WeightFormat
 from turboprop.errors import InputTooLongError, UsageError
@@ -235,6 +236,69 @@ class EmbeddingModel:
     def _tokenize(self, texts: Sequence[str], prompt: str) -> list[list[int]]:
         return encode_texts(self._tokenizer, [prompt + text for text in texts])
 
+    def prepare(
+        self, texts: Sequence[str], side: Side, options: EmbeddingOptions = PLAIN, *, overlong: Overlong = "error"
+    ) -> PreparedInputs:
+        """Tokenize texts for one side; what is prepared apart may run together (`run`, `finish`, `assemble`).
+
+        Raises `InputTooLongError` and `UsageError` as `embed_documents` does.
+        """
+        prompt = self.prompts.query if side == "query" else self.prompts.document
+        if options.instruction is not None:
+            prompt = instructed(self._checkpoint, side, options.instruction)
+        limit = self._max_tokens if options.max_length is None else checked_limit(options.max_length, self._checkpoint)
+        slots: dict[str, int] = {}
+        where = [slots.setdefault(text, len(slots)) for text in texts]
+        inputs, owners = self._inputs(list(slots), prompt, limit, overlong)
+        skip = 0
+        if prompt and not self._checkpoint.pool_prompt:  # [CLS] goes with the prompt
+            skip = self._special_edges()[0] + self._prompt_tokens(prompt)
+        return self._prepared(inputs, owners, where, skip, options)
+
+    def prepare_ids(
+        self, ids: Sequence[Sequence[int]], options: EmbeddingOptions = PLAIN, *, overlong: Overlong = "error"
+    ) -> PreparedInputs:
+        """The same for token ids, which run as they are: no prompt and no special token is added."""
+        vocabulary = self._tokenizer.get_vocab_size()
+        limit = self._max_tokens if options.max_length is None else checked_limit(options.max_length, self._checkpoint)
+        inputs = [list(each) for each in ids]
+        for number, each in enumerate(inputs):
+            if not each:
+                raise UsageError(f"input {number + 1} has no token")
+            if not 0 <= min(each) <= max(each) < vocabulary:
+                raise UsageError(
+                    f"input {number + 1} holds an id outside of 0 to {vocabulary - 1}, which {self.name} has"
+                )
+            if len(each) > limit and overlong == "error":
+                raise InputTooLongError(
+                    f"input {number + 1} has {len(each)} tokens and the limit of {self.name} is {limit}; "
+                    "split it, or ask for truncation"
+                )
+        places = list(range(len(inputs)))
+        return self._prepared([each[:limit] for each in inputs], places, places, 0, options)
+
+    def run(self, batch: TokenBatch) -> NDArray[np.float32]:
+        """Pooled vectors of a batch as they come from the engine; `finish` makes them what was asked for."""
+        with self._lock:
+            pooled = self._encoder.encode(batch)
+            self._tokens_embedded += len(batch.ids)
+        return pooled
+
+    def finish(self, pooled: NDArray[np.float32], prepared: PreparedInputs) -> NDArray[np.float32]:
+        """float32 [n, `prepared.width`]: cut and normalised. Raises `EngineError` for a non-finite vector."""
+        return finish(pooled, self._checkpoint, prepared.cut, normalize=prepared.normalize)
+
+    def _prepared(
+        self, inputs: list[list[int]], owners: list[int], where: list[int], skip: int, options: EmbeddingOptions
+    ) -> PreparedInputs:
+        cut = self._cut
+        if options.dimensions is not None:
+            cut = checked_width(options.dimensions, self._full_width, self._checkpoint)
+        normalize = options.normalize
+        if normalize is None:  # a cut vector has another length than the whole one
+            normalize = self._checkpoint.normalize or cut is not None
+        return PreparedInputs(inputs, owners, where, skip, cut, cut or self._full_width, normalize)
+
     def _embed(
         self,
         texts: Sequence[str],
@@ -243,40 +307,12 @@ class EmbeddingModel:
         overlong: Overlong,
         batch_tokens: int = TOKEN_BUDGET,
     ) -> NDArray[np.float32]:
-        prompt = self.prompts.query if side == "query" else self.prompts.document
-        if options.instruction is not None:
-            prompt = instructed(self._checkpoint, side, options.instruction)
-        limit = self._max_tokens if options.max_length is None else checked_limit(options.max_length, self._checkpoint)
-        cut = self._cut
-        if options.dimensions is not None:
-            cut = checked_width(options.dimensions, self._full_width, self._checkpoint)
-        width = cut or self._full_width
-        normalize = options.normalize
-        if normalize is None:  # a cut vector has another length than the whole one
-            normalize = self._checkpoint.normalize or cut is not None
-        if not texts:
-            return np.empty((0, width), np.float32)
-        slots: dict[str, int] = {}
-        where = [slots.setdefault(text, len(slots)) for text in texts]
-        inputs, owners = self._inputs(list(slots), prompt, limit, overlong)
-        skip = 0
-        if prompt and not self._checkpoint.pool_prompt:  # [CLS] goes with the prompt
-            skip = self._special_edges()[0] + self._prompt_tokens(prompt)
-        lengths = [len(ids) for ids in inputs]
-        vectors = np.empty((len(inputs), width), np.float32)
-        for chosen in batches(lengths, batch_tokens):
-            batch = TokenBatch(
-                np.concatenate([np.asarray(inputs[index], np.int32) for index in chosen]),
-                np.array([lengths[index] for index in chosen], np.int32),
-                skip,
-            )
-            with self._lock:
-                pooled = self._encoder.encode(batch)
-                self._tokens_embedded += len(batch.ids)
-            vectors[chosen] = finish(pooled, self._checkpoint, cut, normalize=normalize)
-        if len(inputs) > len(slots):
-            vectors = _average(vectors, owners, len(slots), normalize=normalize)
-        return np.asarray(vectors[where], np.float32)
+        prepared = self.prepare(texts, side, options, overlong=overlong)
+        vectors = np.empty((len(prepared.inputs), prepared.width), np.float32)
+        for chosen in batches(prepared.lengths, batch_tokens):
+            pooled = self.run(token_batch([prepared.inputs[index] for index in chosen], prepared.skip))
+            vectors[chosen] = self.finish(pooled, prepared)
+        return prepared.assemble(vectors)
 
     def _inputs(
         self, texts: list[str], prompt: str, limit: int, overlong: Overlong
@@ -349,12 +385,3 @@ def fingerprint(checkpoint: Checkpoint, settings: Settings, dimensions: int, max
 def _slices(text: str, most: int | None) -> list[str]:
     starts = range(0, max(1, len(text)), _SLICE)
     return [text[start : start + _SLICE] for start in starts[:most]]
-
-
-def _average(vectors: NDArray[np.float32], owners: list[int], count: int, *, normalize: bool) -> NDArray[np.float32]:
-    total = np.zeros((count, vectors.shape[1]), np.float32)
-    np.add.at(total, np.array(owners), vectors)
-    if not normalize:
-        return np.asarray(total / np.bincount(owners, minlength=count)[:, None], np.float32)
-    norms = np.linalg.norm(total, axis=1, keepdims=True)
-    return np.asarray(total / np.maximum(norms, np.float32(1e-12)), np.float32)

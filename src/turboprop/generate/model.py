@@ -25,7 +25,7 @@ from turboprop.generate.prompts import Prompt, PromptMaker, TokenizedPrompt
 from turboprop.generate.stream import Detokenizer, Part, ReasoningSplitter, StopFilter
 from turboprop.models.checkpoint import Checkpoint, open_checkpoint
 from turboprop.models.resolve import resolve
-from turboprop.models.tokenizer import tokenizer_from_path
+from turboprop.models.tokenizer import token_text, tokenizer_from_path
 from turboprop.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -285,8 +285,5 @@ def _events(
 
 
 def _logprob(tokenizer: Tokenizer, token: GeneratedToken) -> TokenLogprob:
-    def text(number: int) -> str:
-        return str(tokenizer.decode([number], skip_special_tokens=False))
-
-    top = tuple((text(number), number, value) for number, value in token.top)
-    return TokenLogprob(text(token.id), token.id, token.logprob or 0.0, top)
+    top = tuple((token_text(tokenizer, number), number, value) for number, value in token.top)
+    return TokenLogprob(token_text(tokenizer, token.id), token.id, token.logprob or 0.0, top)

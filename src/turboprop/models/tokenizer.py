@@ -228,3 +228,10 @@ def _read(path: Path) -> bytes:
         raise ModelNotFoundError(f"{path} does not exist: check the path") from None
     except (OSError, ValueError) as error:
         raise ModelNotFoundError(f"{path} cannot be read ({error}): check the path and its rights") from None
+
+
+def token_text(tokenizer: Tokenizer, number: int) -> str:
+    """What one token stands for within a text; decoded alone, SentencePiece's tokens lose their space."""
+    text = str(tokenizer.decode([number], skip_special_tokens=False))
+    name = tokenizer.id_to_token(number) or ""
+    return " " + text if name.startswith("\u2581") and not text.startswith(" ") else text

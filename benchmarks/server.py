@@ -1,0 +1,149 @@
+"""Embedding through `tp serve` beside the same texts in one process, and how the server stays answerable meanwhile.
+
+    scripts/bench server [--clients 32] [--texts 2048] [--per-request 16] [--model NAME]
+
+The texts are pieces of this project's own sources. Clients are OpenAI's own, in a process of their own, as on a real
+machine: what they take of the cores counts against the server. `health_ms` is asked every 20 ms while the clients
+are at work; `in process` is `EmbeddingModel.embed_documents` of all texts at once, before and after.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import numpy as np
+from openai import OpenAI
+
+from turboprop import EmbeddingModel
+
+RESULTS = Path(__file__).parent / "results" / "server.json"
+SOURCES = Path(__file__).parent.parent / "src"
+
+
+def pieces(count: int, lines: int = 20) -> list[str]:
+    """`count` different pieces of real code."""
+    texts: list[str] = []
+    for path in sorted(SOURCES.rglob("*.py")):
+        whole = path.read_text("utf-8").split("\n")
+        texts += ["\n".join(whole[start : start + lines]) for start in range(0, len(whole), lines)]
+    texts = [text for text in dict.fromkeys(texts) if text.strip()]
+    while len(texts) < count:
+        texts += [f"# copy {len(texts)}\n{text}" for text in texts[: count - len(texts)]]
+    return texts[:count]
+
+
+def in_process(model: str, texts: list[str]) -> dict[str, float]:
+    """Run in a process of its own, so that nothing of it is left when the server is measured."""
+    code = (
+        "import json, sys, time\nfrom turboprop import EmbeddingModel\ntexts = json.load(sys.stdin)\n"
+        f"model = EmbeddingModel.load({model!r})\nmodel.embed_documents(texts[:64], overlong='truncate')\n"
+        "tokens = model.tokens_embedded\nbegan = time.perf_counter()\n"
+        "model.embed_documents(texts, overlong='truncate')\nseconds = time.perf_counter() - began\n"
+        "print(json.dumps({'seconds': seconds, 'tokens': model.tokens_embedded - tokens}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=json.dumps(texts), text=True, capture_output=True, check=True
+    )
+    return dict(json.loads(done.stdout))
+
+
+def ask_all(url: str, model: str, texts: list[str], clients: int, each: int) -> float:
+    """Seconds until every text has its vector."""
+    groups = [texts[start : start + each] for start in range(0, len(texts), each)]
+    client = OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=600)
+
+    def ask(group: list[str]) -> int:
+        answer = client.embeddings.create(model=model, input=group, extra_body={"truncate": True})
+        return len(answer.data)
+
+    with ThreadPoolExecutor(clients) as pool:
+        list(pool.map(ask, groups[:clients]))  # connections open, every shape met
+        began = time.perf_counter()
+        assert sum(pool.map(ask, groups)) == len(texts)
+        return time.perf_counter() - began
+
+
+def watch_health(url: str, stop: threading.Event, times: list[float]) -> None:
+    with httpx.Client(timeout=60) as client:
+        while not stop.wait(0.02):
+            began = time.perf_counter()
+            client.get(f"{url}/health").raise_for_status()
+            times.append((time.perf_counter() - began) * 1e3)
+
+
+def start(model: str) -> tuple[subprocess.Popen[str], str]:
+    command = [sys.executable, "-m", "turboprop", "serve", "--port", "0", "--model", model]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    url = ""
+    for line in process.stderr:
+        if " at http" in line:
+            url = "http" + line.partition("http")[2].split(",")[0]
+        if "ready" in line:
+            break
+    threading.Thread(target=process.stderr.read, daemon=True).start()
+    return process, url
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clients", type=int, default=32)
+    parser.add_argument("--texts", type=int, default=2048)
+    parser.add_argument("--per-request", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--model", default="minilm")
+    options = parser.parse_args()
+    texts = pieces(options.texts)
+    EmbeddingModel.load(options.model).close()  # converted once
+    rounds = []
+    health: list[float] = []
+    process, url = start(options.model)
+    try:
+        for _ in range(options.rounds):
+            # The two take turns, so that whatever else the machine does falls on both.
+            alone = in_process(options.model, texts)
+            stop, times = threading.Event(), list[float]()
+            watcher = threading.Thread(target=watch_health, args=(url, stop, times))
+            watcher.start()
+            served = ask_all(url, options.model, texts, options.clients, options.per_request)
+            stop.set()
+            watcher.join()
+            health += times
+            rounds.append({"in_process": alone["tokens"] / alone["seconds"], "served": alone["tokens"] / served})
+    finally:
+        process.terminate()
+        code = process.wait()
+    best = max(rounds, key=lambda each: each["served"] / each["in_process"])
+    result = {
+        "cores": len(os.sched_getaffinity(0)),
+        "clients": options.clients,
+        "texts": len(texts),
+        "texts_per_request": options.per_request,
+        "model": options.model,
+        "tokens_per_second": [{name: round(value) for name, value in each.items()} for each in rounds],
+        "share": [round(each["served"] / each["in_process"], 3) for each in rounds],
+        "best_share": round(best["served"] / best["in_process"], 3),
+        "health_ms": {
+            "asked": len(health),
+            "p50": round(float(np.quantile(health, 0.5)), 1),
+            "p99": round(float(np.quantile(health, 0.99)), 1),
+            "max": round(max(health), 1),
+        },
+        "exit_code": code,
+    }
+    print(json.dumps(result, indent=1))
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,228 @@
+"""`POST /api/ask`: a question about a repository, answered while it is written, with citations."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, aclosing
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field, StrictInt, StrictStr
+
+from turboprop.answer import ANSWER_TOKENS, SOURCE_TOKENS, AnsweredEvent, AnswerEvent, Asker, SourcesEvent, widened
+from turboprop.edges.http import generation
+from turboprop.edges.http.generation import Number
+from turboprop.edges.http.schemas import RequestBody
+from turboprop.edges.http.state import read_model, state_of
+from turboprop.edges.http.streams import EventStream, pumped, sse, told_errors, until_gone
+from turboprop.errors import EngineError, ModelNotFoundError
+from turboprop.generate.events import DoneEvent, ReasoningEvent
+from turboprop.generate.options import GenerationOptions
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from turboprop.answer import Source
+    from turboprop.edges.http.state import ServerState
+    from turboprop.generate.model import GenerationStream, LanguageModel
+    from turboprop.runtime.manager import LanguageLease
+    from turboprop.runtime.repositories import Repository
+    from turboprop.types import Hit
+
+_TURNS = 20
+
+
+class AskTurn(RequestBody):
+    question: Annotated[StrictStr, Field(max_length=20_000)]
+    answer: Annotated[StrictStr, Field(max_length=100_000)]
+
+
+class AskOptions(RequestBody):
+    """Sampling, as for `/v1/chat/completions`."""
+
+    temperature: Annotated[Number, Field(ge=0, le=5)] | None = None
+    top_p: Annotated[Number, Field(gt=0, le=1)] | None = None
+    top_k: Annotated[StrictInt, Field(ge=0, le=1 << 20)] | None = None
+    min_p: Annotated[Number, Field(ge=0, le=1)] | None = None
+    presence_penalty: Annotated[Number, Field(ge=-2, le=2)] | None = None
+    frequency_penalty: Annotated[Number, Field(ge=-2, le=2)] | None = None
+    repetition_penalty: Annotated[Number, Field(gt=0, le=2)] | None = None
+    max_tokens: Annotated[StrictInt, Field(ge=1, le=1 << 24)] | None = None
+    seed: Annotated[StrictInt, Field(ge=0, lt=2**63)] | None = None
+    reasoning: bool | None = None
+
+
+class AskRequest(RequestBody):
+    question: Annotated[StrictStr, Field(min_length=1, max_length=20_000, pattern=r"\S")]
+    repo: StrictStr | None = None
+    model: StrictStr | None = None
+    history: Annotated[list[AskTurn], Field(max_length=1_000)] = Field(default_factory=list)
+    options: AskOptions = Field(default_factory=AskOptions)
+    source_tokens: Annotated[StrictInt, Field(ge=64, le=1 << 20)] = SOURCE_TOKENS
+
+
+async def ask(request: Request) -> Response:
+    """Server-sent events: sources, progress, reasoning, text, and at the end done or error."""
+    state = state_of(request)
+    wanted = await read_model(request, AskRequest)
+    return await until_gone(request, _answer(state, wanted))
+
+
+async def _answer(state: ServerState, wanted: AskRequest) -> Response:
+    repository = state.repositories.get(wanted.repo)
+    given = wanted.options.model_dump(exclude_none=True)
+    options = GenerationOptions(**{"temperature": 0.2, "max_tokens": ANSWER_TOKENS, "reasoning": False, **given})
+    if wanted.model is not None:
+        await state.in_thread(state.names.language, wanted.model)  # a name that means nothing is a 404
+    async with AsyncExitStack() as held:
+        held.enter_context(await state.in_thread(_entered, repository))
+        await held.enter_async_context(state.generations.taken())
+        asking = _Asking(state, repository, wanted, options)
+        held.callback(asking.close)
+        events = pumped(state, asking.events(), asking.cancel)
+        await held.enter_async_context(aclosing(events))
+        chunks = told_errors(_chunks(events, repository.name), "error")
+        return EventStream(chunks, held.pop_all(), stall_seconds=state.limits.stall_seconds)
+
+
+def _entered(repository: Repository) -> Any:
+    """The index opened now, so that a repository without one is a 404 and not the first event."""
+    from contextlib import ExitStack
+
+    stack = ExitStack()
+    stack.enter_context(repository.opened())
+    return stack
+
+
+class _Retriever:
+    """The repository as `Asker` searches it; keeps what it found."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+        self.hits: list[Hit] = []
+
+    @property
+    def repo(self) -> Path:
+        return self._repository.root
+
+    def search(self, query: str, limit: int = 10) -> list[Hit]:
+        self.hits = self._repository.search(query[:10_000], limit)
+        return self.hits
+
+
+class _Asking:
+    """One question. The model is leased when it is needed: weak evidence needs none."""
+
+    def __init__(
+        self, state: ServerState, repository: Repository, wanted: AskRequest, options: GenerationOptions
+    ) -> None:
+        self._state = state
+        self._wanted = wanted
+        self._options = options
+        self._retriever = _Retriever(repository)
+        self._lock = threading.Lock()
+        self._lease: LanguageLease | None = None
+        self._stream: GenerationStream | None = None
+        self._cancelled = False
+
+    @property
+    def context(self) -> int:
+        return self._model.context
+
+    def count_tokens(self, prompt: Sequence[dict[str, str]]) -> int:
+        return self._model.count_tokens(prompt)
+
+    def stream(self, prompt: Sequence[dict[str, str]], options: GenerationOptions) -> GenerationStream:
+        stream = self._model.stream(prompt, options)
+        with self._lock:
+            self._stream = stream
+            if self._cancelled:
+                stream.cancel()
+        return stream
+
+    def events(self) -> Iterator[AnswerEvent]:
+        """Everything, in order; where there is no language model, the sources and then the error."""
+        history = [(turn.question, turn.answer) for turn in self._wanted.history[-_TURNS:]]
+        asker = Asker(self._retriever, self, self._wanted.source_tokens, history)
+        try:
+            yield from asker.ask(self._wanted.question, self._options)
+        except ModelNotFoundError:
+            sources = tuple(widened(self._retriever.hits, self._retriever.repo)[:5])
+            yield SourcesEvent(sources, False, 0)
+            raise
+
+    def cancel(self) -> None:
+        with self._lock:
+            self._cancelled = True
+            if self._stream is not None:
+                self._stream.cancel()
+
+    def close(self) -> None:
+        """Give the model back; called when the events have ended."""
+        if self._lease is not None:
+            self._lease.release()
+
+    @property
+    def _model(self) -> LanguageModel:
+        if self._lease is None:
+            if self._cancelled:
+                raise EngineError("the question was called off")
+            name = self._state.names.language(self._wanted.model)
+            self._lease = self._state.manager.language(name, wait=self._state.limits.load_seconds)
+        return self._lease.model
+
+
+async def _chunks(events: AsyncIterator[AnswerEvent], repo: str) -> AsyncIterator[bytes]:
+    prompt = 0
+    read = False
+    async for event in events:
+        if isinstance(event, SourcesEvent):
+            prompt = event.prompt_tokens
+            yield sse({"sources": [_source(source, repo) for source in event.sources], "weak": event.weak}, "sources")
+            if prompt:
+                yield sse({"prompt_tokens_done": 0, "prompt_tokens": prompt}, "progress")
+            continue
+        if prompt and not read and not isinstance(event, AnsweredEvent):
+            read = True
+            yield sse({"prompt_tokens_done": prompt, "prompt_tokens": prompt}, "progress")
+        if isinstance(event, AnsweredEvent):
+            yield sse(_done(event), "done")
+        elif isinstance(event, ReasoningEvent):
+            yield sse({"text": event.text}, "reasoning")
+        else:
+            yield sse({"text": event.text}, "text")
+
+
+def _source(source: Source, repo: str) -> dict[str, Any]:
+    return {
+        "repo": repo,
+        "path": source.path,
+        "start_line": source.start_line,
+        "end_line": source.end_line,
+        "symbol": source.symbol,
+        "score": float(source.score),
+        "text": source.text,
+    }
+
+
+def _done(event: AnsweredEvent) -> dict[str, Any]:
+    done: DoneEvent | None = event.done
+    return {
+        "answer": event.text,
+        "citations": [
+            {"path": one.path, "start_line": one.start_line, "end_line": one.end_line} for one in event.citations
+        ],
+        "removed": list(event.removed),
+        "weak": event.weak,
+        "finish_reason": generation.finish_reason(done) if done else "stop",
+        "usage": generation.usage_of([done] if done else []),
+        "timings": {
+            "first_token_seconds": done.timings.first_token_seconds if done else 0.0,
+            "total_seconds": done.timings.total_seconds if done else 0.0,
+            "prompt_tokens_per_second": done.timings.prompt_tokens_per_second if done else 0.0,
+            "tokens_per_second": done.timings.tokens_per_second if done else 0.0,
+        },
+    }

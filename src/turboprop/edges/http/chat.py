@@ -1,0 +1,171 @@
+"""`POST /v1/chat/completions`: answer a conversation."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired
+
+from pydantic import Field, StrictInt, StrictStr
+from starlette.responses import JSONResponse, Response
+from typing_extensions import TypedDict
+
+from turboprop.edges.http import generation
+from turboprop.edges.http.generation import GenerationRequest, TimingsAnswer, TokenAnswer, UsageAnswer
+from turboprop.edges.http.schemas import RequestBody
+from turboprop.edges.http.state import read_model, state_of
+from turboprop.edges.http.streams import EventStream, sse, told_errors, until_gone
+from turboprop.generate.events import DoneEvent, GenerationEvent, ReasoningEvent, TokenLogprob
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from turboprop.edges.http.state import ServerState
+
+_KIND = "chat.completion"
+
+
+class TextPart(RequestBody):
+    type: Literal["text"]
+    text: StrictStr
+
+
+class ChatMessage(RequestBody):
+    role: Literal["system", "developer", "user", "assistant"]
+    content: StrictStr | Annotated[list[TextPart], Field(min_length=1)]
+    name: StrictStr | None = None
+    refusal: StrictStr | None = None
+    reasoning_content: StrictStr | None = None
+
+    def plain(self) -> dict[str, str]:
+        """As a prompt takes it: `developer` is the newer name of `system`."""
+        text = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
+        return {"role": "system" if self.role == "developer" else self.role, "content": text}
+
+
+class ChatRequest(GenerationRequest):
+    messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=10_000)]
+    max_completion_tokens: Annotated[StrictInt, Field(ge=1, le=1 << 24)] | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[StrictInt, Field(ge=0, le=20)] | None = None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    reasoning: bool | None = Field(None, description="Let models that can think first, or not.")
+    # What other servers do with these makes no difference here.
+    store: bool | None = None
+    metadata: dict[str, StrictStr] | None = None
+    service_tier: StrictStr | None = None
+    safety_identifier: StrictStr | None = None
+    prompt_cache_key: StrictStr | None = None
+    parallel_tool_calls: bool | None = None
+
+
+class AnswerMessage(TypedDict):
+    role: Literal["assistant"]
+    content: str | None
+    refusal: None
+    reasoning_content: NotRequired[str]
+
+
+class ChatLogprobs(TypedDict):
+    content: list[TokenAnswer]
+    refusal: None
+
+
+class ChatChoice(TypedDict):
+    index: int
+    message: AnswerMessage
+    logprobs: ChatLogprobs | None
+    finish_reason: Literal["stop", "length"]
+
+
+class ChatAnswer(TypedDict):
+    id: str
+    object: Literal["chat.completion"]
+    created: int
+    model: str
+    system_fingerprint: str
+    choices: list[ChatChoice]
+    usage: UsageAnswer
+    timings: TimingsAnswer
+
+
+async def create_chat_completion(request: Request) -> Response:
+    """Answer a conversation."""
+    state = state_of(request)
+    wanted = await read_model(request, ChatRequest)
+    return await until_gone(request, _answer(state, wanted))
+
+
+async def _answer(state: ServerState, wanted: ChatRequest) -> Response:
+    name = await state.in_thread(state.names.language, wanted.model)
+    shown = wanted.model or state.names.public(name)
+    generation.refuse_unless(
+        wanted.top_logprobs is None or bool(wanted.logprobs), "top_logprobs wants logprobs to be true", "top_logprobs"
+    )
+    reasoning = wanted.reasoning
+    if reasoning is None and wanted.reasoning_effort is not None:
+        reasoning = wanted.reasoning_effort not in ("none", "minimal")
+    options = wanted.options(
+        max_tokens=wanted.max_completion_tokens or wanted.max_tokens,
+        logprobs=(wanted.top_logprobs or 0) if wanted.logprobs else None,
+        reasoning=reasoning,
+    )
+    messages = [message.plain() for message in wanted.messages]
+    number = generation.new_id("chatcmpl")
+    async with AsyncExitStack() as held:
+        events = await generation.started(state, held, name, lambda model: model.stream(messages, options))
+        if not wanted.stream:
+            head = generation.frame(_KIND, number, shown)
+            return JSONResponse({**head, **await _whole(events, logprobs=bool(wanted.logprobs))})
+        head = generation.frame(f"{_KIND}.chunk", number, shown)
+        usage = bool(wanted.stream_options and wanted.stream_options.include_usage)
+        chunks = told_errors(_chunks(events, head, usage, bool(wanted.logprobs)))
+        return EventStream(chunks, held.pop_all(), stall_seconds=state.limits.stall_seconds)
+
+
+async def _whole(events: AsyncIterator[GenerationEvent], *, logprobs: bool) -> dict[str, Any]:
+    text: list[str] = []
+    reasoning: list[str] = []
+    tokens: list[TokenLogprob] = []
+    async for event in events:
+        if isinstance(event, DoneEvent):
+            message: AnswerMessage = {"role": "assistant", "content": "".join(text), "refusal": None}
+            if reasoning:
+                message["reasoning_content"] = "".join(reasoning)
+            choice: ChatChoice = {
+                "index": 0,
+                "message": message,
+                "logprobs": _logprobs(tokens) if logprobs else None,
+                "finish_reason": generation.finish_reason(event),
+            }
+            usage, timings = generation.usage_of([event]), generation.timings_of(event)
+            return {"choices": [choice], "usage": usage, "timings": timings}
+        (reasoning if isinstance(event, ReasoningEvent) else text).append(event.text)
+        tokens += event.logprobs
+    raise AssertionError("a stream ends with a DoneEvent")
+
+
+async def _chunks(
+    events: AsyncIterator[GenerationEvent], head: dict[str, Any], usage: bool, logprobs: bool
+) -> AsyncIterator[bytes]:
+    def chunk(delta: dict[str, Any], finish: str | None = None, tokens: Any = (), **more: Any) -> bytes:
+        choice: dict[str, Any] = {"index": 0, "delta": delta, "finish_reason": finish}
+        if logprobs:
+            choice["logprobs"] = _logprobs(tokens)
+        return sse({**head, "choices": [choice], **more})
+
+    yield chunk({"role": "assistant", "content": ""})
+    async for event in events:
+        if isinstance(event, DoneEvent):
+            told = {"usage": generation.usage_of([event]), "timings": generation.timings_of(event)}
+            yield chunk({}, generation.finish_reason(event), **told)
+            if usage:
+                yield sse({**head, "choices": [], "usage": generation.usage_of([event])})
+            yield b"data: [DONE]\n\n"
+        else:
+            name = "reasoning_content" if isinstance(event, ReasoningEvent) else "content"
+            yield chunk({name: event.text}, tokens=event.logprobs)
+
+
+def _logprobs(tokens: Any) -> ChatLogprobs:
+    return {"content": [generation.token_answer(token) for token in tokens], "refusal": None}

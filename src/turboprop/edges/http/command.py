@@ -1,0 +1,75 @@
+"""`tp serve`: one process that keeps models and indexes warm."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+class _Size(click.ParamType[int]):
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        from turboprop.settings import parse_size
+
+        size = value if isinstance(value, int) else parse_size(str(value))
+        if size is None:
+            self.fail(f"{value!r} is not a size; write it as 8gb or 500mb", param, ctx)
+        return size
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; others need an API key.")
+@click.option("--port", type=click.IntRange(0, 65_535), default=8321, show_default=True, help="Port; 0 takes any.")
+@click.option("--repo", "repos", multiple=True, metavar="PATH", help="Repository to search in; repeatable.")
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    metavar="NAME",
+    help="Model to load at once and keep, of either kind; repeatable [default: the default embedding model].",
+)
+@click.option("--api-key", envvar="TP_API_KEY", metavar="KEY", help="Key that requests must carry (or TP_API_KEY).")
+@click.option("--cors", multiple=True, metavar="ORIGIN", help="Let pages of this origin ask; repeatable.")
+@click.option("--allow-host", multiple=True, metavar="NAME", help="Also answer under this host name; repeatable.")
+@click.option(
+    "--memory", type=_Size(), metavar="SIZE", help="Memory for all models [default: three quarters of what is free]."
+)
+def serve(
+    host: str,
+    port: int,
+    repos: tuple[str, ...],
+    models: tuple[str, ...],
+    api_key: str | None,
+    cors: tuple[str, ...],
+    allow_host: tuple[str, ...],
+    memory: int | None,
+) -> None:
+    """Serve embeddings, answers, search and the page over HTTP, as OpenAI's clients expect it.
+
+    Ends with 0 after Ctrl-C or SIGTERM, once the requests at work are done.
+    """
+    from turboprop.edges.http.server import serve as run
+    from turboprop.edges.http.state import ServerOptions
+    from turboprop.repository import checked_repo
+    from turboprop.runtime.manager import ModelManager
+
+    options = ServerOptions(
+        host=host,
+        port=port,
+        repos=tuple(Path(checked_repo(repo)) for repo in repos),
+        models=models,
+        api_key=api_key,
+        cors=cors,
+        allowed_hosts=allow_host,
+    )
+
+    def told(text: str) -> None:
+        click.echo(f"tp: {text}", err=True)
+        sys.stderr.flush()
+
+    with ModelManager(memory=memory) as manager:
+        run(options, manager, told=told)

@@ -1,0 +1,116 @@
+"""`POST /v1/embeddings`."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired
+
+import numpy as np
+from pydantic import Field, StrictInt, StrictStr
+from starlette.responses import Response
+from typing_extensions import TypedDict
+
+from turboprop.edges.http.failures import RequestError
+from turboprop.edges.http.schemas import RequestBody
+from turboprop.edges.http.state import read_model, state_of
+from turboprop.edges.http.streams import until_gone
+from turboprop.embed.options import EmbeddingOptions
+from turboprop.embed.prepared import PreparedInputs
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from starlette.requests import Request
+
+    from turboprop.edges.http.state import ServerState
+    from turboprop.embed.model import EmbeddingModel
+
+TokenId = Annotated[StrictInt, Field(ge=0, le=2**31 - 1)]
+
+
+class EmbeddingsRequest(RequestBody):
+    """As at OpenAI; `truncate`, `input_type` and `instruction` are ours."""
+
+    input: StrictStr | list[StrictStr] | list[TokenId] | list[list[TokenId]]
+    model: StrictStr | None = None
+    encoding_format: Literal["float", "base64"] = "float"
+    dimensions: Annotated[StrictInt, Field(ge=1, le=65_536)] | None = None
+    user: StrictStr | None = None
+    truncate: bool = Field(False, description="Cut inputs that are too long; without it they are refused.")
+    input_type: Literal["document", "query"] = Field("document", description="Which of the model's prompts to put.")
+    instruction: StrictStr | None = Field(None, max_length=10_000, description="The task, for models that take one.")
+
+
+class EmbeddingRow(TypedDict):
+    object: Literal["embedding"]
+    index: int
+    embedding: list[float] | str
+    encoding_format: NotRequired[Literal["base64"]]
+
+
+class EmbeddingUsage(TypedDict):
+    prompt_tokens: int
+    total_tokens: int
+
+
+class EmbeddingsAnswer(TypedDict):
+    object: Literal["list"]
+    data: list[EmbeddingRow]
+    model: str
+    usage: EmbeddingUsage
+
+
+async def create_embeddings(request: Request) -> Response:
+    """Vectors of texts or of token ids."""
+    state = state_of(request)
+    wanted = await read_model(request, EmbeddingsRequest)
+    if isinstance(wanted.input, list) and not wanted.input:
+        raise RequestError(400, "input is empty: give at least one text", "invalid_value", "input")
+    if isinstance(wanted.input, list) and len(wanted.input) > state.limits.inputs and not _is_ids(wanted.input):
+        raise RequestError(
+            400, f"input holds {len(wanted.input)} texts and {state.limits.inputs} may come at once", None, "input"
+        )
+    return await until_gone(request, _answer(state, wanted))
+
+
+async def _answer(state: ServerState, wanted: EmbeddingsRequest) -> Response:
+    name = await state.in_thread(state.names.embedding, wanted.model)
+    with await state.in_waiting_thread(state.manager.embedding, name, wait=state.limits.load_seconds) as lease:
+        prepared = await state.in_thread(_prepare, lease.model, wanted)
+        vectors = await asyncio.wrap_future(lease.batcher.submit(prepared))
+    state.metrics.count("tp_embedded_tokens_total", prepared.tokens)
+    shown = wanted.model or state.names.public(name)
+    body = await state.in_thread(_body, vectors, wanted.encoding_format, shown, prepared.tokens)
+    return Response(body, media_type="application/json")
+
+
+def _is_ids(given: list[Any]) -> bool:
+    return isinstance(given[0], int)
+
+
+def _prepare(model: EmbeddingModel, wanted: EmbeddingsRequest) -> PreparedInputs:
+    options = EmbeddingOptions(wanted.instruction, dimensions=wanted.dimensions)
+    overlong: Literal["truncate", "error"] = "truncate" if wanted.truncate else "error"
+    given: Any = wanted.input
+    if isinstance(given, str):
+        given = [given]
+    if _is_ids(given):
+        given = [given]
+    if isinstance(given[0], list):
+        return model.prepare_ids(given, options, overlong=overlong)
+    return model.prepare(given, wanted.input_type, options, overlong=overlong)
+
+
+def _body(vectors: NDArray[np.float32], form: str, model: str, tokens: int) -> bytes:
+    rows: list[EmbeddingRow] = []
+    for index, vector in enumerate(vectors):
+        if form == "base64":
+            # Little-endian float32, as OpenAI's clients decode it.
+            packed = base64.b64encode(vector.astype("<f4").tobytes()).decode("ascii")
+            rows.append({"object": "embedding", "index": index, "embedding": packed, "encoding_format": "base64"})
+        else:
+            rows.append({"object": "embedding", "index": index, "embedding": vector.tolist()})
+    usage: EmbeddingUsage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    answer: EmbeddingsAnswer = {"object": "list", "data": rows, "model": model, "usage": usage}
+    return json.dumps(answer).encode()

@@ -1,0 +1,119 @@
+"""Errors as OpenAI's interface tells them, each with its status."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+
+from turboprop import errors
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+_log = logging.getLogger("turboprop.http")
+RETRY_AFTER = "2"
+# The most special class that fits counts: status, type, code.
+_STATUS: dict[type[Exception], tuple[int, str, str | None]] = {
+    errors.UsageError: (400, "invalid_request_error", None),
+    errors.InputTooLongError: (400, "invalid_request_error", "context_length_exceeded"),
+    errors.ModelUnsupportedError: (400, "invalid_request_error", "model_not_supported"),
+    errors.ModelNotFoundError: (404, "not_found_error", "model_not_found"),
+    errors.IndexNotFoundError: (404, "not_found_error", "index_not_found"),
+    errors.IndexMismatchError: (409, "conflict_error", "index_mismatch"),
+    errors.IndexBusyError: (409, "conflict_error", "index_busy"),
+    errors.BusyError: (429, "rate_limit_error", "queue_full"),
+    errors.ModelLoadingError: (503, "service_unavailable_error", "model_loading"),
+    errors.TurboPropError: (500, "server_error", None),
+}
+_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    409: "conflict_error",
+    429: "rate_limit_error",
+    503: "service_unavailable_error",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What a client is told. `param` names the field that is wrong, where one is."""
+
+    status: int
+    message: str
+    type: str
+    code: str | None = None
+    param: str | None = None
+
+    def body(self) -> dict[str, Any]:
+        """The JSON object of an error."""
+        return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
+
+    def response(self, headers: Mapping[str, str] | None = None) -> Response:
+        """The same as an answer."""
+        more = dict(headers or {})
+        if self.status in (429, 503):
+            more["Retry-After"] = RETRY_AFTER
+        if self.status in (408, 413):
+            more["Connection"] = "close"  # what is left of the body is not read
+        return JSONResponse(self.body(), self.status, more)
+
+
+class RequestError(Exception):
+    """A request that is refused with the status given."""
+
+    def __init__(self, status: int, message: str, code: str | None = None, param: str | None = None) -> None:
+        super().__init__(message)
+        self.failure = failure(status, message, code, param)
+
+
+def failure(status: int, message: str, code: str | None = None, param: str | None = None) -> Failure:
+    """A failure with the type that goes with its status."""
+    kind = _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
+    return Failure(status, message, kind, code, param)
+
+
+def failure_of(error: BaseException) -> Failure:
+    """What an error means to a client; what nobody expected is logged and told without its details."""
+    if isinstance(error, RequestError):
+        return error.failure
+    if isinstance(error, HTTPException):
+        return failure(error.status_code, error.detail)
+    for known in type(error).__mro__:
+        if known in _STATUS:
+            status, kind, code = _STATUS[known]
+            if status == 500:
+                _log.error("%s: %s", type(error).__name__, error)
+            return Failure(status, str(error), kind, code)
+    _log.error("unexpected %s", type(error).__name__, exc_info=error)
+    return failure(500, "an unexpected error; the server's log has it")
+
+
+def failure_of_fields(error: ValidationError) -> Failure:
+    """What is wrong with the fields of a request."""
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    # Of a union pydantic names the member tried; a client knows the field.
+    place = [str(part) for part in first["loc"] if not str(part).startswith(("list[", "function-", "constrained-"))]
+    name = ".".join(place[:1] if len(error.errors(include_url=False)) > 1 else place)
+    if first["type"] == "extra_forbidden":
+        return failure(400, f"there is no parameter {name!r}", "unknown_parameter", name)
+    if first["type"] == "json_invalid":
+        return failure(400, f"the body is no JSON: {first['msg']}", "invalid_json")
+    said = f"{name}: {first['msg']}" if name else first["msg"]
+    return failure(400, said, "invalid_value", name or None)
+
+
+async def answer_error(request: Request, error: Exception) -> Response:
+    """The handler of every error that leaves an endpoint."""
+    headers = error.headers if isinstance(error, HTTPException) else None
+    found = failure_of(error)
+    named = request.app.state.server.names.without_paths(found.message)
+    return replace(found, message=named).response(headers)

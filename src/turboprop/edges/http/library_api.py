@@ -1,0 +1,177 @@
+"""`/api/models`: list, download, load, unload, remove."""
+
+from __future__ import annotations
+
+from threading import Lock
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field, StrictStr
+from starlette.responses import JSONResponse, Response
+from typing_extensions import TypedDict
+
+from turboprop.edges.http.failures import RequestError
+from turboprop.edges.http.jobs_api import job_answer
+from turboprop.edges.http.schemas import RequestBody
+from turboprop.edges.http.search_api import LoadedRow, loaded_rows
+from turboprop.edges.http.state import read_model, state_of
+from turboprop.models.hub_progress import SilentProgress
+from turboprop.models.resolve import resolve
+from turboprop.runtime.library import remove_model
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from turboprop.edges.http.state import ServerState
+    from turboprop.runtime.jobs import Job
+
+
+class ModelRequest(RequestBody):
+    model: Annotated[StrictStr, Field(min_length=1, max_length=300)]
+
+
+class LibraryRow(TypedDict):
+    name: str
+    kind: Literal["embedding", "language"]
+    state: Literal["installed", "remote", "loaded", "downloading"]
+    size_bytes: int
+    dimensions: int | None
+    context: int | None
+    licence: str
+    fits_memory: bool
+    good_for: str
+
+
+class LibraryAnswer(TypedDict):
+    models: list[LibraryRow]
+
+
+class LoadAnswer(TypedDict):
+    model: LoadedRow | None
+
+
+class RemovedAnswer(TypedDict):
+    model: str
+    freed: int
+
+
+async def list_library(request: Request) -> Response:
+    """All models that are known, and those that are loaded."""
+    state = state_of(request)
+    return JSONResponse({"models": await state.in_thread(_rows, state)})
+
+
+def _rows(state: ServerState) -> list[LibraryRow]:
+    loaded = {model.name: model for model in state.manager.status()}
+    rows: list[LibraryRow] = []
+    for known in state.names.known():
+        now: Literal["installed", "remote", "loaded", "downloading"] = (
+            "installed" if known.state == "installed" else "remote"
+        )
+        if loaded.pop(known.canonical, None) is not None:
+            now = "loaded"
+        elif state.jobs.active("download", known.name) is not None:
+            now = "downloading"
+        rows.append(
+            {
+                "name": known.name,
+                "kind": known.kind,
+                "state": now,
+                "size_bytes": known.size,
+                "dimensions": known.dimensions,
+                "context": known.context,
+                "licence": known.licence,
+                "fits_memory": known.fits_memory,
+                "good_for": known.good_for,
+            }
+        )
+    rows += [
+        {
+            "name": state.names.public(model.name),
+            "kind": model.kind,
+            "state": "loaded",
+            "size_bytes": model.reserved,
+            "dimensions": model.dimensions,
+            "context": model.context,
+            "licence": "",
+            "fits_memory": True,
+            "good_for": "",
+        }
+        for model in loaded.values()
+    ]
+    return rows
+
+
+async def download_model(request: Request) -> Response:
+    """Fetch a model in the background."""
+    state = state_of(request)
+    wanted = await read_model(request, ModelRequest)
+    name, target = await state.in_thread(state.names.downloadable, wanted.model)
+
+    def work(job: Job) -> None:
+        resolve(target, state.manager.settings, progress=_Progress(job))
+        state.names.known(fresh=True)
+
+    job = state.jobs.start("download", name, work)
+    return JSONResponse({"job": job_answer(job.status)})
+
+
+async def load_model(request: Request) -> Response:
+    """Load a model and keep it until it is unloaded."""
+    state = state_of(request)
+    wanted = await read_model(request, ModelRequest)
+    target = await state.in_thread(state.names.any, wanted.model)
+    await state.in_waiting_thread(state.manager.load, target, keep=True, wait=state.limits.load_seconds)
+    return JSONResponse({"model": _loaded(state, target)})
+
+
+async def unload_model(request: Request) -> Response:
+    """Give its memory back."""
+    state = state_of(request)
+    wanted = await read_model(request, ModelRequest)
+    target = await state.in_thread(state.names.any, wanted.model)
+    await state.in_waiting_thread(state.manager.unload, target)
+    return JSONResponse({"model": None})
+
+
+async def delete_model(request: Request) -> Response:
+    """Delete a model's files from this machine."""
+    state = state_of(request)
+    given = request.path_params["name"]
+    target = await state.in_thread(state.names.any, given)
+    if any(state.names.public(model.name) == state.names.public(target) for model in state.manager.status()):
+        await state.in_waiting_thread(state.manager.unload, target)
+    freed = await state.in_waiting_thread(remove_model, target, state.manager.settings)
+    state.names.forget()
+    return JSONResponse({"model": given, "freed": freed})
+
+
+def _loaded(state: ServerState, target: str) -> LoadedRow:
+    public = state.names.public(target)
+    for row in loaded_rows(state):
+        if row["name"] == public:
+            return row
+    raise RequestError(503, f"{public} was unloaded again already", "model_loading")
+
+
+class _Progress(SilentProgress):
+    """Tells a job of a download; called from several threads."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._lock = Lock()
+        self._total = self._done = 0
+
+    def start(self, sizes: dict[str, int]) -> None:
+        with self._lock:
+            self._total, self._done = sum(sizes.values()), 0
+
+    def advance(self, file: str, count: int) -> None:  # noqa: ARG002
+        with self._lock:
+            self._done += count
+            done, total = self._done, self._total
+        self._job.report(done, total)
+
+    def message(self, text: str) -> None:
+        with self._lock:
+            done, total = self._done, self._total
+        self._job.report(done, total, text)

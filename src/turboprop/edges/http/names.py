@@ -1,0 +1,162 @@
+"""Which model a client's word means. A client names models, never files: a path is known by its file's name, and
+only where the server was started with it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from turboprop.errors import ModelNotFoundError
+from turboprop.generate.installed import how_to_get_one, installed_language_model
+from turboprop.models.catalog import is_repo_name, load_catalog, safe_member
+from turboprop.models.named_tokenizer import load_tokenizer
+from turboprop.runtime.library import KnownModel, known_models
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+    from turboprop.runtime.manager import ModelManager
+    from turboprop.runtime.memory import Kind
+
+_KNOWN_SECONDS = 5.0
+"""How long a look at the disk for models counts; it takes 10 to 100 ms."""
+_TOKENIZERS = 4
+"""Tokenizers that are kept: up to 50 MB each."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """A model that a client may name. `name` is what it is called outside, `target` what the manager is asked for."""
+
+    name: str
+    target: str
+    kind: Kind
+
+
+class ModelNames:
+    """Thread-safe. `started` are the models that the server was started with, by name or path."""
+
+    def __init__(self, manager: ModelManager, started: tuple[str, ...]) -> None:
+        self._manager = manager
+        self._settings = manager.settings
+        self._catalog = load_catalog(self._settings.config_file)
+        self._lock = Lock()
+        self._looked = float("-inf")
+        self._known: list[KnownModel] = []
+        self._tokenizers: dict[str, Tokenizer] = {}
+        targets = [self._absolute(name) for name in started]
+        self._started = [ServedModel(self.public(target), target, manager.kind(target)) for target in targets]
+
+    def started(self) -> list[str]:
+        """What the manager is asked for when the server starts."""
+        return [model.target for model in self._started]
+
+    def embedding(self, given: str | None = None) -> str:
+        """What to ask the manager for; without a name the first that the server was started with, else the default.
+
+        Raises `ModelNotFoundError` for a name that means nothing here.
+        """
+        if given is not None:
+            return self._target(given)
+        own = next((model.target for model in self._started if model.kind == "embedding"), None)
+        return own or self._settings.model
+
+    def language(self, given: str | None = None) -> str:
+        """The same for language models; without a name and with none given, the first that is installed."""
+        if given is not None:
+            return self._target(given)
+        own = next((model.target for model in self._started if model.kind == "language"), None)
+        name = own or installed_language_model(self._settings)
+        if name is None:
+            raise ModelNotFoundError(how_to_get_one())
+        return name
+
+    def any(self, given: str | None = None) -> str:
+        """A model of either kind; without a name the first that the server was started with, else the default."""
+        if given is not None:
+            return self._target(given)
+        return self._started[0].target if self._started else self._settings.model
+
+    def tokenizer(self, given: str | None = None) -> Tokenizer:
+        """The tokenizer of a model; the last few are kept."""
+        target = self.any(given)
+        with self._lock:
+            if target not in self._tokenizers:
+                self._tokenizers[target] = load_tokenizer(target, settings=self._settings)
+                if len(self._tokenizers) > _TOKENIZERS:
+                    del self._tokenizers[next(iter(self._tokenizers))]
+            return self._tokenizers[target]
+
+    def public(self, target: str) -> str:
+        """What a model is called outside: its short name, or for a path the name of its file or folder."""
+        row = self._catalog.find(target)
+        if row is not None:
+            return row.name
+        place = Path(target).expanduser()
+        return place.name if place.is_absolute() or place.exists() else target
+
+    def without_paths(self, message: str) -> str:
+        """A message for clients: a model that was given as a path appears by its name."""
+        for model in self._started:
+            if Path(model.target).is_absolute():
+                message = message.replace(model.target, model.name)
+        return message
+
+    def listed(self) -> list[ServedModel]:
+        """What is installed, the default embedding model first."""
+        first = self.embedding()
+        found = {self.public(first): ServedModel(self.public(first), first, "embedding")}
+        for model in self._started:
+            found.setdefault(model.name, model)
+        for known in self.known():
+            if known.state == "installed":
+                found.setdefault(known.name, ServedModel(known.name, known.canonical, known.kind))
+        return list(found.values())
+
+    def known(self, *, fresh: bool = False) -> list[KnownModel]:
+        """All models that there are; looked up again every few seconds."""
+        with self._lock:
+            if fresh or time.monotonic() - self._looked > _KNOWN_SECONDS:
+                self._known = known_models(self._settings)
+                self._looked = time.monotonic()
+            return self._known
+
+    def _absolute(self, name: str) -> str:
+        """A path as the manager tells it; every other name as it is."""
+        place = Path(name).expanduser()
+        is_file = name.endswith(".gguf") and place.is_file()
+        return str(place.absolute()) if is_file or (self._catalog.find(name) is None and place.exists()) else name
+
+    def forget(self) -> None:
+        """Look at the disk again when next asked."""
+        with self._lock:
+            self._looked = float("-inf")
+
+    def downloadable(self, given: str) -> tuple[str, str]:
+        """The name and the target of a model that can be fetched. Raises `ModelNotFoundError` for what is none."""
+        row = self._catalog.find(given)
+        if row is not None:
+            return row.name, row.canonical
+        repo, colon, file = given.partition(":")
+        if not is_repo_name(repo) or (colon and not (safe_member(file) and file.endswith(".gguf"))):
+            raise ModelNotFoundError(f"{given!r} is no model: give a name of the catalogue, or owner/name on the hub")
+        if Path(given).exists():
+            raise ModelNotFoundError(f"{given!r} is a file or folder here, not a model of the hub")
+        return given, given
+
+    def _target(self, given: str) -> str:
+        for model in self._started:
+            if given in (model.name, model.target):
+                return model.target
+        if given == self._settings.model:
+            return given
+        row = self._catalog.find(given)
+        if row is not None:
+            return row.canonical
+        for known in self.known():
+            if known.state == "installed" and given in (known.name, known.canonical, known.canonical.partition(":")[0]):
+                return known.canonical
+        raise ModelNotFoundError(f"the model {given!r} does not exist here; GET /v1/models lists those that do")

@@ -1,0 +1,103 @@
+"""The OpenAPI document, made from the rows of the endpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from turboprop import __version__
+from turboprop.edges.http.routes import Endpoint
+
+_EVERYWHERE = (400, 401, 403, 408, 413, 429, 500)
+"""Statuses that any request may get, whatever it asks."""
+_SAID = {
+    400: "The request is wrong; the message says what.",
+    401: "The server wants its API key.",
+    403: "The Host or the Origin is not allowed.",
+    404: "There is no such thing.",
+    408: "The body took too long to arrive.",
+    409: "What is asked for is in another state.",
+    413: "The body is too large.",
+    429: "Too much waits already; Retry-After says when to ask again.",
+    500: "The server failed; its log says why.",
+    503: "A model is still being loaded; Retry-After says when to ask again.",
+}
+_ERROR = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["message", "type", "param", "code"],
+            "properties": {
+                "message": {"type": "string"},
+                "type": {"type": "string"},
+                "param": {"type": ["string", "null"]},
+                "code": {"type": ["string", "null"]},
+            },
+        }
+    },
+}
+
+
+def document(endpoints: Sequence[Endpoint], *, with_key: bool) -> dict[str, Any]:
+    """OpenAPI 3.1. `with_key`: the server wants an API key."""
+    schemas: dict[str, Any] = {"Error": _ERROR}
+    paths: dict[str, dict[str, Any]] = {}
+    for endpoint in endpoints:
+        paths.setdefault(endpoint.path.replace(":path}", "}"), {})[endpoint.method.lower()] = _operation(
+            endpoint, schemas
+        )
+    made: dict[str, Any] = {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "TurboProp",
+            "version": __version__,
+            "description": "A local runtime for code and language models.",
+        },
+        "paths": paths,
+        "components": {"schemas": schemas},
+    }
+    if with_key:
+        made["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        made["security"] = [{"key": []}]
+    return made
+
+
+def _operation(endpoint: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
+    content: dict[str, Any] = {endpoint.media: {}}
+    if endpoint.answer is not None:
+        content = {endpoint.media: {"schema": _schema(endpoint.answer, schemas, "serialization")}}
+    if endpoint.streams:
+        content["text/event-stream"] = {"schema": {"type": "string"}}
+    responses: dict[str, Any] = {"200": {"description": "Done.", "content": content}}
+    error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+    for status in sorted({*_EVERYWHERE, *endpoint.statuses}):
+        responses[str(status)] = {"description": _SAID[status], "content": error}
+    made: dict[str, Any] = {
+        "summary": endpoint.summary,
+        "operationId": endpoint.handler.__name__,
+        "responses": responses,
+    }
+    if endpoint.parameters:
+        made["parameters"] = [
+            {
+                "name": each.name,
+                "in": each.place,
+                "required": each.required or each.place == "path",
+                "schema": each.schema,
+            }
+            for each in endpoint.parameters
+        ]
+    if endpoint.body is not None:
+        schema = _schema(endpoint.body, schemas, "validation")
+        made["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+    return made
+
+
+def _schema(kind: Any, schemas: dict[str, Any], mode: Any) -> dict[str, Any]:
+    found = TypeAdapter(kind).json_schema(ref_template="#/components/schemas/{model}", mode=mode)
+    schemas |= found.pop("$defs", {})
+    return dict(found)

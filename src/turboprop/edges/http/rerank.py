@@ -1,0 +1,84 @@
+"""`POST /v1/rerank`: documents by how well they answer a query."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated, NotRequired
+
+import numpy as np
+from pydantic import Field, StrictInt, StrictStr
+from starlette.responses import JSONResponse, Response
+from typing_extensions import TypedDict
+
+from turboprop.edges.http.schemas import RequestBody
+from turboprop.edges.http.state import read_model, state_of
+from turboprop.edges.http.streams import until_gone
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from turboprop.edges.http.state import ServerState
+
+
+class RerankDocument(RequestBody):
+    text: StrictStr
+
+
+class RerankRequest(RequestBody):
+    """As at Jina, Cohere and llama.cpp."""
+
+    query: Annotated[StrictStr, Field(min_length=1)]
+    documents: Annotated[list[StrictStr | RerankDocument], Field(min_length=1, max_length=2_048)]
+    model: StrictStr | None = None
+    top_n: Annotated[StrictInt, Field(ge=1)] | None = None
+    return_documents: bool = False
+
+
+class RerankRow(TypedDict):
+    index: int
+    relevance_score: float
+    document: NotRequired[dict[str, str]]
+
+
+class RerankUsage(TypedDict):
+    prompt_tokens: int
+    total_tokens: int
+
+
+class RerankAnswer(TypedDict):
+    object: str
+    model: str
+    results: list[RerankRow]
+    usage: RerankUsage
+
+
+async def rerank(request: Request) -> Response:
+    """Scores are cosine similarities of the embedding model; over-long documents are cut."""
+    wanted = await read_model(request, RerankRequest)
+    return await until_gone(request, _answer(state_of(request), wanted))
+
+
+async def _answer(state: ServerState, wanted: RerankRequest) -> Response:
+    name = await state.in_thread(state.names.embedding, wanted.model)
+    texts = [each if isinstance(each, str) else each.text for each in wanted.documents]
+    with await state.in_waiting_thread(state.manager.embedding, name, wait=state.limits.load_seconds) as lease:
+        model, batcher = lease.model, lease.batcher
+        query = await state.in_thread(model.prepare, [wanted.query], "query", overlong="truncate")
+        documents = await state.in_thread(model.prepare, texts, "document", overlong="truncate")
+        asked, found = await asyncio.gather(
+            asyncio.wrap_future(batcher.submit(query)), asyncio.wrap_future(batcher.submit(documents))
+        )
+    norms = np.linalg.norm(found, axis=1) * np.linalg.norm(asked[0])
+    scores = (found @ asked[0]) / np.maximum(norms, 1e-12)
+    results: list[RerankRow] = []
+    for index in np.argsort(-scores, kind="stable")[: wanted.top_n].tolist():
+        row: RerankRow = {"index": index, "relevance_score": float(scores[index])}
+        if wanted.return_documents:
+            row["document"] = {"text": texts[index]}
+        results.append(row)
+    tokens = query.tokens + documents.tokens
+    state.metrics.count("tp_embedded_tokens_total", tokens)
+    usage: RerankUsage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    model_name = wanted.model or state.names.public(name)
+    answer: RerankAnswer = {"object": "list", "model": model_name, "results": results, "usage": usage}
+    return JSONResponse(answer)

@@ -1,0 +1,350 @@
+"""`/api/search`, `/api/similar`, `/api/source`, `/api/map`, `/api/why`, `/api/health-findings`, `/api/status`."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired
+
+from pydantic import Field, StrictInt, StrictStr
+from starlette.responses import JSONResponse, Response
+from typing_extensions import TypedDict
+
+from turboprop import __version__
+from turboprop.edges.http.failures import RequestError
+from turboprop.edges.http.jobs_api import JobAnswer, job_answer
+from turboprop.edges.http.process import resident_bytes
+from turboprop.edges.http.schemas import RequestBody
+from turboprop.edges.http.state import read_model, state_of
+from turboprop.errors import IndexNotFoundError, TurboPropError, UsageError
+from turboprop.runtime.repositories import MOST_HITS, RepoHit
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from turboprop.edges.http.state import ServerState
+    from turboprop.runtime.repositories import Repository
+    from turboprop.types import Hit
+
+_WHY = {
+    "words": "the share of the query's words that it holds, rare ones counting more",
+    "cosine": "how near its meaning is to the query's",
+    "file name": "the query covers words of the file's name",
+    "folder": "the query covers words of the folder's name",
+    "definition": "it defines a name that the query has",
+    "path": "the query is this path",
+    "phrase": "it holds what the query has in quotes",
+    "coherence": "other chunks of its file are good too",
+    "kind of file": "tests and prose stand behind code unless asked for",
+    "same file": "further chunks of one file count less",
+}
+Glob = Annotated[StrictStr, Field(max_length=1_000)]
+INTEGER = {"type": "integer", "minimum": 1, "maximum": 1_000_000_000}
+
+
+class SearchRequest(RequestBody):
+    query: Annotated[StrictStr, Field(min_length=1, max_length=10_000)]
+    repo: StrictStr | None = None
+    mode: Literal["hybrid", "semantic", "lexical"] = "hybrid"
+    limit: Annotated[StrictInt, Field(ge=1, le=MOST_HITS)] = 20
+    path: Annotated[list[Glob], Field(max_length=100)] = Field(default_factory=list)
+    lang: Annotated[list[Glob], Field(max_length=100)] = Field(default_factory=list)
+    by: Literal["chunk", "file"] = "chunk"
+    explain: bool = False
+
+
+class ScorePart(TypedDict):
+    name: str
+    value: float
+    why: str
+
+
+class HitRow(TypedDict):
+    repo: str
+    path: str
+    start_line: int
+    end_line: int
+    score: float
+    language: str
+    symbol: str
+    text: str
+    parts: NotRequired[list[ScorePart]]
+
+
+class SearchAnswer(TypedDict):
+    query: str
+    hits: list[HitRow]
+    seconds: float
+
+
+class SourceAnswer(TypedDict):
+    path: str
+    language: str
+    start_line: int
+    end_line: int
+    total_lines: int
+    text: str
+
+
+class PointRow(TypedDict):
+    path: str
+    start_line: int
+    end_line: int
+    symbol: str
+    x: float
+    y: float
+
+
+class MapAnswer(TypedDict):
+    points: list[PointRow]
+    folders: list[str]
+
+
+class ChunkRow(TypedDict):
+    start_line: int
+    end_line: int
+    kind: str
+    symbol: str
+
+
+class WhyAnswer(TypedDict):
+    path: str
+    indexed: bool
+    state: str
+    reason: str
+    chunks: list[ChunkRow]
+
+
+class FindingRow(TypedDict):
+    level: str
+    what: str
+    repair: str
+
+
+class FindingsAnswer(TypedDict):
+    findings: list[FindingRow]
+
+
+class RepoRow(TypedDict):
+    name: str
+    path: str
+    indexed: bool
+    files: NotRequired[int]
+    chunks: NotRequired[int]
+    bytes_on_disk: NotRequired[int]
+    updated: NotRequired[float]
+    complete: NotRequired[bool]
+    stale: NotRequired[list[str]]
+    removed: NotRequired[list[str]]
+    model: NotRequired[str]
+    dimensions: NotRequired[int]
+    languages: NotRequired[dict[str, int]]
+    problem: NotRequired[str]
+    job: JobAnswer | None
+
+
+class LoadedRow(TypedDict):
+    name: str
+    kind: str
+    state: str
+    engine: str
+    device: str
+    weights: str
+    reason: str
+    reserved_bytes: int
+    in_use: int
+    idle_seconds: float
+    keep_alive_seconds: float | None
+    dimensions: int | None
+    context: int | None
+
+
+class MemoryAnswer(TypedDict):
+    budget: int
+    used: int
+    process_rss: int
+
+
+class StatusAnswer(TypedDict):
+    version: str
+    repos: list[RepoRow]
+    models: list[LoadedRow]
+    memory: MemoryAnswer
+
+
+async def search(request: Request) -> Response:
+    """The best chunks of one repository, or of all."""
+    state = state_of(request)
+    wanted = await read_model(request, SearchRequest)
+    started = time.perf_counter()
+    # A search may load a model.
+    found = await state.in_waiting_thread(_searched, state, wanted)
+    state.metrics.time("tp_search_seconds", time.perf_counter() - started)
+    rows = [hit_row(one.repo, one.hit, explain=wanted.explain) for one in found]
+    return JSONResponse({"query": wanted.query, "hits": rows, "seconds": time.perf_counter() - started})
+
+
+def _searched(state: ServerState, wanted: SearchRequest) -> Sequence[RepoHit]:
+    narrowing: dict[str, Any] = {"globs": wanted.path, "languages": wanted.lang, "by": wanted.by}
+    if wanted.repo is None and len(state.repositories) > 1:
+        return state.repositories.search(wanted.query, wanted.limit, wanted.mode, **narrowing)
+    repository = state.repositories.get(wanted.repo)
+    hits = repository.search(wanted.query, wanted.limit, wanted.mode, **narrowing)
+    return [RepoHit(repository.name, hit) for hit in hits]
+
+
+def hit_row(repo: str, hit: Hit, *, explain: bool) -> HitRow:
+    """A hit as JSON has it."""
+    row: HitRow = {
+        "repo": repo,
+        "path": hit.path,
+        "start_line": hit.start_line,
+        "end_line": hit.end_line,
+        "score": float(hit.score),
+        "language": hit.language,
+        "symbol": hit.symbol,
+        "text": hit.text,
+    }
+    if explain:
+        row["parts"] = [
+            {"name": name, "value": float(value), "why": _WHY.get(name, "")} for name, value in hit.parts.items()
+        ]
+    return row
+
+
+async def similar(request: Request) -> Response:
+    """Chunks most like the one at a line of a file."""
+    state = state_of(request)
+    repository, path = _place(request)
+    line, limit = whole(request, "line"), whole(request, "limit", 20)
+    started = time.perf_counter()
+    hits = await state.in_thread(repository.similar, path, line, limit)
+    rows = [hit_row(repository.name, hit, explain=False) for hit in hits]
+    return JSONResponse({"query": f"{path}:{line}", "hits": rows, "seconds": time.perf_counter() - started})
+
+
+async def source(request: Request) -> Response:
+    """Lines of an indexed file."""
+    repository, path = _place(request)
+    start, end = whole(request, "start", 1), whole(request, "end", 1_000_000_000)
+    found = await state_of(request).in_thread(repository.source, path, start, end)
+    return JSONResponse(dataclasses.asdict(found))
+
+
+async def map_points(request: Request) -> Response:
+    """Chunks on a plane."""
+    state = state_of(request)
+    repository = state.repositories.get(request.query_params.get("repo"))
+    points = await state.in_thread(repository.map)
+    folders = sorted({point.path.rpartition("/")[0] for point in points})
+    return await state.in_thread(
+        lambda: JSONResponse({"points": [dataclasses.asdict(point) for point in points], "folders": folders})
+    )
+
+
+async def why(request: Request) -> Response:
+    """Why a file is indexed or not."""
+    from turboprop.why import explain_file
+
+    repository, path = _place(request)
+    told = await state_of(request).in_thread(explain_file, repository.root, str(repository.root / _inside(path)))
+    return JSONResponse(dataclasses.asdict(told))
+
+
+async def health_findings(request: Request) -> Response:
+    """What is wrong with an index and its model, and how to mend it."""
+    from turboprop.health import diagnose
+
+    state = state_of(request)
+    repository = state.repositories.get(request.query_params.get("repo"))
+    found = await state.in_waiting_thread(diagnose, repository.root, settings=state.manager.settings)
+    rows = [{"level": one.subject, "what": one.problem, "repair": one.advice} for one in found.findings]
+    return JSONResponse({"findings": rows})
+
+
+async def status(request: Request) -> Response:
+    """Repositories, loaded models, memory."""
+    state = state_of(request)
+    repos = await state.in_thread(lambda: [_repo_row(state, repository) for repository in state.repositories])
+    memory = {"budget": state.manager.budget, "used": state.manager.reserved, "process_rss": resident_bytes()}
+    return JSONResponse({"version": __version__, "repos": repos, "models": loaded_rows(state), "memory": memory})
+
+
+def loaded_rows(state: ServerState) -> list[LoadedRow]:
+    """The models that are loaded or being loaded."""
+    return [
+        {
+            "name": state.names.public(model.name),
+            "kind": model.kind,
+            "state": model.state,
+            "engine": model.engine,
+            "device": model.device,
+            "weights": model.weights,
+            "reason": model.reason,
+            "reserved_bytes": model.reserved,
+            "in_use": model.in_use,
+            "idle_seconds": model.idle_seconds,
+            "keep_alive_seconds": model.keep_alive,
+            "dimensions": model.dimensions,
+            "context": model.context,
+        }
+        for model in state.manager.status()
+    ]
+
+
+def _repo_row(state: ServerState, repository: Repository) -> RepoRow:
+    job = state.jobs.active("index", repository.name)
+    row: RepoRow = {
+        "name": repository.name,
+        "path": str(repository.root),
+        "indexed": False,
+        "job": job_answer(job.status) if job else None,
+    }
+    try:
+        found = repository.status()
+        languages = repository.languages()
+    except IndexNotFoundError:
+        return row
+    except TurboPropError as error:  # one damaged index must not hide the others
+        row["problem"] = str(error)
+        return row
+    return {
+        **row,
+        "indexed": True,
+        "files": found.files,
+        "chunks": found.chunks,
+        "bytes_on_disk": found.bytes_on_disk,
+        "updated": found.updated,
+        "complete": found.complete,
+        "stale": list(found.stale),
+        "removed": list(found.removed),
+        "model": found.model,
+        "dimensions": found.dimensions,
+        "languages": languages,
+    }
+
+
+def whole(request: Request, name: str, default: int | None = None) -> int:
+    """A parameter of the query that is a whole number. Raises `RequestError`."""
+    text = request.query_params.get(name)
+    if text is None and default is not None:
+        return default
+    if text is None or not text.isascii() or not text.isdecimal() or not 1 <= int(text[:12]) <= 1_000_000_000:
+        raise RequestError(400, f"{name} is a whole number from 1 to 1000000000", "invalid_value", name)
+    return int(text)
+
+
+def _place(request: Request) -> tuple[Repository, str]:
+    repository = state_of(request).repositories.get(request.query_params.get("repo"))
+    path = request.query_params.get("path")
+    if not path:
+        raise RequestError(400, "path is missing", "invalid_value", "path")
+    return repository, path
+
+
+def _inside(path: str) -> str:
+    """A path below the repository's root; the file system is not asked about any other."""
+    if "\x00" in path or len(path) > 4_096 or path.startswith(("/", "~", "\\")) or ".." in path.split("/"):
+        raise UsageError("path lies outside of the repository")
+    return path

@@ -1,0 +1,59 @@
+"""Tokenized inputs of one call, and how the vectors of their parts become the vectors of its texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from turboprop.types import TokenBatch
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedInputs:
+    """`inputs` are token ids to run. `owners` says for each which different text it is a part of, `where` for each
+    text of the call which of the different ones it is. `width` is that of a finished vector."""
+
+    inputs: list[list[int]]
+    owners: list[int]
+    where: list[int]
+    skip: int
+    cut: int | None
+    width: int
+    normalize: bool
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each input."""
+        return [len(ids) for ids in self.inputs]
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all texts of the call; one that stands there twice counts twice."""
+        each = np.zeros(max(self.owners, default=-1) + 1, np.int64)
+        np.add.at(each, self.owners, self.lengths)
+        return int(each[self.where].sum()) if self.where else 0
+
+    def assemble(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """From finished vectors of the inputs, float32 [len(inputs), width], to those of the texts."""
+        different = max(self.owners, default=-1) + 1
+        if len(self.inputs) > different:
+            vectors = _average(vectors, self.owners, different, normalize=self.normalize)
+        return np.asarray(vectors[self.where], np.float32).reshape(len(self.where), self.width)
+
+
+def token_batch(inputs: Sequence[Sequence[int]], skip: int) -> TokenBatch:
+    """Pack inputs end to end."""
+    lengths = np.array([len(ids) for ids in inputs], np.int32)
+    return TokenBatch(np.concatenate([np.asarray(ids, np.int32) for ids in inputs]), lengths, skip)
+
+
+def _average(vectors: NDArray[np.float32], owners: list[int], count: int, *, normalize: bool) -> NDArray[np.float32]:
+    total = np.zeros((count, vectors.shape[1]), np.float32)
+    np.add.at(total, np.array(owners), vectors)
+    if not normalize:
+        return np.asarray(total / np.bincount(owners, minlength=count)[:, None], np.float32)
+    norms = np.linalg.norm(total, axis=1, keepdims=True)
+    return np.asarray(total / np.maximum(norms, np.float32(1e-12)), np.float32)

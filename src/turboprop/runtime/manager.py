@@ -1,0 +1,399 @@
+"""Several models loaded at once under one memory budget.
+
+A model is loaded by the first who leases it, in a thread of its own, so that whoever waits may stop waiting. One that
+nobody leases stays for its keep-alive; where another needs the room, the one unused longest goes first, and one that
+is in use never. A model that does not fit is refused with what holds the room: nothing falls back to a smaller
+format or another device unasked.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal, Self
+
+from turboprop.errors import BusyError, EngineError, ModelLoadingError, ModelUnsupportedError, UsageError
+from turboprop.models.resolve import LocalModel, resolve
+from turboprop.runtime.batcher import EmbeddingBatcher
+from turboprop.runtime.memory import Kind, default_budget, estimated_bytes, kind_of
+from turboprop.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from turboprop.embed.model import EmbeddingModel
+    from turboprop.generate.model import LanguageModel
+
+KEEP_ALIVE = 600.0
+"""Seconds that a model stays loaded after its last use."""
+_log = logging.getLogger("turboprop.runtime")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """What the manager tells of one model. `reserved` are the bytes that the budget counts for it; `keep_alive`
+    None means that it stays until it is unloaded."""
+
+    name: str
+    kind: Kind
+    state: Literal["loading", "loaded"]
+    reserved: int
+    in_use: int
+    idle_seconds: float
+    keep_alive: float | None
+    engine: str = ""
+    device: str = ""
+    weights: str = ""
+    reason: str = ""
+    dimensions: int | None = None
+    context: int | None = None
+
+
+@dataclass(eq=False, slots=True)
+class _Entry:
+    local: LocalModel
+    kind: Kind
+    reserved: int
+    keep_alive: float | None
+    state: Literal["loading", "loaded", "closing"] = "loading"
+    leases: int = 0
+    used: float = field(default_factory=time.monotonic)
+    embedding: EmbeddingModel | None = None
+    batcher: EmbeddingBatcher | None = None
+    language: LanguageModel | None = None
+    error: Exception | None = None
+
+    def close(self) -> None:
+        if self.batcher is not None:
+            self.batcher.close()
+        for model in (self.embedding, self.language):
+            if model is not None:
+                model.close()
+
+
+class _Lease:
+    """The right to use a model: while one is held the model stays.
+
+    Use it as a context manager, or `release()`; letting go of it gives it back too.
+    """
+
+    def __init__(self, entry: _Entry, release: Callable[[_Entry], None]) -> None:
+        self._entry = entry
+        self._release: Callable[[_Entry], None] | None = release
+
+    def release(self) -> None:
+        """Give it back; a second call does nothing."""
+        release, self._release = self._release, None
+        if release is not None:
+            release(self._entry)
+
+    def __del__(self) -> None:
+        self.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+class EmbeddingLease(_Lease):
+    """An embedding model, and the batcher that its users share."""
+
+    @property
+    def model(self) -> EmbeddingModel:
+        """The loaded model."""
+        assert self._entry.embedding is not None
+        return self._entry.embedding
+
+    @property
+    def batcher(self) -> EmbeddingBatcher:
+        """Runs what concurrent callers prepared."""
+        assert self._entry.batcher is not None
+        return self._entry.batcher
+
+
+class LanguageLease(_Lease):
+    """A language model."""
+
+    @property
+    def model(self) -> LanguageModel:
+        """The loaded model."""
+        assert self._entry.language is not None
+        return self._entry.language
+
+
+class ModelManager:
+    """Thread-safe. `memory` is the budget in bytes for all models, by default three quarters of what is free."""
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        memory: int | None = None,
+        keep_alive: float | None = KEEP_ALIVE,
+        download: bool = False,
+    ) -> None:
+        if memory is not None and memory < 1:
+            raise UsageError(f"the memory budget must be at least 1 byte, not {memory}")
+        self.settings = settings or load_settings()
+        self.budget = default_budget() if memory is None else memory
+        self._keep_alive = keep_alive
+        self._download = download
+        self._changed = threading.Condition()
+        self._one_load = threading.Lock()
+        self._entries: dict[str, _Entry] = {}
+        self._names: dict[str, str] = {}
+        self._closed = False
+        self._reaper = threading.Thread(target=self._reap, name="model keep-alive", daemon=True)
+        self._reaper.start()
+
+    @property
+    def reserved(self) -> int:
+        """Bytes that the budget counts for what is loaded or being loaded."""
+        with self._changed:
+            return sum(entry.reserved for entry in self._entries.values())
+
+    def embedding(self, name: str | None = None, *, wait: float | None = None) -> EmbeddingLease:
+        """Lease an embedding model (None: the one of the settings), loading it first where it is not.
+
+        After `wait` seconds `ModelLoadingError`; the loading goes on. Raises what loading raises, `BusyError` where
+        models in use leave no room and `EngineError` where the budget is too small for it.
+        """
+        return EmbeddingLease(self._lease(name or self.settings.model, "embedding", wait), self._release)
+
+    def language(self, name: str, *, wait: float | None = None) -> LanguageLease:
+        """Lease a language model, as `embedding` does."""
+        return LanguageLease(self._lease(name, "language", wait), self._release)
+
+    def load(self, name: str, *, keep: bool = False, wait: float | None = None) -> LoadedModel:
+        """Load a model of either kind; `keep` holds it until `unload`, whatever its keep-alive. `wait` as above."""
+        entry = self._lease(name, None, wait)
+        if keep:
+            entry.keep_alive = None
+        self._release(entry)
+        return _told(entry)
+
+    def unload(self, name: str) -> None:
+        """Give a model's memory back. Raises `BusyError` while it is in use, `UsageError` where it is not loaded."""
+        key = self._key(name)
+        with self._changed:
+            entry = self._entries.get(key)
+            if entry is None or entry.state == "closing":
+                raise UsageError(f"{name} is not loaded")
+            if entry.state == "loading" or entry.leases:
+                raise BusyError(f"{name} is in use; unload it when its requests are done")
+            entry.state = "closing"
+        self._close_entries([entry])
+
+    def status(self) -> list[LoadedModel]:
+        """What is loaded or being loaded, the one used last first."""
+        with self._changed:
+            entries = [entry for entry in self._entries.values() if entry.state != "closing"]
+            return [_told(entry) for entry in sorted(entries, key=lambda entry: -entry.used)]
+
+    def waiting_tokens(self) -> int:
+        """Tokens that wait in the batchers of all embedding models."""
+        with self._changed:
+            return sum(entry.batcher.waiting_tokens for entry in self._entries.values() if entry.batcher)
+
+    def kind(self, name: str) -> Kind:
+        """Whether a model that is here embeds or writes."""
+        with self._changed:
+            entry = self._entries.get(self._names.get(name, ""))
+        return entry.kind if entry is not None else kind_of(self._resolve(name))
+
+    def close(self) -> None:
+        """Unload everything, in use or not; a second call does nothing."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+            while any(entry.state == "loading" for entry in self._entries.values()):
+                self._changed.wait()
+            entries = list(self._entries.values())
+            for entry in entries:
+                entry.state = "closing"
+        self._close_entries(entries)
+        self._reaper.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _resolve(self, name: str) -> LocalModel:
+        return resolve(name, self.settings, download=self._download)
+
+    def _key(self, name: str) -> str:
+        with self._changed:
+            known = self._names.get(name)
+        return known if known is not None else self._resolve(name).name
+
+    def _lease(self, name: str, kind: Kind | None, wait: float | None) -> _Entry:
+        deadline = None if wait is None else time.monotonic() + wait
+        entry = self._known(name) or self._begin(name)
+        if kind is not None and entry.kind != kind:
+            what = (
+                "an embedding model and writes no text" if kind == "language" else "a language model; it embeds nothing"
+            )
+            raise ModelUnsupportedError(f"{name} is {what}; `tp model list` shows models of each kind")
+        with self._changed:
+            while True:
+                if entry.error is not None:
+                    raise entry.error
+                if entry.state == "loaded":
+                    entry.leases += 1
+                    entry.used = time.monotonic()
+                    return entry
+                if entry.state == "closing":
+                    break
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    raise ModelLoadingError(f"{name} is being loaded; ask again in a few seconds")
+                self._changed.wait(left)
+        with self._changed:  # it was being unloaded: the next one is loaded anew
+            while entry in self._entries.values():
+                self._changed.wait()
+        return self._lease(name, kind, None if deadline is None else max(0.0, deadline - time.monotonic()))
+
+    def _known(self, name: str) -> _Entry | None:
+        with self._changed:
+            return self._entries.get(self._names.get(name, ""))
+
+    def _begin(self, name: str) -> _Entry:
+        """The entry of a model; made, and its loading begun, where there is none."""
+        local = self._resolve(name)
+        with self._changed:
+            self._names[name] = local.name
+            if local.name in self._entries:
+                return self._entries[local.name]
+        kind = kind_of(local)
+        needed = estimated_bytes(local, kind, self.settings, None, None)
+        evicted: list[_Entry] = []
+        try:
+            with self._changed:
+                if self._closed:
+                    raise EngineError("the models are being unloaded; nothing is loaded any more")
+                if local.name in self._entries:
+                    return self._entries[local.name]
+                evicted = self._make_room(name, needed)
+                entry = self._entries[local.name] = _Entry(local, kind, needed, self._keep_alive)
+        finally:
+            self._close_entries(evicted)
+        threading.Thread(target=self._load, args=(entry,), name=f"load {local.name}", daemon=True).start()
+        return entry
+
+    def _make_room(self, name: str, needed: int) -> list[_Entry]:
+        """Mark for closing what has to go, longest unused first. Called with the lock held."""
+        if needed > self.budget:
+            raise EngineError(
+                f"{name} needs about {needed / 1e9:.1f} GB and the budget for models is {self.budget / 1e9:.1f} GB: "
+                "start with a larger --memory, or take a smaller model"
+            )
+        used = sum(entry.reserved for entry in self._entries.values())
+        idle = [entry for entry in self._entries.values() if entry.state == "loaded" and not entry.leases]
+        evicted: list[_Entry] = []
+        for entry in sorted(idle, key=lambda entry: entry.used):
+            if used + needed <= self.budget:
+                break
+            evicted.append(entry)
+            used -= entry.reserved
+        if used + needed > self.budget:
+            holders = ", ".join(sorted(e.local.name for e in self._entries.values() if e not in evicted))
+            raise BusyError(
+                f"{name} needs about {needed / 1e9:.1f} GB, and {holders} in use hold {used / 1e9:.1f} of the "
+                f"{self.budget / 1e9:.1f} GB for models; try again when they are done"
+            )
+        for entry in evicted:
+            entry.state = "closing"
+            _log.info("%s is unloaded to make room for %s", entry.local.name, name)
+        return evicted
+
+    def _load(self, entry: _Entry) -> None:
+        with self._one_load:  # two conversions at once would each take the whole budget
+            try:
+                self._fill(entry)
+            except Exception as error:
+                with self._changed:
+                    entry.error = error
+                    self._entries.pop(entry.local.name, None)
+                    self._changed.notify_all()
+                return
+        told = _told(entry)
+        _log.info("%s runs in %s on %s, weights %s: %s", told.name, told.engine, told.device, told.weights, told.reason)
+        with self._changed:
+            entry.used = time.monotonic()
+            entry.state = "loaded"
+            self._changed.notify_all()
+
+    def _fill(self, entry: _Entry) -> None:
+        name = entry.local.row.canonical if entry.local.row and entry.local.source != "path" else entry.local.name
+        if entry.kind == "embedding":
+            from turboprop.embed.model import EmbeddingModel
+
+            entry.embedding = EmbeddingModel.load(name, settings=self.settings)
+            entry.batcher = EmbeddingBatcher(entry.embedding)
+        else:
+            from turboprop.generate.model import LanguageModel
+
+            entry.language = LanguageModel.load(name, memory=entry.reserved, settings=self.settings)
+
+    def _release(self, entry: _Entry) -> None:
+        with self._changed:
+            entry.leases -= 1
+            entry.used = time.monotonic()
+            self._changed.notify_all()
+
+    def _close_entries(self, entries: list[_Entry]) -> None:
+        """Close what was marked, then let those who wait for the room know."""
+        for entry in entries:
+            try:
+                entry.close()
+            finally:
+                with self._changed:
+                    self._entries.pop(entry.local.name, None)
+                    self._changed.notify_all()
+
+    def _reap(self) -> None:
+        while True:
+            with self._changed:
+                if self._closed:
+                    return
+                now = time.monotonic()
+                idle = [
+                    (entry.used + entry.keep_alive, entry)
+                    for entry in self._entries.values()
+                    if entry.state == "loaded" and not entry.leases and entry.keep_alive is not None
+                ]
+                expired = [entry for until, entry in idle if until <= now]
+                for entry in expired:
+                    entry.state = "closing"
+                if not expired:
+                    self._changed.wait(min((until - now for until, _ in idle), default=None))
+            self._close_entries(expired)
+
+
+def _told(entry: _Entry) -> LoadedModel:
+    model = entry.embedding or entry.language
+    return LoadedModel(
+        name=entry.local.name,
+        kind=entry.kind,
+        state="loading" if entry.state == "loading" and model is None else "loaded",
+        reserved=entry.reserved,
+        in_use=entry.leases,
+        idle_seconds=0.0 if entry.leases else time.monotonic() - entry.used,
+        keep_alive=entry.keep_alive,
+        engine=model.engine if model else "",
+        device=str(getattr(model, "device", "cpu")) if model else "",
+        weights=model.weights if model else "",
+        reason=entry.embedding.engine_reason if entry.embedding else "",
+        dimensions=entry.embedding.dimensions if entry.embedding else None,
+        context=entry.language.context if entry.language else None,
+    )

@@ -1,0 +1,70 @@
+"""What models may take together, and what one of them will take."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from turboprop.engines import choose_engine, planned_weights
+from turboprop.engines.contract import EngineOptions
+from turboprop.errors import TurboPropError
+from turboprop.models.checkpoint import Checkpoint, open_checkpoint
+from turboprop.models.store_memory import available_bytes
+
+if TYPE_CHECKING:
+    from turboprop.engines.contract import WeightFormat
+    from turboprop.models.resolve import LocalModel
+    from turboprop.settings import Settings
+
+Kind = Literal["embedding", "language"]
+SHARE = 0.75
+"""Of the memory that is free when the manager starts, what all models may take where no budget is given."""
+_FALLBACK_BUDGET = 4_000_000_000
+"""Where the system names no memory at all."""
+_ACTIVATIONS = {"embedding": 150_000_000, "language": 500_000_000}
+"""Beside the weights: activations of a batch of 4,096 tokens took 40 to 140 MB; a language model also keeps keys
+and values."""
+_FACTOR = 1.1
+"""Peak over the size of the weights while a model is converted and compiled."""
+
+
+def default_budget() -> int:
+    """Bytes that models may take together where nobody says: `SHARE` of what is free now."""
+    free = available_bytes()
+    return _FALLBACK_BUDGET if free is None else int(free * SHARE)
+
+
+def kind_of(local: LocalModel) -> Kind:
+    """Whether a model embeds or writes: by its catalogue row, else by what its files say."""
+    if local.row is not None:
+        return "language" if local.row.kind == "language" else "embedding"
+    checkpoint = open_checkpoint(local)
+    if checkpoint.origin == "gguf":
+        # A converter writes the pooling of an embedding model down; encoders have no way to generate.
+        causal = f"{checkpoint.family}.attention.causal"
+        if f"{checkpoint.family}.pooling_type" in checkpoint.config or checkpoint.config.get(causal) is False:
+            return "embedding"
+        return "embedding" if checkpoint.prompts.query or "bert" in checkpoint.family else "language"
+    if (local.path / "modules.json").exists():  # sentence-transformers
+        return "embedding"
+    named = checkpoint.config.get("architectures")
+    writes = isinstance(named, list) and any(str(each).endswith(("ForCausalLM", "LMHeadModel")) for each in named)
+    return "language" if writes and not checkpoint.prompts.query else "embedding"
+
+
+def estimated_bytes(
+    local: LocalModel, kind: Kind, settings: Settings, engine: str | None, weights: WeightFormat | None
+) -> int:
+    """About the bytes that a model takes once it is loaded; raises what opening its files raises."""
+    checkpoint = open_checkpoint(local)
+    return int(_weight_bytes(checkpoint, kind, settings, engine, weights) * _FACTOR) + _ACTIVATIONS[kind]
+
+
+def _weight_bytes(
+    checkpoint: Checkpoint, kind: Kind, settings: Settings, engine: str | None, weights: WeightFormat | None
+) -> int:
+    stored = sum(path.stat().st_size for path in checkpoint.weight_files)
+    try:
+        chosen = choose_engine(checkpoint, engine or (settings.engine if kind == "embedding" else "auto"))
+        return planned_weights(checkpoint, chosen.name, EngineOptions(weights or "auto", settings.threads))[1]
+    except TurboPropError:  # the loading itself says what is wrong
+        return stored

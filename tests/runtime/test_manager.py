@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from reference import reference
+from turboprop import GenerationOptions
+from turboprop.embed.model import EmbeddingModel
+from turboprop.errors import BusyError, EngineError, ModelLoadingError, ModelUnsupportedError, UsageError
+from turboprop.models.resolve import resolve
+from turboprop.runtime.manager import ModelManager
+from turboprop.runtime.memory import estimated_bytes, kind_of
+from turboprop.settings import load_settings
+
+
+@pytest.fixture
+def two_models(minilm_folder: Path, tmp_path: Path) -> tuple[str, str]:
+    """Two models of one size, by path."""
+    return tuple(str(shutil.copytree(minilm_folder, tmp_path / name)) for name in ("one", "two"))
+
+
+def need(name: str) -> int:
+    settings = load_settings()
+    local = resolve(name, settings, download=False)
+    return estimated_bytes(local, kind_of(local), settings, None, None)
+
+
+def test_many_leases_load_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    loads: list[str] = []
+    load = EmbeddingModel.load.__func__
+
+    def counted(cls: type[EmbeddingModel], name: str | None = None, **wishes: object) -> EmbeddingModel:
+        loads.append(str(name))
+        return load(cls, name, **wishes)
+
+    monkeypatch.setattr(EmbeddingModel, "load", classmethod(counted))
+    with ModelManager() as manager:
+
+        def use(number: int) -> tuple[int, ...]:
+            with manager.embedding() as lease:
+                return lease.batcher.embed(lease.model.prepare([f"text {number}"], "document")).shape
+
+        with ThreadPoolExecutor(8) as pool:
+            assert set(pool.map(use, range(24))) == {(1, 384)}
+        (told,) = manager.status()
+        assert told.in_use == 0
+        assert told.engine == "openvino"
+        assert told.reason
+        assert manager.reserved == told.reserved > 0
+    assert len(loads) == 1
+
+
+def test_the_unused_goes_and_the_used_stays(two_models: tuple[str, str]) -> None:
+    one, two = two_models
+    with ModelManager(memory=int(need(one) * 1.5)) as manager:
+        with manager.embedding(one), pytest.raises(BusyError, match="in use"):
+            manager.embedding(two)
+        with manager.embedding(two) as lease:
+            assert lease.model.dimensions == 384
+        assert [told.name for told in manager.status()] == [two]
+        with manager.embedding(one):
+            assert [told.name for told in manager.status()] == [one]
+
+
+def test_least_recently_used_goes_first(two_models: tuple[str, str], minilm_copy: Path) -> None:
+    one, two = two_models
+    with ModelManager(memory=int(need(one) * 2.5)) as manager:
+        manager.load(one)
+        manager.load(two)
+        manager.embedding(one).release()
+        manager.load(str(minilm_copy))
+        assert [told.name for told in manager.status()] == [str(minilm_copy), one]
+
+
+def test_a_model_over_the_budget_is_refused() -> None:
+    with ModelManager(memory=1_000_000) as manager, pytest.raises(EngineError, match=r"budget for models is 0\.0 GB"):
+        manager.embedding()
+
+
+def test_idle_models_go_after_their_keep_alive(two_models: tuple[str, str]) -> None:
+    one, two = two_models
+    with ModelManager(keep_alive=0.2) as manager:
+        manager.load(one, keep=True)
+        manager.load(two)
+        while len(manager.status()) > 1:
+            time.sleep(0.02)
+        assert [told.name for told in manager.status()] == [one]
+        manager.unload(one)
+        assert manager.status() == []
+        assert manager.reserved == 0
+        with pytest.raises(UsageError, match="not loaded"):
+            manager.unload(one)
+
+
+def test_a_model_in_use_is_not_unloaded() -> None:
+    with ModelManager() as manager:
+        with manager.embedding() as lease:
+            with pytest.raises(BusyError, match="in use"):
+                manager.unload(lease.model.name)
+            assert lease.batcher.embed(lease.model.prepare(["still here"], "query")).shape == (1, 384)
+        manager.unload(manager.status()[0].name)
+
+
+def test_waiting_for_a_load_can_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    go = threading.Event()
+    load = EmbeddingModel.load.__func__
+
+    def slow(cls: type[EmbeddingModel], name: str | None = None, **wishes: object) -> EmbeddingModel:
+        go.wait()
+        return load(cls, name, **wishes)
+
+    monkeypatch.setattr(EmbeddingModel, "load", classmethod(slow))
+    with ModelManager() as manager:
+        with pytest.raises(ModelLoadingError, match="ask again"):
+            manager.embedding(wait=0.05)
+        assert manager.status()[0].state == "loading"
+        go.set()
+        with manager.embedding() as lease:
+            assert lease.model.dimensions == 384
+
+
+def test_a_failed_load_says_why_and_may_be_tried_again(minilm_copy: Path) -> None:
+    weights = minilm_copy / "model.safetensors"
+    sound = weights.read_bytes()
+    weights.write_bytes(sound[: len(sound) // 2])
+    with ModelManager() as manager:
+        with pytest.raises(Exception, match=r"safetensors|damaged|cut|header|bytes"):
+            manager.embedding(str(minilm_copy))
+        assert manager.status() == []
+        weights.write_bytes(sound)
+        with manager.embedding(str(minilm_copy)) as lease:
+            assert lease.model.dimensions == 384
+
+
+def test_both_kinds_at_once() -> None:
+    stories = str(reference("gguf/stories260K.gguf"))
+    with ModelManager() as manager:
+        with manager.language(stories) as writer, manager.embedding() as embedder:
+            text = writer.model.generate("Once upon a time", GenerationOptions(temperature=0, max_tokens=4)).text
+            assert text == ", there was a"
+            assert embedder.model.dimensions == 384
+        assert {told.kind for told in manager.status()} == {"language", "embedding"}
+        with pytest.raises(ModelUnsupportedError, match="embeds nothing"):
+            manager.embedding(stories)
+        with pytest.raises(ModelUnsupportedError, match="writes no text"):
+            manager.language("minilm")
