@@ -4,7 +4,8 @@
 
 The texts are pieces of this project's own sources. Clients are OpenAI's own, in a process of their own, as on a real
 machine: what they take of the cores counts against the server. `health_ms` is asked every 20 ms while the clients
-are at work; `in process` is `EmbeddingModel.embed_documents` of all texts at once, before and after.
+are at work; `in process` is `EmbeddingModel.embed_documents` of all texts at once. `cpu_share` compares the processor
+time of the two (the clients' own not counted), which says what the server costs on a machine that is busy otherwise.
 """
 
 from __future__ import annotations
@@ -44,11 +45,13 @@ def pieces(count: int, lines: int = 20) -> list[str]:
 def in_process(model: str, texts: list[str]) -> dict[str, float]:
     """Run in a process of its own, so that nothing of it is left when the server is measured."""
     code = (
-        "import json, sys, time\nfrom turboprop import EmbeddingModel\ntexts = json.load(sys.stdin)\n"
+        "import json, sys, time\nfrom resource import getrusage\nfrom turboprop import EmbeddingModel\n"
+        "texts = json.load(sys.stdin)\n"
         f"model = EmbeddingModel.load({model!r})\nmodel.embed_documents(texts[:64], overlong='truncate')\n"
-        "tokens = model.tokens_embedded\nbegan = time.perf_counter()\n"
+        "tokens = model.tokens_embedded\nbegan = time.perf_counter()\ncpu = sum(getrusage(0)[:2])\n"
         "model.embed_documents(texts, overlong='truncate')\nseconds = time.perf_counter() - began\n"
-        "print(json.dumps({'seconds': seconds, 'tokens': model.tokens_embedded - tokens}))"
+        "cpu = sum(getrusage(0)[:2]) - cpu\n"
+        "print(json.dumps({'seconds': seconds, 'cpu': cpu, 'tokens': model.tokens_embedded - tokens}))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], input=json.dumps(texts), text=True, capture_output=True, check=True
@@ -56,8 +59,14 @@ def in_process(model: str, texts: list[str]) -> dict[str, float]:
     return dict(json.loads(done.stdout))
 
 
-def ask_all(url: str, model: str, texts: list[str], clients: int, each: int) -> float:
-    """Seconds until every text has its vector."""
+def cpu_seconds(pid: int) -> float:
+    """Processor time of a process so far (Linux)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def ask_all(url: str, pid: int, model: str, texts: list[str], clients: int, each: int) -> tuple[float, float]:
+    """Seconds until every text has its vector, and the server's processor time."""
     groups = [texts[start : start + each] for start in range(0, len(texts), each)]
     client = OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=600)
 
@@ -67,9 +76,9 @@ def ask_all(url: str, model: str, texts: list[str], clients: int, each: int) -> 
 
     with ThreadPoolExecutor(clients) as pool:
         list(pool.map(ask, groups[:clients]))  # connections open, every shape met
-        began = time.perf_counter()
+        began, cpu = time.perf_counter(), cpu_seconds(pid)
         assert sum(pool.map(ask, groups)) == len(texts)
-        return time.perf_counter() - began
+        return time.perf_counter() - began, cpu_seconds(pid) - cpu
 
 
 def watch_health(url: str, stop: threading.Event, times: list[float]) -> None:
@@ -105,6 +114,7 @@ def main() -> None:
     texts = pieces(options.texts)
     EmbeddingModel.load(options.model).close()  # converted once
     rounds = []
+    cpu_shares: list[float] = []
     health: list[float] = []
     process, url = start(options.model)
     try:
@@ -114,11 +124,12 @@ def main() -> None:
             stop, times = threading.Event(), list[float]()
             watcher = threading.Thread(target=watch_health, args=(url, stop, times))
             watcher.start()
-            served = ask_all(url, options.model, texts, options.clients, options.per_request)
+            served, cpu = ask_all(url, process.pid, options.model, texts, options.clients, options.per_request)
             stop.set()
             watcher.join()
             health += times
             rounds.append({"in_process": alone["tokens"] / alone["seconds"], "served": alone["tokens"] / served})
+            cpu_shares.append(round(alone["cpu"] / cpu, 3))
     finally:
         process.terminate()
         code = process.wait()
@@ -132,6 +143,8 @@ def main() -> None:
         "tokens_per_second": [{name: round(value) for name, value in each.items()} for each in rounds],
         "share": [round(each["served"] / each["in_process"], 3) for each in rounds],
         "best_share": round(best["served"] / best["in_process"], 3),
+        "cpu_share": cpu_shares,
+        "load_average": round(os.getloadavg()[0], 1),
         "health_ms": {
             "asked": len(health),
             "p50": round(float(np.quantile(health, 0.5)), 1),
