@@ -29,7 +29,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         tp = [python, "-m", "turboprop"]
         where = ["--repo", str(options.repo), "--index", scratch]
-        environment = {**os.environ, "TP_OFFLINE": "1"}
+        environment = {**os.environ, "TP_OFFLINE": "1", "TP_SERVER": "0"}
         subprocess.run([*tp, "index", *where], check=True, env=environment, stdout=subprocess.DEVNULL)
         commands = {
             "tp search (hybrid)": [*tp, "search", "split a file into chunks", *where],

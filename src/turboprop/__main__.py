@@ -16,6 +16,7 @@ def main() -> None:
         code, start_one = client.search(arguments)
         if code is not None:
             os._exit(code)  # everything is flushed, and there is nothing to tidy up: 3 ms less
+    _replace_missing_streams()
     from turboprop.edges.cli.entry import main as command_line
 
     try:
@@ -26,6 +27,13 @@ def main() -> None:
 
             start(arguments, environment)
         raise
+
+
+def _replace_missing_streams() -> None:
+    """A caller may have closed some (`2>&-`): what would be printed there goes nowhere, and is no defect."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115  until the end
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from turboprop.embed.model import EmbeddingModel
     from turboprop.engines.contract import WeightFormat
     from turboprop.index.build import Progress
+    from turboprop.models.checkpoint import Checkpoint
     from turboprop.models.hub_progress import DownloadProgress
     from turboprop.types import IndexSummary
 
@@ -206,9 +207,7 @@ class IndexPool:
             if known is None or _stamp(known.files) != known.stamp:
                 self._close_unused_models()  # before the next one is loaded: two may be more than the memory holds
                 loaded = EmbeddingModel.load(name, engine=engine, weights=weights, settings=settings)
-                checkpoint = loaded.checkpoint
-                beside = {file for weight_file in checkpoint.weight_files for file in weight_file.parent.glob("*.json")}
-                files = (*checkpoint.weight_files, checkpoint.tokenizer_path, *sorted(beside))
+                files = _model_files(loaded.checkpoint)
                 if known is not None:
                     self._outdated.append(known)
                 known = self._models[key] = _Model(loaded, files, _stamp(files))
@@ -228,6 +227,14 @@ class IndexPool:
         for known in [known for known in self._outdated if not known.users]:
             known.model.close()
             self._outdated.remove(known)
+
+
+def _model_files(checkpoint: Checkpoint) -> tuple[Path, ...]:
+    """Everything that a model is read from: a GGUF file says all by itself, a folder has modules in folders."""
+    folders = {file.parent for file in checkpoint.weight_files if file.suffix != ".gguf"}
+    patterns = ("*.json", "*/*.json", "*/*.safetensors")
+    beside = {file for folder in folders for pattern in patterns for file in folder.glob(pattern)}
+    return tuple(sorted({*checkpoint.weight_files, checkpoint.tokenizer_path, *beside}))
 
 
 def _close(kept: _Kept) -> None:

@@ -51,7 +51,16 @@ def test_wrong_files(config: Path, text: str, said: str) -> None:
         load_settings()
 
 
-@pytest.mark.parametrize(("name", "value"), [("TP_THREADS", "many"), ("TP_THREADS", "0"), ("TP_OFFLINE", "perhaps")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TP_THREADS", "many"),
+        ("TP_THREADS", "0"),
+        ("TP_OFFLINE", "perhaps"),
+        ("TP_SERVER", "maybe"),
+        ("TP_SERVER_IDLE", "0"),
+    ],
+)
 def test_wrong_environment(config: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError, match=name):
@@ -96,3 +105,12 @@ def test_lists_and_sizes_of_the_environment(config: Path, monkeypatch: pytest.Mo
 def test_catalogue_rows_of_the_user_are_no_settings(config: Path) -> None:
     config.write_text('[[models]]\nname = "mine"\n')
     assert load_settings().model == DEFAULT_MODEL
+
+
+def test_the_warm_server(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TP_SERVER")
+    assert (load_settings().server, load_settings().server_idle) == (True, 600)
+    config.write_text("server = false\n")
+    assert load_settings().server is False
+    monkeypatch.setenv("TP_SERVER", "1")
+    assert load_settings().server is True

@@ -63,3 +63,19 @@ def test_the_sdk_is_imported_only_when_it_is_used() -> None:
         "try: main(['mcp', '--help'])\nexcept SystemExit: pass\nassert 'mcp' not in sys.modules, 'imported'"
     )
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_no_index_is_made_where_nobody_said_so(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("a home, not a repository\n")
+    code = (
+        "import asyncio, os, sys\nfrom mcp import Client, StdioServerParameters\n"
+        "async def main():\n"
+        "    arguments = ['-m', 'turboprop', 'mcp']\n"
+        "    server = StdioServerParameters(command=sys.executable, args=arguments, env=dict(os.environ))\n"
+        "    async with Client(server) as client:\n"
+        "        print((await client.call_tool('search_code', {'query': 'notes'})).content[0].text)\n"
+        "asyncio.run(main())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert "has no index yet" in done.stdout, done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"notes.txt"}

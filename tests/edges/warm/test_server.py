@@ -169,14 +169,12 @@ def test_a_killed_server_is_replaced(tp: Any, repo: Path, warm: Warm, wait_for: 
     assert wait_for(but=first)["pid"] != first
 
 
-def test_a_server_that_hangs_is_passed_by(tp: Any, repo: Path, warm: Warm) -> None:
+def test_a_server_that_hangs_is_replaced(tp: Any, repo: Path, warm: Warm, wait_for: WaitFor) -> None:
     pid = warm()["pid"]
     os.kill(pid, signal.SIGSTOP)
-    try:
-        done = tp("search", "start_server", "--output", "paths", cwd=repo)
-        assert (done.returncode, done.stdout.split()[0], done.stderr) == (0, b"app/server.py", b"")
-    finally:
-        os.kill(pid, signal.SIGCONT)
+    done = tp("search", "start_server", "--output", "paths", cwd=repo)
+    assert (done.returncode, done.stdout.split()[0], done.stderr) == (0, b"app/server.py", b"")
+    assert wait_for(but=pid)["pid"] != pid  # which it can be only when the other was killed and its lock is gone
 
 
 def test_killed_in_the_middle_of_a_request(repo: Path, warm: Warm, environment: dict[str, str], tmp_path: Path) -> None:
@@ -312,6 +310,43 @@ def test_only_its_user_can_ask(tp: Any, repo: Path, warm: Warm, status: Status, 
     assert tp("search", "port", cwd=repo).returncode == 0
     folder.chmod(0o700)
     assert status()["answered"] == answered + 1
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else")
+def test_somebody_else_is_not_served(repo: Path, warm: Warm, status: Status, environment: dict[str, str]) -> None:
+    warm()
+    folder = folder_of(environment)
+    state = json.loads((folder / "server.json").read_text())
+    request = json.dumps({"question": "status", "key": state["key"]})
+    attempt = (
+        "import os, socket, sys; os.setgid(65534); os.setuid(65534)\n"
+        "with socket.socket(socket.AF_UNIX) as connection:\n"
+        f"    connection.connect({str(folder / 'socket')!r})\n"
+        f"    connection.sendall({request!r}.encode() + b'\\n')\n"
+        "    print(connection.recv(100))"
+    )
+
+    def tries() -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, "-c", attempt], capture_output=True, text=True)
+
+    assert "PermissionError" in tries().stderr
+    # Even where the folder was opened up and the key is known.
+    for opened in (folder, *folder.parents[:-2]):
+        opened.chmod(0o755)
+    (folder / "socket").chmod(0o666)
+    said = tries()
+    assert said.stdout == "b''\n" or "ConnectionResetError" in said.stderr or "BrokenPipeError" in said.stderr
+    folder.chmod(0o700)
+    assert status()["running"] is True
+
+
+def test_closed_streams_are_no_defect(repo: Path, warm: Warm, environment: dict[str, str]) -> None:
+    warm()
+    for closed in ("<&-", "2>&-", ">&-"):
+        command = f"{sys.executable} -m turboprop search start_server --output paths {closed}"
+        done = subprocess.run(["bash", "-c", command], cwd=repo, env=environment, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith("app/server.py\n") == (closed != ">&-")
 
 
 def test_over_loopback(tp: Any, repo: Path, status: Status, wait_for: WaitFor, environment: dict[str, str]) -> None:

@@ -23,10 +23,13 @@ def mcp(
     """Serve repositories to coding agents over the Model Context Protocol, on standard input and output."""
     if ctx.invoked_subcommand is not None:
         return
+    from turboprop.code.gitview import is_work_tree
     from turboprop.edges.mcp.repositories import Repositories
     from turboprop.edges.mcp.server import make_server
 
-    repositories = Repositories(repos or (".",), model=model, refresh=refresh)
+    # An agent may start its servers in any folder; a home is not indexed because nobody named another.
+    create = bool(repos) or is_work_tree(".")
+    repositories = Repositories(repos or (".",), model=model, refresh=refresh, create=create)
     try:
         make_server(repositories, language_model=language_model).run("stdio")
     finally:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 from turboprop.api import Index
 from turboprop.code.read import decode, normalise_newlines
 from turboprop.errors import IndexBusyError, IndexNotFoundError, TurboPropError, UsageError
+from turboprop.index.read import index_tables
+from turboprop.index.schema import INDEX_FOLDER
 from turboprop.pool import IndexPool
 from turboprop.repository import checked_repo
 from turboprop.settings import Settings, load_settings
@@ -58,8 +60,10 @@ class Repository:
 class Repositories:
     """Everything that the tools touch goes through here, so nothing outside of the given folders can be reached.
 
-    `model` is the embedding model of new indexes and of searches; None takes what each index was made with.
-    Raises `UsageError` where a path is no folder.
+    `model` is the embedding model of new indexes and of searches; None takes what each index was made with. `refresh`
+    brings indexes up to date in the background, and with `create` makes those that are missing. A server that has an
+    `IndexPool` gives it, so that models are held once; it closes it itself. Raises `UsageError` where a path is no
+    folder.
     """
 
     def __init__(
@@ -68,13 +72,17 @@ class Repositories:
         *,
         model: str | None = None,
         refresh: bool = True,
+        create: bool = True,
+        pool: IndexPool | None = None,
         settings: Settings | None = None,
     ) -> None:
         self._given = settings  # else each repository has its own
         self.settings = settings or load_settings()
         self._model = model
         self._refreshing = refresh
-        self._pool = IndexPool()
+        self._create = create
+        self._own_pool = pool is None
+        self._pool = pool or IndexPool()
         self._wanted = threading.Condition()
         self._queue: list[Repository] = []
         self._thread: threading.Thread | None = None
@@ -104,7 +112,7 @@ class Repositories:
         Raises `IndexNotFoundError`, naming the progress where the index is being made.
         """
         due = time.monotonic() - repository.refresh.ended > REFRESH_SECONDS
-        if self._refreshing and (due or not repository.refresh.ended):
+        if self._refreshing and (due or not repository.refresh.ended) and (self._create or _has_index(repository)):
             self.start_refresh(repository)
         with self.open(repository) as index:
             yield index
@@ -161,7 +169,8 @@ class Repositories:
             self._closed = True
             self._queue.clear()
             self._wanted.notify()
-        self._pool.clear()
+        if self._own_pool:
+            self._pool.clear()
 
     def _work(self) -> None:
         while True:
@@ -196,3 +205,7 @@ class Repositories:
             return f"the index of {repository.name} is being made{how_far}; ask again in a while, or see index_status"
         why = f" Making it failed: {refresh.error}" if refresh.error else ""
         return f"{repository.name} has no index yet; make one with the tool reindex, or with `tp index`.{why}"
+
+
+def _has_index(repository: Repository) -> bool:
+    return bool(index_tables(repository.root / INDEX_FOLDER))

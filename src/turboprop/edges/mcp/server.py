@@ -33,8 +33,13 @@ REQUEST_BYTES = 1_000_000
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
-def make_server(repositories: Repositories, *, language_model: str | None = None) -> MCPServer:
-    """A server with all tools on the given repositories; its `run("stdio")` returns when the client leaves."""
+def make_server(
+    repositories: Repositories, *, language_model: str | None = None, writer: Writer | None = None
+) -> MCPServer:
+    """A server with all tools on the given repositories; its `run("stdio")` returns when the client leaves.
+
+    `ask_code` is answered by `language_model`, or by the model that a `writer` holds for others too.
+    """
     named = ", ".join(repository.name for repository in repositories.all)
     server: MCPServer = MCPServer(
         "turboprop",
@@ -47,7 +52,7 @@ def make_server(repositories: Repositories, *, language_model: str | None = None
         version=__version__,
         log_level="WARNING",
     )
-    tools = Tools(repositories, Writer(language_model, repositories.settings))
+    tools = Tools(repositories, writer or Writer(language_model, repositories.settings))
     calls = anyio.CapacityLimiter(MOST_CALLS)
     reads = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
     writes = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
@@ -62,6 +67,7 @@ def mcp_app(
     *,
     path: str = "/mcp",
     language_model: str | None = None,
+    writer: Writer | None = None,
     hosts: Sequence[str] = (),
     origins: Sequence[str] = (),
 ) -> Starlette:
@@ -77,7 +83,7 @@ def mcp_app(
         allowed_hosts=[*local, *hosts],
         allowed_origins=[*(f"{scheme}://{host}" for scheme in ("http", "https") for host in local), *origins],
     )
-    return make_server(repositories, language_model=language_model).streamable_http_app(
+    return make_server(repositories, language_model=language_model, writer=writer).streamable_http_app(
         streamable_http_path=path, transport_security=security, max_request_body_size=REQUEST_BYTES
     )
 

@@ -29,9 +29,13 @@ Repo = Annotated[str | None, Field(description="Name of the repository, where se
 Cursor = Annotated[str | None, Field(description="Where to go on: the cursor that the last page ended with.")]
 Limit = Annotated[int, Field(description="Hits of one page.", ge=1, le=50)]
 Lines = Annotated[int, Field(description="Lines shown of each hit; 0 shows the places alone.", ge=0, le=100)]
-Paths = Annotated[list[str] | None, Field(description='Globs that narrow by path: "src/**", "!tests/**".')]
-Languages = Annotated[list[str] | None, Field(description='Narrow by language: "python", "go".')]
-Path = Annotated[str, Field(description="A file as search_code prints it, relative to the repository.")]
+Paths = Annotated[
+    list[str] | None, Field(description='Globs that narrow by path: "src/**", "!tests/**".', max_length=50)
+]
+Languages = Annotated[list[str] | None, Field(description='Narrow by language: "python", "go".', max_length=50)]
+Path = Annotated[
+    str, Field(description="A file as search_code prints it, relative to the repository.", max_length=4096)
+]
 Mode = Annotated[
     Literal["hybrid", "semantic", "lexical"], Field(description="By meaning and words, by meaning, or by words.")
 ]

@@ -40,7 +40,7 @@ def takes(arguments: list[str]) -> bool:
     environment = os.environ
     if "_TP_COMPLETE" in environment or environment.get("TP_DEBUG", "") not in ("", "0"):
         return False
-    if environment.get("TP_SERVER", "1").lower() not in _ON:
+    if environment.get("TP_SERVER", "1").lower() not in _ON or None in (sys.stdin, sys.stdout, sys.stderr):
         return False
     # A Windows console is written to by its own calls, which no bytes stand for.
     return sys.platform != "win32" or not (os.isatty(1) or os.isatty(2))
@@ -109,6 +109,27 @@ def ask(question: str, **facts: Any) -> dict[str, Any]:
         return answer
     finally:
         connection.close()
+
+
+def hanging_process(seconds: float) -> int | None:
+    """The process of a server that takes connections and says nothing for so long; None where there is none."""
+    home = place.folder()
+    if not place.is_private(home):
+        return None
+    try:
+        connection = _connect(home, None)
+    except OSError:
+        return None
+    with connection:
+        connection.settimeout(seconds)
+        try:
+            connection.sendall(b"\n")  # no request: a server that lives closes the connection at once
+            connection.recv(1)
+        except TimeoutError:
+            return place.peer(connection)[0]
+        except OSError:
+            pass
+    return None
 
 
 def _connect(home: str, port: int | None) -> socket.socket:

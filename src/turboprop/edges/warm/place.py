@@ -115,18 +115,25 @@ def display() -> dict[str, str]:
     }
 
 
-def peer_is_us(connection: socket.socket) -> bool:
-    """Whether the process at the other end of a Unix socket runs as this user."""
+def peer(connection: socket.socket) -> tuple[int | None, int | None]:
+    """Process and user at the other end of a Unix socket, as far as the system tells."""
+    linux = getattr(socket, "SO_PEERCRED", None)
     try:
-        if sys.platform == "linux":
-            credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)  # pid, uid, gid
-        elif sys.platform == "darwin":
-            credentials = connection.getsockopt(0, 1, 76)  # SOL_LOCAL, LOCAL_PEERCRED: version, uid, groups
-        else:
-            return True  # the folder's mode keeps others away
+        if linux is not None:
+            credentials = connection.getsockopt(socket.SOL_SOCKET, linux, 12)  # pid, uid, gid
+            return int.from_bytes(credentials[:4], sys.byteorder), int.from_bytes(credentials[4:8], sys.byteorder)
+        if hasattr(socket, "LOCAL_PEERCRED"):  # macOS and BSD: version, uid, groups
+            credentials = connection.getsockopt(0, socket.LOCAL_PEERCRED, 76)
+            return None, int.from_bytes(credentials[4:8], sys.byteorder)
     except OSError:
-        return False
-    return int.from_bytes(credentials[4:8], sys.byteorder) == os.getuid()
+        return None, -1
+    return None, None
+
+
+def peer_is_us(connection: socket.socket) -> bool:
+    """Whether the process at the other end of a Unix socket runs as this user; elsewhere the folder's mode says so."""
+    user = peer(connection)[1]
+    return user is None or user == os.getuid()
 
 
 def _machine() -> str:

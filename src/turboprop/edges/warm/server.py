@@ -29,6 +29,7 @@ from typing import Any
 
 from turboprop import __version__
 from turboprop.edges.warm import place
+from turboprop.edges.warm.client import hanging_process
 from turboprop.edges.warm.render import Run, run_for
 from turboprop.pool import IndexPool
 from turboprop.settings import load_settings
@@ -41,6 +42,8 @@ REQUEST_SECONDS = 2.0
 REPLY_SECONDS = 30.0
 LOCK_SECONDS = 10.0
 """How long a new server waits for one that was replaced to end."""
+HANGS_SECONDS = 3.0
+"""A server that says nothing for so long is ended by the next one; it closes a connection in a millisecond."""
 LAST_SECONDS = 5.0
 """For answers that are being sent when the server ends."""
 _LOOK_SECONDS = 1.0
@@ -115,7 +118,7 @@ class Server:
                 return lock
             with contextlib.suppress(OSError, ValueError, AttributeError):
                 state = json.loads((Path(self._folder) / place.STATE_FILE).read_text("ascii"))
-                if state.get("identity") == self._identity:
+                if state.get("identity") == self._identity and not _ended_hanging():
                     return None
         return None
 
@@ -295,6 +298,16 @@ class Server:
     def _end(self, number: int = 0, frame: FrameType | None = None) -> None:  # noqa: ARG002  as signals call it
         self._ending.set()
         self._jobs.put(None)
+
+
+def _ended_hanging() -> bool:
+    """Whether the server before this one said nothing for long, and is killed."""
+    process = hanging_process(HANGS_SECONDS)
+    if process is None:
+        return False
+    with contextlib.suppress(OSError):
+        os.kill(process, getattr(signal, "SIGKILL", signal.SIGTERM))
+    return True
 
 
 def _resident_bytes() -> int | None:

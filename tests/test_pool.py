@@ -1,0 +1,125 @@
+"""Indexes that stay open, and what makes them be opened anew: real files, the real small model."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from turboprop import Index
+from turboprop.errors import IndexMismatchError, IndexNotFoundError, ModelNotFoundError, UsageError
+from turboprop.pool import IndexPool
+
+FILES = {
+    "port.py": "def open_port(port):\n    '''Listen on a port.'''\n    return listen(port)\n",
+    "dial.go": "package app\n\nfunc Dial(host string) error {\n\treturn nil\n}\n",
+}
+
+
+@pytest.fixture
+def repo(write_files: Callable[[dict[str, str]], Path]) -> Path:
+    root = write_files(FILES)
+    Index.create(root).close()
+    return root
+
+
+@pytest.fixture
+def pool() -> Iterator[IndexPool]:
+    pool = IndexPool(offline=True)
+    yield pool
+    pool.clear()
+
+
+def test_what_is_the_same_is_used_again(repo: Path, pool: IndexPool) -> None:
+    with pool.open(repo) as first:
+        assert first.search("listen on a port", 1)[0].path == "port.py"
+        model = first.embedding_model
+    with pool.open(repo) as second:
+        assert second is first
+        assert second.embedding_model is model
+    assert [(index["chunks"], index["model_loaded"]) for index in pool.describe()] == [(2, True)]
+
+
+def test_a_new_version_is_opened_with_the_same_model(repo: Path, pool: IndexPool) -> None:
+    with pool.open(repo) as first:
+        model = first.embedding_model
+        (repo / "tuner.py").write_text("def tune_radio(frequency):\n    return frequency\n")
+        assert pool.update(repo).embedded_chunks == 1
+        assert "tuner.py" not in {hit.path for hit in first.search("tune radio")}  # its user sees one version
+        with pool.open(repo) as second:
+            assert second is not first
+            assert second.search("tune radio", 1)[0].path == "tuner.py"
+            assert second.embedding_model is model
+    with pytest.raises(UsageError, match="closed"):
+        first.search("tune radio")
+
+
+def test_errors_are_those_of_an_index(repo: Path, pool: IndexPool, tmp_path: Path) -> None:
+    with pool.open(repo):
+        pass
+    with pytest.raises(ModelNotFoundError), pool.open(repo, "nobody/nothing"):
+        pass
+    with pytest.raises(UsageError, match="does not exist"), pool.open(tmp_path / "nowhere"):
+        pass
+    shutil.rmtree(repo / ".turboprop")
+    with pytest.raises(IndexNotFoundError), pool.open(repo):
+        pass
+
+
+def test_a_model_whose_files_changed_is_loaded_anew(
+    repo: Path, pool: IndexPool, minilm_copy: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / "index"
+    Index.create(repo, str(minilm_copy), index_dir=place).close()
+    with pool.open(repo, index_dir=place) as index:
+        index.search("port")
+    config = minilm_copy / "1_Pooling/config.json"
+    text = config.read_text()
+    config.write_text(
+        text.replace('"pooling_mode_mean_tokens": true', '"pooling_mode_mean_tokens": false').replace(
+            '"pooling_mode_cls_token": false', '"pooling_mode_cls_token": true'
+        )
+    )
+    assert config.read_text() != text
+    with pool.open(repo, index_dir=place) as index, pytest.raises(IndexMismatchError):
+        index.search("another port")
+
+
+def test_the_one_used_longest_ago_is_closed(repo: Path, tmp_path: Path) -> None:
+    pool = IndexPool(offline=True, most=1)
+    other = tmp_path / "other"
+    shutil.copytree(repo, other)
+    with pool.open(repo) as first:
+        model = first.embedding_model
+        with pool.open(other) as second:
+            assert second.embedding_model is model
+            assert first.search("port")  # in use
+    assert len(pool.describe()) == 1
+    pool.clear()
+    assert pool.describe() == []
+
+
+def test_many_threads(repo: Path, pool: IndexPool) -> None:
+    failures: list[BaseException] = []
+
+    def search(number: int) -> None:
+        try:
+            for turn in range(10):
+                with pool.open(repo) as index:
+                    assert index.search(f"listen on port {number} {turn}", 1)[0].path == "port.py"
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=search, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for number in range(5):
+        (repo / f"extra{number}.py").write_text(f"def extra{number}():\n    return {number}\n")
+        pool.update(repo)
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert len(pool.describe()) == 1
