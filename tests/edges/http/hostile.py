@@ -55,8 +55,18 @@ STRINGS = (
     "*" * 50,
 )
 METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD", "TRACE", "CONNECT", "get", "X" * 30, "G\tT")
-FIELDS = tuple(
-    ["input", "prompt", "messages", "model", "query", "documents", "repo", "question", "content", "tokens", "stream"]
+FIELDS = (
+    "input",
+    "prompt",
+    "messages",
+    "model",
+    "query",
+    "documents",
+    "repo",
+    "question",
+    "content",
+    "tokens",
+    "stream",
 )
 
 
