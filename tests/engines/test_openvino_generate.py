@@ -9,12 +9,13 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import gguf
 import numpy as np
 import pytest
 
 from architectures.tiny_gguf import write_gguf
 from architectures.tiny_models import INPUTS, MODELS
-from engines.language_models import LANGUAGE_MODELS, write_phi_gguf
+from engines.language_models import LANGUAGE_MODELS, write_four_bit, write_phi_gguf
 from reference import reference
 from turboprop.engines.generation_contract import GenerationEngineOptions, Generator, Sampling, TokenRequest
 from turboprop.engines.generators import load_generator
@@ -120,6 +121,24 @@ def test_int8_keeps_the_likeliest_token(stories: Generator) -> None:
         found = [[token.id for token in one] == [token.id for token in other] for one, other in pairs]
         same, total = same + sum(found), total + len(found)
     eight.close()
+    assert same >= 0.97 * total
+
+
+@pytest.mark.parametrize("kind", [gguf.GGMLQuantizationType.Q4_0, gguf.GGMLQuantizationType.Q4_1])
+def test_weights_of_four_bits_stay_what_they_are(kind: gguf.GGMLQuantizationType, tmp_path: Path) -> None:
+    """The likeliest token of the same file in float32, at 97 of 100 positions at least."""
+    path = write_four_bit(reference("gguf/stories260K.gguf"), tmp_path / "four.gguf", kind)
+    exact, stored = load(open_gguf(path)), load(open_gguf(path), "auto")
+    assert stored.weights == "stored"
+    same = total = 0
+    for case in cases()[:2]:
+        ids = case["prompt_ids"] + greedy(exact, case["prompt_ids"], 200)
+        requests = [TokenRequest(tuple(ids[:end]), 1) for end in range(5, len(ids))]
+        pairs = [(exact.start(request), stored.start(request)) for request in requests]
+        found = [[token.id for token in one] == [token.id for token in other] for one, other in pairs]
+        same, total = same + sum(found), total + len(found)
+    exact.close()
+    stored.close()
     assert same >= 0.97 * total
 
 
