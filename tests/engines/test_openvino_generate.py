@@ -18,6 +18,7 @@ from architectures.tiny_models import INPUTS, MODELS
 from engines.language_models import LANGUAGE_MODELS, write_four_bit, write_phi_gguf
 from reference import reference
 from turboprop.engines.generation_contract import GenerationEngineOptions, Generator, Sampling, TokenRequest
+from turboprop.engines.generation_loop import StepBatch
 from turboprop.engines.generators import load_generator
 from turboprop.errors import EngineError, InputTooLongError, ModelUnsupportedError, TurboPropError, UsageError
 from turboprop.models.checkpoint import Checkpoint
@@ -166,6 +167,29 @@ def test_eight_at_once_equal_their_single_runs(stories: Generator) -> None:
     alone = [greedy(stories, ids, 60) for ids in prompts]
     streams = [stories.start(TokenRequest(ids, 60)) for ids in prompts]
     assert [[token.id for token in stream] for stream in streams] == alone
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.7])
+def test_guessed_ids_change_nothing_but_the_steps(stories: Generator, temperature: float) -> None:
+    case = cases()[0]
+    told = case["prompt_ids"] + case["greedy_ids"]
+    prompt = (*told, *told[: len(told) // 2])  # the story again, from its beginning
+    loop = stories._loop  # type: ignore[attr-defined]
+    forward, steps = loop._forward, []
+
+    def counted(batch: StepBatch) -> np.ndarray:
+        steps.append(len(batch.ids))
+        return forward(batch)
+
+    sampling = Sampling(temperature=temperature, seed=3)
+    plain = list(stories.start(TokenRequest(prompt, 60, sampling=sampling, lookup=False)))
+    loop._forward = counted
+    try:
+        guessed = list(stories.start(TokenRequest(prompt, 60, sampling=sampling)))
+    finally:
+        loop._forward = forward
+    assert guessed == plain
+    assert len(steps) < 55
 
 
 def test_a_small_cache_changes_nothing(stories: Generator) -> None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from turboprop.engines.cache_blocks import CacheBlocks
 from turboprop.engines.constraint import Constraints, supported
-from turboprop.engines.contract import EngineOptions, padded
+from turboprop.engines.contract import PAD_TO, EngineOptions, padded
 from turboprop.engines.conversion import SHARE, ConversionProgress, check_memory, converted_bytes
 from turboprop.engines.generation_contract import GenerationEngineOptions, TokenRequest
 from turboprop.engines.generation_loop import GenerationLoop, LoopStream, StepBatch
@@ -141,10 +141,11 @@ class _Forward:
 def _padded(batch: StepBatch, scrap: int) -> StepBatch:
     """The batch with a sequence nobody reads that fills the tokens of a prompt's step up to a multiple of 16.
 
-    OpenVINO keeps kernels and buffers for each number of tokens that it has met (see `contract.PAD_TO`).
+    OpenVINO keeps kernels and buffers for each number of tokens that it has met (see `contract.PAD_TO`). Answers
+    with guessed ids have few tokens, and each more costs time.
     """
     count = len(batch.ids)
-    more = padded(count) - count if count > len(batch.past) else 0
+    more = padded(count) - count if count > max(len(batch.past), PAD_TO) else 0
     if not more:
         return batch
     return StepBatch(
