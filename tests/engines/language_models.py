@@ -104,3 +104,24 @@ def write_phi_gguf(path: Path, *, fused: bool) -> Path:
     writer.write_tensors_to_file()
     writer.close()
     return path
+
+
+def write_four_bit(source: Path, path: Path, kind: gguf.GGMLQuantizationType) -> Path:
+    """The model of a float32 GGUF file with its matrices in a type of four bits, where their rows are whole blocks."""
+    reader = gguf.GGUFReader(source)
+    writer = gguf.GGUFWriter(path, str(reader.fields["general.architecture"].contents()))
+    for name, field in reader.fields.items():
+        if not name.startswith("GGUF.") and name != "general.architecture":
+            element = field.types[1] if len(field.types) > 1 else None
+            writer.add_key_value(name, field.contents(), field.types[0], element)
+    for tensor in reader.tensors:
+        values = tensor.data
+        if values.ndim == 2 and values.shape[1] % 32 == 0:
+            writer.add_tensor(tensor.name, gguf.quants.quantize(values, kind), raw_dtype=kind)
+        else:
+            writer.add_tensor(tensor.name, values)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path

@@ -9,14 +9,16 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import gguf
 import numpy as np
 import pytest
 
 from architectures.tiny_gguf import write_gguf
 from architectures.tiny_models import INPUTS, MODELS
-from engines.language_models import LANGUAGE_MODELS, write_phi_gguf
+from engines.language_models import LANGUAGE_MODELS, write_four_bit, write_phi_gguf
 from reference import reference
 from turboprop.engines.generation_contract import GenerationEngineOptions, Generator, Sampling, TokenRequest
+from turboprop.engines.generation_loop import StepBatch
 from turboprop.engines.generators import load_generator
 from turboprop.errors import EngineError, InputTooLongError, ModelUnsupportedError, TurboPropError, UsageError
 from turboprop.models.checkpoint import Checkpoint
@@ -123,6 +125,24 @@ def test_int8_keeps_the_likeliest_token(stories: Generator) -> None:
     assert same >= 0.97 * total
 
 
+@pytest.mark.parametrize("kind", [gguf.GGMLQuantizationType.Q4_0, gguf.GGMLQuantizationType.Q4_1])
+def test_weights_of_four_bits_stay_what_they_are(kind: gguf.GGMLQuantizationType, tmp_path: Path) -> None:
+    """The likeliest token of the same file in float32, at 97 of 100 positions at least."""
+    path = write_four_bit(reference("gguf/stories260K.gguf"), tmp_path / "four.gguf", kind)
+    exact, stored = load(open_gguf(path)), load(open_gguf(path), "auto")
+    assert stored.weights == "stored"
+    same = total = 0
+    for case in cases()[:2]:
+        ids = case["prompt_ids"] + greedy(exact, case["prompt_ids"], 200)
+        requests = [TokenRequest(tuple(ids[:end]), 1) for end in range(5, len(ids))]
+        pairs = [(exact.start(request), stored.start(request)) for request in requests]
+        found = [[token.id for token in one] == [token.id for token in other] for one, other in pairs]
+        same, total = same + sum(found), total + len(found)
+    exact.close()
+    stored.close()
+    assert same >= 0.97 * total
+
+
 def test_int4_generates(stories: Generator) -> None:
     generator = load(open_gguf(reference("gguf/stories260K.gguf")), "int4")
     ids = tuple(cases()[0]["prompt_ids"])
@@ -147,6 +167,29 @@ def test_eight_at_once_equal_their_single_runs(stories: Generator) -> None:
     alone = [greedy(stories, ids, 60) for ids in prompts]
     streams = [stories.start(TokenRequest(ids, 60)) for ids in prompts]
     assert [[token.id for token in stream] for stream in streams] == alone
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.7])
+def test_guessed_ids_change_nothing_but_the_steps(stories: Generator, temperature: float) -> None:
+    case = cases()[0]
+    told = case["prompt_ids"] + case["greedy_ids"]
+    prompt = (*told, *told[: len(told) // 2])  # the story again, from its beginning
+    loop = stories._loop  # type: ignore[attr-defined]
+    forward, steps = loop._forward, []
+
+    def counted(batch: StepBatch) -> np.ndarray:
+        steps.append(len(batch.ids))
+        return forward(batch)
+
+    sampling = Sampling(temperature=temperature, seed=3)
+    plain = list(stories.start(TokenRequest(prompt, 60, sampling=sampling, lookup=False)))
+    loop._forward = counted
+    try:
+        guessed = list(stories.start(TokenRequest(prompt, 60, sampling=sampling)))
+    finally:
+        loop._forward = forward
+    assert guessed == plain
+    assert len(steps) < 55
 
 
 def test_a_small_cache_changes_nothing(stories: Generator) -> None:

@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as numpy_st
 
 from turboprop import EmbeddingModel
-from turboprop.engines.quantize import group_for, pack_uint4, quantize_int8, quantize_uint4
+from turboprop.engines.quantize import (
+    group_for,
+    pack_uint4,
+    quantize_int8,
+    quantize_uint4,
+    sum_columns,
+    with_remainders,
+)
 
 matrices = numpy_st.arrays(
     np.float32,
@@ -60,3 +67,25 @@ def test_real_weights_in_fewer_bits(weights: str, cosine: float, code_pieces: li
     with EmbeddingModel.load(name, weights=weights) as model:  # type: ignore[arg-type]
         assert model.weights == weights
         assert (model.embed_documents(pieces, overlong="truncate") * exact).sum(axis=1).min() > cosine
+
+
+@given(st.integers(1, 3), st.integers(1, 70), st.integers(0, 2**32 - 1))
+def test_zero_points_that_are_not_whole_lose_a_fifteenth_of_a_step(rows: int, groups: int, seed: int) -> None:
+    chance = np.random.default_rng(seed)
+    values = chance.integers(0, 16, (rows, groups, 32), np.uint8)
+    scale = chance.uniform(0.5, 1, (rows, groups, 1)).astype(np.float32)
+    scale[chance.random(scale.shape) < 0.1] = 0
+    minimum = -chance.uniform(0, 15, scale.shape).astype(np.float32) * scale
+    x = chance.standard_normal(groups * 32).astype(np.float32)
+    wanted = (values * scale + minimum).reshape(rows, -1) @ x
+    q, step, zero = with_remainders(values, scale, minimum)
+    assert q.max() <= 15
+    assert zero.max() <= 15
+    matrix = ((q.astype(np.float32) - zero) * step).reshape(rows, -1)
+    assert matrix.shape[1] == groups * 32 + sum_columns(groups * 32)
+    assert matrix.shape[1] % 64 == 0
+    sums = np.zeros(sum_columns(groups * 32), np.float32)
+    sums[:groups] = x.reshape(groups, 32).sum(axis=1)
+    # Remainders span one step at most, in 15 parts; each is off by one part at most.
+    allowed = np.abs(sums).sum() / 15 + 1e-3
+    assert np.abs(matrix @ np.concatenate([x, sums]) - wanted).max() <= allowed

@@ -13,7 +13,6 @@ from turboprop.models.hub_progress import DownloadProgress, SilentProgress
 from turboprop.models.store_memory import available_bytes
 
 if TYPE_CHECKING:
-    from turboprop.engines.contract import WeightFormat
     from turboprop.models.tensors import StoredTensor
 
 SHARE = 0.75
@@ -22,6 +21,9 @@ _PEAK = 1.1
 """Peak memory over the converted size: 1.09 measured on a 1.5 GB model, whose matrices are read in blocks."""
 _FLOAT32 = ("positions", "types")
 """Tables that are added, not multiplied with: they stay float32."""
+_STORED = ("Q4_0", "Q4_1", "Q4_K")
+_STORED_BYTES = 0.69
+"""Bytes a weight: 4 bits, and of a group of 32 a float32 scale and 4 bits of zero point, and 3 to 6% for its sums."""
 _FIXED = 300_000_000
 """OpenVINO, numpy, the tokenizer and the interpreter: 250 MB with all-MiniLM-L6-v2."""
 
@@ -34,6 +36,10 @@ def converted_bytes(tensors: Mapping[str, StoredTensor], names: Mapping[str, str
         count = prod(shape)
         if weights == "float32" or len(shape) < 2 or weight in _FLOAT32:
             total += 4 * count
+        elif weights == "stored" and tensors[name].kind in _STORED:
+            total += int(count * _STORED_BYTES)
+            if weight == "tokens":  # the table is kept in int8, the head beside it
+                total += count + 4 * count // group_for(shape[1])
         elif weights == "int4" and shape[1] % 2 == 0 and not weight.startswith("tokens"):
             total += count // 2 + 4 * count // group_for(shape[1], GROUP_INT4)
         else:
@@ -41,7 +47,7 @@ def converted_bytes(tensors: Mapping[str, StoredTensor], names: Mapping[str, str
     return total
 
 
-def check_memory(name: str, weights: WeightFormat, sizes: Mapping[WeightFormat, int], memory: int | None) -> None:
+def check_memory(name: str, weights: str, sizes: Mapping[str, int], memory: int | None) -> None:
     """Refuse a conversion that would not fit. `sizes` are the converted sizes by weight format, in bytes;
     `memory` is the budget, by default `SHARE` of what is free. Raises `EngineError` that says what would fit."""
     budget = memory

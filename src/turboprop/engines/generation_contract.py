@@ -58,7 +58,8 @@ class TokenRequest:
 
     `logprobs` None asks for none, n for the drawn id's and those of the n likeliest ids, natural logarithms of
     the probabilities before any penalty or temperature. `json_schema` (JSON text) and `grammar` (GBNF) constrain
-    the answer; at most one of them.
+    the answer; at most one of them. `lookup` lets an engine guess ids that prompt or answer had before and check
+    them together: the same ids, sooner where the answer quotes.
     """
 
     ids: tuple[int, ...]
@@ -68,6 +69,7 @@ class TokenRequest:
     logprobs: int | None = None
     json_schema: str | None = None
     grammar: str | None = None
+    lookup: bool = True
 
 
 @dataclass(frozen=True, slots=True)

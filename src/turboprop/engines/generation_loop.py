@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from turboprop.engines.cache_blocks import CacheBlocks
 from turboprop.engines.constraint import Constraint
 from turboprop.engines.generation_contract import EngineFinish, GeneratedToken, TokenRequest
+from turboprop.engines.prompt_lookup import MOST, PromptLookup
 from turboprop.engines.sampler import Sampler
 from turboprop.errors import EngineError
 
@@ -66,6 +67,7 @@ class _Sequence:
         self.request = request
         self.sampler = sampler
         self.ids = list(request.ids)
+        self.lookup = PromptLookup(self.ids)
         self.computed = 0
         self.blocks: list[int] = []
         self.cached = 0
@@ -76,6 +78,15 @@ class _Sequence:
     @property
     def generated(self) -> int:
         return len(self.ids) - len(self.request.ids)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What one step computes of one generation: its next `count` ids, and `guessed` ones behind the last."""
+
+    sequence: _Sequence
+    count: int
+    guessed: list[int]
 
 
 class LoopStream:
@@ -204,7 +215,8 @@ class GenerationLoop:
         answering = [each for each in running if each.computed == len(each.ids) - 1]
         reading = [each for each in running if each.computed < len(each.ids) - 1]
         budget = PROMPT_TOKENS_BESIDE if answering else PROMPT_TOKENS
-        chosen: list[tuple[_Sequence, int]] = []
+        guesses = 0 if reading else MOST // len(answering)
+        chosen: list[_Part] = []
         for sequence in answering + reading:
             count = min(len(sequence.ids) - sequence.computed, budget if sequence in reading else 1)
             if sequence.finish is not None or sequence not in self._running or count == 0:
@@ -213,17 +225,43 @@ class GenerationLoop:
                 continue
             if sequence in reading:
                 budget -= count
-            chosen.append((sequence, count))
-        chosen = [(sequence, count) for sequence, count in chosen if sequence in self._running]
+            chosen.append(_Part(sequence, count, self._guess(sequence, guesses)))
+        chosen = [part for part in chosen if part.sequence in self._running]
         if not chosen:
             return
         logits = self._forward(_batch(chosen))
         row = 0
-        for sequence, count in chosen:
-            self._advance(sequence, count)
-            if sequence.computed == len(sequence.ids):
-                self._draw(sequence, logits[row])
-                row += 1
+        for part in chosen:
+            self._advance(part.sequence, part.count)
+            if part.sequence.computed == len(part.sequence.ids):
+                self._answer(part, logits[row : row + 1 + len(part.guessed)])
+                row += 1 + len(part.guessed)
+
+    def _guess(self, sequence: _Sequence, most: int) -> list[int]:
+        """Ids that may come next, as many as the answer, the context and the blocks left have room for."""
+        room = min(sequence.request.max_tokens - sequence.generated, self._context - len(sequence.ids)) - 1
+        most = min(most, room)
+        # A constraint would need a mask for each guess.
+        if most < 1 or sequence.constraint is not None or not sequence.request.lookup:
+            return []
+        guessed = sequence.lookup.guess(most)
+        needed = -(-(len(sequence.ids) + len(guessed)) // self._blocks.size) - len(sequence.blocks)
+        if needed > 0 and needed + len(self._running) > self._blocks.available:  # nobody gives way to a guess
+            return []
+        sequence.blocks += [self._blocks.take() for _ in range(needed)]
+        return guessed
+
+    def _answer(self, part: _Part, logits: NDArray[np.float32]) -> None:
+        """Draw the next id, and one more for each guess that was right. What was computed for the others is written
+        over: it lies behind the ids that count."""
+        sequence, kept = part.sequence, 0
+        for guess, row in zip([*part.guessed, None], logits, strict=True):
+            drawn = self._draw(sequence, row)
+            if drawn is None or drawn != guess:
+                break
+            kept += 1
+            self._advance(sequence, 1)
+        sequence.lookup.told(len(part.guessed), kept)
 
     def _make_room(self, sequence: _Sequence, tokens: int) -> bool:
         """Take blocks for `tokens` tokens of a sequence, from the youngest others where none is left."""
@@ -250,7 +288,8 @@ class GenerationLoop:
             ids = sequence.ids[number * size : (number + 1) * size]
             self._blocks.remember(before, sequence.blocks[number], ids)
 
-    def _draw(self, sequence: _Sequence, logits: NDArray[np.float32]) -> None:
+    def _draw(self, sequence: _Sequence, logits: NDArray[np.float32]) -> int | None:
+        """The id that was drawn; None where the generation ended with it."""
         if not np.isfinite(logits.max()):
             raise EngineError(f"{self._name} computed values that are not finite; its weights may be damaged")
         finish: EngineFinish | None = None
@@ -263,7 +302,7 @@ class GenerationLoop:
             with self._lock:
                 sequence.finish = sequence.finish or "cancelled"
                 sequence.queue.put(error)
-            return
+            return None
         if token.id in sequence.request.stop_ids:
             finish = "stop"
         else:
@@ -274,12 +313,13 @@ class GenerationLoop:
                 finish = "stop"
         with self._lock:
             if sequence.finish is not None:  # cancelled meanwhile
-                return
+                return None
             if token.id not in sequence.request.stop_ids:
                 sequence.queue.put(token)
             if finish is not None:
                 sequence.finish = finish
                 sequence.queue.put(None)
+        return token.id if finish is None else None
 
     def _let_go(self, sequence: _Sequence) -> None:
         self._running.remove(sequence)
@@ -305,20 +345,22 @@ class GenerationLoop:
                 self._let_go(sequence)
 
 
-def _batch(chosen: list[tuple[_Sequence, int]]) -> StepBatch:
+def _batch(chosen: list[_Part]) -> StepBatch:
     ids: list[int] = []
     positions: list[NDArray[np.int32]] = []
-    begins, past, rows, blocks, block_begins = [0], [], [], [], [0]
-    for sequence, count in chosen:
-        start, end = sequence.computed, sequence.computed + count
-        ids += sequence.ids[start:end]
-        positions.append(np.arange(start, end, dtype=np.int32))
+    rows: list[int] = []
+    begins, past, blocks, block_begins = [0], [], [], [0]
+    for part in chosen:
+        sequence = part.sequence
+        start, end = sequence.computed, sequence.computed + part.count
+        ids += sequence.ids[start:end] + part.guessed
+        positions.append(np.arange(start, end + len(part.guessed), dtype=np.int32))
         past.append(start)
         begins.append(len(ids))
         blocks += sequence.blocks
         block_begins.append(len(blocks))
         if end == len(sequence.ids):
-            rows.append(len(ids) - 1)
+            rows += range(len(ids) - 1 - len(part.guessed), len(ids))
     # A step in the middle of a prompt asks for one row nobody reads: no kernel is made for an empty product.
     arrays = (np.array(values, np.int32) for values in (begins, past, blocks, block_begins, rows or [0]))
     return StepBatch(np.array(ids, np.int32), np.concatenate(positions), *arrays)

@@ -19,7 +19,7 @@ from turboprop.architectures import architecture
 from turboprop.architectures.ops import Architecture
 from turboprop.architectures.values import ImpossibleValueError
 from turboprop.engines.compiled_cache import compile_graph
-from turboprop.engines.contract import EngineOptions, WeightFormat, padded
+from turboprop.engines.contract import EngineOptions, padded
 from turboprop.engines.conversion import ConversionProgress, check_memory, converted_bytes
 from turboprop.engines.graph_cache import cached_graph
 from turboprop.engines.openvino_ops import OpenVinoOps
@@ -103,7 +103,7 @@ def load_encoder(checkpoint: Checkpoint, options: EngineOptions) -> OpenVinoEnco
     place: Path | None = None
 
     def build() -> ov.Model:
-        formats: tuple[WeightFormat, ...] = ("float32", "int8", "int4")
+        formats: tuple[str, ...] = ("float32", "int8", "int4")
         sizes = {kind: converted_bytes(checkpoint.tensors, names, kind) for kind in formats}
         check_memory(checkpoint.name, weights, sizes, options.memory)
         with ConversionProgress(checkpoint.name, weights, sizes["float32"], options.progress) as progress:

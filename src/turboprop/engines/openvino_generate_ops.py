@@ -13,7 +13,8 @@ after the graph was read from the cache.
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, TypeGuard
 
 import numpy as np
 import openvino as ov
@@ -22,12 +23,19 @@ from openvino import opset15 as op
 from openvino.op import _PagedAttentionExtension as PagedAttention
 
 from turboprop.architectures.ops import Attention, Rope
-from turboprop.engines.openvino_ops import OpenVinoOps
+from turboprop.engines import openvino_four_bit as four_bit
+from turboprop.engines.openvino_ops import BLOCK_ELEMENTS, OpenVinoOps
+from turboprop.engines.quantize import GROUP_INT4, sum_columns, with_remainders
+from turboprop.errors import ModelFormatError
+from turboprop.models.gguf_tensors import GGUFTensor
+from turboprop.models.tensors import StoredTensor
 
 BLOCK = 32
 """Tokens of one block of the cache, as OpenVINO's CPU kernels lay it out."""
 _MARK = "attention"
 _INT = np.int32
+_WHOLE_ZEROS = "Q4_0"
+"""Its weights are `(q - 8) * scale`."""
 
 
 def _i64(*values: int) -> Node:
@@ -59,6 +67,36 @@ class GenerateOps(OpenVinoOps):
         self._range = _parameter("positions", [-1], _INT)
         self._rows = _parameter("rows", [-1], _INT)
         self._layers: list[dict[str, float | int]] = []
+        self._summed: tuple[Node, Node] | None = None
+
+    def linear(self, x: Node, weight: str, bias: str | None = None) -> Node:
+        tensor = self._tensor(weight)
+        if self._weights not in ("int4", "stored") or not is_four_bit(tensor):
+            return super().linear(x, weight, bias)
+        rows, inputs = tensor.shape
+        if tensor.kind != _WHOLE_ZEROS:
+            if self._summed is None or self._summed[0] is not x:  # q, k and v share it, and gate and up
+                self._summed = (x, four_bit.with_sums(x, inputs))
+            x = self._summed[1]
+            inputs += sum_columns(inputs)
+        matrix = four_bit.matrix(self._stored_rows(weight, tensor), rows, inputs, GROUP_INT4)
+        y = op.matmul(x, matrix, False, True)
+        return y if bias is None else op.add(y, op.constant(self._dense(bias)[None, None]))
+
+    def _stored_rows(self, weight: str, tensor: GGUFTensor) -> Iterator[four_bit.Rows]:
+        rows, inputs = tensor.shape
+        step = max(1, BLOCK_ELEMENTS // inputs)
+        for start in range(0, rows, step):
+            block = slice(start, min(rows, start + step))
+            q, scale, minimum = tensor.four_bit(block)
+            if not (np.isfinite(scale).all() and np.isfinite(minimum).all()):
+                raise ModelFormatError(f"the tensor {self._names[weight]!r} holds values that are not finite")
+            if tensor.kind == _WHOLE_ZEROS:
+                yield block, q, scale, np.full(scale.shape, 8, np.uint8)
+            else:
+                yield block, *with_remainders(q, scale, minimum)
+            self._advance(4 * q.size)
+        tensor.release()
 
     def rope(self, x: Node, head_dim: int, rope: Rope) -> Node:
         # Tokens before heads, as attention wants them; halves written so that OpenVINO makes one kernel of it.
@@ -101,6 +139,11 @@ class GenerateOps(OpenVinoOps):
         model = ov.Model([result], [self._packed, self._range, self._rows], "generator")
         model.set_rt_info(json.dumps(self._layers), [_MARK])
         return model
+
+
+def is_four_bit(tensor: StoredTensor) -> TypeGuard[GGUFTensor]:
+    """Whether the file holds it in groups of 32 weights of four bits, which the graph can take as they are."""
+    return isinstance(tensor, GGUFTensor) and tensor.is_four_bit
 
 
 def with_paged_attention(model: ov.Model) -> ov.Model:

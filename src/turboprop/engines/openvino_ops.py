@@ -12,11 +12,12 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from openvino import Node, Shape, Tensor, Type
+from openvino import Node
 from openvino import opset15 as op
 
 from turboprop.architectures.ops import Attention, Rope
-from turboprop.engines.quantize import GROUP_INT4, group_for, pack_uint4, quantize_int8, quantize_uint4
+from turboprop.engines import openvino_four_bit as four_bit
+from turboprop.engines.quantize import GROUP_INT4, group_for, quantize_int8, quantize_uint4
 from turboprop.errors import ModelFormatError
 from turboprop.models.checkpoint import PoolingMode
 from turboprop.models.tensors import StoredTensor
@@ -24,7 +25,7 @@ from turboprop.models.tensors import StoredTensor
 _MASKED = np.float32(-1e9)
 # Values that are dequantised and quantised at a time: a matrix never exists as float32. With 2^20 converting
 # a 1.5 GB model peaked at 1.09 times its size, with 2^24 at 1.16, at the same speed.
-_BLOCK_ELEMENTS = 1 << 20
+BLOCK_ELEMENTS = 1 << 20
 
 
 def _i64(*values: int) -> Node:
@@ -51,7 +52,7 @@ class OpenVinoOps:
         self,
         tensors: Mapping[str, StoredTensor],
         names: Mapping[str, str],
-        weights: Literal["float32", "int8", "int4"],
+        weights: Literal["float32", "int8", "int4", "stored"],
         advance: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._advance = advance
@@ -89,7 +90,7 @@ class OpenVinoOps:
         """A matrix a few rows at a time; what has been read does not stay in memory."""
         tensor = self._tensor(weight)
         rows = tensor.shape[0]
-        step = max(1, _BLOCK_ELEMENTS // max(1, prod(tensor.shape[1:])))
+        step = max(1, BLOCK_ELEMENTS // max(1, prod(tensor.shape[1:])))
         for start in range(0, rows, step):
             block = slice(start, min(rows, start + step))
             part = tensor.dequantize(block)
@@ -129,18 +130,8 @@ class OpenVinoOps:
 
     def _matrix_int4(self, weight: str, rows: int, inputs: int) -> Node:
         group = group_for(inputs, GROUP_INT4)
-        # OpenVINO's own memory: a constant over a packed numpy array would outlive the array.
-        values = Tensor(Type.u4, Shape([rows, inputs // group, group]))
-        packed = values.data.reshape(rows, inputs // 2)
-        scales = np.empty((rows, inputs // group, 1), np.float32)
-        zeros = np.empty((rows, inputs // group, 1), np.uint8)
-        for block, part in self._blocks(weight):
-            four, scales[block], zeros[block] = quantize_uint4(part, group)
-            packed[block] = pack_uint4(four).reshape(-1, inputs // 2)
-        offsets = Tensor(Type.u4, Shape(list(zeros.shape)))
-        offsets.data[:] = pack_uint4(zeros)
-        wide = op.subtract(op.convert(op.constant(values), "f32"), op.convert(op.constant(offsets), "f32"))
-        return op.reshape(op.multiply(wide, op.constant(scales, shared_memory=True)), _i64(rows, inputs), False)
+        parts = ((block, *quantize_uint4(part, group)) for block, part in self._blocks(weight))
+        return four_bit.matrix(parts, rows, inputs, group)
 
     # Vocabulary
 

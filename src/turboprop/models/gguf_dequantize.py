@@ -48,6 +48,24 @@ def dequantize(kind: GGMLType, raw: Bytes, out: Floats) -> None:
             kernel(blocks[begin : begin + step], values[begin : begin + step])
 
 
+FOUR_BIT = frozenset({GGMLType.Q4_0, GGMLType.Q4_1, GGMLType.Q4_K})
+"""Types of four bits a weight in groups of 32: what `four_bit` takes apart."""
+
+
+def four_bit(kind: GGMLType, raw: Bytes) -> tuple[Bytes, Floats, Floats]:
+    """Whole blocks of a type in `FOUR_BIT` as they are stored: q uint8 [n, 32] from 0 to 15, and of each group
+    of 32 the scale and the minimum, float32 [n, 1]: a weight is `q * scale + minimum`."""
+    blocks = raw.reshape(-1, kind.block_bytes)
+    if kind == GGMLType.Q4_K:
+        scale, minimum = _scales_and_minima(blocks)
+        return _nibbles(blocks[:, 16:], 32).reshape(-1, 32), scale.reshape(-1, 1), -minimum.reshape(-1, 1)
+    if kind == GGMLType.Q4_1:
+        both = _half(blocks[:, :4])
+        return _nibbles(blocks[:, 4:], 16), both[:, :1], both[:, 1:]
+    scale = _half(blocks[:, :2])
+    return _nibbles(blocks[:, 2:], 16), scale, scale * np.float32(-8)
+
+
 def _number(dtype: str) -> Kernel:
     def kernel(blocks: Bytes, out: Floats) -> None:
         out[...] = blocks.view(dtype)

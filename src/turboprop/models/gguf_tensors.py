@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from turboprop.errors import ModelUnsupportedError, UsageError
-from turboprop.models.gguf_dequantize import dequantize
+from turboprop.models.gguf_dequantize import FOUR_BIT, dequantize, four_bit
 from turboprop.models.gguf_metadata import GGUFFormatError, shown
 
 if TYPE_CHECKING:
@@ -114,6 +114,20 @@ class GGUFTensor:
         except ModelUnsupportedError as error:
             raise ModelUnsupportedError(f"{self.path}: tensor {self.name}: {error}") from None
         return out
+
+    @property
+    def is_four_bit(self) -> bool:
+        """Whether it is a matrix that `four_bit` takes apart."""
+        return self.type in FOUR_BIT and len(self.shape) == 2
+
+    def four_bit(self, rows: slice) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]:
+        """Some rows of a matrix of four bits, nothing rounded: q uint8 [rows, groups, 32] from 0 to 15, scale
+        and minimum float32 [rows, groups, 1]. A weight is `q * scale + minimum`."""
+        first, last, _ = rows.indices(self.shape[0])
+        row_bytes = self.nbytes // self.shape[0]
+        q, scale, minimum = four_bit(self.type, self.raw()[first * row_bytes : last * row_bytes])
+        shape = (last - first, self.shape[1] // 32, -1)
+        return q.reshape(shape), scale.reshape(shape), minimum.reshape(shape)
 
     def release(self) -> None:
         """Give the pages of its data back to the system: they no longer count as this process's memory.
