@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from turboprop.embed.model import EmbeddingModel
     from turboprop.engines.contract import WeightFormat
     from turboprop.models.hub_progress import DownloadProgress
+    from turboprop.rerank.model import Reranker
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,18 @@ class ModelLoading:
         return EmbeddingModel.load(
             name,
             engine=self.engine,
+            weights=self.weights or self.settings.weights,
+            memory=self.memory or self.settings.memory,
+            progress=self.progress,
+            settings=self.settings,
+        )
+
+    def load_reranker(self, name: str) -> Reranker:
+        """The engine is the one for the reranker's files, whatever the embedding model's is."""
+        from turboprop.rerank.model import Reranker
+
+        return Reranker.load(
+            name,
             weights=self.weights or self.settings.weights,
             memory=self.memory or self.settings.memory,
             progress=self.progress,

@@ -61,7 +61,7 @@ def is_reranker(local: LocalModel) -> bool:
         from turboprop.models.gguf import GGUFFile
 
         with GGUFFile.open(local.path) as file:
-            return file.metadata.get(f"{file.architecture}.pooling_type") == RANK
+            return file.metadata.get(f"{file.metadata.get('general.architecture')}.pooling_type") == RANK
     if not local.path.is_dir():
         return False
     if is_cross_encoder(local.path):
