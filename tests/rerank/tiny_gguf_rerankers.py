@@ -55,6 +55,7 @@ def write_reranker(name: str, path: Path, pooling: gguf.PoolingType = gguf.Pooli
     state = json.loads(tiny.tokenizer().to_str())
     vocabulary = tiny.tokenizer().get_vocab(with_added_tokens=True)
     ids = [token for token, _ in sorted(vocabulary.items(), key=lambda item: item[1])]
+    unused = [f"<unused{number}>" for number in range(len(ids), model.config["vocab_size"])]  # one token a row
     if family == "qwen3":
         rows = weights["model.embed_tokens.weight"]
         tensors["cls.output.weight"] = np.stack([rows[vocabulary[word]] for word in ("yes", "no")])
@@ -62,9 +63,12 @@ def write_reranker(name: str, path: Path, pooling: gguf.PoolingType = gguf.Pooli
     def metadata(writer: gguf.GGUFWriter) -> None:
         if family == "qwen3":
             writer.add_array("qwen3.classifier.output_labels", ["yes", "no"])
+            writer.add_value_length(model.config["head_dim"])
+        elif family == "bert":
+            writer.add_token_type_count(model.config["type_vocab_size"])
         special = {token["content"] for token in state["added_tokens"] if token["special"]}
         plain = {token["content"] for token in state["added_tokens"]} - special
-        writer.add_token_list([f"\u2581{token}" if name == "bert" and token in "abc" else token for token in ids])
+        writer.add_token_list([*ids, *unused])
         writer.add_token_types(
             [
                 gguf.TokenType.CONTROL
@@ -74,10 +78,11 @@ def write_reranker(name: str, path: Path, pooling: gguf.PoolingType = gguf.Pooli
                 else gguf.TokenType.NORMAL
                 for token in ids
             ]
+            + [gguf.TokenType.UNUSED] * len(unused)
         )
         if name == "xlm-roberta":
             writer.add_tokenizer_model("t5")
-            writer.add_token_scores([score for _, score in state["model"]["vocab"]])
+            writer.add_token_scores([score for _, score in state["model"]["vocab"]] + [-1e4] * len(unused))
             writer.add_unk_token_id(vocabulary["<unk>"])
             begin, end = "<s>", "</s>"
         elif name == "bert":
