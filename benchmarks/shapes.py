@@ -29,11 +29,13 @@ SPREAD = 0.02
 ROWS = 1 << 22  # values made at a time
 LEARNED = 24_000
 END = "<|endoftext|>"
+CONVERSATION = ("<|im_start|>", "<|im_end|>")
 
 
 @dataclass(frozen=True)
 class Shape:
-    """`config` is config.json; `name` what GGUF calls the model; `extra` further GGUF keys."""
+    """`config` is config.json; `name` what GGUF calls the model; `extra` further GGUF keys. Without `pooling` it is
+    a reranker, which is written as safetensors."""
 
     architecture: str
     name: str
@@ -118,6 +120,41 @@ SHAPES = {
         query="search_query: ",
         document="search_document: ",
     ),
+    "ms-marco-minilm-l6-reranker": Shape(
+        "bert",
+        "ms-marco-MiniLM-L6-v2",
+        {
+            "model_type": "bert",
+            "architectures": ["BertForSequenceClassification"],
+            "id2label": {"0": "LABEL_0"},
+            "vocab_size": 30_522,
+            "hidden_size": 384,
+            "intermediate_size": 1536,
+            "num_hidden_layers": 6,
+            "num_attention_heads": 12,
+            "max_position_embeddings": 512,
+            "type_vocab_size": 2,
+            "hidden_act": "gelu",
+            "layer_norm_eps": 1e-12,
+            "torch_dtype": "float32",
+        },
+        "",
+    ),
+    "qwen3-reranker-0.6b": Shape(
+        "qwen3",
+        "Qwen3 Reranker 0.6B",
+        _qwen(
+            "qwen3",
+            vocab_size=151_669,
+            hidden_size=1024,
+            intermediate_size=3072,
+            num_hidden_layers=28,
+            num_attention_heads=16,
+            num_key_value_heads=8,
+            head_dim=128,
+        ),
+        "",
+    ),
 }
 
 
@@ -144,6 +181,8 @@ def tensor_shapes(shape: Shape) -> dict[str, tuple[int, ...]]:
             shapes |= {f"{p}norm{n}.{part}": (width,) for n in (1, 2) for part in ("weight", "bias")}
         return shapes
     width, ff = c["hidden_size"], c["intermediate_size"]
+    if shape.architecture == "bert":
+        return _bert_reranker(c, width, ff)
     head = c.get("head_dim") or width // c["num_attention_heads"]
     q, kv = c["num_attention_heads"] * head, c["num_key_value_heads"] * head
     shapes = {"embed_tokens.weight": (c["vocab_size"], width), "norm.weight": (width,)}
@@ -162,6 +201,28 @@ def tensor_shapes(shape: Shape) -> dict[str, tuple[int, ...]]:
             f"{p}mlp.up_proj.weight": (ff, width),
             f"{p}mlp.down_proj.weight": (width, ff),
         }
+    return shapes
+
+
+def _bert_reranker(c: dict, width: int, ff: int) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {
+        "bert.embeddings.word_embeddings.weight": (c["vocab_size"], width),
+        "bert.embeddings.position_embeddings.weight": (c["max_position_embeddings"], width),
+        "bert.embeddings.token_type_embeddings.weight": (c["type_vocab_size"], width),
+    }
+    layers = {"bert.embeddings.LayerNorm": (width,), "bert.pooler.dense": (width, width), "classifier": (1, width)}
+    for layer in range(c["num_hidden_layers"]):
+        p = f"bert.encoder.layer.{layer}."
+        layers |= {f"{p}attention.self.{name}": (width, width) for name in ("query", "key", "value")}
+        layers |= {
+            f"{p}attention.output.dense": (width, width),
+            f"{p}attention.output.LayerNorm": (width,),
+            f"{p}intermediate.dense": (ff, width),
+            f"{p}output.dense": (width, ff),
+            f"{p}output.LayerNorm": (width,),
+        }
+    for name, extents in layers.items():
+        shapes |= {f"{name}.weight": extents, f"{name}.bias": extents[:1]}
     return shapes
 
 
@@ -192,10 +253,12 @@ def learned_bpe(size: int) -> Tokenizer:
     tokenizer.train_from_iterator(texts, trainer)
     state = json.loads(tokenizer.to_str())
     vocabulary = state["model"]["vocab"]
+    for word in ("yes", "no"):
+        vocabulary.setdefault(word, len(vocabulary))
     for number in range(len(vocabulary), size - 26):
         vocabulary[f"<fill{number}>"] = number
     made = Tokenizer.from_str(json.dumps(state))
-    made.add_special_tokens([END, *(f"<|special{number}|>" for number in range(25))])
+    made.add_special_tokens([END, *CONVERSATION, *(f"<|special{number}|>" for number in range(23))])
     end = made.token_to_id(END)
     made.post_processor = processors.TemplateProcessing(single=f"$A {END}", special_tokens=[(END, end)])
     made.decoder = token_decoders.ByteLevel()
@@ -209,7 +272,7 @@ def bytes_alphabet() -> list[str]:
 
 
 def make_tokenizer(shape: Shape) -> Tokenizer:
-    if shape.architecture == "nomic_bert":
+    if shape.architecture in ("nomic_bert", "bert"):
         return Tokenizer.from_file(str(resolve("minilm", load_settings()).path / "tokenizer.json"))
     return learned_bpe(shape.config["vocab_size"])
 
@@ -219,6 +282,13 @@ def write_folder(shape: Shape, folder: Path, seed: int) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(shape.config, indent=1))
     make_tokenizer(shape).save(str(folder / "tokenizer.json"))
+    if shape.pooling:
+        _write_modules(shape, folder)
+    _write_weights(shape, folder, seed)
+    return folder
+
+
+def _write_modules(shape: Shape, folder: Path) -> None:
     flags = {f"pooling_mode_{name}": False for name in ("cls_token", "mean_tokens", "lasttoken")}
     flags["pooling_mode_lasttoken" if shape.pooling == "last" else "pooling_mode_mean_tokens"] = True
     modules = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")]
@@ -234,6 +304,9 @@ def write_folder(shape: Shape, folder: Path, seed: int) -> Path:
     (folder / "1_Pooling" / "config.json").write_text(json.dumps(flags))
     prompts = {"query": shape.query, "document": shape.document}
     (folder / "config_sentence_transformers.json").write_text(json.dumps({"prompts": prompts}))
+
+
+def _write_weights(shape: Shape, folder: Path, seed: int) -> None:
     shapes = tensor_shapes(shape)
     half = shape.config["torch_dtype"] == "bfloat16"
     size = 2 if half else 4
@@ -254,7 +327,6 @@ def write_folder(shape: Shape, folder: Path, seed: int) -> Path:
         for name, extents in shapes.items():
             for part in values(name, extents, seed):
                 file.write((part.view(np.uint32) >> 16).astype(np.uint16).tobytes() if half else part.tobytes())
-    return folder
 
 
 def _random_blocks(kind: gguf.GGMLQuantizationType, count: int, random: np.random.Generator) -> np.ndarray:
@@ -423,6 +495,8 @@ def write_checkpoint(name: str, target: Path, form: str, seed: int = 20_26) -> P
     shape = SHAPES[name]
     if form == "safetensors":
         return write_folder(shape, target, seed)
+    if not shape.pooling:
+        raise SystemExit(f"{name} is a reranker, which is written as safetensors")
     return write_gguf(shape, target, form, seed)
 
 

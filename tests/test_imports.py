@@ -23,6 +23,7 @@ LEVEL = {
     "embed": 5,
     "code": 5,
     "index": 6,
+    "rerank": 6,
     "search": 7,
     "generate": 7,
     "repository": 7,

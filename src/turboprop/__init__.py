@@ -1,7 +1,7 @@
 """TurboProp: a local runtime for code and language models.
 
 The public names are loaded on first use, so importing the package costs nothing:
-`Index`, `EmbeddingModel`, `EmbeddingOptions`, `LanguageModel`, `GenerationOptions`, `Message`,
+`Index`, `EmbeddingModel`, `EmbeddingOptions`, `Reranker`, `LanguageModel`, `GenerationOptions`, `Message`,
 `load_tokenizer`, `Hit`, `Chunk`, `SearchFilter` and the errors.
 """
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from turboprop.generate.model import LanguageModel as LanguageModel
     from turboprop.generate.options import GenerationOptions as GenerationOptions
     from turboprop.models.named_tokenizer import load_tokenizer as load_tokenizer
+    from turboprop.rerank.model import Reranker as Reranker
     from turboprop.types import Chunk as Chunk
     from turboprop.types import Hit as Hit
     from turboprop.types import SearchFilter as SearchFilter
@@ -32,6 +33,7 @@ _WHERE = {
     "GenerationOptions": "turboprop.generate.options",
     "LanguageModel": "turboprop.generate.model",
     "Message": "turboprop.generate.events",
+    "Reranker": "turboprop.rerank.model",
     "load_tokenizer": "turboprop.models.named_tokenizer",
     "Chunk": "turboprop.types",
     "Hit": "turboprop.types",
@@ -47,6 +49,7 @@ __all__ = [
     "Index",
     "LanguageModel",
     "Message",
+    "Reranker",
     "SearchFilter",
     "TurboPropError",
     "__version__",

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from turboprop.embed.model import EmbeddingModel
     from turboprop.engines.contract import WeightFormat
     from turboprop.models.hub_progress import DownloadProgress
+    from turboprop.rerank.model import Reranker
 
 Mode = Literal["hybrid", "semantic", "lexical"]
 Unit = Literal["chunk", "file"]
@@ -95,6 +96,7 @@ class Index:
         self._settings = settings
         self._model = model
         self._loading = loading
+        self._rerankers: dict[str, Reranker] = {}
 
     @classmethod
     def create(
@@ -236,6 +238,12 @@ class Index:
         """The model, loaded now where it has not been yet."""
         return self._embedding_model()
 
+    def reranker(self, name: str) -> Reranker:
+        """The reranker of that name, loaded where it has not been yet; it is closed with the index."""
+        if name not in self._rerankers:
+            self._rerankers[name] = self._loading.load_reranker(name)
+        return self._rerankers[name]
+
     @property
     def model_name(self) -> str:
         """The model that the index was made with."""
@@ -255,6 +263,8 @@ class Index:
         context: int = 0,
         full: bool = False,
         vector: NDArray[np.float32] | None = None,
+        rerank: str | Reranker | None = None,
+        rerank_top: int | None = None,
     ) -> list[Hit]:
         """The best chunks for a query, best first; with `by="file"` the best chunk of each file.
 
@@ -263,6 +273,10 @@ class Index:
         grow with relevance and compare between queries of one index. `full` widens a hit to its whole
         definition, `context` adds lines around it. `vector` is the query's, float32 [dimensions], from the
         index's own model, where the caller has it.
+
+        `rerank` names a reranker (or is one): the first `rerank_top` hits (30) are read again by it and blended
+        with their places; scores are then 0 to 1, and `threshold` still means those of the first ranking. A
+        reranker that is named is loaded once and closed with the index.
         """
         from turboprop.search.search import search
 
@@ -277,7 +291,16 @@ class Index:
         elif vector is None:
             vector = self._embedding_model().embed_query(query)
         wanted = _filter(filters, languages, extensions)
-        hits = search(self._reader, query, vector, limit=limit, mode=mode, filters=wanted, threshold=threshold, by=by)
+        most = limit
+        if rerank is not None:
+            from turboprop.search.rerank import RERANKED
+            from turboprop.search.rerank import rerank as read_again
+
+            most = max(limit, rerank_top or RERANKED)
+        hits = search(self._reader, query, vector, limit=most, mode=mode, filters=wanted, threshold=threshold, by=by)
+        if rerank is not None and hits:
+            reader = self.reranker(rerank) if isinstance(rerank, str) else rerank
+            hits = read_again(query, hits, reader, rerank_top or RERANKED)[:limit]
         return self._shown(hits, context, full)
 
     def similar(
@@ -398,6 +421,9 @@ class Index:
         self._reader.close()
         if self._model is not None:
             self._loading.release(self._model)
+        for reranker in self._rerankers.values():
+            reranker.close()
+        self._rerankers.clear()
 
     def __enter__(self) -> Self:
         return self

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from turboprop.embed.model import EmbeddingModel
     from turboprop.engines.contract import WeightFormat
     from turboprop.models.hub_progress import DownloadProgress
+    from turboprop.rerank.model import Reranker
 
 
 class ModelSource(Protocol):
@@ -80,6 +81,18 @@ class ModelLoading:
         """Close a model that nobody shares."""
         if self.models is None:
             model.close()
+
+    def load_reranker(self, name: str) -> Reranker:
+        """The engine is the one for the reranker's files, whatever the embedding model's is."""
+        from turboprop.rerank.model import Reranker
+
+        return Reranker.load(
+            name,
+            weights=self.weights or self.settings.weights,
+            memory=self.memory or self.settings.memory,
+            progress=self.progress,
+            settings=self.settings,
+        )
 
 
 def checked_repo(repo: str | Path) -> Path:

@@ -52,12 +52,14 @@ class TokenBatch:
     """Token ids of several inputs, packed end to end without padding.
 
     `ids` is int32 [sum(lengths)], `lengths` int32 [n]. The first `skip` tokens of every input (a
-    prompt that the model's card excludes) take no part in the pooling.
+    prompt that the model's card excludes) take no part in the pooling. `second` is int32 [n] where the
+    inputs are pairs of texts: how many tokens of each come before its second text.
     """
 
     ids: NDArray[np.int32]
     lengths: NDArray[np.int32]
     skip: int = 0
+    second: NDArray[np.int32] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ def test_rows_say_what_a_user_must_know() -> None:
         if row.kind == "embedding":
             assert row.dimensions > 0 and row.pooling, row.name
         else:
-            assert row.file and row.context > 0, row.name
+            assert row.context > 0 and bool(row.file) == (row.kind == "language"), row.name
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,10 @@ def test_rows_say_what_a_user_must_know() -> None:
     [
         ("nomic-embed-code.Q5_K_S.gguf", "nomic-ai/nomic-embed-code-GGUF:nomic-embed-code.Q5_K_S.gguf"),
         ("minilm", "sentence-transformers/all-MiniLM-L6-v2"),
+        ("ms-marco-minilm", "cross-encoder/ms-marco-MiniLM-L6-v2"),
+        ("bge-reranker-base", "BAAI/bge-reranker-base"),
+        ("gte-reranker-modernbert-base", "Alibaba-NLP/gte-reranker-modernbert-base"),
+        ("Qwen3-Reranker-0.6B", "Qwen/Qwen3-Reranker-0.6B"),
         ("qwen3-embedding-0.6b", "Qwen/Qwen3-Embedding-0.6B"),
         ("Qwen/Qwen3-Embedding-0.6B", "Qwen/Qwen3-Embedding-0.6B"),
         ("CodeRankEmbed", "nomic-ai/CodeRankEmbed"),

@@ -102,7 +102,7 @@ def forward(ops: Ops[T], hp: Hyperparameters) -> T:
     attention = Attention(hp.heads, hp.heads, head_dim, scale=head_dim**-0.5)
     x = ops.add(ops.tokens("tokens"), ops.positions("positions", hp.first_position))
     if ops.has("types"):
-        x = ops.add(x, ops.row("types", 0))
+        x = ops.add(x, ops.types("types"))
     x = ops.layer_norm(x, "norm.weight", "norm.bias", hp.norm_eps)
     for layer in range(hp.layers):
         p = f"{layer}."

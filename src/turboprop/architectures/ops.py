@@ -62,6 +62,9 @@ class Ops(Protocol[T]):
     def row(self, weight: str, index: int) -> T:
         """One row of a matrix, as a vector that broadcasts over tokens."""
 
+    def types(self, weight: str) -> T:
+        """Rows of a token type matrix: row 0, and row 1 for the second text in a model of pairs."""
+
     def linear(self, x: T, weight: str, bias: str | None = None) -> T:
         """x @ weight.T + bias, the weight stored [out, in]."""
 

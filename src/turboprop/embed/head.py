@@ -19,7 +19,7 @@ def finish(
     """float32 [n, d] to float32 [n, dimensions or d]; raises `EngineError` for a non-finite vector."""
     vectors = pooled
     for layer in checkpoint.dense:
-        vectors = _dense(vectors, layer)
+        vectors = dense(vectors, layer)
     if dimensions is not None and dimensions < vectors.shape[1]:
         if checkpoint.layer_norm_before_cut:
             mean = vectors.mean(axis=1, keepdims=True)
@@ -35,7 +35,8 @@ def finish(
     return np.ascontiguousarray(vectors, np.float32)
 
 
-def _dense(x: NDArray[np.float32], layer: Dense) -> NDArray[np.float32]:
+def dense(x: NDArray[np.float32], layer: Dense) -> NDArray[np.float32]:
+    """float32 [n, in] to float32 [n, out]."""
     y = x @ layer.weight.T
     if layer.bias is not None:
         y = y + layer.bias

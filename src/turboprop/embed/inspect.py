@@ -11,6 +11,7 @@ from turboprop.engines import choose_engine, planned_weights
 from turboprop.engines.contract import EngineOptions, WeightFormat
 from turboprop.errors import ModelError, TurboPropError
 from turboprop.models.checkpoint import Checkpoint, open_checkpoint
+from turboprop.models.checkpoint_reranker import is_reranker, open_reranker
 from turboprop.models.gguf import GGUFFile
 from turboprop.models.named_tokenizer import tokenizer_of
 
@@ -32,8 +33,8 @@ class TensorType:
 class ModelReport:
     """Sizes are in bytes. What the files do not state is None or empty.
 
-    `runs` says whether an engine here can embed with it; `why` is the engine's reason, or the cause that none
-    can. `memory` is what the converted weights take.
+    `kind` is embedding or reranker. `runs` says whether an engine here can run it as that; `why` is the
+    engine's reason, or the cause that none can. `memory` is what the converted weights take.
     """
 
     name: str
@@ -56,6 +57,7 @@ class ModelReport:
     weights: str | None = None
     memory: int | None = None
     why: str = ""
+    kind: str = "embedding"
 
 
 def inspect_model(local: LocalModel, weights: WeightFormat | None = None, engine: str = "auto") -> ModelReport:
@@ -63,6 +65,11 @@ def inspect_model(local: LocalModel, weights: WeightFormat | None = None, engine
     sound and cannot run here is told in the report."""
     metadata: dict[str, Any] = {}
     checkpoint: Checkpoint | None
+    reranks = is_reranker(local)
+
+    def opened(local: LocalModel) -> Checkpoint:
+        return open_reranker(local).checkpoint if reranks else open_checkpoint(local)
+
     reason = "the file holds a vocabulary and no weights"
     if local.path.suffix == ".gguf":
         with GGUFFile.open(local.path) as file:
@@ -73,11 +80,11 @@ def inspect_model(local: LocalModel, weights: WeightFormat | None = None, engine
             tensors: Mapping[str, StoredTensor] = file.tensors
             architecture = str(file.metadata.get("general.architecture", ""))
         try:
-            checkpoint = open_checkpoint(local) if whole else None
+            checkpoint = opened(local) if whole else None
         except ModelError as error:  # a sound file of something that is no embedding model
             checkpoint, reason = None, str(error)
     else:
-        checkpoint = open_checkpoint(local)
+        checkpoint = opened(local)
         files, tensors, kind = (
             checkpoint.weight_files,
             checkpoint.tensors,
@@ -94,6 +101,7 @@ def inspect_model(local: LocalModel, weights: WeightFormat | None = None, engine
         "tensors": _by_type(tensors),
         "tokenizer": _tokenizer(local, metadata),
         "metadata": metadata,
+        "kind": "reranker" if reranks else "embedding",
     }
     if checkpoint is None:
         return ModelReport(**report, why=reason)

@@ -21,8 +21,9 @@ from turboprop.embed.options import PLAIN, EmbeddingOptions, checked_limit, chec
 from turboprop.embed.prepared import PreparedInputs, token_batch
 from turboprop.engines import Choice, choose_engine, load_encoder
 from turboprop.engines.contract import Encoder, EngineOptions, WeightFormat
-from turboprop.errors import InputTooLongError, UsageError
+from turboprop.errors import InputTooLongError, ModelUnsupportedError, UsageError
 from turboprop.models.checkpoint import Checkpoint, open_checkpoint
+from turboprop.models.checkpoint_reranker import is_cross_encoder
 from turboprop.models.hub_progress import DownloadProgress
 from turboprop.models.resolve import resolve
 from turboprop.models.tokenizer import encode_texts
@@ -89,7 +90,10 @@ class EmbeddingModel:
         `ModelFormatError`, `DownloadError`, `ModelUnsupportedError`, `EngineError` or `UsageError`.
         """
         settings = settings or load_settings()
-        checkpoint = open_checkpoint(resolve(name_or_path, settings, progress=progress))
+        local = resolve(name_or_path, settings, progress=progress)
+        if (local.row is not None and local.row.kind == "reranker") or is_cross_encoder(local.path):
+            raise ModelUnsupportedError(f"{local.name} is a reranker: it scores pairs of texts and has no vectors")
+        checkpoint = open_checkpoint(local)
         if stretch is not None:
             checkpoint = checkpoint.extended(stretch)
         options = EngineOptions(weights or "auto", settings.threads, settings.cache_home, memory, progress)

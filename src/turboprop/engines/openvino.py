@@ -48,6 +48,7 @@ class OpenVinoEncoder:
         self._vocabulary = vocabulary
         self._positions = positions
         self._unread: Path | None = mapped
+        self._pairs = len(compiled.inputs) == 4
         self._dimensions = int(compiled.output(0).partial_shape[1].get_length())
 
     @property
@@ -71,15 +72,19 @@ class OpenVinoEncoder:
         if empty.any():  # a decoder's tokenizer gives an empty text no token: nothing to pool
             vectors = np.zeros((len(lengths), self._dimensions), np.float32)
             if not empty.all():
-                vectors[~empty] = self.encode(TokenBatch(batch.ids, lengths[~empty], batch.skip))
+                second = None if batch.second is None else batch.second[~empty]
+                vectors[~empty] = self.encode(TokenBatch(batch.ids, lengths[~empty], batch.skip, second))
             return vectors
         longest = int(lengths.max())
         width = max(longest, min(padded(longest), self._positions))
         ids = np.zeros((len(lengths), width), np.int32)
         ids[np.arange(ids.shape[1])[None] < lengths[:, None]] = batch.ids
+        inputs = [ids, lengths, np.array(batch.skip, np.int32)]
+        if self._pairs:
+            inputs.append(lengths if batch.second is None else np.ascontiguousarray(batch.second, np.int32))
         try:
             with pages_given_up(self._unread):  # the first inference reads all the weights
-                output = self._request.infer([ids, lengths, np.array(batch.skip, np.int32)], share_outputs=True)
+                output = self._request.infer(inputs, share_outputs=True)
             self._unread = None
         except RuntimeError as error:
             raise EngineError(
@@ -120,6 +125,7 @@ def load_encoder(checkpoint: Checkpoint, options: EngineOptions) -> OpenVinoEnco
             "config": checkpoint.config if checkpoint.origin == "hf" else None,
             "pooling": checkpoint.pooling,
             "stretched": checkpoint.config.get("rotary_scaling_factor"),
+            **({"pairs": True} if checkpoint.pairs else {}),
         }
 
         def write(path: Path) -> None:
@@ -188,7 +194,7 @@ def read_shape(checkpoint: Checkpoint) -> tuple[Architecture, Any, Mapping[str, 
 
 def _build(checkpoint: Checkpoint, weights: _Format, advance: Callable[[int], None]) -> ov.Model:
     module, hp, names = read_shape(checkpoint)
-    ops = OpenVinoOps(checkpoint.tensors, names, weights, advance)
+    ops = OpenVinoOps(checkpoint.tensors, names, weights, advance, pairs=checkpoint.pairs)
     with as_format_error(checkpoint):
         hidden = module.forward(ops, hp)
         pooled = ops.pool(hidden, checkpoint.pooling)

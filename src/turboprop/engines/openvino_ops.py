@@ -45,7 +45,8 @@ def _f32(values: Any) -> Node:
 class OpenVinoOps:
     """Builds the graph of one model. `inputs` are ids [b, s] int32, lengths [b] int32, skip [] int32.
 
-    `advance` is told the bytes of float32 that were read, block by block.
+    With `pairs` a fourth, second [b] int32, says where the second text of each input begins. `advance` is
+    told the bytes of float32 that were read, block by block.
     """
 
     def __init__(
@@ -54,8 +55,11 @@ class OpenVinoOps:
         names: Mapping[str, str],
         weights: Literal["float32", "int8", "int4", "stored"],
         advance: Callable[[int], None] = lambda _: None,
+        *,
+        pairs: bool = False,
     ) -> None:
         self._advance = advance
+        self._second = op.parameter([-1], np.int32, name="second") if pairs else None
         self._tensors = tensors
         self._names = names
         self._weights = weights
@@ -76,7 +80,7 @@ class OpenVinoOps:
 
     @property
     def inputs(self) -> list[Node]:
-        return [self.ids, self.lengths, self.skip]
+        return [self.ids, self.lengths, self.skip, *([] if self._second is None else [self._second])]
 
     # Weights
 
@@ -151,6 +155,12 @@ class OpenVinoOps:
 
     def row(self, weight: str, index: int) -> Node:
         return op.constant(self._dense(weight)[index][None, None])
+
+    def types(self, weight: str) -> Node:
+        if self._second is None:
+            return self.row(weight, 0)
+        later = op.greater_equal(op.unsqueeze(self._range, _i64(0)), op.unsqueeze(self._second, _i64(1)))
+        return op.gather(op.constant(self._dense(weight)), op.convert(later, "i32"), _i64(0))
 
     def linear(self, x: Node, weight: str, bias: str | None = None) -> Node:
         y = op.matmul(x, self._matrix(weight), False, True)

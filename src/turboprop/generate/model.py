@@ -77,7 +77,8 @@ class LanguageModel:
         local = resolve(name_or_path, settings, progress=progress)
         if local.row is not None and local.row.kind != "language":
             raise ModelUnsupportedError(
-                f"{local.name} is an embedding model and writes no text; `tp model list` shows language models"
+                f"{local.name} is {'a reranker' if local.row.kind == 'reranker' else 'an embedding model'} and writes "
+                "no text; `tp model list` shows language models"
             )
         checkpoint = open_checkpoint(local)
         tokenizer = tokenizer_from_path(checkpoint.tokenizer_path)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 CATALOG_FILE = Path(__file__).with_name("catalog.toml")
 GOLDEN_TEXT = "hello world"
-KINDS = ("embedding", "language")
+KINDS = ("embedding", "reranker", "language")
 POOLINGS = ("", "cls", "mean", "last")
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}")

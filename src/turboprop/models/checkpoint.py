@@ -67,6 +67,8 @@ class Checkpoint:
     """Id of the token that a static model leaves out of its mean."""
     end_token: str = ""
     """Ends every input, unless the tokenizer puts a token there by itself."""
+    pairs: bool = False
+    """Inputs are pairs of texts, and the tokens of the second one have a type of their own."""
     known_as: tuple[str, ...] = ()
     """What the files call the model."""
     golden: tuple[float, ...] = ()

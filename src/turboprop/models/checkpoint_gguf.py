@@ -16,19 +16,22 @@ from turboprop.models.gguf import GGUFFile, GGUFFormatError, GGUFMetadata
 from turboprop.models.gguf_metadata import shown
 from turboprop.types import Prompts
 
-# llama.cpp's numbers; 0 (none: every token's state) leaves the choice to the family, and 4 is a reranker.
+# llama.cpp's numbers; 0 (none: every token's state) leaves the choice to the family, and `RANK` is a reranker.
 _POOLING: dict[int, PoolingMode | None] = {0: None, 1: "mean", 2: "cls", 3: "last"}
+RANK = 4
+# What the head of a reranker reads; encoders that are not listed are read at their first token.
+_RANKED: dict[str, PoolingMode] = {"qwen2": "last", "qwen3": "last", "modern-bert": "mean"}
 _ENCODERS = {"bert", "nomic-bert", "modern-bert", "gemma-embedding", "jina-bert-v2", "jina-bert-v3"}
 _DENSE = ("dense_2.weight", "dense_3.weight")  # EmbeddingGemma's head, linear and without bias
 _NAMES = ("general.name", "general.basename", "general.finetune")
 
 
-def open_gguf(path: Path) -> Checkpoint:
-    """Open a file, or any file of a split together with the others.
+def open_gguf(path: Path, *, reranker: bool = False) -> Checkpoint:
+    """Open a file, or any file of a split together with the others; a reranker only where one is asked for.
 
     Raises `ModelFormatError` for a damaged file and one without weights, `ModelUnsupportedError` for a
-    reranker, `ModelNotFoundError` where a file of the split is missing. An architecture that is not known
-    is no error here: another engine may run it.
+    model of the other kind, `ModelNotFoundError` where a file of the split is missing. An architecture that
+    is not known is no error here: another engine may run it.
     """
     file = GGUFFile.open(path)
     metadata, family = file.metadata, file.architecture
@@ -43,7 +46,7 @@ def open_gguf(path: Path) -> Checkpoint:
         tensors=file.tensors,
         tokenizer_path=path,
         weight_files=file.paths,
-        pooling=(_pooling(file, family),),
+        pooling=(_ranked(file, family) if reranker else _pooling(file, family),),
         max_tokens=min(
             metadata.integer(f"{family}.context_length", 512), metadata.integer("turboprop.max_tokens", 1 << 30)
         ),
@@ -62,9 +65,17 @@ def _text(metadata: GGUFMetadata, key: str) -> str:
     return value if isinstance(value, str) else ""
 
 
+def _ranked(file: GGUFFile, family: str) -> PoolingMode:
+    if file.metadata.integer(f"{family}.pooling_type", 0) != RANK:
+        raise ModelUnsupportedError(
+            f"{file.path} is no reranker: its {family}.pooling_type is not {RANK}; `tp model list` shows rerankers"
+        )
+    return _RANKED.get(family, "cls")
+
+
 def _pooling(file: GGUFFile, family: str) -> PoolingMode:
     number = file.metadata.integer(f"{family}.pooling_type", 0)
-    if number == 4:
+    if number == RANK:
         raise ModelUnsupportedError(
             f"{file.path} is a reranker (pooling_type 4), which scores pairs of texts; choose an embedding model"
         )

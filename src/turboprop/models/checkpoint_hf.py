@@ -61,15 +61,17 @@ _WRAPPERS = {
 _UNBOUNDED = 1 << 24  # tokenizers without a limit state 1e30
 
 
-def open_folder(folder: Path, onnx: Path | None = None) -> Checkpoint:
+def open_folder(folder: Path, onnx: Path | None = None, *, reranker: bool = False) -> Checkpoint:
     """Open a folder of `config.json`, safetensors and a tokenizer.
 
-    With `onnx`, that export takes the place of the weights, and `config.json` may be absent.
+    With `onnx`, that export takes the place of the weights, and `config.json` may be absent. `reranker` lets
+    the modules of a sentence-transformers CrossEncoder pass.
     """
     modules = read_json(folder / "modules.json") or []
     if is_static(folder, modules):
         return open_static(folder, modules)
-    places = {_module_kind(folder, module): _inside(folder, module) for module in modules}
+    known = _CROSS_ENCODER if reranker else _EMBEDDER
+    places = {_module_kind(folder, module, known): _inside(folder, module) for module in modules}
     root = places.get("Transformer", folder)
     config = read_json(root / "config.json")
     if onnx is not None and config is None:
@@ -81,7 +83,9 @@ def open_folder(folder: Path, onnx: Path | None = None) -> Checkpoint:
         tensors = WithoutPrefix(tensors, prefix)
     st_config = read_json(folder / "config_sentence_transformers.json") or {}
     pooling, pool_prompt = _pooling(places.get("Pooling"), config)
-    dense = tuple(_open_dense(_inside(folder, module)) for module in modules if _module_kind(folder, module) == "Dense")
+    dense = tuple(
+        _open_dense(_inside(folder, module)) for module in modules if _module_kind(folder, module, known) == "Dense"
+    )
     widths = tuple(st_config.get("matryoshka_dimensions") or config.get("matryoshka_dimensions") or ())
     return Checkpoint(
         name=str(folder),
@@ -109,12 +113,16 @@ def _width(stated: object) -> int | None:
     return stated if isinstance(stated, int) and stated > 0 else None
 
 
-def _module_kind(folder: Path, module: Mapping[str, Any]) -> str:
+_EMBEDDER = ("Transformer", "Pooling", "Dense", "Normalize")
+_CROSS_ENCODER = ("Transformer", "LogitScore")
+
+
+def _module_kind(folder: Path, module: Mapping[str, Any], known: tuple[str, ...]) -> str:
     try:
         kind = str(module["type"]).rsplit(".", 1)[-1]
     except (KeyError, TypeError) as error:
         raise ModelFormatError(f"{folder / 'modules.json'} has a module without a type") from error
-    if kind not in ("Transformer", "Pooling", "Dense", "Normalize"):
+    if kind not in known:
         raise ModelUnsupportedError(f"{folder / 'modules.json'} uses the module {kind!r}, which is not known here")
     return kind
 

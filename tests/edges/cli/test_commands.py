@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from rerank.tiny_rerankers import RERANKERS
+
 Write = Callable[[dict[str, str]], Path]
 
 FILES = {
@@ -68,6 +70,20 @@ def test_filters_from_the_command_line(repo: Path) -> None:
     assert paths("--lang", "go") == {"app/client.go"}
     assert paths("--filetype", ".md") == {"README.md"}
     assert paths("--filter", "app/**", "--filter", "!**/*.go") == {"app/server.py"}
+
+
+def test_search_with_a_reranker(repo: Path, tmp_path: Path) -> None:
+    folder = RERANKERS["bert"].save(tmp_path / "bert")
+    done = tp("search", "start the server", "--rerank", folder, "--rerank-top", "2", "--explain", "--json", cwd=repo)
+    assert done.returncode == 0, done.stderr
+    hits = json.loads(done.stdout)["hits"]
+    assert sum("reranker" in hit["parts"] for hit in hits) == 2
+    said = tp("search", "start the server", "--rerank", folder, "--explain", "-v", cwd=repo)
+    assert "before reranking x0.75, reranker 0." in said.stdout
+    assert f"tp: {folder} runs in openvino" in said.stderr
+    alone = tp("search", "start the server", "--rerank-top", "2", cwd=repo)
+    assert (alone.returncode, alone.stdout) == (2, "")
+    assert "--rerank MODEL" in alone.stderr
 
 
 def test_nothing_found_is_1(repo: Path) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from reference import reference
+from rerank.tiny_rerankers import RERANKERS
 
 
 def tp(*arguments: str | Path, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[bytes]:
@@ -110,6 +111,16 @@ def test_inspect_and_check() -> None:
     assert done.returncode == 0
     assert json.loads(done.stdout)["ok"] is True
     assert b"golden values" in tp("model", "check", "minilm").stdout
+
+
+def test_inspect_and_check_of_a_reranker(tmp_path: Path) -> None:
+    folder = RERANKERS["xlm-roberta"].save(tmp_path / "xlm-roberta")
+    assert json.loads(tp("model", "inspect", folder, "--json").stdout)["kind"] == "reranker"
+    done = tp("model", "check", folder, "--json")
+    checks = {check["name"]: check["ok"] for check in json.loads(done.stdout)["checks"]}
+    assert list(checks) == ["input", "difference", "order", "padding", "long input"]
+    assert done.returncode == (0 if all(checks.values()) else 1)
+    assert tp("tokenize", "a", "--model", folder).stdout.split()[-1] == b"</s>"
 
 
 def test_inspect_gives_one_line_for_a_bad_file() -> None:

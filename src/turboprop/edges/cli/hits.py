@@ -64,6 +64,11 @@ def explained(hit: Hit) -> str:
         said.append(f"test or prose x{parts['kind of file']:.2g}")
     if parts.get("same file", 1) != 1:
         said.append(f"further chunk of its file x{parts['same file']:.2g}")
+    if "first place" in parts:
+        weight = parts["place weight"]
+        said.append(f"place {parts['first place']:.0f} with {parts['first score']:.2f} before reranking x{weight:.2g}")
+        if "reranker" in parts:
+            said.append(f"reranker {parts['reranker']:.2f} x{1 - weight:.2g}")
     return ", ".join(said)
 
 

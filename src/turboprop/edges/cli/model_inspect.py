@@ -45,16 +45,18 @@ def _print(report: ModelReport) -> None:
         ("path", report.path),
         ("format", report.format),
         ("architecture", report.architecture),
+        ("kind", report.kind),
         ("size", f"{human_size(report.size)}, {report.parameters:,} parameters"),
         ("tensors", ", ".join(f"{t.tensors} {t.type} ({human_size(t.bytes)})" for t in report.tensors) or "none"),
         ("tokenizer", _tokenizer(report.tokenizer)),
     ]
     if report.context:
         rows.append(("context", plural(report.context, "token")))
-    if report.dimensions:
+    if report.dimensions and report.kind == "embedding":
         rows.append(("dimensions", f"{report.dimensions}" + (f", or {report.widths}" if report.widths else "")))
     if report.pooling:
-        rows.append(("pooling", " and ".join(report.pooling) + (", unit length" if report.normalize else "")))
+        unit = report.normalize and report.kind == "embedding"
+        rows.append(("pooling", " and ".join(report.pooling) + (", unit length" if unit else "")))
     rows += [(f"{side} prompt", repr(prompt)) for side, prompt in report.prompts.items() if prompt]
     if report.runs:
         rows.append(("engine", f"{report.engine}: {report.why}"))
@@ -82,18 +84,32 @@ def _tokenizer(facts: dict[str, Any]) -> str:
 def check(ctx: click.Context, name: str | None, engine: str | None, weights: Any, as_json: bool) -> None:
     """Run a model's self-test: tokens, prompts, padding, lengths, and golden values where they are known.
 
+    Of a reranker: what a pair becomes, padding, lengths, and whether a fitting text is before an unrelated one.
     Ends with 0 when all is as it must be, 1 when a check fails.
     """
     from turboprop.edges.cli.download import transfer_progress
-    from turboprop.embed.check import check_model
-    from turboprop.embed.model import EmbeddingModel
+    from turboprop.models.checkpoint_reranker import is_reranker
+    from turboprop.models.resolve import resolve
+    from turboprop.settings import load_settings
 
     given = str(Path(name).expanduser()) if name else None
-    with EmbeddingModel.load(
-        given, engine=engine, weights=weights, progress=transfer_progress(), self_test=False
-    ) as model:
-        checks = check_model(model)
-        facts = {"model": model.name, "engine": model.engine, "weights": model.weights}
+    settings, progress = load_settings(), transfer_progress()
+    if given is not None and is_reranker(resolve(given, settings, progress=progress)):
+        from turboprop.rerank.check import check_reranker
+        from turboprop.rerank.model import Reranker
+
+        with Reranker.load(given, engine=engine, weights=weights, progress=progress, settings=settings) as reranker:
+            checks = check_reranker(reranker)
+            facts = {"model": reranker.name, "engine": reranker.engine, "weights": reranker.weights}
+    else:
+        from turboprop.embed.check import check_model
+        from turboprop.embed.model import EmbeddingModel
+
+        with EmbeddingModel.load(
+            given, engine=engine, weights=weights, progress=progress, self_test=False, settings=settings
+        ) as model:
+            checks = check_model(model)
+            facts = {"model": model.name, "engine": model.engine, "weights": model.weights}
     failed = [one for one in checks if not one.ok]
     if as_json:
         click.echo(json.dumps({**facts, "ok": not failed, "checks": [dataclasses.asdict(one) for one in checks]}))

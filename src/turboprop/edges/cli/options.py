@@ -8,6 +8,7 @@ import click
 
 if TYPE_CHECKING:
     from turboprop.embed.model import EmbeddingModel
+    from turboprop.rerank.model import Reranker
 
 
 class Size(click.ParamType[int]):
@@ -77,7 +78,7 @@ def widening(command: Any) -> Any:
     return command
 
 
-def choice_text(model: EmbeddingModel) -> str:
+def choice_text(model: EmbeddingModel | Reranker) -> str:
     """What runs the model, and why."""
     return f"tp: {model.name} runs in {model.engine}, weights {model.weights}: {model.engine_reason}"
 

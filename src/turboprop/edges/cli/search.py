@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 @options.narrowing
 @click.option("--threshold", type=float, metavar="SCORE", help="Leave out hits with a lower score.")
 @options.widening
+@click.option("--rerank", metavar="MODEL", help="Read the first hits again with this reranker.")
+@click.option("--rerank-top", type=click.IntRange(min=1), metavar="N", help="How many of them [default: 30].")
 @click.option("--explain", is_flag=True, help="Say for each hit what its score is made of.")
 @options.index_dir
 @options.engine
@@ -76,6 +78,8 @@ def search(
     threshold: float | None,
     context: int,
     full: bool,
+    rerank: str | None,
+    rerank_top: int | None,
     explain: bool,
     index_dir: str | None,
     engine: str | None,
@@ -92,6 +96,8 @@ def search(
     """
     if index_dir is not None and len(repos) > 1:
         raise UsageError("--index belongs to one repository; leave it out, or search in one")
+    if rerank_top is not None and rerank is None:
+        raise UsageError("--rerank-top says how many hits a reranker reads; name one with --rerank MODEL")
     text = " ".join(query)
     started = time.perf_counter()
     with ExitStack() as stack:
@@ -100,6 +106,7 @@ def search(
         ]
         for index in indexes:
             _refresh(index, refresh)
+        reranker = indexes[0].reranker(rerank) if rerank is not None else None
         found = [
             index.search(
                 text,
@@ -112,11 +119,15 @@ def search(
                 by=by,
                 context=context,
                 full=full,
+                rerank=reranker,
+                rerank_top=rerank_top,
             )
             for index in indexes
         ]
         if verbose and mode != "lexical":
             click.echo(options.choice_text(indexes[0].embedding_model), err=True)
+        if verbose and reranker is not None:
+            click.echo(options.choice_text(reranker), err=True)
         names = _names([index.repo for index in indexes])
         models = ", ".join(dict.fromkeys(index.model_name for index in indexes))
     shown = [[Shown(hit, name) for hit in hits] for hits, name in zip(found, names, strict=True)]

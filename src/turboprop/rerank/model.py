@@ -1,0 +1,171 @@
+"""`Reranker`: a query and documents in, one score for each document out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from threading import Lock
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from turboprop.embed.batching import batches
+from turboprop.engines import Choice, choose_engine, load_encoder
+from turboprop.engines.contract import EngineOptions, WeightFormat
+from turboprop.errors import ModelUnsupportedError, UsageError
+from turboprop.models.checkpoint_reranker import RerankerCheckpoint, open_reranker
+from turboprop.models.resolve import resolve
+from turboprop.rerank.head import check_head, score
+from turboprop.rerank.inputs import INSTRUCTION, Input, inputs_of
+from turboprop.settings import Settings, load_settings
+from turboprop.types import TokenBatch
+
+if TYPE_CHECKING:
+    from turboprop.engines.contract import Encoder
+    from turboprop.models.checkpoint import Checkpoint
+    from turboprop.models.hub_progress import DownloadProgress
+
+
+class Reranker:
+    """A loaded reranker. Use it as a context manager, or call `close()`.
+
+    Calls from several threads are served one after the other.
+    """
+
+    def __init__(self, opened: RerankerCheckpoint, encoder: Encoder, engine: Choice) -> None:
+        self._checkpoint = opened.checkpoint
+        self._form = opened.form
+        self._head = opened.head
+        self._encoder = encoder
+        self._engine = engine
+        self._lock = Lock()
+        self._inputs = inputs_of(opened, opened.checkpoint.max_tokens)
+        self._tokens_scored = 0
+        check_head(self.name, self._head, encoder.dimensions)
+
+    @classmethod
+    def load(
+        cls,
+        name_or_path: str,
+        *,
+        engine: str | None = None,
+        weights: WeightFormat | None = None,
+        memory: int | None = None,
+        progress: DownloadProgress | None = None,
+        settings: Settings | None = None,
+    ) -> Self:
+        """Load by catalogue name, hub id, file or folder.
+
+        `weights` is float32, int8, int4 or auto; `memory` is in bytes and bounds a conversion; `progress` is
+        told of a download and of a conversion. The head runs in float32 whatever the weights are. Raises
+        `ModelNotFoundError`, `ModelFormatError`, `DownloadError`, `ModelUnsupportedError` (a model of
+        another kind, too), `EngineError` or `UsageError`.
+        """
+        settings = settings or load_settings()
+        local = resolve(name_or_path, settings, progress=progress)
+        if local.row is not None and local.row.kind != "reranker":
+            raise ModelUnsupportedError(
+                f"{local.name} is a model of the kind {local.row.kind}; `tp model list` shows which are rerankers"
+            )
+        opened = open_reranker(local)
+        checkpoint = opened.checkpoint
+        choice = choose_engine(checkpoint, engine or "auto")
+        if checkpoint.pairs and choice.name != "openvino":
+            raise ModelUnsupportedError(
+                f"the engine {choice.name} does not tell the two texts of a pair apart, as {local.name} needs it; "
+                "leave the engine away"
+            )
+        options = EngineOptions(weights or "auto", settings.threads, settings.cache_home, memory, progress)
+        encoder = load_encoder(checkpoint, choice.name, options)
+        try:
+            return cls(opened, encoder, choice)
+        except BaseException:
+            encoder.close()
+            raise
+
+    @property
+    def name(self) -> str:
+        """The model's canonical name."""
+        return self._checkpoint.name
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """What the model was loaded from."""
+        return self._checkpoint
+
+    @property
+    def engine(self) -> str:
+        """The engine that runs it."""
+        return self._engine.name
+
+    @property
+    def engine_reason(self) -> str:
+        """Why that engine was chosen."""
+        return self._engine.reason
+
+    @property
+    def weights(self) -> str:
+        """The weight format that runs: float32 or int8."""
+        return self._encoder.weights
+
+    @property
+    def max_tokens(self) -> int:
+        """Tokens of query and document together at most, special tokens or prompt included."""
+        return self._checkpoint.max_tokens
+
+    @property
+    def takes_instruction(self) -> bool:
+        """Whether the task can be said in words, as for Qwen3-Reranker."""
+        return self._form == "prompt"
+
+    @property
+    def tokens_scored(self) -> int:
+        """Tokens that went through the model since it was loaded, padding not counted."""
+        return self._tokens_scored
+
+    def inputs(self, query: str, documents: Sequence[str], *, instruction: str | None = None) -> list[Input]:
+        """What the model reads of a query and each document: token ids, cut to `max_tokens`."""
+        if isinstance(documents, str):
+            raise UsageError("a reranker takes a list of documents; for one document give [document]")
+        if instruction is not None and not self.takes_instruction:
+            raise UsageError(f"{self.name} takes no instruction; leave it out")
+        if not documents:
+            return []
+        with self._lock:  # the tokenizer's switches belong to it, not to the call
+            return self._inputs.make(query, documents, instruction or INSTRUCTION)
+
+    def scores(self, query: str, documents: Sequence[str], *, instruction: str | None = None) -> NDArray[np.float32]:
+        """float32 [n], higher for what answers the query better, in the order of `documents`.
+
+        The raw logit of a model with one label; the logit of yes (or of the relevant label) less that of
+        the other where a model has two, which is the log-odds of yes. `1 / (1 + exp(-score))` is the
+        probability. Scores of different models do not compare. Texts that are too long are cut, the document
+        before the query. `instruction` is the task, for models that take one.
+        """
+        inputs = self.inputs(query, documents, instruction=instruction)
+        lengths = [len(one.ids) for one in inputs]
+        scores = np.empty(len(inputs), np.float32)
+        for chosen in batches(lengths):
+            batch = TokenBatch(
+                np.concatenate([np.asarray(inputs[index].ids, np.int32) for index in chosen]),
+                np.array([lengths[index] for index in chosen], np.int32),
+                second=np.array([inputs[index].second for index in chosen], np.int32),
+            )
+            with self._lock:
+                pooled = self._encoder.encode(batch)
+                self._tokens_scored += len(batch.ids)
+            scores[chosen] = score(pooled, self._head, self.name)
+        return scores
+
+    def close(self) -> None:
+        """Give the memory back; a second call does nothing."""
+        self._encoder.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
