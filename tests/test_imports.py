@@ -37,6 +37,7 @@ LEVEL = {
     "why": 9,
     "runtime": 9,
     "edges": 10,
+    "serve": 11,
 }
 HEAVY = ("openvino", "lance", "lancedb", "pyarrow", "torch", "numpy", "tokenizers", "huggingface_hub")
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from turboprop.index.build import Progress
     from turboprop.models.checkpoint import Checkpoint
     from turboprop.models.hub_progress import DownloadProgress
+    from turboprop.repository import ModelSource
     from turboprop.types import IndexSummary
 
 MOST = 8
@@ -68,6 +69,8 @@ class _Source:
     def load(
         self, name: str | None, engine: str | None, weights: WeightFormat | None, settings: Settings
     ) -> EmbeddingModel:
+        if self._pool.models is not None:
+            return self._pool.models.load(name, engine, weights, settings)
         found = self._pool._take_model(name, engine, weights, settings)
         self.used.append(found)
         return found.model
@@ -80,10 +83,12 @@ class _Source:
 class IndexPool:
     """Opens indexes and keeps them and their models. Any number of threads may use it at once.
 
-    With `offline` models are never downloaded, whatever the settings say.
+    With `offline` models are never downloaded, whatever the settings say. `models` gives them where somebody else
+    holds them; otherwise the pool loads its own.
     """
 
-    def __init__(self, *, offline: bool = False, most: int = MOST) -> None:
+    def __init__(self, *, offline: bool = False, most: int = MOST, models: ModelSource | None = None) -> None:
+        self.models = models
         self._offline = offline
         self._most = most
         self._lock = RLock()

@@ -15,11 +15,11 @@ import openai
 import pytest
 from click.testing import CliRunner
 
-from turboprop.edges.http.command import serve
 from turboprop.edges.http.limits import Limits
 from turboprop.edges.http.security import Guard, checked_origin
 from turboprop.edges.http.state import ServerOptions
 from turboprop.errors import UsageError
+from turboprop.serve import serve
 
 KEY = "sk-this-is-the-secret-key"
 ORIGIN = "http://localhost:3000"

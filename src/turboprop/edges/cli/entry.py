@@ -33,7 +33,7 @@ COMMANDS = {
     "server": ("turboprop.edges.warm.command", "Show or stop the server that keeps `tp search` warm."),
     "doctor": ("turboprop.edges.cli.doctor", "Look for what is wrong with an index, and mend it."),
     "why": ("turboprop.edges.cli.why", "Say why a file is indexed or not, and as what."),
-    "serve": ("turboprop.edges.http.command", "Serve models, search and the web page over HTTP."),
+    "serve": ("turboprop.serve", "Serve models, search and the web page over HTTP."),
     "cache": ("turboprop.edges.cli.cache", "Show, clear, export and import kept vectors."),
     "bench": ("turboprop.edges.cli.bench", "Compare models and modes on your own repository."),
     "config": ("turboprop.edges.cli.config", "Show which settings hold, and where each came from."),

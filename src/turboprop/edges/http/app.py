@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.routing import Mount, Route
+from starlette.routing import Route
 
 from turboprop.edges.http.endpoints import ENDPOINTS
 from turboprop.edges.http.failures import RequestError, answer_error
@@ -37,8 +37,8 @@ def create_app(
 ) -> Starlette:
     """The application over a server's state.
 
-    `mounts` are ASGI applications by path (`{"/mcp": app}`), behind the same guards; `lifespans` are entered while
-    the server runs, for applications that want one.
+    `mounts` are ASGI applications by path (`{"/mcp": app}`), which see the whole path, behind the same guards;
+    `lifespans` are entered while the server runs, for applications that want one.
     """
     page = Page()
 
@@ -53,7 +53,7 @@ def create_app(
         *_routes(ENDPOINTS),
         Route("/", page.index, methods=["GET"]),
         Route("/assets/{name:path}", page.asset, methods=["GET"]),
-        *(Mount(path, app) for path, app in (mounts or {}).items()),
+        *(Route(path, app) for path, app in (mounts or {}).items()),
     ]
     app = Starlette(
         routes=routes,

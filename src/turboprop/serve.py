@@ -1,0 +1,154 @@
+"""`tp serve`: one process that keeps models and indexes warm, with the edges that speak over it put together."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+    from turboprop.edges.http.state import ServerOptions
+    from turboprop.embed.model import EmbeddingModel
+    from turboprop.engines.contract import WeightFormat
+    from turboprop.generate.model import LanguageModel
+    from turboprop.runtime.manager import EmbeddingLease, ModelManager
+    from turboprop.settings import Settings
+
+
+class _Size(click.ParamType[int]):
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        from turboprop.settings import parse_size
+
+        size = value if isinstance(value, int) else parse_size(str(value))
+        if size is None:
+            self.fail(f"{value!r} is not a size; write it as 8gb or 500mb", param, ctx)
+        return size
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; others need an API key.")
+@click.option("--port", type=click.IntRange(0, 65_535), default=8321, show_default=True, help="Port; 0 takes any.")
+@click.option("--repo", "repos", multiple=True, metavar="PATH", help="Repository to search in; repeatable.")
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    metavar="NAME",
+    help="Model to load at once and keep, of either kind; repeatable [default: the default embedding model].",
+)
+@click.option("--api-key", envvar="TP_API_KEY", metavar="KEY", help="Key that requests must carry (or TP_API_KEY).")
+@click.option("--cors", multiple=True, metavar="ORIGIN", help="Let pages of this origin ask; repeatable.")
+@click.option("--allow-host", multiple=True, metavar="NAME", help="Also answer under this host name; repeatable.")
+@click.option(
+    "--memory", type=_Size(), metavar="SIZE", help="Memory for all models [default: three quarters of what is free]."
+)
+def serve(
+    host: str,
+    port: int,
+    repos: tuple[str, ...],
+    models: tuple[str, ...],
+    api_key: str | None,
+    cors: tuple[str, ...],
+    allow_host: tuple[str, ...],
+    memory: int | None,
+) -> None:
+    """Serve embeddings, answers, search and the page over HTTP, as OpenAI's clients expect it.
+
+    Ends with 0 after Ctrl-C or SIGTERM, once the requests at work are done.
+    """
+    from contextlib import ExitStack
+
+    from turboprop.edges.http.server import serve as run
+    from turboprop.edges.http.state import ServerOptions
+    from turboprop.repository import checked_repo
+    from turboprop.runtime.manager import ModelManager
+
+    options = ServerOptions(
+        host=host,
+        port=port,
+        repos=tuple(Path(checked_repo(repo)) for repo in repos),
+        models=models,
+        api_key=api_key,
+        cors=cors,
+        allowed_hosts=allow_host,
+    )
+
+    def told(text: str) -> None:
+        click.echo(f"tp: {text}", err=True)
+        sys.stderr.flush()
+
+    with ExitStack() as stack:
+        manager = stack.enter_context(ModelManager(memory=memory))
+        mounts: dict[str, Any] = {}
+        lifespans: tuple[Any, ...] = ()
+        if options.repos:
+            tools = stack.enter_context(_agents_tools(options, manager))
+            mounts["/mcp"] = tools
+            lifespans = (tools.router.lifespan_context(tools),)
+        run(options, manager, told=told, mounts=mounts, lifespans=lifespans)
+
+
+@contextmanager
+def _agents_tools(options: ServerOptions, manager: ModelManager) -> Iterator[Starlette]:
+    """The tools for agents over HTTP, with the models that the other endpoints use."""
+    from turboprop.edges.mcp.repositories import Repositories
+    from turboprop.edges.mcp.server import mcp_app
+    from turboprop.edges.mcp.writer import Writer
+    from turboprop.generate.installed import language_model_name
+    from turboprop.pool import IndexPool
+
+    class ManagedWriter(Writer):
+        @contextmanager
+        def model(self) -> Iterator[LanguageModel]:
+            with manager.language(language_model_name(None, manager.settings)) as lease:
+                yield lease.model
+
+    models = _ManagedModels(manager)
+    pool = IndexPool(models=models)
+    repositories = Repositories(options.repos, pool=pool)
+    hosts = [name for host in (options.host, *options.allowed_hosts) for name in (host, f"{host}:*")]
+    try:
+        yield mcp_app(
+            repositories,
+            path="/mcp",
+            writer=ManagedWriter(None, manager.settings),
+            hosts=hosts,
+            origins=options.cors,
+        )
+    finally:
+        repositories.close()
+        pool.clear()
+        models.release()
+
+
+class _ManagedModels:
+    """Gives indexes the manager's embedding models, which stay loaded as long as the server runs."""
+
+    def __init__(self, manager: ModelManager) -> None:
+        self._manager = manager
+        self._leases: dict[str | None, EmbeddingLease] = {}
+
+    def load(
+        self,
+        name: str | None,
+        engine: str | None,  # noqa: ARG002
+        weights: WeightFormat | None,  # noqa: ARG002
+        settings: Settings,
+    ) -> EmbeddingModel:
+        name = name or settings.model
+        if name not in self._leases:
+            self._leases[name] = self._manager.embedding(name)
+        return self._leases[name].model
+
+    def release(self) -> None:
+        for lease in self._leases.values():
+            lease.release()
+        self._leases.clear()

@@ -1,0 +1,69 @@
+"""`tp serve` as it is put together: the tools for agents beside the rest, over the same models."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import anyio
+import httpx
+import pytest
+from mcp import Client
+
+from turboprop import Index
+
+Write = Callable[[dict[str, str]], Path]
+FILES = {
+    "src/bank.py": "def withdraw(amount):\n    '''Take money out of an account.'''\n    return -amount\n",
+    "src/queue.py": "def enqueue(job):\n    '''Put a job at the end.'''\n    JOBS.append(job)\n",
+}
+
+
+@pytest.fixture
+def address(write_files: Write) -> Iterator[str]:
+    root = write_files(FILES)
+    Index.create(root).close()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "turboprop", "serve", "--port", "0", "--repo", str(root)],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    said = ""
+    while "ready" not in said:
+        line = process.stderr.readline()
+        assert line, said
+        said += line
+    match = re.search(r"http://[\d.]+:\d+", said)
+    assert match is not None
+    yield match[0]
+    process.send_signal(signal.SIGTERM)
+    process.communicate()
+    assert process.returncode == 0
+
+
+def test_agents_and_others_share_one_server(address: str) -> None:
+    async def ask() -> tuple[set[str], str]:
+        async with Client(f"{address}/mcp") as client:
+            names = {tool.name for tool in (await client.list_tools()).tools}
+            answer = await client.call_tool("search_code", {"query": "take money out"})
+            return names, answer.content[0].text  # type: ignore[union-attr]
+
+    names, text = anyio.run(ask)
+    assert {"search_code", "similar_code", "read_chunk", "ask_code", "index_status", "reindex"} <= names
+    assert "src/bank.py:1-3" in text
+    found = httpx.post(f"{address}/api/search", json={"query": "take money out", "limit": 1}).json()
+    assert found["hits"][0]["path"] == "src/bank.py"
+    loaded = [model for model in httpx.get(f"{address}/api/status").json()["models"] if model["state"] == "loaded"]
+    assert len(loaded) == 1, json.dumps(loaded)
+
+
+def test_another_origin_reaches_no_tool(address: str) -> None:
+    refused = httpx.post(f"{address}/mcp", json={}, headers={"origin": "http://evil.example"})
+    assert refused.status_code == 403
+    assert httpx.post(f"{address}/mcp", json={}, headers={"host": "evil.example"}).status_code in (400, 403, 421)
