@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 _BLOCK = 16
 """Directions that are followed at once; what lies beyond the second only speeds the first two."""
 _ROUNDS = 15
-"""5,000 vectors of 384 dimensions take 0.2 s; the plane then holds the same variance as an exact one to 1e-6."""
+"""On 1,870 chunks of this project (all-MiniLM-L6-v2) both axes then correlate with the exact ones above 0.999999.
+5,000 vectors of 384 dimensions take 0.6 s on two busy cores, of 3,584 dimensions 5 s."""
 
 
 def project(vectors: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -22,7 +23,7 @@ def project(vectors: NDArray[np.floating]) -> NDArray[np.float32]:
     version of an index to the next. A vector that is not finite lies at 0.
 
     By subspace iteration (Halko, Martinsson, Tropp 2011, algorithm 4.4) on the centred vectors: its cost is
-    linear in n and in the dimensions, where an exact decomposition of 3,584 dimensions takes some ten seconds.
+    linear in n and in the dimensions, that of an exact decomposition is not.
     """
     import numpy as np
 

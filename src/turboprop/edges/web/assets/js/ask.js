@@ -1,0 +1,97 @@
+// Questions about the repository: sources first, then an answer whose citations open them.
+
+import { ApiError, stream } from "./api.js";
+import { conversation, follow } from "./conversation.js";
+import { h } from "./dom.js";
+import { count, plural, visible } from "./format.js";
+import { modelChoice } from "./language_models.js";
+import { samplingForm } from "./sampling.js";
+import { oneRepo } from "./state.js";
+import { cost, turn } from "./turn.js";
+
+const EXAMPLES = [
+  "How is the work divided between the modules?",
+  "Where are errors handled, and how?",
+  "What happens when the program starts?",
+];
+
+const CUT = "The connection ended before the answer was whole.";
+
+const model = modelChoice("tp.ask.model");
+const sampling = samplingForm("tp.ask.sampling", { temperature: "0.2", max_tokens: "700" });
+let history = [];
+
+const view = conversation({
+  name: "ask",
+  heading: "Ask the code",
+  lead: "Answers rest on lines of the repository and cite them. Nothing leaves this machine.",
+  label: "Question about the code",
+  placeholder: "Ask about the code…",
+  model: model.element,
+  settings: sampling.element,
+  start: h(
+    "ul",
+    { class: "examples", "aria-label": "Examples" },
+    EXAMPLES.map((example) =>
+      h("li", {}, h("button", { type: "button", class: "example", onClick: () => view.send(example) }, example)),
+    ),
+  ),
+  answer,
+});
+view.onClear(() => {
+  history = [];
+});
+
+export const { element, stop } = view;
+export const title = "Ask";
+
+export function show(params) {
+  model.refresh();
+  if (params.has("q")) view.put(params.get("q"));
+  if (matchMedia("(hover: hover)").matches && !params.has("source")) view.focus();
+}
+
+async function answer(question, signal, begin) {
+  const repo = oneRepo();
+  const shown = turn(question, repo);
+  begin(shown);
+  shown.say("Looking for sources…");
+  let end = null;
+  const events = stream("api/ask", {
+    body: { question, repo, model: model.value(), history, options: sampling.options() },
+    signal,
+  });
+  const done = await follow(
+    shown,
+    events,
+    ({ event, data }) => {
+      if (event === "sources") {
+        shown.sources(data.sources, data.weak);
+        shown.say(data.weak ? "" : "Loading the model…");
+      } else if (event === "progress")
+        shown.say(`Reading ${count(data.prompt_tokens_done)} of ${count(data.prompt_tokens)} tokens…`);
+      else if (event === "reasoning") {
+        shown.say("Thinking…");
+        shown.think(data.text);
+      } else if (event === "text") shown.add(data.text);
+      else if (event === "done") end = data;
+    },
+    view.follow,
+    () => (end === null ? { failure: new ApiError(CUT) } : { final: end.answer, told: told(end) }),
+  );
+  if (done && end !== null) history = [...history, { question, answer: shown.text }];
+}
+
+function told(end) {
+  const said = cost(end.usage, end.timings);
+  if (end.finish_reason === "length") said.push("cut at the most tokens");
+  if (end.removed?.length)
+    said.push(
+      h(
+        "span",
+        { title: end.removed.map(visible).join("\n") },
+        `${plural(end.removed.length, "invented citation")} removed`,
+      ),
+    );
+  return said;
+}

@@ -1,0 +1,96 @@
+// Talk with the language model alone; the repository is not read.
+
+import { ApiError, stream } from "./api.js";
+import { conversation, follow } from "./conversation.js";
+import { h } from "./dom.js";
+import { modelChoice } from "./language_models.js";
+import { linkTo } from "./router.js";
+import { samplingForm } from "./sampling.js";
+import { read, write } from "./state.js";
+import { cost, turn } from "./turn.js";
+
+const SYSTEM = "tp.chat.system";
+const model = modelChoice("tp.chat.model");
+const system = h("textarea", { id: "chat-system", rows: 2, maxlength: 8000 });
+system.value = read(SYSTEM, "");
+system.addEventListener("change", () => write(SYSTEM, system.value));
+const sampling = samplingForm("tp.chat.sampling", {}, [
+  h("div", { class: "setting wide" }, h("label", { for: "chat-system" }, "System prompt"), system),
+]);
+let messages = [];
+
+const view = conversation({
+  name: "chat",
+  heading: "Chat",
+  lead: "The language model alone, without the repository.",
+  label: "Message",
+  placeholder: "Write a message…",
+  model: model.element,
+  settings: sampling.element,
+  start: h(
+    "p",
+    { class: "quiet" },
+    "For questions about the code, ",
+    h("a", { href: linkTo("ask") }, "ask the code"),
+    ".",
+  ),
+  answer,
+});
+view.onClear(() => {
+  messages = [];
+});
+
+export const { element, stop } = view;
+export const title = "Chat";
+
+export function show() {
+  model.refresh();
+  if (matchMedia("(hover: hover)").matches) view.focus();
+}
+
+async function answer(text, signal, begin) {
+  const shown = turn(text);
+  begin(shown);
+  shown.say("Waiting for the model…");
+  if (model.known() === null) await model.refresh();
+  const name = model.first();
+  if (name === null) {
+    shown.end({ failure: new ApiError("No language model is installed. Download one under Models.") });
+    return;
+  }
+  const before = [...messages, { role: "user", content: text }];
+  const said = system.value.trim() ? [{ role: "system", content: system.value.trim() }, ...before] : before;
+  let usage = null;
+  let reason = "";
+  const began = performance.now();
+  let first = 0;
+  const events = stream("v1/chat/completions", {
+    body: { model: name, messages: said, stream: true, stream_options: { include_usage: true }, ...sampling.options() },
+    signal,
+  });
+  await follow(
+    shown,
+    events,
+    ({ data }) => {
+      usage = data.usage ?? usage;
+      const choice = data.choices?.[0];
+      reason = choice?.finish_reason ?? reason;
+      if (choice?.delta?.reasoning_content) shown.think(choice.delta.reasoning_content);
+      if (choice?.delta?.content) {
+        first ||= performance.now();
+        shown.add(choice.delta.content);
+      }
+    },
+    view.follow,
+    () => {
+      const seconds = (performance.now() - (first || began)) / 1000;
+      const speed =
+        first && usage
+          ? { tokens_per_second: usage.completion_tokens / seconds, total_seconds: (performance.now() - began) / 1000 }
+          : null;
+      return { told: [...cost(usage, speed), reason === "length" ? "cut at the most tokens" : null] };
+    },
+  );
+  // A stopped answer stays part of what was said.
+  if (shown.text) messages = [...before, { role: "assistant", content: shown.text }];
+}

@@ -1,0 +1,154 @@
+// What stands around every view: name, places to go, repository, state of the server.
+
+import { h, refill } from "./dom.js";
+import { bytes, visible } from "./format.js";
+import { icon, mark } from "./icons.js";
+import { showKeys } from "./keys.js";
+import { meter } from "./meter.js";
+import { showPreferences } from "./preferences.js";
+import { linkTo } from "./router.js";
+import { chooseRepo, chosenRepo, onChange, refresh, repos, state } from "./state.js";
+import { themeButton } from "./theme.js";
+
+const links = new Map();
+const repo = h("select", { "aria-label": "Repository" });
+const single = h("p", { class: "one-repo" });
+const picker = h("div", { class: "repo-picker" }, repo, single);
+const memory = h("a", { class: "memory", href: linkTo("models") });
+const banner = h("div", { class: "banner", role: "alert", hidden: true });
+repo.addEventListener("change", () => chooseRepo(repo.value || null));
+
+/** The page around `main`; `views` are {name, title, icon}. */
+export function frame(views, main, aside) {
+  const items = views.map(({ name, title, icon: picture }) => {
+    const link = h("a", { href: linkTo(name) }, icon(picture), h("span", {}, title));
+    links.set(name, link);
+    return h("li", {}, link);
+  });
+  onChange("status", draw);
+  onChange("repo", draw);
+  draw();
+  return [
+    h(
+      "a",
+      {
+        class: "skip",
+        href: "#main",
+        onClick: (event) => {
+          event.preventDefault();
+          main.focus();
+        },
+      },
+      "Skip to the content",
+    ),
+    h(
+      "header",
+      { class: "rail" },
+      h(
+        "a",
+        { class: "brand", href: linkTo("search"), "aria-label": "TurboProp, search" },
+        mark(),
+        h("span", {}, "TurboProp"),
+      ),
+      picker,
+      h("nav", { "aria-label": "Main" }, h("ul", {}, items)),
+      h(
+        "div",
+        { class: "rail-foot" },
+        memory,
+        h(
+          "div",
+          { class: "rail-buttons" },
+          themeButton(),
+          h(
+            "button",
+            {
+              type: "button",
+              class: "plain icon-only",
+              "aria-label": "Preferences",
+              title: "Preferences (,)",
+              onClick: showPreferences,
+            },
+            icon("tune"),
+          ),
+          h(
+            "button",
+            {
+              type: "button",
+              class: "plain icon-only",
+              "aria-label": "Keyboard shortcuts",
+              title: "Shortcuts (?)",
+              onClick: showKeys,
+            },
+            icon("help"),
+          ),
+        ),
+      ),
+    ),
+    h("div", { class: "stage" }, banner, main),
+    aside,
+  ];
+}
+
+export function markCurrent(name) {
+  for (const [view, link] of links) {
+    if (view === name) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+}
+
+function draw() {
+  const all = repos();
+  const key = JSON.stringify([all.map((one) => one.name), chosenRepo()]);
+  if (picker.dataset.key !== key) {
+    picker.dataset.key = key;
+    repo.hidden = all.length < 2;
+    single.hidden = all.length >= 2;
+    refill(
+      repo,
+      h("option", { value: "" }, "All repositories"),
+      all.map((one) => h("option", { value: one.name }, visible(one.name))),
+    );
+    repo.value = chosenRepo() ?? "";
+    refill(single, all.length === 1 ? h("bdi", { title: visible(all[0].path ?? "") }, visible(all[0].name)) : null);
+  }
+  const { failure } = state;
+  banner.hidden = failure === null;
+  if (failure === null) banner.replaceChildren();
+  else if (banner.textContent === "" || banner.dataset.said !== failure.message) {
+    banner.dataset.said = failure.message;
+    refill(
+      banner,
+      icon("warning"),
+      h("span", {}, failure.message),
+      h("button", { type: "button", class: "plain", onClick: () => refresh() }, icon("refresh"), "Try again"),
+    );
+  }
+  drawMemory();
+}
+
+function drawMemory() {
+  const used = state.status?.memory;
+  memory.hidden = !used;
+  if (!used) return;
+  const held = used.used ?? used.process_rss;
+  const loaded = (state.status.models ?? []).length;
+  const key = `${bytes(held)} ${bytes(used.budget)} ${loaded}`;
+  if (memory.dataset.key === key) return;
+  memory.dataset.key = key;
+  refill(
+    memory,
+    h(
+      "span",
+      { class: "memory-row" },
+      h("span", {}, "Memory"),
+      h("span", { class: "number" }, used.budget ? `${bytes(held)} of ${bytes(used.budget)}` : bytes(held)),
+    ),
+    used.budget ? meter(held, used.budget, "Memory in use") : null,
+    h(
+      "span",
+      { class: "quiet" },
+      loaded === 0 ? "No model loaded" : loaded === 1 ? "1 model loaded" : `${loaded} models loaded`,
+    ),
+  );
+}

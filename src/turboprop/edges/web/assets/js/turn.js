@@ -1,0 +1,159 @@
+// One turn of a conversation: what was asked, and an answer that grows.
+
+import { announce } from "./announce.js";
+import { fill, freshId, h, refill } from "./dom.js";
+import { count, duration, visible } from "./format.js";
+import { icon } from "./icons.js";
+import { blocks } from "./markdown.js";
+import { copyButton } from "./notice.js";
+import { placeNodes, placeText } from "./place.js";
+import { openSource } from "./source.js";
+
+/** Pieces come faster than a screen shows them. */
+const FRAME = 50;
+
+/** The elements of a turn, and what fills them. `repo` is where citations lead. */
+export function turn(question, repo = null) {
+  const state = h("p", { class: "turn-state" });
+  const sources = h("div", { class: "turn-sources" });
+  const thoughts = h("details", { class: "reasoning", hidden: true }, h("summary", {}, "Reasoning"));
+  const thought = h("div", { class: "reasoning-text" });
+  thoughts.append(thought);
+  const answer = h("div", { class: "answer prose", "aria-busy": "true" });
+  const foot = h("footer", { class: "turn-foot" });
+  const element = h(
+    "article",
+    { class: "turn", "aria-label": `Question: ${question.slice(0, 100)}` },
+    h("h2", { class: "question" }, visible(question)),
+    sources,
+    thoughts,
+    state,
+    answer,
+    foot,
+  );
+  let text = "";
+  let drawn = [];
+  let timer = 0;
+
+  const cite = (path, start, end) =>
+    repo === null
+      ? null
+      : h(
+          "button",
+          {
+            type: "button",
+            class: "citation",
+            "aria-label": `Source ${placeText(path, start, end)}`,
+            title: placeText(path, start, end),
+            onClick: () => openSource({ repo, path, start, end }),
+          },
+          placeNodes(path.slice(path.lastIndexOf("/") + 1), start, end),
+        );
+
+  function draw() {
+    timer = 0;
+    const fresh = blocks(text, cite);
+    let same = 0;
+    while (same < drawn.length && same < fresh.length && drawn[same].raw === fresh[same].raw) same += 1;
+    while (answer.childNodes.length > same) answer.lastChild.remove();
+    fill(
+      answer,
+      fresh.slice(same).map((block) => block.node()),
+    );
+    drawn = fresh;
+  }
+
+  return {
+    element,
+    get text() {
+      return text;
+    },
+    say(message) {
+      refill(state, message && [h("span", { class: "spinner", "aria-hidden": "true" }), message]);
+    },
+    add(piece) {
+      if (!text) refill(state);
+      text += piece;
+      timer ||= setTimeout(draw, FRAME);
+    },
+    think(piece) {
+      thoughts.hidden = false;
+      thought.append(visible(piece));
+    },
+    sources(found, weak) {
+      refill(sources, sourceList(found, repo, weak));
+    },
+    /** The last word: what remains to be said of how it ended. */
+    end({ final = null, told = [], failure = null, stopped = false }) {
+      clearTimeout(timer);
+      if (final !== null) text = final;
+      draw();
+      refill(state);
+      answer.removeAttribute("aria-busy");
+      if (failure) fill(state, h("span", { class: "bad", role: "alert" }, icon("warning"), failure.message));
+      const said = [stopped ? "Stopped" : null, ...told].filter(Boolean);
+      refill(
+        foot,
+        text ? copyButton(text, "Copy the answer") : null,
+        said.map((one) => h("span", {}, one)),
+      );
+      announce(failure ? "The answer failed" : stopped ? "Stopped" : "The answer is complete");
+    },
+  };
+}
+
+function sourceList(found, repo, weak) {
+  if (found.length === 0) return null;
+  const id = freshId("sources");
+  const list = h(
+    "ol",
+    { id, class: "source-list", hidden: !weak },
+    found.map((source) =>
+      h(
+        "li",
+        {},
+        h(
+          "button",
+          {
+            type: "button",
+            class: "place",
+            onClick: () =>
+              openSource({
+                repo: source.repo ?? repo,
+                path: source.path,
+                start: source.start_line,
+                end: source.end_line,
+              }),
+          },
+          placeNodes(source.path, source.start_line, source.end_line),
+        ),
+      ),
+    ),
+  );
+  const files = new Set(found.map((source) => source.path)).size;
+  const label = weak
+    ? `${found.length} places that are nearest`
+    : `Read ${found.length === 1 ? "1 place" : `${found.length} places`} in ${files === 1 ? "1 file" : `${files} files`}`;
+  const button = h(
+    "button",
+    { type: "button", class: "plain", "aria-expanded": String(weak), "aria-controls": id },
+    icon("down"),
+    label,
+  );
+  button.addEventListener("click", () => {
+    list.hidden = !list.hidden;
+    button.setAttribute("aria-expanded", String(!list.hidden));
+  });
+  return [button, list];
+}
+
+/** What an answer cost, in words. */
+export function cost(usage, timings) {
+  const told = [];
+  const tokens = usage?.completion_tokens ?? usage?.generated_tokens;
+  if (Number.isFinite(tokens)) told.push(`${count(tokens)} tokens`);
+  const speed = timings?.tokens_per_second;
+  if (speed > 0) told.push(`${speed.toFixed(speed < 10 ? 1 : 0)} tokens/s`);
+  if (timings?.total_seconds > 0) told.push(duration(timings.total_seconds));
+  return told;
+}
