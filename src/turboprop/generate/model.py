@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from turboprop.engines.generation_contract import GenerationEngineOptions, Sampling, TokenRequest
 from turboprop.engines.generators import load_generator
@@ -146,12 +146,16 @@ class LanguageModel:
             done.stop_text,
         )
 
-    def stream(self, prompt: Prompt, options: GenerationOptions = DEFAULT) -> GenerationStream:
+    def stream(
+        self, prompt: Prompt, options: GenerationOptions = DEFAULT, *, tools: Sequence[Mapping[str, Any]] = ()
+    ) -> GenerationStream:
         """The same as events while they happen; the last is a `DoneEvent`.
 
-        Closing the stream or letting go of it ends the generation.
+        Closing the stream or letting go of it ends the generation. `tools` are functions as OpenAI's interface
+        describes them, for a conversation with a model whose template has a place for them; it calls them in its
+        text, between `<tool_call>` tags.
         """
-        tokenized = self._prompts.tokenize(prompt, options.reasoning)
+        tokenized = self._prompts.tokenize(prompt, options.reasoning, tools)
         room = self.context - len(tokenized.ids)
         if room < 1:
             raise InputTooLongError(

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from turboprop.models.checkpoint import Checkpoint
 
-Prompt = str | Sequence[Message | Mapping[str, str]] | Sequence[int]
+Prompt = str | Sequence[Message | Mapping[str, Any]] | Sequence[int]
 ROLES = ("system", "user", "assistant")
 PLAIN = (
     "{% for message in messages %}{% if message.role == 'system' %}{{ message.content }}\n\n"
@@ -88,21 +88,34 @@ class PromptMaker:
         """Whether the model brought a chat template; without one a conversation is written as a plain text."""
         return self._source is not None
 
-    def tokenize(self, prompt: Prompt, reasoning: bool | None = None) -> TokenizedPrompt:
+    @property
+    def has_tools(self) -> bool:
+        """Whether the template writes tools down and has the model call them between `<tool_call>` tags."""
+        return self._source is not None and "tools" in self._source and "<tool_call>" in self._source
+
+    def tokenize(
+        self, prompt: Prompt, reasoning: bool | None = None, tools: Sequence[Mapping[str, Any]] = ()
+    ) -> TokenizedPrompt:
         """Ids of a text to continue, of a conversation, or the ids given.
 
-        `reasoning` reaches the template as `enable_thinking`. Raises `UsageError` for a conversation that
-        is none, or that the template refuses.
+        `reasoning` reaches the template as `enable_thinking`, `tools` (JSON objects) under its name. Raises
+        `UsageError` for a conversation that is none, or that the template refuses, and for tools where it has
+        no place for them.
         """
+        if tools and not self.has_tools:
+            raise UsageError(f"the chat template of {self._name} has no tools that could be read back")
         if isinstance(prompt, str):
             return TokenizedPrompt((*self._begin, *self._encode(clean_text(prompt), specials=False)))
         if not prompt:
             raise UsageError("the prompt is empty: give a text or at least one message")
         if all(isinstance(part, int) and not isinstance(part, bool) for part in prompt):
             return TokenizedPrompt(tuple(int(str(part)) for part in prompt))
-        return self._conversation([_checked(part, number) for number, part in enumerate(prompt)], reasoning)
+        checked = [_checked(part, number, self.has_tools) for number, part in enumerate(prompt)]
+        return self._conversation(checked, reasoning, tools)
 
-    def _conversation(self, messages: list[dict[str, str]], reasoning: bool | None) -> TokenizedPrompt:
+    def _conversation(
+        self, messages: list[dict[str, Any]], reasoning: bool | None, tools: Sequence[Mapping[str, Any]]
+    ) -> TokenizedPrompt:
         if self._template is None:  # a stranger's program: compiled when it is first needed, not while loading
             self._template = ChatTemplate(self._source or PLAIN, self._name)
         names: dict[str, Any] = {**self._names, "add_generation_prompt": True, "tools": None}
@@ -116,6 +129,18 @@ class PromptMaker:
             return f"\ue000{nonce}{len(marked) - 1}\ue001"
 
         pattern = re.compile(f"\ue000{nonce}(\\d+)\ue001")
+
+        def unspecial(value: Any) -> Any:
+            """The same value without the texts of control tokens; a schema has no use for them."""
+            if isinstance(value, str):
+                return self._pattern.sub("", value)
+            if isinstance(value, Mapping):
+                return {unspecial(key): unspecial(each) for key, each in value.items()}
+            return [unspecial(each) for each in value] if isinstance(value, list | tuple) else value
+
+        if tools:
+            names["tools"] = unspecial(tools)
+        messages = [{key: each[key] if key == "content" else unspecial(each[key]) for key in each} for each in messages]
         neutral = [{**each, "content": self._pattern.sub(mark, each["content"])} for each in messages]
         rendered = self._template.render(neutral, **names)
         whole = [{**each, "content": f"\ue000{nonce}{number}\ue001"} for number, each in enumerate(messages)]
@@ -146,16 +171,22 @@ class PromptMaker:
                 self._tokenizer.encode_special_tokens = False
 
 
-def _checked(message: Any, number: int) -> dict[str, str]:
+def _checked(message: Any, number: int, has_tools: bool) -> dict[str, Any]:
     if isinstance(message, Message):
         message = {"role": message.role, "content": message.content}
-    if not isinstance(message, Mapping) or set(message) != {"role", "content"}:
+    if not isinstance(message, Mapping) or set(message) - {"tool_calls"} != {"role", "content"}:
         raise UsageError(f"message {number + 1} must have role and content, and nothing else")
-    if message["role"] not in ROLES:
-        raise UsageError(f"message {number + 1} has the role {message['role']!r}; there are {', '.join(ROLES)}")
+    roles = (*ROLES, "tool") if has_tools else ROLES
+    if message["role"] not in roles:
+        raise UsageError(f"message {number + 1} has the role {message['role']!r}; there are {', '.join(roles)}")
     if not isinstance(message["content"], str):
         raise UsageError(f"the content of message {number + 1} is no text")
-    return {"role": message["role"], "content": clean_text(message["content"])}
+    checked: dict[str, Any] = {"role": message["role"], "content": clean_text(message["content"])}
+    if "tool_calls" in message:
+        if message["role"] != "assistant" or not has_tools:
+            raise UsageError(f"message {number + 1} has tool calls, which are an assistant's whose template has tools")
+        checked["tool_calls"] = message["tool_calls"]
+    return checked
 
 
 def _template_source(checkpoint: Checkpoint) -> str | None:

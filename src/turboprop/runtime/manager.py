@@ -327,7 +327,8 @@ class ModelManager:
                     self._changed.notify_all()
                 return
         told = _told(entry)
-        _log.info("%s runs in %s on %s, weights %s: %s", told.name, told.engine, told.device, told.weights, told.reason)
+        why = f": {told.reason}" if told.reason else ""
+        _log.info("%s runs in %s on %s, weights %s%s", told.name, told.engine, told.device, told.weights, why)
         with self._changed:
             entry.used = time.monotonic()
             entry.state = "loaded"

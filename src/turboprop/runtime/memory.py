@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from turboprop.engines import choose_engine, planned_weights
 from turboprop.engines.contract import EngineOptions
 from turboprop.errors import TurboPropError
 from turboprop.models.checkpoint import Checkpoint, open_checkpoint
+from turboprop.models.json_file import read_json
 from turboprop.models.store_memory import available_bytes
 
 if TYPE_CHECKING:
@@ -48,7 +50,14 @@ def kind_of(local: LocalModel) -> Kind:
         return "embedding"
     named = checkpoint.config.get("architectures")
     writes = isinstance(named, list) and any(str(each).endswith(("ForCausalLM", "LMHeadModel")) for each in named)
+    if not named:
+        writes = _has_chat_template(local.path)
     return "language" if writes and not checkpoint.prompts.query else "embedding"
+
+
+def _has_chat_template(folder: Path) -> bool:
+    settings = read_json(folder / "tokenizer_config.json") if folder.is_dir() else None
+    return (folder / "chat_template.jinja").is_file() or (isinstance(settings, dict) and "chat_template" in settings)
 
 
 def estimated_bytes(

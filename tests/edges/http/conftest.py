@@ -17,6 +17,7 @@ import pytest
 import uvicorn
 from openai import OpenAI
 
+from generate.conftest import chat_folder as chat_folder
 from reference import reference
 from turboprop.edges.http.limits import Limits
 from turboprop.edges.http.server import bound_socket, load_at_start, make_server, url_of

@@ -55,7 +55,19 @@ STRINGS = (
     "*" * 50,
 )
 METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD", "TRACE", "CONNECT", "get", "X" * 30, "G\tT")
-FIELDS = tuple("input prompt messages model query documents repo question content tokens stream".split())
+FIELDS = (
+    "input",
+    "prompt",
+    "messages",
+    "model",
+    "query",
+    "documents",
+    "repo",
+    "question",
+    "content",
+    "tokens",
+    "stream",
+)
 
 
 def value(random: random.Random, depth: int = 0) -> object:

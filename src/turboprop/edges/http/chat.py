@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, Self
 
-from pydantic import Field, StrictInt, StrictStr
+from pydantic import Field, StrictInt, StrictStr, model_validator
 from starlette.responses import JSONResponse, Response
 from typing_extensions import TypedDict
 
@@ -15,6 +15,7 @@ from turboprop.edges.http.generation import GenerationRequest, TimingsAnswer, To
 from turboprop.edges.http.schemas import RequestBody
 from turboprop.edges.http.state import read_model, state_of
 from turboprop.edges.http.streams import EventStream, sse, told_errors, until_gone
+from turboprop.edges.http.tools import Tool, ToolCall, ToolCallReader, ToolCallRow
 from turboprop.generate.events import DoneEvent, GenerationEvent, ReasoningEvent, TokenLogprob
 
 if TYPE_CHECKING:
@@ -31,16 +32,28 @@ class TextPart(RequestBody):
 
 
 class ChatMessage(RequestBody):
-    role: Literal["system", "developer", "user", "assistant"]
-    content: StrictStr | Annotated[list[TextPart], Field(min_length=1)]
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: StrictStr | Annotated[list[TextPart], Field(min_length=1)] | None = None
     name: StrictStr | None = None
+    tool_call_id: StrictStr | None = None
+    tool_calls: Annotated[list[ToolCall], Field(min_length=1, max_length=128)] | None = None
     refusal: StrictStr | None = None
     reasoning_content: StrictStr | None = None
 
-    def plain(self) -> dict[str, str]:
+    @model_validator(mode="after")
+    def _has_content(self) -> Self:
+        if self.content is None and self.tool_calls is None:
+            raise ValueError("a message has content, or is an assistant's with tool_calls")
+        return self
+
+    def plain(self) -> dict[str, Any]:
         """As a prompt takes it: `developer` is the newer name of `system`."""
-        text = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
-        return {"role": "system" if self.role == "developer" else self.role, "content": text}
+        given = self.content or ""
+        text = given if isinstance(given, str) else "".join(part.text for part in given)
+        made: dict[str, Any] = {"role": "system" if self.role == "developer" else self.role, "content": text}
+        if self.tool_calls is not None:
+            made["tool_calls"] = [call.rendered() for call in self.tool_calls]
+        return made
 
 
 class ChatRequest(GenerationRequest):
@@ -48,6 +61,8 @@ class ChatRequest(GenerationRequest):
     max_completion_tokens: Annotated[StrictInt, Field(ge=1, le=1 << 24)] | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[StrictInt, Field(ge=0, le=20)] | None = None
+    tools: Annotated[list[Tool], Field(max_length=128)] | None = None
+    tool_choice: Literal["auto", "none"] | None = None
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
     reasoning: bool | None = Field(None, description="Let models that can think first, or not.")
     # What other servers do with these makes no difference here.
@@ -64,6 +79,7 @@ class AnswerMessage(TypedDict):
     content: str | None
     refusal: None
     reasoning_content: NotRequired[str]
+    tool_calls: NotRequired[list[ToolCallRow]]
 
 
 class ChatLogprobs(TypedDict):
@@ -75,7 +91,7 @@ class ChatChoice(TypedDict):
     index: int
     message: AnswerMessage
     logprobs: ChatLogprobs | None
-    finish_reason: Literal["stop", "length"]
+    finish_reason: Literal["stop", "length", "tool_calls"]
 
 
 class ChatAnswer(TypedDict):
@@ -111,32 +127,45 @@ async def _answer(state: ServerState, wanted: ChatRequest) -> Response:
         reasoning=reasoning,
     )
     messages = [message.plain() for message in wanted.messages]
+    offered = wanted.tools if wanted.tools and wanted.tool_choice != "none" else []
+    tools = [tool.model_dump(exclude_none=True) for tool in offered]
+    reader = ToolCallReader() if tools else None
     number = generation.new_id("chatcmpl")
     async with AsyncExitStack() as held:
-        events = await generation.started(state, held, name, lambda model: model.stream(messages, options))
+        events = await generation.started(state, held, name, lambda model: model.stream(messages, options, tools=tools))
         if not wanted.stream:
             head = generation.frame(_KIND, number, shown)
-            return JSONResponse({**head, **await _whole(events, logprobs=bool(wanted.logprobs))})
+            return JSONResponse({**head, **await _whole(events, reader, logprobs=bool(wanted.logprobs))})
         head = generation.frame(f"{_KIND}.chunk", number, shown)
         usage = bool(wanted.stream_options and wanted.stream_options.include_usage)
-        chunks = told_errors(_chunks(events, head, usage, bool(wanted.logprobs)))
+        chunks = told_errors(_chunks(events, head, usage, bool(wanted.logprobs), reader))
         return EventStream(chunks, held.pop_all(), stall_seconds=state.limits.stall_seconds)
 
 
-async def _whole(events: AsyncIterator[GenerationEvent], *, logprobs: bool) -> dict[str, Any]:
+async def _whole(
+    events: AsyncIterator[GenerationEvent], reader: ToolCallReader | None, *, logprobs: bool
+) -> dict[str, Any]:
     text: list[str] = []
     reasoning: list[str] = []
     tokens: list[TokenLogprob] = []
     async for event in events:
         if isinstance(event, DoneEvent):
-            message: AnswerMessage = {"role": "assistant", "content": "".join(text), "refusal": None}
+            said = "".join(text)
+            if reader is not None:
+                shown, _ = reader.push(said)
+                said = shown + reader.finish()
+            calls = reader.calls if reader is not None else []
+            message: AnswerMessage = {"role": "assistant", "content": said, "refusal": None}
+            if calls:
+                message["tool_calls"] = calls
+                message["content"] = said.strip() or None
             if reasoning:
                 message["reasoning_content"] = "".join(reasoning)
             choice: ChatChoice = {
                 "index": 0,
                 "message": message,
                 "logprobs": _logprobs(tokens) if logprobs else None,
-                "finish_reason": generation.finish_reason(event),
+                "finish_reason": "tool_calls" if calls else generation.finish_reason(event),
             }
             usage, timings = generation.usage_of([event]), generation.timings_of(event)
             return {"choices": [choice], "usage": usage, "timings": timings}
@@ -146,7 +175,11 @@ async def _whole(events: AsyncIterator[GenerationEvent], *, logprobs: bool) -> d
 
 
 async def _chunks(
-    events: AsyncIterator[GenerationEvent], head: dict[str, Any], usage: bool, logprobs: bool
+    events: AsyncIterator[GenerationEvent],
+    head: dict[str, Any],
+    usage: bool,
+    logprobs: bool,
+    reader: ToolCallReader | None,
 ) -> AsyncIterator[bytes]:
     def chunk(delta: dict[str, Any], finish: str | None = None, tokens: Any = (), **more: Any) -> bytes:
         choice: dict[str, Any] = {"index": 0, "delta": delta, "finish_reason": finish}
@@ -158,13 +191,24 @@ async def _chunks(
     async for event in events:
         if isinstance(event, DoneEvent):
             told = {"usage": generation.usage_of([event]), "timings": generation.timings_of(event)}
-            yield chunk({}, generation.finish_reason(event), **told)
+            if reader is not None and (rest := reader.finish()):
+                yield chunk({"content": rest})
+            called = reader is not None and bool(reader.calls)
+            yield chunk({}, "tool_calls" if called else generation.finish_reason(event), **told)
             if usage:
                 yield sse({**head, "choices": [], "usage": generation.usage_of([event])})
             yield b"data: [DONE]\n\n"
+        elif isinstance(event, ReasoningEvent):
+            yield chunk({"reasoning_content": event.text}, tokens=event.logprobs)
+        elif reader is None:
+            yield chunk({"content": event.text}, tokens=event.logprobs)
         else:
-            name = "reasoning_content" if isinstance(event, ReasoningEvent) else "content"
-            yield chunk({name: event.text}, tokens=event.logprobs)
+            before = len(reader.calls)
+            shown, calls = reader.push(event.text)
+            if shown:
+                yield chunk({"content": shown}, tokens=event.logprobs)
+            for number, call in enumerate(calls, before):
+                yield chunk({"tool_calls": [{"index": number, **call}]})
 
 
 def _logprobs(tokens: Any) -> ChatLogprobs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -71,5 +72,9 @@ def serve(
         click.echo(f"tp: {text}", err=True)
         sys.stderr.flush()
 
+    # What the models do is said; what clients send that is no HTTP is not, or they could fill a disk.
+    logging.basicConfig(level=logging.WARNING, format="tp: %(message)s")
+    logging.getLogger("turboprop").setLevel(logging.INFO)
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     with ModelManager(memory=memory) as manager:
         run(options, manager, told=told)

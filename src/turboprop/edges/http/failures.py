@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from turboprop.edges.http.state import ServerState
+
 _log = logging.getLogger("turboprop.http")
 RETRY_AFTER = "2"
 # The most special class that fits counts: status, type, code.
@@ -114,6 +116,10 @@ def failure_of_fields(error: ValidationError) -> Failure:
 async def answer_error(request: Request, error: Exception) -> Response:
     """The handler of every error that leaves an endpoint."""
     headers = error.headers if isinstance(error, HTTPException) else None
+    return told_to(request.app.state.server, error).response(headers)
+
+
+def told_to(state: ServerState, error: BaseException) -> Failure:
+    """The same without paths of this machine's models."""
     found = failure_of(error)
-    named = request.app.state.server.names.without_paths(found.message)
-    return replace(found, message=named).response(headers)
+    return replace(found, message=state.names.without_paths(found.message))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from starlette.requests import ClientDisconnect
 
-from turboprop.edges.http.failures import RequestError, failure, failure_of
+from turboprop.edges.http.failures import RequestError, failure, told_to
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -77,7 +77,7 @@ class Gate:
         except ClientDisconnect:
             return
         except Exception as error:
-            found = failure_of(error)
+            found = told_to(self._state, error)
             if begun:  # half an answer cannot be taken back; the connection is closed
                 raise
             await found.response()(scope, receive, send)

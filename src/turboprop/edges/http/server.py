@@ -161,9 +161,7 @@ def load_at_start(state: ServerState, told: Callable[[str], None]) -> None:
     def load() -> None:
         try:
             for name in state.names.started() or (state.names.embedding(),):
-                loaded = state.manager.load(name, keep=True)
-                why = f": {loaded.reason}" if loaded.reason else ""
-                told(f"{state.names.public(name)} runs in {loaded.engine} on {loaded.device}, {loaded.weights}{why}")
+                state.manager.load(name, keep=True)
             state.ready = True
             told(f"ready; models may take {state.manager.budget / 1e9:.1f} GB of memory together")
         except TurboPropError as error:
