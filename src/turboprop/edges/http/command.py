@@ -55,7 +55,7 @@ def serve(
     """
     from turboprop.api import checked_repo
     from turboprop.edges.http.server import serve as run
-    from turboprop.edges.http.state import ServerOptions
+    from turboprop.edges.http.state import ServerOptions, ServerState
     from turboprop.runtime.manager import ModelManager
 
     options = ServerOptions(
@@ -77,4 +77,4 @@ def serve(
     logging.getLogger("turboprop").setLevel(logging.INFO)
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     with ModelManager(memory=memory) as manager:
-        run(options, manager, told=told)
+        run(ServerState(options, manager), told=told)
