@@ -68,7 +68,7 @@ def serve(
     from contextlib import ExitStack
 
     from turboprop.edges.http.server import serve as run
-    from turboprop.edges.http.state import ServerOptions
+    from turboprop.edges.http.state import ServerOptions, ServerState
     from turboprop.repository import checked_repo
     from turboprop.runtime.manager import ModelManager
 
@@ -98,7 +98,7 @@ def serve(
             tools = stack.enter_context(_agents_tools(options, manager))
             mounts["/mcp"] = tools
             lifespans = (tools.router.lifespan_context(tools),)
-        run(options, manager, told=told, mounts=mounts, lifespans=lifespans)
+        run(ServerState(options, manager), told=told, mounts=mounts, lifespans=lifespans)
 
 
 @contextmanager

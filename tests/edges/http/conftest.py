@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import httpx
 import pytest
 import uvicorn
 from openai import OpenAI
+from starlette.types import ASGIApp
 
 from generate.conftest import chat_folder as chat_folder
 from reference import reference
@@ -125,10 +126,10 @@ def start_limited() -> Iterator[Callable[[Limits], InProcess]]:
     """`start_limited(Limits(requests=1))`, with the default embedding model."""
     started: list[tuple[uvicorn.Server, threading.Thread, ServerState, socket.socket]] = []
 
-    def start(limits: Limits, **options: object) -> InProcess:
+    def start(limits: Limits, mounts: Mapping[str, ASGIApp] | None = None, **options: object) -> InProcess:
         state = ServerState(ServerOptions(limits=limits, **options), ModelManager())
         bound = bound_socket("127.0.0.1", 0)
-        server = make_server(state)
+        server = make_server(state, mounts=mounts)
         run = threading.Thread(target=lambda: server.run(sockets=[bound]))
         run.start()
         load_at_start(state, lambda text: None)

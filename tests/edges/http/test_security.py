@@ -262,6 +262,18 @@ def test_a_model_that_is_being_loaded_is_503(
     assert httpx.post(f"{server.url}/v1/embeddings", json={"input": "x"}, timeout=60).status_code == 200
 
 
+def test_what_is_mounted_is_behind_the_same_guards(start_limited: Callable[..., Any]) -> None:
+    from starlette.responses import PlainTextResponse
+
+    server = start_limited(Limits(body_bytes=100), {"/mcp": PlainTextResponse("mounted")}, api_key=KEY)
+    key = {"Authorization": f"Bearer {KEY}"}
+    assert httpx.get(f"{server.url}/mcp/", headers=key).text == "mounted"
+    assert httpx.get(f"{server.url}/mcp/").status_code == 401
+    assert httpx.get(f"{server.url}/mcp/", headers={**key, "Host": "evil.example"}).status_code == 403
+    assert httpx.get(f"{server.url}/mcp/", headers={**key, "Origin": "https://evil.example"}).status_code == 403
+    assert httpx.post(f"{server.url}/mcp/", headers=key, content=b"x" * 101).status_code == 413
+
+
 def test_errors_are_json_whatever_fails(keyed: Any) -> None:
     with keyed.http(KEY) as client:
         for answer in (client.get("/nothing"), client.put("/health"), client.post("/v1/embeddings", content=b"{")):

@@ -152,7 +152,7 @@ class LoadedRow(TypedDict):
     device: str
     weights: str
     reason: str
-    reserved_bytes: int
+    size_bytes: int
     in_use: int
     idle_seconds: float
     keep_alive_seconds: float | None
@@ -282,7 +282,7 @@ def loaded_rows(state: ServerState) -> list[LoadedRow]:
             "device": model.device,
             "weights": model.weights,
             "reason": model.reason,
-            "reserved_bytes": model.reserved,
+            "size_bytes": model.reserved,
             "in_use": model.in_use,
             "idle_seconds": model.idle_seconds,
             "keep_alive_seconds": model.keep_alive,

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
-    from turboprop.edges.http.state import ServerOptions
-    from turboprop.runtime.manager import ModelManager
 
 _log = logging.getLogger("turboprop.http")
 
@@ -127,18 +125,18 @@ def make_server(
 
 
 def serve(
-    options: ServerOptions,
-    manager: ModelManager,
+    state: ServerState,
     *,
     told: Callable[[str], None] = _log.info,
     mounts: Mapping[str, ASGIApp] | None = None,
     lifespans: tuple[AbstractAsyncContextManager[Any], ...] = (),
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then let requests finish. `told` gets what a person should know.
+    """Serve until SIGTERM or SIGINT, then let requests finish and close the state. `told` gets what a person should
+    know, `mounts` and `lifespans` are as for `create_app`.
 
     Raises `UsageError` for an address that cannot be had and for a host beyond this machine without a key.
     """
-    state = ServerState(options, manager)
+    options = state.options
     server = make_server(state, mounts=mounts, lifespans=lifespans)
     bound = bound_socket(options.host, options.port)
     told(f"serving at {url_of(bound)}" + ("" if options.api_key else ", without a key") + "; end it with Ctrl-C")
