@@ -71,12 +71,17 @@ def test_the_same_bytes(tp: Any, repo: Path, warm: Warm, status: Status) -> None
         assert status()["answered"] == answered, arguments
 
 
-def test_errors_are_worded_by_the_command(tp: Any, repo: Path, warm: Warm, status: Status) -> None:
+def test_errors_are_worded_by_the_command(tp: Any, repo: Path, warm: Warm, status: Status, own_places: Path) -> None:
     pid = warm()["pid"]
     for arguments in ERRORS:
         cold = seen(tp("search", *arguments, "--no-server", cwd=repo))
         assert cold[0] == 2
         assert seen(tp("search", *arguments, cwd=repo)) == cold, arguments
+    (own_places / "config.toml").write_text("threads = 0\n")
+    cold = seen(tp("search", "port", "--no-server", cwd=repo))
+    assert (cold[0], b"threads" in cold[2]) == (2, True)
+    assert seen(tp("search", "port", cwd=repo)) == cold
+    (own_places / "config.toml").unlink()
     assert status()["pid"] == pid
 
 
@@ -295,8 +300,10 @@ def test_status_and_stop(tp: Any, repo: Path, warm: Warm) -> None:
 
 
 def test_only_its_user_can_ask(tp: Any, repo: Path, warm: Warm, status: Status, environment: dict[str, str]) -> None:
+    environment["HF_TOKEN"] = "hf_secret"
     answered = warm()["answered"]
     folder = folder_of(environment)
+    assert "hf_secret" not in (folder / "server.json").read_text()
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert {stat.S_IMODE((folder / name).stat().st_mode) for name in ("server.json", "socket")} == {0o600}
     state = json.loads((folder / "server.json").read_text())
