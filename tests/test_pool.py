@@ -102,6 +102,23 @@ def test_the_one_used_longest_ago_is_closed(repo: Path, tmp_path: Path) -> None:
     assert pool.describe() == []
 
 
+def test_an_outdated_index_is_let_go(repo: Path, pool: IndexPool) -> None:
+    with pool.open(repo) as index:
+        (repo / "tuner.py").write_text("def tune_radio(frequency):\n    return frequency\n")
+        pool.update(repo)
+        pool.let_go_of_outdated()
+        assert index.search("port")  # in use
+    pool.let_go_of_outdated()
+    assert pool.describe() == []
+    with pool.open(repo):
+        pass
+    pool.let_go_of_outdated()
+    assert [index["chunks"] for index in pool.describe()] == [3]
+    shutil.rmtree(repo / ".turboprop")
+    pool.let_go_of_outdated()
+    assert pool.describe() == []
+
+
 def test_many_threads(repo: Path, pool: IndexPool) -> None:
     failures: list[BaseException] = []
 

@@ -17,6 +17,7 @@ from threading import Lock, RLock
 from typing import TYPE_CHECKING, Any
 
 from turboprop.api import Index
+from turboprop.errors import RepositoryIndexError
 from turboprop.index.read import index_tables
 from turboprop.repository import checked_repo, index_directory
 from turboprop.settings import Settings, load_settings
@@ -163,6 +164,17 @@ class IndexPool:
                 }
                 for kept in self._kept.values()
             ]
+
+    def let_go_of_outdated(self) -> None:
+        """Close unused indexes of which a newer version was published: what is open keeps the old one on the disk."""
+        with self._lock:
+            for key, kept in list(self._kept.items()):
+                try:
+                    current = bool(kept.users) or _still_holds(kept, key[2], key[1])
+                except (RepositoryIndexError, OSError):
+                    current = False
+                if not current:
+                    self._retire(key)
 
     def clear(self) -> None:
         """Close everything that nobody uses, the rest when its user leaves."""

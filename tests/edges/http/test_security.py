@@ -267,11 +267,11 @@ def test_what_is_mounted_is_behind_the_same_guards(start_limited: Callable[..., 
 
     server = start_limited(Limits(body_bytes=100), {"/mcp": PlainTextResponse("mounted")}, api_key=KEY)
     key = {"Authorization": f"Bearer {KEY}"}
-    assert httpx.get(f"{server.url}/mcp/", headers=key).text == "mounted"
-    assert httpx.get(f"{server.url}/mcp/").status_code == 401
-    assert httpx.get(f"{server.url}/mcp/", headers={**key, "Host": "evil.example"}).status_code == 403
-    assert httpx.get(f"{server.url}/mcp/", headers={**key, "Origin": "https://evil.example"}).status_code == 403
-    assert httpx.post(f"{server.url}/mcp/", headers=key, content=b"x" * 101).status_code == 413
+    assert httpx.get(f"{server.url}/mcp", headers=key).text == "mounted"
+    assert httpx.get(f"{server.url}/mcp").status_code == 401
+    assert httpx.get(f"{server.url}/mcp", headers={**key, "Host": "evil.example"}).status_code == 403
+    assert httpx.get(f"{server.url}/mcp", headers={**key, "Origin": "https://evil.example"}).status_code == 403
+    assert httpx.post(f"{server.url}/mcp", headers=key, content=b"x" * 101).status_code == 413
 
 
 def test_errors_are_json_whatever_fails(keyed: Any) -> None:

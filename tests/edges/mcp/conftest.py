@@ -6,8 +6,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -54,23 +54,35 @@ def stdio() -> Callable[..., StdioServerParameters]:
     return parameters
 
 
-@asynccontextmanager
-async def over_http(*repos: Path, language_model: str | None = None, **options: Any) -> AsyncIterator[Client]:
-    repositories = Repositories(repos, **options)
-    app = mcp_app(repositories, language_model=language_model)
+@contextmanager
+def listening(app: Any) -> Iterator[str]:
+    """The address of an application that uvicorn serves in a thread."""
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", ws="none"))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
         while not server.started:
             time.sleep(0.01)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        async with Client(f"http://127.0.0.1:{port}/mcp") as client:
-            yield client
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join()
+
+
+@asynccontextmanager
+async def over_http(*repos: Path, language_model: str | None = None, **options: Any) -> AsyncIterator[Client]:
+    repositories = Repositories(repos, **options)
+    try:
+        with listening(mcp_app(repositories, language_model=language_model)) as address:
+            async with Client(f"{address}/mcp") as client:
+                yield client
+    finally:
         repositories.close()
+
+
+@pytest.fixture
+def serving() -> Callable[[Any], AbstractContextManager[str]]:
+    return listening
 
 
 @pytest.fixture(params=["stdio", "http"])

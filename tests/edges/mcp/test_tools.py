@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx2
 import pytest
 from mcp import Client
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
 
 from reference import reference
 from turboprop import Index
+from turboprop.edges.mcp.repositories import Repositories
+from turboprop.edges.mcp.server import mcp_app
 
 Connect = Callable[..., Any]
 
@@ -233,14 +239,15 @@ def test_wrong_arguments(connect: Connect, repo: Path) -> None:
     session(steps)
 
 
-@pytest.mark.parametrize(("header", "value"), [("Host", "evil.example:80"), ("Origin", "https://evil.example")])
-def test_pages_of_others_are_refused(repo: Path, header: str, value: str) -> None:
-    import httpx2
-
-    from turboprop.edges.mcp.repositories import Repositories
-    from turboprop.edges.mcp.server import mcp_app
-
+@pytest.fixture
+def repositories(repo: Path) -> Iterator[Repositories]:
     repositories = Repositories([repo], refresh=False)
+    yield repositories
+    repositories.close()
+
+
+@pytest.mark.parametrize(("header", "value"), [("Host", "evil.example:80"), ("Origin", "https://evil.example")])
+def test_pages_of_others_are_refused(repositories: Repositories, header: str, value: str) -> None:
     app = mcp_app(repositories)
 
     async def steps() -> None:
@@ -250,6 +257,26 @@ def test_pages_of_others_are_refused(repo: Path, header: str, value: str) -> Non
                 request = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
                 answer = await client.post("/mcp", json=request, headers={header: value})
                 assert answer.status_code in (403, 421)
+                large = await client.post(
+                    "/mcp", content=b" " * 2_000_000, headers={"Content-Type": "application/json"}
+                )
+                assert large.status_code == 413
 
     session(steps)
-    repositories.close()
+
+
+def test_inside_another_application(repositories: Repositories, serving: Any) -> None:
+    ours = mcp_app(repositories)
+    outer = Starlette(
+        routes=[Route("/health", lambda request: PlainTextResponse("well")), *ours.routes],
+        lifespan=lambda app: ours.router.lifespan_context(ours),
+    )
+
+    async def steps() -> None:
+        with serving(outer) as address:
+            async with httpx2.AsyncClient() as client:
+                assert (await client.get(f"{address}/health")).text == "well"
+            async with Client(f"{address}/mcp") as client:
+                assert "app/server.py:1-3" in await told(client, "search_code", query="listen on a port", lines=0)
+
+    session(steps)

@@ -28,8 +28,14 @@ if TYPE_CHECKING:
 REFRESH_SECONDS = 30.0
 """A search starts a refresh in the background where the last one is so long ago; looking at 10,000 unchanged files
 takes about a second of one core."""
+CLOSE_SECONDS = 1.5
+"""For a refresh to end; clients kill a server two seconds after they left it."""
 MOST_BYTES = 4_000_000
 """Files over this are not read for a caller; the index leaves out those over 1 MB unless told otherwise."""
+
+
+class _ClosedError(Exception):
+    """Nobody is served any more."""
 
 
 @dataclass(slots=True)
@@ -164,11 +170,13 @@ class Repositories:
         return wanted, text.removesuffix("\n").split("\n")
 
     def close(self) -> None:
-        """Let go of indexes and models; a refresh that runs is left to its end, which a process need not await."""
+        """Let go of indexes and models. A refresh ends where it next tells of its progress; what it did is kept."""
         with self._wanted:
             self._closed = True
             self._queue.clear()
             self._wanted.notify()
+        if self._thread is not None:
+            self._thread.join(CLOSE_SECONDS)
         if self._own_pool:
             self._pool.clear()
 
@@ -184,11 +192,15 @@ class Repositories:
             refresh.state, refresh.error = "running", ""
 
             def tell(progress: Progress, refresh: Refresh = refresh) -> None:
+                if self._closed:
+                    raise _ClosedError
                 refresh.progress = progress
 
             try:
                 refresh.last = self._pool.update(repository.root, self._model, progress=tell, settings=self._given)
                 refresh.state = "idle"
+            except _ClosedError:
+                return
             except IndexBusyError:
                 refresh.state = "idle"  # another process does the work
             except TurboPropError as error:

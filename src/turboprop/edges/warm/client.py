@@ -114,7 +114,7 @@ def ask(question: str, **facts: Any) -> dict[str, Any]:
 def hanging_process(seconds: float) -> int | None:
     """The process of a server that takes connections and says nothing for so long; None where there is none."""
     home = place.folder()
-    if not place.is_private(home):
+    if not hasattr(socket, "AF_UNIX") or not place.is_private(home):
         return None
     try:
         connection = _connect(home, None)

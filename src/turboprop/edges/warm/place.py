@@ -48,6 +48,7 @@ _SHARED_NAMES = frozenset(
     ["HOME", "USERPROFILE", "APPDATA", "LOCALAPPDATA", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"]
 )
 _NOT_SHARED = frozenset(["TP_SERVER", "TP_SERVER_IDLE", "TP_DEBUG"])
+_SECRETS = ("_TOKEN", "_KEY", "_SECRET", "_PASSWORD")  # the server never uses the network, so it needs none
 # What the look of an answer depends on: the server takes it over for each request.
 _DISPLAY_PREFIXES = ("LC_", "TTY_", "JUPYTER_", "CLICOLOR")
 _DISPLAY_NAMES = frozenset(["TERM", "COLORTERM", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "LANG", "LANGUAGE"])
@@ -101,7 +102,9 @@ def identity(version: str) -> dict[str, object]:
         "environment": {
             name: value
             for name, value in sorted(os.environ.items())
-            if name not in _NOT_SHARED and (name in _SHARED_NAMES or name.startswith(_SHARED_PREFIXES))
+            if (name in _SHARED_NAMES or name.startswith(_SHARED_PREFIXES))
+            and name not in _NOT_SHARED
+            and not name.endswith(_SECRETS)
         },
     }
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import hashlib
 import json
 import os
 import queue
@@ -68,6 +69,7 @@ class Server:
         self._loopback = loopback or not hasattr(socket, "AF_UNIX")
         self._folder = place.folder()
         self._identity = identity
+        self._fingerprint = hashlib.sha256(json.dumps(identity, sort_keys=True).encode("ascii")).hexdigest()
         self._key, self._proof = secrets.token_hex(32), secrets.token_hex(16)
         self._pool = IndexPool(offline=True)
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()  # a signal's handler may put into this kind
@@ -118,7 +120,7 @@ class Server:
                 return lock
             with contextlib.suppress(OSError, ValueError, AttributeError):
                 state = json.loads((Path(self._folder) / place.STATE_FILE).read_text("ascii"))
-                if state.get("identity") == self._identity and not _ended_hanging():
+                if state.get("identity") == self._fingerprint and not _ended_hanging():
                     return None
         return None
 
@@ -151,7 +153,7 @@ class Server:
             "key": self._key,
             "proof": self._proof,
             "pid": os.getpid(),
-            "identity": self._identity,
+            "identity": self._fingerprint,
         }
         path = os.path.join(self._folder, place.STATE_FILE)
         descriptor = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -242,6 +244,7 @@ class Server:
                         return  # somebody put another server's state there
                 except OSError:
                     return  # the folder was removed: nobody can find this server any more
+                self._pool.let_go_of_outdated()
                 continue
             if job is None:
                 return
