@@ -30,7 +30,7 @@ def keyed(start_server: Callable[..., Any]) -> Any:
     return start_server("--cors", ORIGIN, "--allow-host", "box.example", TP_API_KEY=KEY)
 
 
-def raw(server: Any, data: bytes, *, wait: float = 10) -> bytes:
+def raw(server: Any, data: bytes, *, wait: float | None = 10) -> bytes:
     """What the server answers to bytes, until it closes the connection."""
     place = urlsplit(server.url)
     with socket.create_connection((place.hostname, place.port), timeout=wait) as connection:
@@ -205,18 +205,16 @@ def test_an_origin_is_a_scheme_and_a_host(origin: str) -> None:
 
 def test_slow_heads_and_bodies_are_let_go(start_limited: Callable[[Limits], Any]) -> None:
     server = start_limited(Limits(header_seconds=0.3, body_seconds=0.3))
-    began = time.monotonic()
-    assert raw(server, b"GET /health HT") == b""
+    assert raw(server, b"GET /health HT", wait=None) == b""
     late = raw(server, b"POST /v1/embeddings HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50\r\n\r\n{")
     assert late.split()[1] == b"408"
     place = urlsplit(server.url)
-    with socket.create_connection((place.hostname, place.port), timeout=10) as kept:
+    with socket.create_connection((place.hostname, place.port), timeout=None) as kept:
         kept.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert b" 200 " in kept.recv(65_536)
         kept.sendall(b"GET /hea")
         while kept.recv(65_536):
             pass
-    assert time.monotonic() - began < 9
 
 
 def test_a_full_server_is_429_and_still_healthy(start_limited: Callable[[Limits], Any]) -> None:
