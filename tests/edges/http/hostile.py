@@ -29,6 +29,7 @@ PATHS = (
     "/api/ask",
     "/api/source",
     "/api/similar",
+    "/api/files",
     "/api/why",
     "/api/map",
     "/api/models/load",

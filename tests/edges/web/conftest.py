@@ -139,6 +139,7 @@ def test_it_gives_up_after_the_last_attempt():
     "README.md": "# Store\n\nA small store with retries, a cache and a lock file.\n",
     ".gitignore": "build/\n",
     "build/out.py": "print('made')\n",
+    "package-lock.json": '{"lockfileVersion": 3}\n',
     HOSTILE_PATH: HOSTILE,
 }
 FILES["src/long/table.py"] = (
@@ -288,8 +289,9 @@ class Script:
 
     async def download(self, request: Request) -> Response:
         model = (await request.json())["model"]
+        under_way = [job for job in self.started.values() if job.get("model") == model and job["state"] == "running"]
         self.models[model]["state"] = "downloading"
-        return JSONResponse({"job": self._job({"model": model})})
+        return JSONResponse({"job": under_way[0] if under_way else self._job({"model": model})})
 
     async def load(self, request: Request) -> Response:
         self.models[(await request.json())["model"]]["state"] = "loaded"

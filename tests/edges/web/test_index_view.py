@@ -76,6 +76,25 @@ def test_findings_come_with_their_repair(open_page: Any) -> None:
     expect(page.get_by_role("button", name="Copy the repair")).to_be_visible()
 
 
+def test_files_by_state_and_by_a_part_of_their_path(open_page: Any, changed: Path) -> None:
+    page = open_page("#/index")
+    files = page.get_by_role("list", name="Files", exact=True)
+    expect(files).to_contain_text("src/math/matrix.rs")
+    page.get_by_label("Filter files by a part of their path").fill("LOCK")
+    expect(files.get_by_role("listitem")).to_have_count(1)
+    files.get_by_role("button").click()
+    expect(page.get_by_role("complementary")).to_contain_text("def acquire")
+    page.keyboard.press("Escape")
+    page.get_by_label("Filter files by a part of their path").fill("")
+    page.get_by_role("radio", name="Changed").check()
+    expect(files).to_contain_text("src/store/fresh.py")
+    expect(files).to_contain_text("not indexed yet")
+    page.get_by_role("radio", name="Left out").check()
+    expect(files).to_contain_text("lock file")
+    files.get_by_role("button", name="package-lock.json").click()
+    expect(page.locator(".why-told")).to_contain_text("is left out")
+
+
 @pytest.mark.parametrize(
     ("path", "said"),
     [

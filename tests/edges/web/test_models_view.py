@@ -50,6 +50,18 @@ def test_a_download_can_be_cancelled(open_page: Any, server: Any) -> None:
     assert server.script.models["Qwen/Qwen3-Embedding-0.6B"]["state"] == "remote"
 
 
+def test_a_download_is_followed_again_after_a_reload(open_page: Any, server: Any) -> None:
+    server.script.job_seconds = 30
+    page = open_page("#/models")
+    page.get_by_role("button", name="Download Qwen/Qwen3-Embedding-0.6B").click()
+    expect(page.locator(".job-told")).to_contain_text("of 10 B", timeout=15_000)
+    page.reload()
+    expect(page.locator(".job-told")).to_contain_text("of 10 B", timeout=15_000)
+    assert len(server.script.started) == 1
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_role("progressbar")).to_have_count(0)
+
+
 def test_load_and_unload(open_page: Any, server: Any) -> None:
     page = open_page("#/models")
     page.get_by_role("button", name="Load Qwen/Qwen3-0.6B").click()

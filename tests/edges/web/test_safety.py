@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 import turboprop
 
@@ -147,6 +147,30 @@ def test_the_policy_would_stop_what_slipped_through(open_page: Any) -> None:
     assert len(violations) >= 2
     violations.clear()
     open_page.watched.hosts.discard("example.org")
+
+
+def test_the_page_needs_no_sink_of_markup(open_page: Any, server: Any) -> None:
+    """With trusted types and no policy, a browser refuses every place where text would become markup or code."""
+    server.script.answer = [MARKDOWN]
+    page = open_page()
+    strict = "require-trusted-types-for 'script'; trusted-types 'none'"
+
+    def stricter(route: Route) -> None:
+        answer = route.fetch()
+        policy = f"{answer.headers['content-security-policy']}; {strict}"
+        route.fulfill(response=answer, headers={**answer.headers, "content-security-policy": policy})
+
+    page.route(server.url, stricter)
+    page.goto("about:blank")
+    page.goto(f"{server.url}#/search?q=retry&source=src/store/retry.py:1-3&of=store")
+    expect(page.locator(".hit").first).to_be_visible()
+    expect(page.locator(".source .lit").first).to_be_visible()
+    page.goto(f"{server.url}#/map")
+    expect(page.locator(".legend li").first).to_be_visible()
+    page.goto(f"{server.url}#/ask")
+    page.get_by_label("Question about the code").fill("q")
+    page.keyboard.press("Enter")
+    expect(page.locator(".turn-foot")).to_contain_text("tokens")
 
 
 @pytest.mark.parametrize("module", ["highlight", "markdown"])

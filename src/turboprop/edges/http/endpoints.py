@@ -7,6 +7,7 @@ from turboprop.edges.http import (
     chat,
     completions,
     embeddings,
+    files_api,
     jobs_api,
     library_api,
     rerank,
@@ -149,6 +150,20 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "Why a file is indexed or not.",
         answer=search_api.WhyAnswer,
         parameters=(_REPO, _PATH),
+        statuses=(404, 409),
+    ),
+    Endpoint(
+        "GET",
+        "/api/files",
+        files_api.files,
+        "Which files are indexed, which changed since, and which are left out and why.",
+        answer=files_api.FilesAnswer,
+        parameters=(
+            _REPO,
+            Parameter("state", {"type": "string", "enum": list(files_api.STATES)}),
+            Parameter("contains", _TEXT),
+            Parameter("limit", _NUMBER),
+        ),
         statuses=(404, 409),
     ),
     Endpoint(

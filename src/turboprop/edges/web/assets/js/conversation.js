@@ -13,25 +13,21 @@ import { icon } from "./icons.js";
 export function conversation({ name, heading, lead, label, placeholder, model, settings, start, answer }) {
   const turns = h("div", { class: "turns" });
   const fresh = h("button", { type: "button", class: "plain", hidden: true, onClick: clear }, icon("more"), "New");
-  const first = h(
-    "div",
-    { class: "first" },
-    h("h1", {}, heading),
-    h("p", { class: "lead" }, lead),
-    h("div", {}, start),
-  );
+  const caption = h("h1", {}, heading);
+  const first = h("div", { class: "first" }, h("p", { class: "lead" }, lead), h("div", {}, start));
   let running = null;
   const box = composer({ label, placeholder, settings, send, stop });
   const element = h(
     "section",
     { class: `view conversation ${name}`, "aria-label": heading },
-    h("div", { class: "thread" }, first, turns),
+    h("div", { class: "thread" }, caption, first, turns),
     h("div", { class: "composer-dock" }, h("div", { class: "dock-row" }, model, fresh), box.element),
   );
 
   async function send(text) {
     if (running) return;
     first.hidden = true;
+    caption.className = "unseen";
     fresh.hidden = false;
     const mine = new AbortController();
     running = mine;
@@ -67,6 +63,7 @@ export function conversation({ name, heading, lead, label, placeholder, model, s
     stop();
     refill(turns);
     first.hidden = false;
+    caption.className = "";
     fresh.hidden = true;
     onClear.forEach((work) => work());
     box.focus();

@@ -5,6 +5,7 @@ import { announce } from "./announce.js";
 import { h, refill } from "./dom.js";
 import { ago, bytes, count, epochOf, plural, visible } from "./format.js";
 import { icon } from "./icons.js";
+import { files, loadFiles, onExplain } from "./index_files.js";
 import { followJob } from "./jobs.js";
 import { copyButton, empty, failed, waiting } from "./notice.js";
 import { change } from "./router.js";
@@ -42,6 +43,7 @@ export const element = h(
   job,
   changes,
   h("section", { "aria-labelledby": "findings-heading" }, h("h2", { id: "findings-heading" }, "Health"), findings),
+  h("section", { "aria-labelledby": "files-heading" }, h("h2", { id: "files-heading" }, "Files"), files),
   h(
     "section",
     { "aria-labelledby": "why-heading" },
@@ -55,6 +57,12 @@ export const title = "Index";
 let following = null;
 let examined = "";
 
+onExplain((path) => {
+  change({ file: path }, { replace: true });
+  file.value = path;
+  explain(path);
+  why.scrollIntoView({ block: "center" });
+});
 run.addEventListener("click", start);
 whyForm.addEventListener("submit", (event) => {
   event.preventDefault();
@@ -120,6 +128,7 @@ function drawStatus() {
   const key = JSON.stringify([repo, rows, following !== null]);
   if (facts.dataset.key === key) return;
   facts.dataset.key = key;
+  loadFiles();
   const focused = document.activeElement === run;
   refill(
     facts,

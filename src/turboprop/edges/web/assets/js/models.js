@@ -71,9 +71,19 @@ async function load() {
   if (models === null) refill(list, waiting("Looking at the models…"));
   try {
     ({ models } = await request("api/models"));
+    await attach();
     draw();
   } catch (error) {
     if (!isAbort(error)) refill(list, failed(error, load));
+  }
+}
+
+/** Follow downloads that were begun before this page was open: asking again gives the job that is under way. */
+async function attach() {
+  const unknown = models.filter((model) => model.state === "downloading" && !jobs.has(model.name));
+  for (const model of unknown) {
+    const { job } = await request("api/models/download", { body: { model: model.name } });
+    follow(model, job);
   }
 }
 
