@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from reference import reference
 
@@ -49,6 +49,19 @@ def test_an_answer_streams_and_its_citation_opens_the_source(open_page: Any, ser
     assert asked["question"] == "What is done when a call fails?"
     assert asked["history"] == []
     assert asked["options"] == {}
+
+
+def test_citations_work_for_who_asks_before_the_status_is_known(open_page: Any, server: Any) -> None:
+    server.script.answer = pieces(ANSWER)
+    held: list[Route] = []
+    page = open_page()
+    page.route("**/api/status", lambda route: held.append(route))
+    page.goto(f"{server.url}#/ask")
+    page.reload()
+    ask(page, "What is done when a call fails?")
+    page.get_by_role("button", name="Source src/store/retry.py").click()
+    expect(page.get_by_role("complementary").locator(".lit").first).to_contain_text("def retry")
+    assert held
 
 
 def test_a_follow_up_takes_the_history_along(open_page: Any, server: Any) -> None:

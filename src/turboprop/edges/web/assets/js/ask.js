@@ -6,7 +6,7 @@ import { h } from "./dom.js";
 import { count, plural, visible } from "./format.js";
 import { modelChoice } from "./language_models.js";
 import { samplingForm } from "./sampling.js";
-import { oneRepo } from "./state.js";
+import { oneRepo, repos } from "./state.js";
 import { cost, turn } from "./turn.js";
 
 const EXAMPLES = [
@@ -53,9 +53,9 @@ export function show(params) {
 
 async function answer(question, signal, begin) {
   const repo = oneRepo();
-  const shown = turn(question, repo);
+  const shown = turn(question, { cites: true, repo });
   begin(shown);
-  shown.say("Looking for sources…");
+  shown.say(repos().length > 1 ? `Looking for sources in ${visible(repo)}…` : "Looking for sources…");
   let end = null;
   const events = stream("api/ask", {
     body: { question, repo, model: model.value(), history, options: sampling.options() },

@@ -12,8 +12,11 @@ import { openSource } from "./source.js";
 /** Pieces come faster than a screen shows them. */
 const FRAME = 50;
 
-/** The elements of a turn, and what fills them. `repo` is where citations lead. */
-export function turn(question, repo = null) {
+/**
+ * The elements of a turn, and what fills them. `cites` says whether it is about code, `repo` where citations lead; null is
+ * the only repository.
+ */
+export function turn(question, { cites = false, repo = null } = {}) {
   const state = h("p", { class: "turn-state" });
   const sources = h("div", { class: "turn-sources" });
   const thoughts = h("details", { class: "reasoning", hidden: true }, h("summary", {}, "Reasoning"));
@@ -36,7 +39,7 @@ export function turn(question, repo = null) {
   let timer = 0;
 
   const cite = (path, start, end) =>
-    repo === null
+    !cites
       ? null
       : h(
           "button",
