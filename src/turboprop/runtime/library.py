@@ -91,7 +91,7 @@ def remove_model(name: str, settings: Settings) -> int:
 
 
 def _kind_of_row(row: CatalogRow) -> Kind:
-    return "language" if row.kind == "language" else "embedding"
+    return "language" if row.kind == "language" else "reranker" if row.kind == "reranker" else "embedding"
 
 
 def _kind_of_files(model: LocalModel) -> Kind | None:

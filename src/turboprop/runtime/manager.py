@@ -25,9 +25,11 @@ from turboprop.settings import Settings, load_settings
 if TYPE_CHECKING:
     from turboprop.embed.model import EmbeddingModel
     from turboprop.generate.model import LanguageModel
+    from turboprop.rerank.model import Reranker
 
 KEEP_ALIVE = 600.0
 """Seconds that a model stays loaded after its last use."""
+_KINDS = {"embedding": "an embedding model", "language": "a language model", "reranker": "a reranker"}
 _log = logging.getLogger("turboprop.runtime")
 
 
@@ -63,12 +65,13 @@ class _Entry:
     embedding: EmbeddingModel | None = None
     batcher: EmbeddingBatcher | None = None
     language: LanguageModel | None = None
+    reranker: Reranker | None = None
     error: Exception | None = None
 
     def close(self) -> None:
         if self.batcher is not None:
             self.batcher.close()
-        for model in (self.embedding, self.language):
+        for model in (self.embedding, self.language, self.reranker):
             if model is not None:
                 model.close()
 
@@ -127,6 +130,16 @@ class LanguageLease(_Lease):
         return self._entry.language
 
 
+class RerankLease(_Lease):
+    """A reranker."""
+
+    @property
+    def model(self) -> Reranker:
+        """The loaded model."""
+        assert self._entry.reranker is not None
+        return self._entry.reranker
+
+
 class ModelManager:
     """Thread-safe. `memory` is the budget in bytes for all models, by default three quarters of what is free."""
 
@@ -169,6 +182,10 @@ class ModelManager:
     def language(self, name: str, *, wait: float | None = None) -> LanguageLease:
         """Lease a language model, as `embedding` does."""
         return LanguageLease(self._lease(name, "language", wait), self._release)
+
+    def reranker(self, name: str, *, wait: float | None = None) -> RerankLease:
+        """Lease a reranker, as `embedding` does."""
+        return RerankLease(self._lease(name, "reranker", wait), self._release)
 
     def load(self, name: str, *, keep: bool = False, wait: float | None = None) -> LoadedModel:
         """Load a model of either kind; `keep` holds it until `unload`, whatever its keep-alive. `wait` as above."""
@@ -240,10 +257,10 @@ class ModelManager:
         deadline = None if wait is None else time.monotonic() + wait
         entry = self._known(name) or self._begin(name)
         if kind is not None and entry.kind != kind:
-            what = (
-                "an embedding model and writes no text" if kind == "language" else "a language model; it embeds nothing"
+            raise ModelUnsupportedError(
+                f"{name} is {_KINDS[entry.kind]}, and {_KINDS[kind]} is asked for; `tp model list` shows models of "
+                "each kind"
             )
-            raise ModelUnsupportedError(f"{name} is {what}; `tp model list` shows models of each kind")
         with self._changed:
             while True:
                 if entry.error is not None:
@@ -341,6 +358,10 @@ class ModelManager:
 
             entry.embedding = EmbeddingModel.load(name, settings=self.settings)
             entry.batcher = EmbeddingBatcher(entry.embedding)
+        elif entry.kind == "reranker":
+            from turboprop.rerank.model import Reranker
+
+            entry.reranker = Reranker.load(name, settings=self.settings)
         else:
             from turboprop.generate.model import LanguageModel
 
@@ -382,7 +403,7 @@ class ModelManager:
 
 
 def _told(entry: _Entry) -> LoadedModel:
-    model = entry.embedding or entry.language
+    model = entry.embedding or entry.language or entry.reranker
     return LoadedModel(
         name=entry.local.name,
         kind=entry.kind,

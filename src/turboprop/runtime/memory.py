@@ -9,6 +9,7 @@ from turboprop.engines import choose_engine, planned_weights
 from turboprop.engines.contract import EngineOptions
 from turboprop.errors import TurboPropError
 from turboprop.models.checkpoint import Checkpoint, open_checkpoint
+from turboprop.models.checkpoint_reranker import is_reranker, open_reranker
 from turboprop.models.json_file import read_json
 from turboprop.models.store_memory import available_bytes
 
@@ -17,12 +18,12 @@ if TYPE_CHECKING:
     from turboprop.models.resolve import LocalModel
     from turboprop.settings import Settings
 
-Kind = Literal["embedding", "language"]
+Kind = Literal["embedding", "language", "reranker"]
 SHARE = 0.75
 """Of the memory that is free when the manager starts, what all models may take where no budget is given."""
 _FALLBACK_BUDGET = 4_000_000_000
 """Where the system names no memory at all."""
-_ACTIVATIONS = {"embedding": 150_000_000, "language": 500_000_000}
+_ACTIVATIONS = {"embedding": 150_000_000, "reranker": 150_000_000, "language": 500_000_000}
 """Beside the weights: activations of a batch of 4,096 tokens took 40 to 140 MB; a language model also keeps keys
 and values."""
 _FACTOR = 1.1
@@ -36,7 +37,9 @@ def default_budget() -> int:
 
 
 def kind_of(local: LocalModel) -> Kind:
-    """Whether a model embeds or writes: by its catalogue row, else by what its files say."""
+    """Whether a model embeds, writes or reranks: by its catalogue row, else by what its files say."""
+    if is_reranker(local):
+        return "reranker"
     if local.row is not None:
         return "language" if local.row.kind == "language" else "embedding"
     checkpoint = open_checkpoint(local)
@@ -64,7 +67,7 @@ def estimated_bytes(
     local: LocalModel, kind: Kind, settings: Settings, engine: str | None, weights: WeightFormat | None
 ) -> int:
     """About the bytes that a model takes once it is loaded; raises what opening its files raises."""
-    checkpoint = open_checkpoint(local)
+    checkpoint = open_reranker(local).checkpoint if kind == "reranker" else open_checkpoint(local)
     return int(_weight_bytes(checkpoint, kind, settings, engine, weights) * _FACTOR) + _ACTIVATIONS[kind]
 
 

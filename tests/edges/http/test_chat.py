@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 
 import httpx
+import numpy as np
 import openai
 import pytest
 
-from turboprop import GenerationOptions, LanguageModel
+from rerank.tiny_rerankers import DOCUMENTS, QUERY, RERANKERS
+from turboprop import GenerationOptions, LanguageModel, Reranker
 
 STORY = ", there was a little girl named Lily. She loved to play"
 
@@ -151,7 +154,7 @@ def test_what_the_client_did_wrong_is_400(writing_server, body: dict[str, object
 
 
 def test_the_wrong_kind_of_model_is_said(writing_server) -> None:
-    with pytest.raises(openai.BadRequestError, match="embeds nothing"):
+    with pytest.raises(openai.BadRequestError, match="is a language model, and an embedding model"):
         writing_server.client().embeddings.create(model="stories260K.gguf", input="x")
     with pytest.raises(openai.NotFoundError):
         writing_server.client().completions.create(model="gpt-9", prompt="x")
@@ -185,3 +188,18 @@ def test_rerank(writing_server) -> None:
         ).json()["results"]
         assert both[0]["document"] == {"text": "bread"}
         assert both[0]["relevance_score"] > both[1]["relevance_score"]
+
+
+def test_rerank_with_a_reranker(writing_server, tmp_path: Path) -> None:
+    folder = RERANKERS["bert"].save(tmp_path / "cross-encoder")
+    with Reranker.load(str(folder)) as reranker:
+        wanted = 1 / (1 + np.exp(-reranker.scores(QUERY, DOCUMENTS)))
+    with writing_server.http() as client:
+        body = {"model": str(folder), "query": QUERY, "documents": list(DOCUMENTS)}
+        answer = client.post("/v1/rerank", json=body).json()
+        found = {row["index"]: row["relevance_score"] for row in answer["results"]}
+        np.testing.assert_allclose([found[index] for index in range(len(DOCUMENTS))], wanted, rtol=1e-4)
+        assert answer["usage"]["total_tokens"] > 0
+        assert client.post("/v1/embeddings", json={"model": str(folder), "input": "x"}).status_code == 400
+        loaded = {model["kind"] for model in client.get("/api/status").json()["models"]}
+        assert "reranker" in loaded

@@ -31,7 +31,7 @@ class ModelRequest(RequestBody):
 
 class LibraryRow(TypedDict):
     name: str
-    kind: Literal["embedding", "language"]
+    kind: Literal["embedding", "language", "reranker"]
     state: Literal["installed", "remote", "loaded", "downloading"]
     size_bytes: int
     dimensions: int | None

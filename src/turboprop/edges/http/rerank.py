@@ -15,6 +15,7 @@ from turboprop.edges.http.state import read_model, state_of
 from turboprop.edges.http.streams import until_gone
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from starlette.requests import Request
 
     from turboprop.edges.http.state import ServerState
@@ -53,32 +54,48 @@ class RerankAnswer(TypedDict):
 
 
 async def rerank(request: Request) -> Response:
-    """Scores are cosine similarities of the embedding model; over-long documents are cut."""
+    """With a reranker scores are its probabilities, with an embedding model cosine similarities; over-long
+    documents are cut."""
     wanted = await read_model(request, RerankRequest)
     return await until_gone(request, _answer(state_of(request), wanted))
 
 
 async def _answer(state: ServerState, wanted: RerankRequest) -> Response:
-    name = await state.in_thread(state.names.embedding, wanted.model)
     texts = [each if isinstance(each, str) else each.text for each in wanted.documents]
-    with await state.in_waiting_thread(state.manager.embedding, name, wait=state.limits.load_seconds) as lease:
-        model, batcher = lease.model, lease.batcher
-        query = await state.in_thread(model.prepare, [wanted.query], "query", overlong="truncate")
-        documents = await state.in_thread(model.prepare, texts, "document", overlong="truncate")
-        asked, found = await asyncio.gather(
-            asyncio.wrap_future(batcher.submit(query)), asyncio.wrap_future(batcher.submit(documents))
-        )
-    norms = np.linalg.norm(found, axis=1) * np.linalg.norm(asked[0])
-    scores = (found @ asked[0]) / np.maximum(norms, 1e-12)
+    name = await state.in_thread(state.names.embedding, wanted.model)
+    if wanted.model is not None and await state.in_thread(state.manager.kind, name) == "reranker":
+        scores, tokens = await _by_reranker(state, name, wanted.query, texts)
+    else:
+        scores, tokens = await _by_similarity(state, name, wanted.query, texts)
     results: list[RerankRow] = []
     for index in np.argsort(-scores, kind="stable")[: wanted.top_n].tolist():
         row: RerankRow = {"index": index, "relevance_score": float(scores[index])}
         if wanted.return_documents:
             row["document"] = {"text": texts[index]}
         results.append(row)
-    tokens = query.tokens + documents.tokens
     state.metrics.count("tp_embedded_tokens_total", tokens)
     usage: RerankUsage = {"prompt_tokens": tokens, "total_tokens": tokens}
     model_name = wanted.model or state.names.public(name)
     answer: RerankAnswer = {"object": "list", "model": model_name, "results": results, "usage": usage}
     return JSONResponse(answer)
+
+
+async def _by_reranker(state: ServerState, name: str, query: str, texts: list[str]) -> tuple[NDArray[np.float32], int]:
+    with await state.in_waiting_thread(state.manager.reranker, name, wait=state.limits.load_seconds) as lease:
+        before = lease.model.tokens_scored
+        scores = await state.in_waiting_thread(lease.model.scores, query, texts)
+        return 1 / (1 + np.exp(-scores)), lease.model.tokens_scored - before
+
+
+async def _by_similarity(
+    state: ServerState, name: str, query: str, texts: list[str]
+) -> tuple[NDArray[np.float32], int]:
+    with await state.in_waiting_thread(state.manager.embedding, name, wait=state.limits.load_seconds) as lease:
+        model, batcher = lease.model, lease.batcher
+        asked = await state.in_thread(model.prepare, [query], "query", overlong="truncate")
+        documents = await state.in_thread(model.prepare, texts, "document", overlong="truncate")
+        (wanted,), found = await asyncio.gather(
+            asyncio.wrap_future(batcher.submit(asked)), asyncio.wrap_future(batcher.submit(documents))
+        )
+    norms = np.linalg.norm(found, axis=1) * np.linalg.norm(wanted)
+    return (found @ wanted) / np.maximum(norms, 1e-12), asked.tokens + documents.tokens
