@@ -229,7 +229,7 @@ def writing(start_page_server: Any, web_server: Any) -> Any:
     return start_page_server(repos=(web_server.repo,), models=(str(reference("gguf/stories260K.gguf")), "minilm"))
 
 
-def test_a_real_model_chats_and_is_stopped(open_page: Any, writing: Any) -> None:
+def test_a_real_model_chats(open_page: Any, writing: Any) -> None:
     page = open_page("#/chat", at=writing.url)
     page.get_by_label("Message").fill("Once upon a time")
     page.keyboard.press("Enter")
