@@ -109,6 +109,8 @@ def test_similar_code_and_back(open_page: Any) -> None:
     page.locator(".hit", has_text="retry.py").first.get_by_role("button", name="Similar code").click()
     expect(page.locator(".summary")).to_contain_text("like")
     assert "src/store/retry.py" not in found(page)
+    # A cosine has no parts to explain.
+    expect(page.get_by_role("button", name="Why this score")).to_have_count(0)
     page.go_back()
     expect(page.locator(".summary")).to_contain_text("hits")
     assert "src/store/retry.py" in found(page)

@@ -97,7 +97,7 @@ function card(hit, at, best, query) {
         icon("similar"),
         "Similar code",
       ),
-      why,
+      hit.parts?.length ? why : null,
     ),
     parts,
   );
