@@ -145,7 +145,7 @@ def test_both_kinds_at_once() -> None:
             assert text == ", there was a"
             assert embedder.model.dimensions == 384
         assert {told.kind for told in manager.status()} == {"language", "embedding"}
-        with pytest.raises(ModelUnsupportedError, match="embeds nothing"):
+        with pytest.raises(ModelUnsupportedError, match="is a language model, and an embedding model"):
             manager.embedding(stories)
-        with pytest.raises(ModelUnsupportedError, match="writes no text"):
+        with pytest.raises(ModelUnsupportedError, match="is an embedding model, and a language model"):
             manager.language("minilm")

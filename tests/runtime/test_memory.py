@@ -34,7 +34,7 @@ def test_the_library_knows_what_is_here(write_files: Callable[[dict[str, str]], 
     assert models["minilm"].state == "installed"
     assert models["minilm"].dimensions == 384
     assert models["coderankembed"].state == "remote"
-    assert {model.kind for model in models.values()} == {"embedding", "language"}
+    assert {model.kind for model in models.values()} == {"embedding", "language", "reranker"}
     with pytest.raises(UsageError, match="pip uninstall"):
         remove_model("minilm", settings)
     with pytest.raises(ModelNotFoundError):

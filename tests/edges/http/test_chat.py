@@ -190,16 +190,16 @@ def test_rerank(writing_server) -> None:
         assert both[0]["relevance_score"] > both[1]["relevance_score"]
 
 
-def test_rerank_with_a_reranker(writing_server, tmp_path: Path) -> None:
+def test_rerank_with_a_reranker(start_server, tmp_path: Path) -> None:
     folder = RERANKERS["bert"].save(tmp_path / "cross-encoder")
     with Reranker.load(str(folder)) as reranker:
         wanted = 1 / (1 + np.exp(-reranker.scores(QUERY, DOCUMENTS)))
-    with writing_server.http() as client:
-        body = {"model": str(folder), "query": QUERY, "documents": list(DOCUMENTS)}
+    with start_server("--model", folder).http() as client:
+        body = {"model": folder.name, "query": QUERY, "documents": list(DOCUMENTS)}
         answer = client.post("/v1/rerank", json=body).json()
         found = {row["index"]: row["relevance_score"] for row in answer["results"]}
         np.testing.assert_allclose([found[index] for index in range(len(DOCUMENTS))], wanted, rtol=1e-4)
         assert answer["usage"]["total_tokens"] > 0
-        assert client.post("/v1/embeddings", json={"model": str(folder), "input": "x"}).status_code == 400
+        assert client.post("/v1/embeddings", json={"model": folder.name, "input": "x"}).status_code == 400
         loaded = {model["kind"] for model in client.get("/api/status").json()["models"]}
         assert "reranker" in loaded
