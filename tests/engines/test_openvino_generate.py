@@ -279,6 +279,28 @@ def test_cancelled_prompts_leave_no_trace(stories: Generator) -> None:
         assert [[token.id for token in one] for one in streams] == [case["greedy_ids"][:12]] * count
 
 
+def test_a_cancelled_prompt_ends_inside_its_step() -> None:
+    """Whenever it is cancelled, what follows is computed as ever."""
+    generator = load(open_gguf(reference("gguf/stories260K.gguf")))
+    forward = generator._forward  # type: ignore[attr-defined]
+    recover, ended = forward._recover, []
+    forward._recover = lambda shape: (ended.append(shape), recover(shape))
+    chance = random.Random(8)
+    wanted = {count: [greedy(generator, (1, 9 + number), 6) for number in range(count)] for count in (1, 3)}
+    for _ in range(60):
+        stream = generator.start(TokenRequest(tuple(chance.randrange(3, 500) for _ in range(500)), 1))
+        time.sleep(chance.random() * 0.012)
+        stream.cancel()
+        count = chance.choice([1, 3])
+        streams = [generator.start(TokenRequest((1, 9 + number), 6)) for number in range(count)]
+        assert [[token.id for token in one] for one in streams] == wanted[count]
+    wait_until_idle(generator)
+    loop = generator._loop  # type: ignore[attr-defined]
+    assert loop._blocks.available == len(loop._blocks._blocks)
+    generator.close()
+    assert ended
+
+
 def test_letting_go_of_a_stream_frees_it(stories: Generator) -> None:
     stream = stories.start(TokenRequest((1, 5), 2000))
     next(stream)
