@@ -26,7 +26,8 @@ def own_places(
 ) -> Iterator[Path]:
     """Keep tests away from the user's folders and from the network."""
     home = tmp_path_factory.mktemp("home")
-    for name in ("TP_MODEL", "TP_ENGINE", "TP_THREADS", "TP_DEBUG", "XDG_DATA_HOME", "XDG_CACHE_HOME"):
+    settings = ("TP_MODEL", "TP_ENGINE", "TP_THREADS", "TP_DEBUG", "TP_LLAMA_SERVER")
+    for name in (*settings, "XDG_DATA_HOME", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("HF_HOME", str(home / "huggingface"))

@@ -30,6 +30,8 @@ class Settings:
     offline: bool = False
     embedding_cache: int = EMBEDDING_CACHE
     """Bytes that kept vectors may take; 0 keeps none (`TP_EMBEDDING_CACHE`)."""
+    llama_server: Path | None = None
+    """A llama-server program that the engine llamacpp uses instead of its package (`TP_LLAMA_SERVER`)."""
     data_home: Path = Path()
     """Where models live (`TP_HOME`, else `$XDG_DATA_HOME/turboprop`)."""
     cache_home: Path = Path()
@@ -114,6 +116,7 @@ def load_settings() -> Settings:
         threads=threads,
         offline=offline,
         embedding_cache=int(stated),
+        llama_server=Path(os.environ["TP_LLAMA_SERVER"]) if os.environ.get("TP_LLAMA_SERVER") else None,
         data_home=data or _user_dir("XDG_DATA_HOME", ".local/share", "LOCALAPPDATA"),
         cache_home=cache or _user_dir("XDG_CACHE_HOME", ".cache", "LOCALAPPDATA"),
         config_file=config,
