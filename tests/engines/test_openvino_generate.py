@@ -131,7 +131,7 @@ def test_int8_keeps_the_likeliest_token(stories: Generator) -> None:
 def test_weights_of_four_bits_stay_what_they_are(kind: gguf.GGMLQuantizationType, tmp_path: Path) -> None:
     """The likeliest token of the same file in float32, at 97 of 100 positions at least."""
     path = write_four_bit(reference("gguf/stories260K.gguf"), tmp_path / "four.gguf", kind)
-    exact, stored = load(open_gguf(path)), load(open_gguf(path), "auto")
+    exact, stored = load(open_gguf(path)), load(open_gguf(path), "stored")
     assert stored.weights == "stored"
     same = total = 0
     for case in cases()[:2]:
@@ -322,6 +322,8 @@ def test_what_cannot_be_is_refused(stories: Generator) -> None:
     for constraint in ({"json_schema": '{"type": 5}'}, {"grammar": "%%% ]"}, {"grammar": "a" * 300_000}):
         with pytest.raises(UsageError, match=next(iter(constraint))):
             stories.start(TokenRequest((1,), 1, **constraint))
+    with pytest.raises(ModelUnsupportedError, match="no weights of four bits"):
+        load(open_gguf(reference("gguf/stories260K.gguf")), "stored")
     with pytest.raises(UsageError, match="context of 2 to 2048"):
         load(open_gguf(reference("gguf/stories260K.gguf")), context=4096)
 
