@@ -1,10 +1,13 @@
 """Generation: reading and writing speed and memory against llama.cpp's wheel (xllamacpp, Q4_K), true shapes.
 
     scripts/bench generation [--shape qwen3-0.6b|tinyllama-1.1b] [--rounds 3] [--prompt 1024] [--tokens 64]
+                             [--weights stored]
 
 Seeded random weights of the model's shape: speed and memory do not depend on the values. Each engine runs in a
 process of its own, and they take turns (one round: each once), because the speed of a shared machine drifts; what
-counts is the ratio within a round. A follow-up is the same prompt with 32 tokens more.
+counts is the ratio within a round. A follow-up is the same prompt with 32 tokens more. Plain writing guesses no ids.
+Quoting writes an answer whose ids are set, and computes them all the same: runs of 24 ids of the prompt with 8 others
+between them, guessed where they can be.
 """
 
 from __future__ import annotations
@@ -20,9 +23,13 @@ import tempfile
 import time
 from itertools import islice, product
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import gguf
 import numpy as np
+
+if TYPE_CHECKING:
+    from turboprop.engines.contract import WeightFormat
 
 RESULTS = Path(__file__).parent / "results" / "generation.json"
 Q4_K, F32 = gguf.GGMLQuantizationType.Q4_K, gguf.GGMLQuantizationType.F32
@@ -92,9 +99,10 @@ def write_model(path: Path, name: str) -> None:
     writer.close()
 
 
-def serve(engine: str, path: Path, cache: Path, prompt: int, tokens: int) -> None:
+def serve(engine: str, weights: WeightFormat, path: Path, cache: Path, prompt: int, tokens: int) -> None:
     """The contender's process: for each line of standard input one round, its figures as a line of JSON."""
     from turboprop.engines.generation_contract import GenerationEngineOptions, Generator, TokenRequest
+    from turboprop.engines.generation_loop import StepBatch
     from turboprop.engines.generators import load_generator
     from turboprop.models.checkpoint_gguf import open_gguf
 
@@ -102,14 +110,18 @@ def serve(engine: str, path: Path, cache: Path, prompt: int, tokens: int) -> Non
     model: Generator = load_generator(
         open_gguf(path),
         engine,
-        GenerationEngineOptions(context=4096, cache_home=cache if engine == "openvino" else None),
+        GenerationEngineOptions(
+            weights=weights if engine == "openvino" else "auto",
+            context=4096,
+            cache_home=cache if engine == "openvino" else None,
+        ),
     )
     loaded = time.perf_counter() - started
     random = np.random.default_rng(1)
 
-    def timed(ids: tuple[int, ...], count: int) -> tuple[float, float]:
+    def timed(ids: tuple[int, ...], count: int, lookup: bool = False) -> tuple[float, float]:
         begin = time.perf_counter()
-        stream = model.start(TokenRequest(ids, count))
+        stream = model.start(TokenRequest(ids, count, lookup=lookup))
         next(stream)
         first = time.perf_counter() - begin
         made = sum(1 for _ in stream)
@@ -118,10 +130,37 @@ def serve(engine: str, path: Path, cache: Path, prompt: int, tokens: int) -> Non
     def fresh(count: int) -> tuple[int, ...]:
         return tuple(random.integers(300, 30_000, count).tolist())
 
+    def quoting(ids: tuple[int, ...]) -> float:
+        """Ids a second of an answer that quotes."""
+        loop = getattr(model, "_loop", None)
+        if loop is None:  # it guesses nothing
+            return 0.0
+        answer: list[int] = []
+        while len(answer) < 4 * tokens:
+            start = int(random.integers(0, len(ids) - 24))
+            answer += [*ids[start : start + 24], *fresh(8)]
+        forward = loop._forward
+
+        def told(batch: StepBatch) -> np.ndarray:
+            logits = forward(batch)
+            for row, place in enumerate(batch.rows):
+                at = int(batch.positions[place]) + 1 - len(ids)
+                if 0 <= at < len(answer):
+                    logits[row, answer[at]] = 1e9
+            return logits
+
+        told.interrupt = forward.interrupt  # type: ignore[attr-defined]
+        loop._forward = told
+        try:
+            return timed(ids, 4 * tokens, lookup=True)[1]
+        finally:
+            loop._forward = forward
+
     timed(fresh(64), 4)
     for _ in sys.stdin:
         ids = fresh(prompt)
         first, writing = timed(ids, tokens)
+        quoted = quoting(ids) or writing
         again, _ = timed((*ids, *fresh(32)), 1)
         peak = (
             resource.getrusage(resource.RUSAGE_SELF).ru_maxrss + resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
@@ -132,9 +171,11 @@ def serve(engine: str, path: Path, cache: Path, prompt: int, tokens: int) -> Non
         print(
             json.dumps(
                 {
+                    "weights": model.weights,
                     "load_s": round(loaded, 2),
                     "read_tok_s": round(prompt / first, 1),
                     "write_tok_s": round(writing, 1),
+                    "quote_tok_s": round(quoted, 1),
                     "first_s": round(first, 2),
                     "follow_up_s": round(again, 3),
                     "peak_mb": round(peak * 1024 / 1e6),
@@ -151,11 +192,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--prompt", type=int, default=1024)
     parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--weights", choices=("auto", "int8", "int4", "stored"), default="auto")
     parser.add_argument("--serve", nargs=3)
     asked = parser.parse_args()
     if asked.serve:
         engine, path, cache = asked.serve
-        serve(engine, Path(path), Path(cache), asked.prompt, asked.tokens)
+        serve(engine, asked.weights, Path(path), Path(cache), asked.prompt, asked.tokens)
         return
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.gguf"
@@ -163,6 +205,7 @@ def main() -> None:
         contenders = {}
         for engine in ("openvino", "llamacpp"):
             command = [sys.executable, __file__, "--prompt", str(asked.prompt), "--tokens", str(asked.tokens)]
+            command += ["--weights", asked.weights]
             contenders[engine] = subprocess.Popen(
                 [*command, "--serve", engine, str(path), f"{folder}/cache"],
                 stdin=subprocess.PIPE,
@@ -184,7 +227,7 @@ def main() -> None:
         size = path.stat().st_size
     ratios = {
         name: round(statistics.median(one["openvino"][name] / one["llamacpp"][name] for one in rounds), 2)
-        for name in ("read_tok_s", "write_tok_s")
+        for name in ("read_tok_s", "write_tok_s", "quote_tok_s")
     }
     ratios["follow_up"] = round(
         statistics.median(o["openvino"]["first_s"] / o["openvino"]["follow_up_s"] for o in rounds), 1
@@ -199,7 +242,8 @@ def main() -> None:
         "median_ratios": ratios,
     }
     known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    RESULTS.write_text(json.dumps({**known, asked.shape: result}, indent=1) + "\n")
+    name = asked.shape if asked.weights == "auto" else f"{asked.shape} {asked.weights}"
+    RESULTS.write_text(json.dumps({**known, name: result}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from turboprop.models.hub_progress import DownloadProgress
     from turboprop.types import TokenBatch
 
-WeightFormat = Literal["auto", "float32", "int8", "int4"]
+WeightFormat = Literal["auto", "float32", "int8", "int4", "stored"]
+"""`stored`, of language models alone: weights of four bits as the file has them, others int8."""
 
 
 PAD_TO = 16

@@ -29,6 +29,8 @@ class GenerationEngineOptions:
     memory: int | None = None
     cache_home: Path | None = None
     progress: DownloadProgress | None = None
+    llama_server: Path | None = None
+    """A llama-server program that the engine llamacpp runs instead of its package."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,8 +27,7 @@ from turboprop.errors import EngineError
 
 PROMPT_TOKENS = 256
 """Prompt tokens of one step at most. A Qwen3-0.6B shape read 402 tokens a second in steps of 128, 464 of 256, 465 of
-512 and 476 of 1,024 (2 cores, the best of four rounds). A cancelled prompt ends with its step: an OpenVINO inference
-that is cancelled inside leaves its graph with shapes that do not fit each other."""
+512 and 476 of 1,024 (2 cores, the best of four rounds)."""
 PROMPT_TOKENS_BESIDE = 128
 """The same while answers are being written: each of them waits that long for its next token."""
 MOST_RUNNING = 64
@@ -52,11 +51,18 @@ class StepBatch:
     rows: NDArray[np.int32]
 
 
+class StepInterruptedError(Exception):
+    """A step was ended from outside; nothing of it counts."""
+
+
 class Forward(Protocol):
     """The model. One call at a time."""
 
     def __call__(self, batch: StepBatch) -> NDArray[np.float32]:
-        """Logits float32 [n, vocabulary]. Raises `EngineError`."""
+        """Logits float32 [n, vocabulary]. Raises `EngineError`, and `StepInterruptedError`."""
+
+    def interrupt(self) -> None:
+        """End the call that runs in another thread, if one does. A short one may run to its end."""
 
 
 class _Sequence:
@@ -136,6 +142,8 @@ class GenerationLoop:
         self._lock = threading.RLock()  # a stream may be let go of, and so cancelled, wherever Python collects
         self._waiting: deque[_Sequence] = deque()
         self._running: list[_Sequence] = []
+        self._computing: list[_Sequence] = []
+        """Whom the running step is for."""
         self._thread: threading.Thread | None = None
         self._closed = False
 
@@ -154,13 +162,16 @@ class GenerationLoop:
         return LoopStream(self, sequence)
 
     def cancel(self, sequence: _Sequence) -> None:
-        """End a generation: its reader is woken now, its blocks are free after the running step."""
+        """End a generation: its reader is woken now. Its blocks are free after the running step, which ends early
+        where it is for nobody else."""
         with self._lock:
             if sequence.finish is not None:
                 return
             sequence.finish = "cancelled"
             sequence.cancelled = True
             sequence.queue.put(None)
+            if sequence in self._computing and all(each.finish is not None for each in self._computing):
+                self._forward.interrupt()
 
     def close(self) -> None:
         """Cancel what runs and wait for the thread to end."""
@@ -229,7 +240,15 @@ class GenerationLoop:
         chosen = [part for part in chosen if part.sequence in self._running]
         if not chosen:
             return
-        logits = self._forward(_batch(chosen))
+        with self._lock:
+            self._computing = [part.sequence for part in chosen]
+        try:
+            logits = self._forward(_batch(chosen))
+        except StepInterruptedError:
+            return
+        finally:
+            with self._lock:
+                self._computing = []
         row = 0
         for part in chosen:
             self._advance(part.sequence, part.count)

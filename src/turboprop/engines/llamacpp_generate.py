@@ -1,11 +1,14 @@
 """Generation in llama.cpp: a language model in a worker process, ids in and ids out.
 
+The worker runs the package `xllamacpp`, or a `llama-server` of the user's own (`GenerationEngineOptions.llama_server`).
 Requests are answered one after the other, in the order of their coming; one that waits costs nothing.
 """
 
 from __future__ import annotations
 
+import os
 import secrets
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -77,6 +80,7 @@ class LlamaCppGenerator:
             "batch": _BATCH,
             "exact": exact,
             "threads": options.threads or usable_cores(),
+            "server": None if options.llama_server is None else str(options.llama_server),
             "flash_attention": 4 * head_count(checkpoint) * _BATCH * self._context > PLAIN_SCORES,
         }
         self._lock = threading.Lock()
@@ -211,7 +215,13 @@ def load_generator(checkpoint: Checkpoint, options: GenerationEngineOptions) -> 
     if checkpoint.origin != "gguf":
         raise ModelUnsupportedError(f"llama.cpp runs GGUF files, and {checkpoint.name} is none")
     check_file(checkpoint, EngineOptions(options.weights))
-    refuse_without_package()
+    if options.llama_server is None:
+        refuse_without_package()
+    elif sys.platform == "win32" or not os.access(options.llama_server, os.X_OK) or options.llama_server.is_dir():
+        raise EngineError(
+            f"TP_LLAMA_SERVER names {options.llama_server}, which is no program that can be run here; correct it, or "
+            "unset it to use the package xllamacpp"
+        )
     return LlamaCppGenerator(checkpoint, options)
 
 

@@ -1,7 +1,8 @@
 """The worker process of the llama.cpp engine: `python -m turboprop.engines.llamacpp_worker FOLDER [MEMORY]`.
 
 It speaks worker_frames.py on its standard streams. `load` has `path`, `purpose` ("embed" or "generate"),
-`pooling` (for embed), `context` and `batch` in tokens, `threads`, `exact` and `flash_attention`. Requests are then
+`pooling` (for embed), `context` and `batch` in tokens, `threads`, `exact` and `flash_attention`, and where a binary
+of the user's own is to run the model (llama_server.py) its path as `server`. Requests are then
 
     embed      `lengths`, payload int32 ids    ->  `vector` for each input, payload float32 [width]; `done`
     generate   see llamacpp_steps.py           ->  `started`, `token` ...; `done`
@@ -26,6 +27,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from turboprop.engines.llama_server import ServerDiedError, ServerRuntime
 from turboprop.engines.llamacpp_steps import generate
 from turboprop.engines.worker_frames import Frame, read_frame, write_frame
 from turboprop.engines.worker_guard import limit_memory, own_streams, start_guard
@@ -48,7 +50,9 @@ class RequestError(Exception):
 
 
 def server(load: Mapping[str, Any], folder: Path) -> Any:
-    """Load the model in xllamacpp. Raises what it raises, and dies as it dies."""
+    """Load the model in xllamacpp, or in the server named. Raises what it raises, and dies as it dies."""
+    if load.get("server"):
+        return ServerRuntime(load, folder)
     import xllamacpp
 
     os.chdir(folder)  # a socket's whole path has at most 107 bytes
@@ -122,6 +126,10 @@ class Requests:
             number = frame.header["id"]
             try:
                 self._answer(frame, number)
+            except ServerDiedError as error:
+                sys.stderr.write(f"error: {error}\n")
+                sys.stderr.flush()
+                os._exit(1)  # the next request starts another worker, and that another server
             except Exception as error:
                 self._answers.send({"type": "error", "id": number, "message": str(error) or repr(error)})
             self._open.discard(number)
@@ -158,7 +166,8 @@ def main() -> None:
         answers.send({"type": "error", "id": 0, "message": f"llama.cpp cannot load the model: {error}"})
         return
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if not first.header.get("server"):  # a server's socket is needed as long as it runs
+            shutil.rmtree(folder, ignore_errors=True)
     answers.send({"type": "ready", "id": 0})
     requests = Requests(runtime, answers)
     threading.Thread(target=requests.serve, daemon=True).start()

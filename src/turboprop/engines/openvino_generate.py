@@ -7,8 +7,9 @@ windows and the prefix cache are then each generation's own and exact.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
-from math import prod
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -21,7 +22,7 @@ from turboprop.engines.constraint import Constraints, supported
 from turboprop.engines.contract import PAD_TO, EngineOptions, padded
 from turboprop.engines.conversion import SHARE, ConversionProgress, check_memory, converted_bytes
 from turboprop.engines.generation_contract import GenerationEngineOptions, TokenRequest
-from turboprop.engines.generation_loop import GenerationLoop, LoopStream, StepBatch
+from turboprop.engines.generation_loop import GenerationLoop, LoopStream, StepBatch, StepInterruptedError
 from turboprop.engines.graph_cache import cached_graph
 from turboprop.engines.openvino import as_format_error, choose_weights, read_shape
 from turboprop.engines.openvino_generate_ops import BLOCK, GenerateOps, is_four_bit, with_paged_attention
@@ -39,6 +40,8 @@ _CACHE_SHARE = 0.25
 _CACHE_CONTEXTS = 2
 """Contexts that the cache holds: the running one and what is kept for follow-ups."""
 _LEAST_CONTEXT = 256
+_SHORT_STEP = 32
+"""Tokens of a step that is never ended early: it is over sooner than what ending it takes."""
 
 
 class OpenVinoGenerator:
@@ -93,6 +96,20 @@ class OpenVinoGenerator:
         self._forward.close()
 
 
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """The extents of a batch."""
+
+    tokens: int
+    sequences: int
+    blocks: int
+    rows: int
+
+    @classmethod
+    def of(cls, batch: StepBatch) -> _Shape:
+        return cls(len(batch.ids), len(batch.past), len(batch.blocks), len(batch.rows))
+
+
 class _Forward:
     """The compiled graph with its cache. Memory of the cache is taken page by page as blocks are first used."""
 
@@ -101,6 +118,9 @@ class _Forward:
         self._scrap = blocks - 1
         self._unread = mapped
         self._request = compiled.create_infer_request()
+        self._lock = threading.Lock()
+        self._busy = False
+        self._shape = _Shape(0, 0, 0, 0)
         self._caches: list[NDArray[Any]] = []  # OpenVINO's tensors do not hold them
         for port in compiled.inputs:
             if "_cache." in port.any_name:
@@ -113,6 +133,25 @@ class _Forward:
         if self._request is None:
             raise EngineError("this model is closed; load it again")
         batch = _padded(batch, self._scrap)
+        shape = _Shape.of(batch)
+        try:
+            with pages_given_up(self._unread):  # the first inference reads all the weights
+                self._infer(batch, can_end_early=shape.tokens > _SHORT_STEP)
+            self._unread = None
+        except RuntimeError as error:
+            if "cancel" not in str(error):
+                raise self._failed(batch, error) from error
+            self._recover(shape)
+            raise StepInterruptedError from error
+        self._shape = shape
+        return cast("NDArray[np.float32]", self._request.get_output_tensor(0).data)
+
+    def interrupt(self) -> None:
+        with self._lock:
+            if self._busy:
+                self._request.cancel()
+
+    def _infer(self, batch: StepBatch, *, can_end_early: bool) -> None:
         inputs = {
             "ids": batch.ids,
             "positions": batch.positions,
@@ -123,15 +162,34 @@ class _Forward:
             "block_indices_begins": batch.block_begins,
             "max_context_len": np.array((batch.past + np.diff(batch.begins)).max(), np.int32),
         }
+        if not can_end_early:
+            self._request.infer(inputs, share_inputs=True)
+            return
+        with self._lock:
+            self._request.start_async(inputs, share_inputs=True)
+            self._busy = True
         try:
-            with pages_given_up(self._unread):  # the first inference reads all the weights
-                self._request.infer(inputs, share_inputs=True)
-            self._unread = None
+            self._request.wait()
+        finally:
+            with self._lock:
+                self._busy = False
+
+    def _recover(self, ended: _Shape) -> None:
+        """Run a small step whose every extent differs from the last step's and from the one that was ended.
+
+        An operation works out its output's shape where an input's shape is not the one of its last run. One that
+        was ended between the two keeps the new shape for the old inputs: of 300 ended steps 29 made a later one
+        fail with shapes that do not fit, or would compute with them. None of 700 did after such a step.
+        """
+        batch = _other_batch((self._shape, ended), self._scrap)
+        try:
+            self._infer(batch, can_end_early=False)
         except RuntimeError as error:
-            raise EngineError(
-                f"OpenVINO failed on a step of {len(batch.ids)} tokens with {self._name}: {error}"
-            ) from error
-        return cast("NDArray[np.float32]", self._request.get_output_tensor(0).data)
+            raise self._failed(batch, error) from error
+        self._shape = _Shape.of(batch)
+
+    def _failed(self, batch: StepBatch, error: RuntimeError) -> EngineError:
+        return EngineError(f"OpenVINO failed on a step of {len(batch.ids)} tokens with {self._name}: {error}")
 
     def close(self) -> None:
         self._request = None
@@ -156,6 +214,24 @@ def _padded(batch: StepBatch, scrap: int) -> StepBatch:
         np.append(batch.blocks, np.int32(scrap)),
         np.append(batch.block_begins, np.int32(len(batch.blocks) + 1)),
         batch.rows,
+    )
+
+
+def _other_batch(used: tuple[_Shape, ...], scrap: int) -> StepBatch:
+    """A few tokens nobody reads, no extent of which is one of `used`."""
+    taken = {extent for shape in used for extent in (shape.sequences, shape.blocks)}
+    count = next(number for number in range(2, 7) if number not in taken)
+    rows = next(number for number in range(1, 4) if number not in {shape.rows for shape in used})
+    tokens = next(number for number in range(count, count + 3) if number not in {shape.tokens for shape in used})
+    first = tokens - count + 1
+    return StepBatch(
+        np.zeros(tokens, np.int32),
+        np.append(np.arange(first, dtype=np.int32), np.zeros(count - 1, np.int32)),
+        np.append(np.int32(0), np.arange(first, tokens + 1, dtype=np.int32)),
+        np.zeros(count, np.int32),
+        np.full(count, scrap, np.int32),
+        np.arange(count + 1, dtype=np.int32),
+        np.zeros(rows, np.int32),
     )
 
 
@@ -236,14 +312,15 @@ def load_generator(checkpoint: Checkpoint, options: GenerationEngineOptions) -> 
 def _choose_weights(
     core: ov.Core, checkpoint: Checkpoint, names: Mapping[str, str], options: GenerationEngineOptions
 ) -> Literal["float32", "int8", "int4", "stored"]:
-    """`stored` where nothing else is asked for and most weights of the file have four bits: those stay as they
-    are, others become int8. Reading a prompt is a quarter slower than in int8, and writing a fifth faster."""
-    weights = choose_weights(core, EngineOptions(options.weights))
-    if options.weights != "auto" or weights != "int8":
-        return weights
-    matrices = [tensor for name in names.values() if len((tensor := checkpoint.tensors[name]).shape) == 2]
-    four_bit = sum(prod(tensor.shape) for tensor in matrices if is_four_bit(tensor))
-    return "stored" if 2 * four_bit > sum(prod(tensor.shape) for tensor in matrices) else weights
+    """As asked for. `stored` leaves weights of four bits as the file has them and makes others int8: writing is 1.1
+    times as fast as in int8 and reading 0.8 times (docs/decisions/0005-generation.md), so it is no default."""
+    if options.weights != "stored":
+        return choose_weights(core, EngineOptions(options.weights))
+    if not any(is_four_bit(checkpoint.tensors[name]) for name in names.values()):
+        raise ModelUnsupportedError(
+            f"{checkpoint.name} has no weights of four bits that run as they are stored (Q4_K, Q4_0, Q4_1); take int8"
+        )
+    return "stored"
 
 
 def _cache_size(

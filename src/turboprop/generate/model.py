@@ -83,7 +83,13 @@ class LanguageModel:
         checkpoint = open_checkpoint(local)
         tokenizer = tokenizer_from_path(checkpoint.tokenizer_path)
         options = GenerationEngineOptions(
-            weights or "auto", context, threads or settings.threads, memory, settings.cache_home, progress
+            weights or "auto",
+            context,
+            threads or settings.threads,
+            memory,
+            settings.cache_home,
+            progress,
+            settings.llama_server,
         )
         return cls(checkpoint, tokenizer, load_generator(checkpoint, engine, options))
 

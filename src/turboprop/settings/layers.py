@@ -45,6 +45,8 @@ class Settings:
     offline: bool = False
     embedding_cache: int = EMBEDDING_CACHE
     """Bytes that kept vectors may take; 0 keeps none (`TP_EMBEDDING_CACHE`)."""
+    llama_server: Path | None = None
+    """A llama-server program that the engine llamacpp uses instead of its package."""
     server: bool = True
     """Whether `tp search` may start and ask a server in the background."""
     server_idle: int = SERVER_IDLE
@@ -104,6 +106,8 @@ def load_settings(repo: Path | None = None) -> Settings:
     take(environment, ENVIRONMENT)
     if "index" in environment:
         values["index"] = Path(str(environment["index"])).expanduser().absolute()
+    if values["llama_server"] is not None:
+        values["llama_server"] = Path(str(values["llama_server"])).expanduser()
     return Settings(
         **values,
         data_home=data_home,

@@ -75,6 +75,7 @@ KEYS = {
         Key("memory", "size", None),
         Key("offline", "switch", False),
         Key("embedding_cache", "size", EMBEDDING_CACHE, least=0),
+        Key("llama_server", "text", None),
         Key("server", "switch", True),
         Key("server_idle", "count", SERVER_IDLE),
     )

@@ -40,7 +40,7 @@ index_dir = click.option(
 engine = click.option("--engine", metavar="NAME", help="Engine that runs the model [default: auto].")
 weights = click.option(
     "--weights",
-    type=click.Choice(["auto", "float32", "int8", "int4"]),
+    type=click.Choice(["auto", "float32", "int8", "int4", "stored"]),
     help="Weight format in the engine [default: auto].",
 )
 memory = click.option(
