@@ -17,6 +17,7 @@ from click.testing import CliRunner
 
 from turboprop.edges.http.limits import Limits
 from turboprop.edges.http.security import Guard, checked_origin
+from turboprop.edges.http.server import bound_socket
 from turboprop.edges.http.state import ServerOptions
 from turboprop.errors import UsageError
 from turboprop.serve import serve
@@ -258,6 +259,11 @@ def test_a_model_that_is_being_loaded_is_503(
     while httpx.get(f"{server.url}/ready").status_code != 200:
         time.sleep(0.02)
     assert httpx.post(f"{server.url}/v1/embeddings", json={"input": "x"}, timeout=60).status_code == 200
+
+
+def test_small_answers_are_sent_at_once() -> None:
+    with bound_socket("127.0.0.1", 0) as bound:
+        assert bound.proto == socket.IPPROTO_TCP  # what asyncio asks for before it sets TCP_NODELAY
 
 
 def test_what_is_mounted_is_behind_the_same_guards(start_limited: Callable[..., Any]) -> None:
