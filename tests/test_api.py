@@ -12,10 +12,10 @@ import pytest
 
 import turboprop
 from turboprop import Hit, Index
-from turboprop.api import Refresh
 from turboprop.code.preview import preview
 from turboprop.errors import IndexMismatchError, IndexNotFoundError, UsageError
 from turboprop.index.lock import WriterLock
+from turboprop.types import Refresh
 
 Write = Callable[[dict[str, str]], Path]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
@@ -27,7 +27,7 @@ from turboprop.repository import (
     unchanged_summary,
 )
 from turboprop.settings import Settings, load_settings
-from turboprop.types import Hit, IndexedFile, IndexScope, IndexSummary, SearchFilter
+from turboprop.types import Hit, IndexedFile, IndexScope, IndexStatus, IndexSummary, Refresh, SearchFilter
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,37 +41,6 @@ if TYPE_CHECKING:
 Mode = Literal["hybrid", "semantic", "lexical"]
 Unit = Literal["chunk", "file"]
 MODES: tuple[Mode, ...] = ("hybrid", "semantic", "lexical")
-
-
-@dataclass(frozen=True, slots=True)
-class IndexStatus:
-    """What `tp status` tells. `updated` is in seconds since the epoch, sizes in bytes."""
-
-    repo: Path
-    directory: Path
-    model: str
-    dimensions: int
-    files: int
-    chunks: int
-    bytes_on_disk: int
-    updated: float
-    complete: bool
-    stale: tuple[str, ...]
-    """Files whose content was added or changed since they were indexed."""
-    removed: tuple[str, ...]
-    """Files that are indexed and no longer there."""
-
-
-@dataclass(frozen=True, slots=True)
-class Refresh:
-    """What `Index.refresh` did. `left` says why it did nothing; '' where nothing was left to do.
-
-    `changed` counts the files that were brought in, or were left.
-    """
-
-    left: str = ""
-    changed: int = 0
-    summary: IndexSummary | None = None
 
 
 class Index:

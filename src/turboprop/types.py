@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
@@ -127,3 +128,34 @@ class IndexSummary:
     """Chunks whose vectors were kept from another index of this user."""
     notes: tuple[str, ...] = ()
     """Whole sentences for the user about how the files were found."""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexStatus:
+    """What `tp status` tells. `updated` is in seconds since the epoch, sizes in bytes."""
+
+    repo: Path
+    directory: Path
+    model: str
+    dimensions: int
+    files: int
+    chunks: int
+    bytes_on_disk: int
+    updated: float
+    complete: bool
+    stale: tuple[str, ...]
+    """Files whose content was added or changed since they were indexed."""
+    removed: tuple[str, ...]
+    """Files that are indexed and no longer there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refresh:
+    """What `Index.refresh` did. `left` says why it did nothing; '' where nothing was left to do.
+
+    `changed` counts the files that were brought in, or were left.
+    """
+
+    left: str = ""
+    changed: int = 0
+    summary: IndexSummary | None = None

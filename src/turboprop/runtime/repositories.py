@@ -17,7 +17,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from turboprop.api import MODES, Index, IndexStatus, Mode, Unit
+from turboprop.api import MODES, Index, Mode, Unit
 from turboprop.code.read import decode, normalise_newlines
 from turboprop.errors import IndexMismatchError, IndexNotFoundError, UsageError
 from turboprop.index.lance_table import sql_text
@@ -25,7 +25,7 @@ from turboprop.index.projection import project
 from turboprop.index.schema import PATH
 from turboprop.models.tokenizer import clean_text
 from turboprop.repository import GivenModel, checked_repo
-from turboprop.types import Hit
+from turboprop.types import Hit, IndexStatus
 
 if TYPE_CHECKING:
     import numpy as np

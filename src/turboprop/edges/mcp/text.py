@@ -10,9 +10,8 @@ from turboprop.errors import UsageError
 
 if TYPE_CHECKING:
     from turboprop.answer import AnsweredEvent
-    from turboprop.api import IndexStatus
     from turboprop.edges.mcp.repositories import Repository
-    from turboprop.types import Hit
+    from turboprop.types import Hit, IndexStatus
 
 PAGE_CHARS = 8_000
 """Characters of one answer at most: about 2,500 tokens, a tenth of what clients allow a tool (25,000)."""
