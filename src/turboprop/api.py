@@ -334,7 +334,9 @@ class Index:
         if not changes.any:
             return Refresh()
         if not refresh.are_few(changes.to_read) or len(changes.removed) > refresh.FEW_FILES:
-            return Refresh("much has changed", len(changes.to_read) + len(changes.removed))
+            whole = self._reader.header.complete or self.scope.limit is not None
+            why = "much has changed" if whole else "the index is incomplete"
+            return Refresh(why, len(changes.to_read) + len(changes.removed))
         known = self._reader.manifest()
         differing = refresh.differing(changes.to_read, known.files, known.left_out, self.scope.max_filesize)
         count = len(differing) + len(changes.removed)
