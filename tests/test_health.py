@@ -27,6 +27,7 @@ def test_all_is_well(repo: Path) -> None:
     assert found.findings == []
     assert found.model["engine"] == "openvino"
     assert found.tables[0].rows == 2
+    assert found.engines["openvino"][0] == "CPU"
     assert found.disk_free > 0
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from turboprop.api import Index
 from turboprop.embed.cache import FILE, EmbeddingCache
 from turboprop.embed.check import check_model
+from turboprop.engines import engines_here
 from turboprop.errors import IndexNotFoundError, TurboPropError
 from turboprop.index.health import Finding, IndexFacts, examine, remove_leftover
 from turboprop.models.store_memory import available_bytes
@@ -29,6 +30,8 @@ class Diagnosis:
     findings: list[Finding] = field(default_factory=list)
     model: dict[str, Any] = field(default_factory=dict)
     cache: dict[str, Any] = field(default_factory=dict)
+    engines: dict[str, list[str]] = field(default_factory=dict)
+    """Installed engines, each with its devices."""
     disk_free: int = 0
     memory_free: int | None = None
 
@@ -53,7 +56,7 @@ def diagnose(repo: str | Path, *, index_dir: str | Path | None = None, settings:
         findings.append(Finding("disk", f"{free / 1e6:.0f} MB are left", "make room before the next tp index"))
     if memory is not None and memory < _LEAST_MEMORY:
         findings.append(Finding("memory", f"{memory / 1e6:.0f} MB are free", "close other programs or take --memory"))
-    return Diagnosis(directory, tables, findings, found.model, found.cache, free, memory)
+    return Diagnosis(directory, tables, findings, found.model, found.cache, engines_here(), free, memory)
 
 
 def repair(

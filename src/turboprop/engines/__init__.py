@@ -91,6 +91,15 @@ def load_encoder(checkpoint: Checkpoint, engine: str, options: EngineOptions) ->
     return cast("Encoder", _module(checkpoint, name).load_encoder(checkpoint, options))
 
 
+def engines_here() -> dict[str, list[str]]:
+    """The engines that are installed, each with the devices that it finds."""
+    found = {"openvino": list(import_module("openvino").Core().available_devices), "static": ["CPU"]}
+    for engine, package in (("llamacpp", "xllamacpp"), ("fastembed", "fastembed")):
+        if find_spec(package) is not None:
+            found[engine] = ["CPU"]
+    return found
+
+
 def planned_weights(checkpoint: Checkpoint, engine: str, options: EngineOptions) -> tuple[str, int]:
     """The weight format that an engine would choose, and the bytes that its weights take in memory.
 

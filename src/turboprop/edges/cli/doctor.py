@@ -50,6 +50,8 @@ def _print(found: Diagnosis, *, as_json: bool, err: bool) -> None:
         )
     if "engine" in found.model:
         click.echo(f"model    {found.model['name']} in {found.model['engine']}, {found.model['weights']}", err=err)
+    engines = "; ".join(f"{name} ({', '.join(devices)})" for name, devices in found.engines.items())
+    click.echo(f"engines  {engines}", err=err)
     click.echo(
         f"cache    {plural(found.cache['vectors'], 'vector')}, {human_size(found.cache['bytes'])} of "
         f"{human_size(found.cache['limit'])}",
