@@ -17,6 +17,7 @@ from safetensors.numpy import load_file, save_file
 from architectures.running import run
 from architectures.tiny_models import INPUTS, MODELS
 from reference import reference
+from rerank.tiny_rerankers import RERANKERS
 from turboprop import EmbeddingModel
 from turboprop.convert.gguf_tensors import TYPES
 from turboprop.convert.to_gguf import convert
@@ -225,6 +226,9 @@ def test_what_cannot_be(tmp_path: Path, minilm_folder: Path, minilm_copy: Path) 
         convert(minilm, tmp_path / "a.gguf", "F32")
     assert (tmp_path / "a.gguf").read_text() == "mine"
     convert(minilm, tmp_path / "a.gguf", "Q8_0", force=True)
+    reranker = RERANKERS["xlm-roberta"].save(tmp_path / "xlm-roberta")
+    with pytest.raises(ModelUnsupportedError, match="whose head would be lost"):
+        convert(resolve(str(reranker), load_settings()), tmp_path / "m.gguf", "F32")
     with pytest.raises(ModelUnsupportedError, match="distilbert"):
         convert(
             find(MODELS["distilbert"].save(with_tokenizer(tmp_path / "d", minilm_folder))), tmp_path / "d.gguf", "F32"

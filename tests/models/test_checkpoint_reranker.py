@@ -77,9 +77,17 @@ def test_a_catalogue_row_counts_before_a_name(tmp_path: Path) -> None:
     assert not is_reranker(LocalModel("a-reranker", folder, "hub cache", embedder))
 
 
+def test_only_its_own_name_counts(tmp_path: Path) -> None:
+    chat = RERANKERS["qwen3-reranker"].save(tmp_path / "reranker-experiments" / "qwen3-chat")
+    assert not is_reranker(resolve(str(chat), load_settings()))
+
+
 def test_what_cannot_be_read(tmp_path: Path) -> None:
     folder = with_config(RERANKERS["modernbert"], classifier_activation="snake").save(tmp_path / "a")
     with pytest.raises(ModelUnsupportedError, match="snake"):
+        opened(folder)
+    folder = with_config(RERANKERS["modernbert"], norm_eps="tiny").save(tmp_path / "n")
+    with pytest.raises(ModelFormatError, match="norm_eps is tiny"):
         opened(folder)
     folder = with_config(RERANKERS["bert"], model_type="distilbert").save(tmp_path / "b")
     with pytest.raises(ModelUnsupportedError, match="known are those of bert"):

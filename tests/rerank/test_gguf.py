@@ -29,6 +29,18 @@ def test_scores(tmp_path: Path, name: str) -> None:
             np.testing.assert_allclose(reranker.scores(query, DOCUMENTS), golden[key], rtol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["xlm-roberta", "modernbert", "qwen3-reranker"])
+def test_llama_cpp_gives_the_same_states(tmp_path: Path, name: str) -> None:
+    pytest.importorskip("xllamacpp")
+    path = write_reranker(name, tmp_path / "m.gguf")
+    with (
+        np.load(Path(__file__).parent / "golden" / f"{name}.npz") as golden,
+        Reranker.load(str(path), engine="llamacpp") as reranker,
+    ):
+        # Its GELU is a table of float16 values.
+        np.testing.assert_allclose(reranker.scores(QUERY, DOCUMENTS), golden["short"], atol=3e-4)
+
+
 def test_bert_without_its_pooler_is_refused(tmp_path: Path) -> None:
     path = write_reranker("bert", tmp_path / "m.gguf")
     with pytest.raises(ModelUnsupportedError, match=r"lacks cls\.weight.*safetensors"):

@@ -18,8 +18,9 @@ import gguf
 from turboprop.convert.gguf_metadata import gguf_architecture, write_hyperparameters
 from turboprop.convert.gguf_tensors import TYPES, OutTensor, out_tensors, stored_kind
 from turboprop.convert.gguf_tokenizer import write_tokenizer
-from turboprop.errors import StorageError, UsageError
+from turboprop.errors import ModelUnsupportedError, StorageError, UsageError
 from turboprop.models.checkpoint import open_checkpoint
+from turboprop.models.checkpoint_reranker import is_reranker
 from turboprop.models.gguf import GGUFArray, GGUFFile
 from turboprop.models.hub_progress import DownloadProgress, SilentProgress
 
@@ -64,6 +65,8 @@ def _source(local: LocalModel, kind: str) -> Iterator[tuple[gguf.GGUFWriter, lis
         with GGUFFile.open(local.path) as file:
             yield _copied_metadata(file, kind), _same_tensors(file, kind)
         return
+    if is_reranker(local):
+        raise ModelUnsupportedError(f"{local.name} is a reranker, whose head would be lost; use it as it is")
     checkpoint = open_checkpoint(local)
     writer = gguf.GGUFWriter(None, gguf_architecture(checkpoint))
     tensors = out_tensors(checkpoint, kind)

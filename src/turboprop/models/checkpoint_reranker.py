@@ -118,7 +118,7 @@ def _of_folder(checkpoint: Checkpoint, local: LocalModel) -> RerankerCheckpoint:
             raise ModelUnsupportedError(f"{checkpoint.name}: a head with {kind!r} over {pooling!r} is not known here")
         head = (
             _dense(checkpoint, "head.dense", _ACTIVATIONS[kind]),
-            _norm(checkpoint, "head.norm", float(config.get("norm_eps", 1e-5))),
+            _norm(checkpoint, "head.norm", _norm_eps(checkpoint)),
             _scoring(checkpoint, "classifier", labels),
         )
         return RerankerCheckpoint(_read_at(checkpoint, "mean" if pooling == "mean" else "cls"), head, "pair")
@@ -181,8 +181,9 @@ def _stated_ids(folder: Path) -> list[object] | None:
     """The two tokens that a sentence-transformers module `LogitScore` compares, None where there is none."""
     for module in read_json(folder / "modules.json") or []:
         if str(module.get("type", "")).endswith(".LogitScore"):
-            stated = read_json((folder / Path(str(module.get("path", ""))).name) / "config.json") or {}
-            return [stated.get("true_token_id"), stated.get("false_token_id")]
+            stated = read_json(folder / Path(str(module.get("path", ""))).name / "config.json")
+            keys = ("true_token_id", "false_token_id")
+            return [stated.get(key) for key in keys] if isinstance(stated, dict) else [None, None]
     return None
 
 
@@ -235,6 +236,13 @@ def _norm(checkpoint: Checkpoint, stem: str, eps: float) -> Norm:
     return Norm(weight, None if bias is None else _finite(checkpoint, f"{stem}.bias", bias.dequantize()), eps)
 
 
+def _norm_eps(checkpoint: Checkpoint) -> float:
+    stated = checkpoint.config.get("norm_eps", 1e-5)
+    if isinstance(stated, bool) or not isinstance(stated, int | float) or not 0 < stated < 1:
+        raise ModelFormatError(f"{checkpoint.name}: norm_eps is {str(stated)[:80]}, which cannot be right")
+    return float(stated)
+
+
 def _finite(checkpoint: Checkpoint, name: str, values: NDArray[np.float32]) -> NDArray[np.float32]:
     if not np.isfinite(values).all():
         raise ModelFormatError(f"{checkpoint.name}: the tensor {name!r} holds values that are not finite")
@@ -258,5 +266,6 @@ def _task(config: Mapping[str, Any]) -> str:
 
 
 def _is_named(local: LocalModel, config: Mapping[str, Any]) -> bool:
-    names = (local.name, local.path.name, str(config.get("_name_or_path", "")))
-    return any("reranker" in name.lower() for name in names)
+    names = (local.name, str(local.path), str(config.get("_name_or_path", "")))
+    # The last part alone: a chat model may lie in somebody's folder `reranker-experiments`.
+    return any("reranker" in Path(name).name.lower() for name in names)

@@ -133,15 +133,22 @@ def test_the_policy_is_not_leaned_on(open_page: Any) -> None:
 
 def test_the_policy_would_stop_what_slipped_through(open_page: Any) -> None:
     page = open_page()
-    page.evaluate("""() => {
+    refused = page.evaluate("""() => {
       const script = document.createElement("script");
-      script.textContent = "window.hacked = 1";
+      let refused = false;
+      try {
+        script.textContent = "window.hacked = 1";  // takes trusted text alone
+      } catch (error) {
+        refused = error instanceof TypeError;
+      }
       document.body.append(script);
       const image = document.createElement("img");
       image.src = "https://example.org/pixel.png";
       document.body.append(image);
+      return refused;
     }""")
     page.wait_for_timeout(200)
+    assert refused
     assert page.evaluate("window.hacked") is None
     violations = open_page.watched.violations
     assert len(violations) >= 2
