@@ -151,7 +151,7 @@ def attack(url: str, seed: int) -> str:
             answer = b""
             while part := connection.recv(65_536):
                 answer += part
-        except (ConnectionError, TimeoutError) as error:
+        except OSError as error:
             return type(error).__name__
     return answer.split(b" ", 2)[1].decode("latin-1") if answer.startswith(b"HTTP/") else "closed"
 
