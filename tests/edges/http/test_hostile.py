@@ -27,7 +27,7 @@ def target(start_server: Callable[..., Any], tmp_path_factory: pytest.TempPathFa
 
 
 def test_it_stays_up_and_keeps_its_memory(target: Any) -> None:
-    # Until every thread of the server has its own heap: 184, 277, 335 MB after 0, 300 and 900 requests; 350 after 10,000.
+    # Until every thread has its own heap: 184, 277, 335 MB after 0, 300 and 900 requests, 350 after 10,000.
     attack_all(target.url, range(1_500))
     before = target.resident_bytes
     found = attack_all(target.url, range(1_500, 4_000))
