@@ -1,9 +1,9 @@
 """What an edit costs in an index of many files, as ratios to the first index of the same run.
 
-    scripts/bench incremental --corpus FOLDER [--files 5000] [--updates 1000] [--model NAME]
+    scripts/bench incremental --corpus FOLDER [--files 5000] [--lines 60] [--updates 1000] [--model NAME]
 
-FOLDER holds source code; its files, 60 lines of each and again with other names until there are enough, are a
-repository made for the run. Measured: looking for changes where there are none, one edited file of 300 lines until
+FOLDER holds source code; runs of lines of its files, under other names until there are enough, are a repository
+made for the run. Measured: looking for changes where there are none, one edited file of 300 lines until
 it is found (in the process, and by a whole `tp search`), and what many single-file updates leave behind.
 """
 
@@ -30,14 +30,14 @@ QUERIES = ["parse the arguments", "read a file", "matrix multiplication", "test_
 EDIT_LINES = 300
 
 
-def make_repository(corpus: Path, root: Path, files: int) -> None:
+def make_repository(corpus: Path, root: Path, files: int, length: int) -> None:
     sources = [file for file in walk(corpus).files if file.language == "python"]
     made = 0
     turn = 0
     while made < files:
         for source in sources:
             lines = Path(source.location).read_text("utf-8", "replace").splitlines(keepends=True)
-            part = lines[turn * 60 : turn * 60 + 60]
+            part = lines[turn * length : (turn + 1) * length]
             if not part:
                 continue
             target = root / f"part{turn}" / source.path
@@ -83,13 +83,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--files", type=int, default=5000)
+    parser.add_argument("--lines", type=int, default=60)
     parser.add_argument("--updates", type=int, default=1000)
     parser.add_argument("--model")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch) / "repository"
         root.mkdir()
-        make_repository(options.corpus, root, options.files)
+        make_repository(options.corpus, root, options.files, options.lines)
         os.environ["TP_EMBEDDING_CACHE"] = "0"
         settings = replace(load_settings(), embedding_cache=0)
         started = time.perf_counter()
