@@ -248,11 +248,11 @@ def test_a_static_model_needs_no_configuration_beside_its_table(home: Path, sett
 
 
 def test_paths(home: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = write(home / "work", {"own.gguf": gguf()}) / "own.gguf"
-    folder = write(home / "work" / "model", sentence_transformer())
-    monkeypatch.chdir(home / "work")
-    monkeypatch.setenv("HOME", str(home / "work"))
-    for name in ("own.gguf", "./own.gguf", str(file), "~/own.gguf", "../work/own.gguf"):
+    file = write(home / "desk", {"own.gguf": gguf()}) / "own.gguf"
+    folder = write(home / "desk" / "model", sentence_transformer())
+    monkeypatch.chdir(home / "desk")
+    monkeypatch.setenv("HOME", str(home / "desk"))
+    for name in ("own.gguf", "./own.gguf", str(file), "~/own.gguf", "../desk/own.gguf"):
         found = resolve(name, settings)
         assert (found.path.resolve(), found.source, found.row) == (file, "path", None), name
     for name in ("./model", "model", str(folder)):
@@ -261,7 +261,7 @@ def test_paths(home: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_file_of_ones_own_keeps_the_facts_of_its_name(home: Path, settings: Settings) -> None:
-    folder = write(home / "work", {"nomic-embed-code.Q5_K_S.gguf": gguf()})
+    folder = write(home / "desk", {"nomic-embed-code.Q5_K_S.gguf": gguf()})
     for path in (folder / "nomic-embed-code.Q5_K_S.gguf", folder):
         found = resolve(str(path), settings)
         assert found.source == "path" and found.row is not None
