@@ -111,9 +111,9 @@ def serve(engine: str, weights: WeightFormat, path: Path, cache: Path, prompt: i
         open_gguf(path),
         engine,
         GenerationEngineOptions(
-            weights=weights if engine == "openvino" else "auto",
+            weights=weights if engine == "native" else "auto",
             context=4096,
-            cache_home=cache if engine == "openvino" else None,
+            cache_home=cache if engine == "native" else None,
         ),
     )
     loaded = time.perf_counter() - started
@@ -203,7 +203,7 @@ def main() -> None:
         path = Path(folder) / "model.gguf"
         write_model(path, asked.shape)
         contenders = {}
-        for engine in ("openvino", "llamacpp"):
+        for engine in ("native", "llamacpp"):
             command = [sys.executable, __file__, "--prompt", str(asked.prompt), "--tokens", str(asked.tokens)]
             command += ["--weights", asked.weights]
             contenders[engine] = subprocess.Popen(
@@ -226,11 +226,11 @@ def main() -> None:
             process.communicate()
         size = path.stat().st_size
     ratios = {
-        name: round(statistics.median(one["openvino"][name] / one["llamacpp"][name] for one in rounds), 2)
+        name: round(statistics.median(one["native"][name] / one["llamacpp"][name] for one in rounds), 2)
         for name in ("read_tok_s", "write_tok_s", "quote_tok_s")
     }
     ratios["follow_up"] = round(
-        statistics.median(o["openvino"]["first_s"] / o["openvino"]["follow_up_s"] for o in rounds), 1
+        statistics.median(o["native"]["first_s"] / o["native"]["follow_up_s"] for o in rounds), 1
     )
     print(ratios)
     result = {

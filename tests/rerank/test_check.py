@@ -43,7 +43,7 @@ def test_rerankers_are_known_by_their_files(tmp_path: Path, name: str) -> None:
     local = resolve(str(RERANKERS[name].save(tmp_path / name)), load_settings())
     assert is_reranker(local)
     report = inspect_model(local)
-    assert (report.kind, report.runs, report.engine) == ("reranker", True, "openvino")
+    assert (report.kind, report.runs, report.engine) == ("reranker", True, "native")
     assert tokenizer_of(local).encode("a").ids
 
 

@@ -17,8 +17,8 @@ from turboprop import EmbeddingModel, Reranker
 from turboprop.errors import EngineError, ModelFormatError, ModelUnsupportedError, UsageError
 
 GOLDEN = Path(__file__).parent / "golden"
-INT8 = 0.1
-"""What int8 weights move a logit by at most: 0.075 for the tiny Qwen3, whose scores are near -8, else 0.015."""
+INT8 = 0.15
+"""What int8 weights move a logit by at most: 0.13 for the tiny Qwen3, whose scores are near -8, else 0.02."""
 
 
 def golden(name: str, key: str) -> np.ndarray:

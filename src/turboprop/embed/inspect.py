@@ -122,7 +122,7 @@ def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
 
 def _plan(checkpoint: Checkpoint, weights: WeightFormat | None, engine: str) -> dict[str, Any]:
     try:
-        choice = choose_engine(checkpoint, engine)
+        choice = choose_engine(checkpoint, engine, weights or "auto")
         form, memory = planned_weights(checkpoint, choice.name, EngineOptions(weights or "auto"))
     except TurboPropError as error:
         return {"why": str(error)}

@@ -97,7 +97,7 @@ class EmbeddingModel:
         if stretch is not None:
             checkpoint = checkpoint.extended(stretch)
         options = EngineOptions(weights or "auto", settings.threads, settings.cache_home, memory, progress)
-        choice = choose_engine(checkpoint, engine or settings.engine)
+        choice = choose_engine(checkpoint, engine or settings.engine, options.weights)
         encoder = load_encoder(checkpoint, choice.name, options)
         try:
             model = cls(checkpoint, encoder, settings, dimensions, max_tokens, choice)

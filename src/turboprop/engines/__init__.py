@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, cast
 
 from turboprop.architectures import FAMILIES, architecture
+from turboprop.engines.native.library import refusal
 from turboprop.errors import ModelUnsupportedError, UsageError
 from turboprop.models.checkpoint_onnx import quantises_at_run_time
 from turboprop.models.resolve import CATALOGUES
@@ -16,7 +17,7 @@ from turboprop.models.resolve import CATALOGUES
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from turboprop.engines.contract import Encoder, EngineOptions
+    from turboprop.engines.contract import Encoder, EngineOptions, WeightFormat
     from turboprop.models.checkpoint import Checkpoint
     from turboprop.models.resolve import LocalModel
     from turboprop.settings import Settings
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 ENGINES = {
+    "native": "turboprop.engines.native.encoder",
     "openvino": "turboprop.engines.openvino",
     "static": "turboprop.engines.static",
     "llamacpp": "turboprop.engines.llamacpp",
@@ -33,7 +35,13 @@ ENGINES = {
 }
 _ONNX_IN_OPENVINO = "turboprop.engines.onnx_openvino"
 # What each engine reads, by a checkpoint's files.
-_READS = {"openvino": ("hf", "gguf", "onnx"), "static": ("hf",), "llamacpp": ("gguf",), "fastembed": ("onnx",)}
+_READS = {
+    "native": ("hf", "gguf"),
+    "openvino": ("hf", "gguf", "onnx"),
+    "static": ("hf",),
+    "llamacpp": ("gguf",),
+    "fastembed": ("onnx",),
+}
 _KINDS = {
     "static": "a static model",
     "hf": "a safetensors folder",
@@ -50,8 +58,8 @@ class Choice:
     reason: str
 
 
-def choose_engine(checkpoint: Checkpoint, engine: str = "auto") -> Choice:
-    """The engine that runs a model, and in words why.
+def choose_engine(checkpoint: Checkpoint, engine: str = "auto", weights: WeightFormat = "auto") -> Choice:
+    """The engine that runs a model with weights of a format, and in words why.
 
     Raises `UsageError` for a name that is none, `ModelUnsupportedError` for an engine that cannot read the
     model's files and for a model that none can run. Nothing is loaded.
@@ -78,7 +86,11 @@ def choose_engine(checkpoint: Checkpoint, engine: str = "auto") -> Choice:
             return Choice("fastembed", "the export uses int8 operators that ONNX Runtime is faster at")
         return Choice("openvino", "ONNX Runtime, faster at this export's int8 operators, is not installed")
     if family in FAMILIES:
-        return Choice("openvino", f"the architecture {family} has a graph here")
+        if reason := refusal(weights):
+            return Choice(
+                "openvino", f"the architecture {family} has a graph here, and the native engine is out: {reason}"
+            )
+        return Choice("native", f"the architecture {family} and the processor suit our own kernels")
     if origin == "gguf":
         return Choice("llamacpp", f"there is no graph here for the architecture {family}, which llama.cpp may know")
     architecture(family)  # says what there is
@@ -87,13 +99,15 @@ def choose_engine(checkpoint: Checkpoint, engine: str = "auto") -> Choice:
 
 def load_encoder(checkpoint: Checkpoint, engine: str, options: EngineOptions) -> Encoder:
     """Load an embedding model in the engine named, or in the best one for `auto`."""
-    name = choose_engine(checkpoint, engine).name
+    name = choose_engine(checkpoint, engine, options.weights).name
     return cast("Encoder", _module(checkpoint, name).load_encoder(checkpoint, options))
 
 
 def engines_here() -> dict[str, list[str]]:
     """The engines that are installed, each with the devices that it finds."""
     found = {"openvino": list(import_module("openvino").Core().available_devices), "static": ["CPU"]}
+    if not refusal("auto"):
+        found["native"] = ["CPU"]
     for engine, package in (("llamacpp", "xllamacpp"), ("fastembed", "fastembed")):
         if find_spec(package) is not None:
             found[engine] = ["CPU"]

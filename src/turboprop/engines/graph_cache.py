@@ -35,15 +35,27 @@ def cached_graph(
     `check` compares the checksums (about 0.1 s for each gigabyte that is in memory already).
     Raises OSError when the cache cannot be written; the caller can then go on without one.
     """
+    return cached_files(cache_home, parts, _FILES, lambda folder: write(folder / GRAPH), check=check) / GRAPH
+
+
+def cached_files(
+    cache_home: Path,
+    parts: Mapping[str, object],
+    files: tuple[str, ...],
+    write: Callable[[Path], None],
+    *,
+    check: bool = True,
+) -> Path:
+    """The folder that holds `files` for `parts`; `write(folder)` makes them where they are missing or damaged."""
     graphs = cache_home / "graphs"
     place = graphs / cache_key(parts)
-    if _is_whole(place, check):
-        return place / GRAPH
+    if _is_whole(place, files, check):
+        return place
     graphs.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=graphs))
     try:
-        write(temporary / GRAPH)
-        about = {"made_from": dict(parts), "xxh3": {name: digest(temporary / name) for name in _FILES}}
+        write(temporary)
+        about = {"made_from": dict(parts), "xxh3": {name: digest(temporary / name) for name in files}}
         (temporary / _ABOUT).write_text(json.dumps(about, indent=1, default=str), "utf-8")
         if place.exists():  # damaged, or just made by another process
             shutil.rmtree(place, ignore_errors=True)
@@ -51,14 +63,14 @@ def cached_graph(
             temporary.rename(place)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return place / GRAPH
+    return place
 
 
-def _is_whole(place: Path, check: bool) -> bool:
+def _is_whole(place: Path, files: tuple[str, ...], check: bool) -> bool:
     try:
         about = json.loads((place / _ABOUT).read_bytes())
         digests = about["xxh3"]
-        return all((place / name).is_file() and (not check or digest(place / name) == digests[name]) for name in _FILES)
+        return all((place / name).is_file() and (not check or digest(place / name) == digests[name]) for name in files)
     except (OSError, ValueError, KeyError, TypeError):
         return False
 

@@ -6,8 +6,7 @@ mapped from there at every later start: 0.3 s for all-MiniLM-L6-v2 besides 0.3 s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,9 +14,6 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from turboprop.architectures import architecture
-from turboprop.architectures.ops import Architecture
-from turboprop.architectures.values import ImpossibleValueError
 from turboprop.engines.compiled_cache import compile_graph
 from turboprop.engines.contract import EngineOptions, padded
 from turboprop.engines.conversion import ConversionProgress, check_memory, converted_bytes
@@ -25,8 +21,9 @@ from turboprop.engines.graph_cache import cached_graph
 from turboprop.engines.openvino_ops import OpenVinoOps
 from turboprop.engines.quantize import GROUP, GROUP_INT4
 from turboprop.engines.resident import give_back_heap, pages_given_up
+from turboprop.engines.shape import as_format_error, read_shape
 from turboprop.engines.threads import usable_cores
-from turboprop.errors import EngineError, ModelFormatError, ModelUnsupportedError
+from turboprop.errors import EngineError, ModelUnsupportedError
 from turboprop.models.checkpoint import Checkpoint
 from turboprop.types import TokenBatch
 
@@ -178,20 +175,6 @@ def choose_weights(core: ov.Core, options: EngineOptions) -> _Format:
             )
 
 
-def read_shape(checkpoint: Checkpoint) -> tuple[Architecture, Any, Mapping[str, str]]:
-    """The architecture, its hyperparameters and its weights' names, all of them there."""
-    module = architecture(checkpoint.family)
-    with as_format_error(checkpoint):
-        hp = module.hyperparameters(checkpoint.config, checkpoint.origin)
-        names = module.weight_names(hp, checkpoint.origin, checkpoint.tensors)
-    if missing := sorted(name for name in names.values() if name not in checkpoint.tensors):
-        listed = ", ".join(missing[:20]) + (f" and {len(missing) - 20} more" if len(missing) > 20 else "")
-        raise ModelFormatError(
-            f"{checkpoint.name} lacks {len(missing)} tensors that {checkpoint.family} needs: {listed}"
-        )
-    return module, hp, names
-
-
 def _build(checkpoint: Checkpoint, weights: _Format, advance: Callable[[int], None]) -> ov.Model:
     module, hp, names = read_shape(checkpoint)
     ops = OpenVinoOps(checkpoint.tensors, names, weights, advance, pairs=checkpoint.pairs)
@@ -199,18 +182,3 @@ def _build(checkpoint: Checkpoint, weights: _Format, advance: Callable[[int], No
         hidden = module.forward(ops, hp)
         pooled = ops.pool(hidden, checkpoint.pooling)
     return ov.Model([pooled.output(0)], ops.inputs, "encoder")
-
-
-@contextmanager
-def as_format_error(checkpoint: Checkpoint) -> Iterator[None]:
-    try:
-        yield
-    except KeyError as error:
-        raise ModelFormatError(f"{checkpoint.name}: its configuration does not state {error}") from error
-    except ImpossibleValueError as error:
-        raise ModelFormatError(f"{checkpoint.name}: its configuration cannot be right: {error}") from error
-    except ValueError as error:
-        raise ModelUnsupportedError(f"{checkpoint.name}: not supported here: {error}") from error
-    except (RuntimeError, TypeError) as error:  # OpenVINO refuses shapes that do not meet
-        reason = str(error).strip().splitlines()[-1]
-        raise ModelFormatError(f"{checkpoint.name}: tensors do not fit its configuration: {reason}") from error

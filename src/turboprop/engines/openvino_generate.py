@@ -17,83 +17,26 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from turboprop.engines.cache_blocks import CacheBlocks
-from turboprop.engines.constraint import Constraints, supported
 from turboprop.engines.contract import PAD_TO, EngineOptions, padded
-from turboprop.engines.conversion import SHARE, ConversionProgress, check_memory, converted_bytes
-from turboprop.engines.generation_contract import GenerationEngineOptions, TokenRequest
-from turboprop.engines.generation_loop import GenerationLoop, LoopStream, StepBatch, StepInterruptedError
+from turboprop.engines.conversion import ConversionProgress, check_memory, converted_bytes
+from turboprop.engines.generation_contract import GenerationEngineOptions
+from turboprop.engines.generation_loop import StepBatch, StepInterruptedError
 from turboprop.engines.graph_cache import cached_graph
-from turboprop.engines.openvino import as_format_error, choose_weights, read_shape
-from turboprop.engines.openvino_generate_ops import BLOCK, GenerateOps, is_four_bit, with_paged_attention
+from turboprop.engines.openvino import choose_weights
+from turboprop.engines.openvino_generate_ops import GenerateOps, with_paged_attention
+from turboprop.engines.paged_generator import PagedGenerator, cache_size
 from turboprop.engines.quantize import GROUP, GROUP_INT4
 from turboprop.engines.resident import give_back_heap, pages_given_up
+from turboprop.engines.shape import as_format_error, read_language_model
+from turboprop.engines.stored import is_four_bit
 from turboprop.engines.threads import usable_cores
-from turboprop.errors import EngineError, InputTooLongError, ModelUnsupportedError, UsageError
+from turboprop.errors import EngineError, ModelUnsupportedError
 from turboprop.models.checkpoint import Checkpoint
-from turboprop.models.store_memory import available_bytes
 
 GRAPH_VERSION = 2
 """Raised whenever the same checkpoint gives another graph."""
-_CACHE_SHARE = 0.25
-"""Of the free memory, what the cache of keys and values may grow to where no budget is given."""
-_CACHE_CONTEXTS = 2
-"""Contexts that the cache holds: the running one and what is kept for follow-ups."""
-_LEAST_CONTEXT = 256
 _SHORT_STEP = 32
 """Tokens of a step that is never ended early: it is over sooner than what ending it takes."""
-
-
-class OpenVinoGenerator:
-    """A compiled language model; see `generation_contract.Generator`."""
-
-    engine = "openvino"
-    device = "CPU"
-
-    def __init__(
-        self, checkpoint: Checkpoint, compiled: Any, weights: str, context: int, blocks: int, mapped: Path | None
-    ) -> None:
-        self._name = name = checkpoint.name
-        self._weights = weights
-        self._context = context
-        self._vocabulary = vocabulary = int(compiled.output(0).partial_shape[1].get_length())
-        self._constraints = Constraints(checkpoint.tokenizer_path, vocabulary)
-        self._forward = _Forward(name, compiled, blocks, mapped)
-        # The last block takes what padding writes.
-        self._loop = GenerationLoop(self._forward, CacheBlocks(blocks - 1, BLOCK), context, vocabulary, name)
-
-    @property
-    def constraints(self) -> frozenset[Literal["json_schema", "grammar"]]:
-        return supported()
-
-    @property
-    def weights(self) -> str:
-        return self._weights
-
-    @property
-    def context(self) -> int:
-        return self._context
-
-    def start(self, request: TokenRequest) -> LoopStream:
-        if not request.ids:
-            raise UsageError("the prompt has no token")
-        if request.max_tokens < 1:
-            raise UsageError(f"max_tokens must be at least 1, not {request.max_tokens}")
-        if not 0 <= min(request.ids) <= max(request.ids) < self._vocabulary:
-            raise EngineError(
-                f"the tokenizer gave the id {max(request.ids)} and the model has {self._vocabulary} tokens: "
-                "it is the tokenizer of another model"
-            )
-        if len(request.ids) >= self._context:
-            raise InputTooLongError(
-                f"the prompt has {len(request.ids)} tokens and {self._name} takes {self._context} with the answer; "
-                "shorten it, or load the model with a larger context"
-            )
-        return self._loop.start(request, self._constraints.make(request))
-
-    def close(self) -> None:
-        self._loop.close()
-        self._forward.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,25 +178,14 @@ def _other_batch(used: tuple[_Shape, ...], scrap: int) -> StepBatch:
     )
 
 
-def load_generator(checkpoint: Checkpoint, options: GenerationEngineOptions) -> OpenVinoGenerator:
+def load_generator(checkpoint: Checkpoint, options: GenerationEngineOptions) -> PagedGenerator:
     """Convert (or take from the cache) and compile.
 
     Raises `ModelUnsupportedError` for an architecture that does not generate here, `ModelFormatError` for a
     damaged checkpoint, `EngineError` where the memory does not suffice.
     """
     core = ov.Core()
-    module, hp, names = read_shape(checkpoint)
-    if not hasattr(module, "head_names") or not hp.causal:
-        raise ModelUnsupportedError(
-            f"{checkpoint.name} ({checkpoint.family}) is no language model; `tp model list` shows which there are"
-        )
-    head = module.head_names(checkpoint.origin, checkpoint.tensors)
-    if "head.weight" not in head and checkpoint.config.get("tie_word_embeddings") is False:
-        raise ModelUnsupportedError(
-            f"{checkpoint.name} has no output head, so it gives embeddings and no text; `tp model list` shows "
-            "language models"
-        )
-    names = {**names, **head}
+    module, hp, names = read_language_model(checkpoint)
     weights = _choose_weights(core, checkpoint, names, options)
     place = None
 
@@ -305,8 +237,20 @@ def load_generator(checkpoint: Checkpoint, options: GenerationEngineOptions) -> 
     except RuntimeError as error:
         raise EngineError(f"OpenVINO cannot compile {checkpoint.name}: {error}") from error
     weight_bytes = converted_bytes(checkpoint.tensors, names, weights)
-    context, blocks = _cache_size(checkpoint, compiled, weight_bytes, options)
-    return OpenVinoGenerator(checkpoint, compiled, weights, context, blocks, folder)
+    context, blocks = cache_size(checkpoint, _block_bytes(compiled), weight_bytes, options)
+    # One block more takes what padding writes.
+    forward = _Forward(checkpoint.name, compiled, blocks + 1, folder)
+    vocabulary = int(compiled.output(0).partial_shape[1].get_length())
+    return PagedGenerator(checkpoint, "openvino", forward, weights, vocabulary, context, blocks)
+
+
+def _block_bytes(compiled: Any) -> int:
+    total = 0
+    for port in compiled.inputs:
+        if "_cache." in port.any_name:
+            values = np.prod([port.partial_shape[axis].get_length() for axis in (1, 2, 3)])
+            total += int(values) * port.element_type.size
+    return total
 
 
 def _choose_weights(
@@ -321,34 +265,3 @@ def _choose_weights(
             f"{checkpoint.name} has no weights of four bits that run as they are stored (Q4_K, Q4_0, Q4_1); take int8"
         )
     return "stored"
-
-
-def _cache_size(
-    checkpoint: Checkpoint, compiled: Any, weight_bytes: int, options: GenerationEngineOptions
-) -> tuple[int, int]:
-    """Tokens of the context, and blocks of the cache: as many as hold `_CACHE_CONTEXTS` of it, if they fit."""
-    block_bytes = 0
-    for port in compiled.inputs:
-        if "_cache." in port.any_name:
-            values = np.prod([port.partial_shape[axis].get_length() for axis in (1, 2, 3)])
-            block_bytes += int(values) * port.element_type.size
-    if options.context is not None and not 2 <= options.context <= checkpoint.max_tokens:
-        raise UsageError(f"{checkpoint.name} takes a context of 2 to {checkpoint.max_tokens}, not {options.context}")
-    wanted = options.context or checkpoint.max_tokens
-    if options.memory is not None:
-        room: int | None = options.memory - weight_bytes
-    else:
-        free = available_bytes()
-        share = SHARE if options.context is not None else _CACHE_SHARE
-        room = None if free is None else int(free * share)
-    most = None if room is None else max(0, room // block_bytes) * BLOCK
-    least = wanted if options.context is not None else min(wanted, _LEAST_CONTEXT)
-    if most is not None and most < least:
-        raise EngineError(
-            f"a context of {least} tokens of {checkpoint.name} needs {-(-least // BLOCK) * block_bytes / 1e6:.0f} MB "
-            f"beside the weights ({weight_bytes / 1e6:.0f} MB) and {max(0, room or 0) / 1e6:.0f} MB are left: "
-            "allow more memory, or take a smaller context"
-        )
-    context = wanted if most is None else min(wanted, most)
-    tokens = _CACHE_CONTEXTS * context if most is None else min(_CACHE_CONTEXTS * context, most)
-    return context, max(-(-tokens // BLOCK), -(-context // BLOCK) + 1) + 1

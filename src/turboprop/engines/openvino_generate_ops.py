@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 import openvino as ov
@@ -26,12 +26,10 @@ from turboprop.architectures.ops import Attention, Rope
 from turboprop.engines import openvino_four_bit as four_bit
 from turboprop.engines.openvino_ops import BLOCK_ELEMENTS, OpenVinoOps
 from turboprop.engines.quantize import GROUP_INT4, sum_columns, with_remainders
+from turboprop.engines.stored import is_four_bit
 from turboprop.errors import ModelFormatError
 from turboprop.models.gguf_tensors import GGUFTensor
-from turboprop.models.tensors import StoredTensor
 
-BLOCK = 32
-"""Tokens of one block of the cache, as OpenVINO's CPU kernels lay it out."""
 _MARK = "attention"
 _INT = np.int32
 _WHOLE_ZEROS = "Q4_0"
@@ -139,11 +137,6 @@ class GenerateOps(OpenVinoOps):
         model = ov.Model([result], [self._packed, self._range, self._rows], "generator")
         model.set_rt_info(json.dumps(self._layers), [_MARK])
         return model
-
-
-def is_four_bit(tensor: StoredTensor) -> TypeGuard[GGUFTensor]:
-    """Whether the file holds it in groups of 32 weights of four bits, which the graph can take as they are."""
-    return isinstance(tensor, GGUFTensor) and tensor.is_four_bit
 
 
 def with_paged_attention(model: ov.Model) -> ov.Model:

@@ -70,8 +70,8 @@ class Reranker:
             )
         opened = open_reranker(local)
         checkpoint = opened.checkpoint
-        choice = choose_engine(checkpoint, engine or "auto")
-        if checkpoint.pairs and choice.name != "openvino":
+        choice = choose_engine(checkpoint, engine or "auto", weights or "auto")
+        if checkpoint.pairs and choice.name not in ("native", "openvino"):
             raise ModelUnsupportedError(
                 f"the engine {choice.name} does not tell the two texts of a pair apart, as {local.name} needs it; "
                 "leave the engine away"

@@ -1,0 +1,156 @@
+"""The native engine: our own kernels for int8 and 4-bit weights on processors with AVX-512 VNNI.
+
+A checkpoint's weights are converted once into the layout of the kernels and mapped from there; no graph is compiled,
+so a model loads in milliseconds. See docs/decisions/0007-native-kernels.md for what it gains over OpenVINO.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from turboprop.engines.contract import EngineOptions
+from turboprop.engines.conversion import converted_bytes
+from turboprop.engines.native.kept import kept_weights
+from turboprop.engines.native.library import BLOCK, refusal
+from turboprop.engines.native.ops import NativeOps, Traced
+from turboprop.engines.native.program import Inputs, Program
+from turboprop.engines.native.weights import Format, Weights
+from turboprop.engines.shape import as_format_error, read_shape
+from turboprop.engines.threads import usable_cores
+from turboprop.errors import EngineError, ModelUnsupportedError
+from turboprop.models.checkpoint import Checkpoint, PoolingMode
+from turboprop.types import TokenBatch
+
+RUN_TOKENS = 1024
+"""Tokens of one run, unless one input has more: their values (40 MB for a Qwen3-0.6B shape) stay near the cores."""
+
+
+class NativeEncoder:
+    """A model with its memory. One inference at a time; it uses `threads` threads inside."""
+
+    def __init__(
+        self, program: Program, traced: Traced, weights: str, vocabulary: int, pooling: tuple[PoolingMode, ...]
+    ) -> None:
+        self._program: Program | None = program
+        self._weights = weights
+        self._vocabulary = vocabulary
+        self._pooling = pooling
+        self._width = traced.output
+
+    @property
+    def dimensions(self) -> int:
+        return self._width * len(self._pooling)
+
+    @property
+    def weights(self) -> str:
+        return self._weights
+
+    def encode(self, batch: TokenBatch) -> NDArray[np.float32]:
+        if self._program is None:
+            raise EngineError("this model is closed; load it again")
+        if len(batch.ids) and not 0 <= batch.ids.min() <= batch.ids.max() < self._vocabulary:
+            raise EngineError(
+                f"the tokenizer gave the id {batch.ids.max()} and the model has {self._vocabulary} tokens: "
+                "it is the tokenizer of another model"
+            )
+        vectors = np.zeros((len(batch.lengths), self.dimensions), np.float32)
+        ends = np.cumsum(batch.lengths)
+        first = 0
+        while first < len(batch.lengths):
+            begin = int(ends[first] - batch.lengths[first])
+            last = max(first + 1, int(np.searchsorted(ends, begin + RUN_TOKENS, "right")))
+            second = None if batch.second is None else batch.second[first:last]
+            part = TokenBatch(batch.ids[begin : ends[last - 1]], batch.lengths[first:last], batch.skip, second)
+            if len(part.ids):  # a decoder's tokenizer gives an empty text no token: nothing to pool
+                vectors[first:last] = self._encode(self._program, part)
+            first = last
+        return vectors
+
+    def _encode(self, program: Program, batch: TokenBatch) -> NDArray[np.float32]:
+        lengths = batch.lengths.astype(np.int32)
+        begins = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+        positions = np.arange(len(batch.ids), dtype=np.int32) - np.repeat(begins[:-1], lengths).astype(np.int32)
+        counts = -(-lengths // BLOCK)
+        types = None
+        if batch.second is not None:
+            types = (positions >= np.repeat(batch.second, lengths)).astype(np.int32)
+        hidden = program.run(
+            Inputs(
+                np.ascontiguousarray(batch.ids, np.int32),
+                positions,
+                begins,
+                np.zeros(len(lengths), np.int32),
+                np.arange(counts.sum(), dtype=np.int32),
+                np.concatenate([[0], np.cumsum(counts)]).astype(np.int32),
+                np.zeros(1, np.int32),
+                types,
+            )
+        )
+        assert hidden is not None  # nobody interrupts
+        return np.concatenate([_pooled(hidden, begins, batch.skip, mode) for mode in self._pooling], 1)
+
+    def close(self) -> None:
+        if self._program is not None:
+            self._program.close()
+            self._program = None
+
+
+def _pooled(
+    hidden: NDArray[np.float32], begins: NDArray[np.int32], skip: int, mode: PoolingMode
+) -> NDArray[np.float32]:
+    """[inputs, width]; the first `skip` tokens of each take no part, an input without tokens gives zeros."""
+    pooled = np.zeros((len(begins) - 1, hidden.shape[1]), np.float32)
+    for number, (begin, end) in enumerate(pairwise(begins)):
+        if end == begin:
+            continue
+        counted = hidden[min(begin + skip, end) : end]
+        if mode == "last":
+            pooled[number] = hidden[end - 1]
+        elif len(counted) == 0:
+            continue
+        elif mode == "cls":
+            # With a prompt left out, the first token that counts stands where [CLS] stood.
+            pooled[number] = counted[0]
+        elif mode == "max":
+            pooled[number] = counted.max(0)
+        elif mode == "weighted_mean":
+            weight = np.arange(skip + 1, skip + 1 + len(counted), dtype=np.float32)
+            pooled[number] = weight @ counted / weight.sum()
+        else:
+            total = counted.sum(0)
+            pooled[number] = total / (np.sqrt(len(counted)) if mode == "mean_sqrt" else np.float32(len(counted)))
+    return pooled
+
+
+def load_encoder(checkpoint: Checkpoint, options: EngineOptions) -> NativeEncoder:
+    """Convert (or take from the cache) and map.
+
+    Raises `ModelUnsupportedError` where the kernels cannot run it, `ModelFormatError` for a checkpoint whose tensors
+    are missing, misshapen or not finite.
+    """
+    if reason := refusal(options.weights):
+        raise ModelUnsupportedError(f"{checkpoint.name} does not run natively: {reason}; leave --engine away")
+    weights = cast("Format", "int8" if options.weights == "auto" else options.weights)
+    module, hp, names = read_shape(checkpoint)
+
+    def trace(source: Weights) -> Traced:
+        ops = NativeOps(source)
+        with as_format_error(checkpoint):
+            return ops.output(module.forward(ops, hp))
+
+    mapped = kept_weights(checkpoint, names, weights, trace, options.cache_home, options.memory, options.progress)
+    traced = trace(mapped)
+    program = Program(traced, mapped, options.threads or usable_cores(), -(-RUN_TOKENS // BLOCK), shared=True)
+    vocabulary = checkpoint.tensors[names["tokens"]].shape[0]
+    return NativeEncoder(program, traced, weights, vocabulary, checkpoint.pooling)
+
+
+def plan(checkpoint: Checkpoint, options: EngineOptions) -> tuple[str, int]:
+    """The weight format that `load_encoder` would take, and the bytes of the converted weights."""
+    _, _, names = read_shape(checkpoint)
+    weights = "int8" if options.weights == "auto" else options.weights
+    return weights, converted_bytes(checkpoint.tensors, names, weights)

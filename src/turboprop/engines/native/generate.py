@@ -1,0 +1,90 @@
+"""Language models on the native kernels: one copy of the weights reads prompts and writes answers."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from turboprop.engines.conversion import converted_bytes
+from turboprop.engines.generation_contract import GenerationEngineOptions
+from turboprop.engines.generation_loop import StepBatch, StepInterruptedError
+from turboprop.engines.native.kept import kept_weights
+from turboprop.engines.native.library import refusal
+from turboprop.engines.native.ops import NativeOps, Traced
+from turboprop.engines.native.program import Inputs, Program, cache_bytes
+from turboprop.engines.native.weights import Format, Weights
+from turboprop.engines.paged_generator import PagedGenerator, cache_size
+from turboprop.engines.shape import as_format_error, read_language_model
+from turboprop.engines.stored import is_four_bit
+from turboprop.engines.threads import usable_cores
+from turboprop.errors import EngineError, ModelUnsupportedError
+from turboprop.models.checkpoint import Checkpoint
+
+
+class _Forward:
+    """See `generation_loop.Forward`."""
+
+    def __init__(self, name: str, program: Program) -> None:
+        self._name = name
+        self._program: Program | None = program
+
+    def __call__(self, batch: StepBatch) -> NDArray[np.float32]:
+        if self._program is None:
+            raise EngineError("this model is closed; load it again")
+        logits = self._program.run(
+            Inputs(batch.ids, batch.positions, batch.begins, batch.past, batch.blocks, batch.block_begins, batch.rows)
+        )
+        if logits is None:
+            raise StepInterruptedError
+        return logits
+
+    def interrupt(self) -> None:
+        if self._program is not None:
+            self._program.interrupt()
+
+    def close(self) -> None:
+        if self._program is not None:
+            self._program.close()
+            self._program = None
+
+
+def choose_weights(checkpoint: Checkpoint, options: GenerationEngineOptions) -> Format:
+    """As asked for; by default weights of four bits as the file has them where it has such, else int8."""
+    four = any(is_four_bit(tensor) for tensor in checkpoint.tensors.values())
+    if options.weights == "auto":
+        return "stored" if four else "int8"
+    if options.weights == "stored" and not four:
+        raise ModelUnsupportedError(
+            f"{checkpoint.name} has no weights of four bits that run as they are stored (Q4_K, Q4_0, Q4_1); take int8"
+        )
+    return cast("Format", options.weights)
+
+
+def load_generator(checkpoint: Checkpoint, options: GenerationEngineOptions) -> PagedGenerator:
+    """Convert (or take from the cache) and map.
+
+    Raises `ModelUnsupportedError` for an architecture that does not generate here, `ModelFormatError` for a
+    damaged checkpoint, `EngineError` where the memory does not suffice.
+    """
+    if reason := refusal(options.weights):
+        raise ModelUnsupportedError(f"{checkpoint.name} does not run natively: {reason}; leave --engine away")
+    module, hp, names = read_language_model(checkpoint)
+    weights = choose_weights(checkpoint, options)
+    head = "head.weight" if "head.weight" in names else "tokens"
+    bias = "head.bias" if "head.bias" in names else None
+
+    def trace(source: Weights) -> Traced:
+        ops = NativeOps(source)
+        with as_format_error(checkpoint):
+            return ops.output(ops.linear(ops.pick(module.forward(ops, hp)), head, bias))
+
+    mapped = kept_weights(checkpoint, names, weights, trace, options.cache_home, options.memory, options.progress)
+    traced = trace(mapped)
+    weight_bytes = converted_bytes(checkpoint.tensors, names, weights)
+    block_bytes = sum(cache_bytes(traced, layer) for layer in range(traced.layers))
+    context, blocks = cache_size(checkpoint, block_bytes, weight_bytes, options)
+    program = Program(traced, mapped, options.threads or usable_cores(), blocks, shared=False)
+    forward = _Forward(checkpoint.name, program)
+    return PagedGenerator(checkpoint, "native", forward, weights, traced.output, context, blocks)

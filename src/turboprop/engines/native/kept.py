@@ -1,0 +1,64 @@
+"""Converted weights, from the cache of graphs where they are or into it."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from turboprop.engines.conversion import ConversionProgress, check_memory, converted_bytes
+from turboprop.engines.graph_cache import cached_files
+from turboprop.engines.native.weights import INDEX, VALUES, Format, MappedWeights, Weights, write_weights
+from turboprop.engines.resident import give_back_heap
+from turboprop.models.checkpoint import Checkpoint
+from turboprop.models.hub_progress import DownloadProgress
+
+LAYOUT_VERSION = 1
+"""Raised whenever the same weights are laid out in another way, or others are asked for."""
+
+
+def kept_weights(
+    checkpoint: Checkpoint,
+    names: Mapping[str, str],
+    weights: Format,
+    ask: Callable[[Weights], object],
+    cache_home: Path | None,
+    memory: int | None,
+    progress: DownloadProgress | None,
+) -> MappedWeights:
+    """The weights that `ask` asks for, in the kernels' layout.
+
+    Where the cache cannot be written they go into a temporary file that ends with the process's use of it.
+    """
+
+    def write(folder: Path) -> None:
+        sizes = {
+            kind: converted_bytes(checkpoint.tensors, names, kind) for kind in {"int8", "int4", weights, "float32"}
+        }
+        check_memory(checkpoint.name, weights, sizes, memory)
+        with ConversionProgress(checkpoint.name, weights, sizes["float32"], progress) as shown:
+            write_weights(folder, checkpoint.tensors, names, weights, shown.advance, ask)
+        give_back_heap()
+
+    if cache_home is not None:
+        parts = {
+            "form": "native",
+            "layout": LAYOUT_VERSION,
+            "weights": checkpoint.weights_hash(cache_home),
+            "format": weights,
+            "family": checkpoint.family,
+            "origin": checkpoint.origin,
+            "config": checkpoint.config if checkpoint.origin == "hf" else None,
+        }
+        try:
+            return MappedWeights(cached_files(cache_home, parts, (INDEX, VALUES), write))
+        except OSError:
+            pass  # a full or read-only cache folder costs the conversion at each start, nothing else
+    folder = Path(tempfile.mkdtemp(prefix="turboprop-"))
+    try:
+        write(folder)
+        mapped = MappedWeights(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)  # the mapping keeps the file until it is let go of
+    return mapped

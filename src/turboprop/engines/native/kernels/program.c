@@ -1,0 +1,121 @@
+/* Runs the steps of a model. Each step is cut into items; threads take items until there are none, and go on to the
+   next step when all of this one are done. */
+#include "program.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+enum {
+    /* Tokens of one item of a product: their activations (96 KB for 1,024 inputs) stay in the second cache while all
+       panels pass. */
+    TOKENS = 96,
+    /* Numbers of one item of the other steps: some microseconds of work. */
+    NUMBERS = 1 << 13,
+};
+
+/* Of one step, on two lines of the cache. */
+typedef struct {
+    _Alignas(CACHE_LINE) _Atomic long next;
+    _Alignas(CACHE_LINE) _Atomic long done;
+} Counter;
+
+typedef struct {
+    long items, each, rounds;  /* of a product: `each` pairs of panels by TOKENS tokens, `rounds` times */
+} Cut;
+
+/* The activations of the step that quantises, or of a product that follows it. */
+static Quantized quantized(const Run *run, const Step *step)
+{
+    Quantized found = run->quantized;
+    found.group = step->b;
+    return found;
+}
+
+static Cut cut(const Run *run, const Step *step, long count, int threads)
+{
+    if (step->kind == STEP_PRODUCT) {
+        const long pairs = (((const Matrix *)step->detail)->outputs + 2 * LANES - 1) / (2 * LANES);
+        const long rounds = (count + TOKENS - 1) / TOKENS;
+        long each = rounds > 1 ? 1 : pairs / (threads * 8L);
+        each = each < 1 ? 1 : each > 8 ? 8 : each;
+        return (Cut){(pairs + each - 1) / each * rounds, each, rounds};
+    }
+    if (step->kind == STEP_ATTEND)
+        return (Cut){attend_items(run, step), 1, 1};
+    long each = NUMBERS / (step->width + 1) + 1;
+    return (Cut){(count + each - 1) / each, each, 1};
+}
+
+static void product(const Run *run, const Step *step, long item, Cut how, long count)
+{
+    const Matrix *matrix = step->detail;
+    const long pairs = (matrix->outputs + 2 * LANES - 1) / (2 * LANES), row = how.items / how.rounds;
+    const long first = item / row * TOKENS, left = count - first < TOKENS ? count - first : TOKENS;
+    long pair = item % row * how.each, end = pair + how.each < pairs ? pair + how.each : pairs;
+    for (; pair < end; pair++)
+        product_item(matrix, quantized(run, step), place(run, step->to, 0), step->to.stride, 2 * pair, first, left, step->a);
+}
+
+static void rows(const Run *run, const Step *step, long item, long each, long count)
+{
+    const long first = item * each, size = count - first < each ? count - first : each;
+    switch (step->kind) {
+    case STEP_QUANTIZE:
+        quantize_rows(place(run, step->x, 0), step->x.stride, step->width, step->a, quantized(run, step), first, size);
+        break;
+    case STEP_STORE:
+        store_rows(run, step, first, size);
+        break;
+    default:
+        row_step(run, step, first, size);
+    }
+}
+
+static void work(void *context, int thread, int threads)
+{
+    const Run *run = context;
+    Counter *counters = (Counter *)run->counters;
+    for (long number = 0; number < run->count; number++) {
+        const Step *step = &run->steps[number];
+        Counter *counter = &counters[number];
+        const long count = step->picked ? run->picked : run->tokens;
+        const Cut how = cut(run, step, count, threads);
+        AttendPlace at = {0, 0};
+        long item;
+        while ((item = atomic_fetch_add_explicit(&counter->next, 1, memory_order_acquire)) < how.items) {
+            if (step->kind == STEP_PRODUCT)
+                product(run, step, item, how, count);
+            else if (step->kind == STEP_ATTEND)
+                attend_item(run, step, thread, item, &at);
+            else
+                rows(run, step, item, how.each, count);
+            atomic_fetch_add_explicit(&counter->done, 1, memory_order_release);
+            if (run->stop && *run->stop)
+                return;
+        }
+        int turns = 0;
+        while (atomic_load_explicit(&counter->done, memory_order_acquire) < how.items) {
+            if (run->stop && *run->stop)
+                return;
+            wait_turn(&turns);
+        }
+    }
+}
+
+/* Returns 0, or 1 where `*stop` ended it early. */
+int run_program(Run *run)
+{
+    memset(run->counters, 0, (size_t)run->count * sizeof(Counter));
+    team_run(run->team, work, run);
+    return run->stop && *run->stop;
+}
+
+/* Sizes of the structures, for whoever describes them in another language. */
+void structure_sizes(long sizes[5])
+{
+    sizes[0] = sizeof(Matrix);
+    sizes[1] = sizeof(AttentionShape);
+    sizes[2] = sizeof(Step);
+    sizes[3] = sizeof(Run);
+    sizes[4] = sizeof(Counter);
+}

@@ -1,0 +1,85 @@
+/* A model as a list of steps over rows of float32, and what one run of it is given. */
+#ifndef TURBOPROP_PROGRAM_H
+#define TURBOPROP_PROGRAM_H
+
+#include "kernels.h"
+
+typedef enum {
+    STEP_TOKENS,    /* to = rows of `matrix` for the ids */
+    STEP_TABLE,     /* to = rows of `weight` for position + a, or with b for the type of the token */
+    STEP_QUANTIZE,  /* x in 8 bits, a inputs wide, b inputs to a scale, for the products that follow */
+    STEP_PRODUCT,   /* to = the quantised rows (b as there) times `matrix`; with a added to what is there */
+    STEP_RMS,       /* to = x / rms(x) * weight, over each a features */
+    STEP_LAYER,     /* to = (x - mean) / deviation * weight + bias */
+    STEP_ROPE,      /* to = x turned by rotation d: heads of a features, the first b turn; c: neighbours, not halves */
+    STEP_STORE,     /* keys x and values y into the cache of `attention` */
+    STEP_ATTEND,    /* to = attention of the queries x */
+    STEP_ACTIVATE,  /* to = function a of x, with b times y */
+    STEP_ADD,       /* to = x + y, or x + weight */
+    STEP_MULTIPLY,  /* to = x * y */
+    STEP_SCALE,     /* to = x * f */
+    STEP_PICK,      /* to = the rows asked for of x */
+} StepKind;
+
+typedef enum { GELU, GELU_TANH, SILU, RELU, TANH } Function;
+
+/* Token t of a value lies at arena + base * capacity + t * stride + column; where base is negative, in the output. */
+typedef struct {
+    int64_t base;
+    int32_t stride, column;
+} Place;
+
+typedef struct {
+    int32_t heads, kv_heads, head_dim, padded;  /* padded to whole HEAD_GROUPs */
+    int32_t causal, window;                     /* window 0: all */
+    float scale;
+    int32_t layer;
+} AttentionShape;
+
+typedef struct {
+    int32_t kind, picked;  /* picked: over the rows asked for, not over all tokens */
+    Place x, y, to;
+    int32_t width, a, b, c, d;
+    float f;
+    const float *weight, *bias;
+    const void *detail;    /* a Matrix or an AttentionShape */
+} Step;
+
+typedef struct {
+    const Step *steps;
+    int64_t count;
+    float *arena, *output;
+    int64_t capacity;            /* tokens that the arena holds */
+    Quantized quantized;
+    uint8_t *const *caches;      /* one for each layer, of cache_blocks blocks */
+    int64_t cache_blocks;
+    const float *const *rotations;  /* cosines and sines [tokens][2][dims / 2], one table for each kind */
+    uint8_t *scratch;            /* scratch_bytes for each thread */
+    int64_t scratch_bytes;
+    const int32_t *ids, *positions, *types;
+    const int32_t *begins, *past, *blocks, *block_begins, *rows;
+    int64_t tokens, sequences, picked;
+    void *counters;              /* structure_sizes tells how many bytes a step */
+    const volatile int *stop;
+    Team *team;
+} Run;
+
+size_t attention_scratch_bytes(long padded, long longest);
+size_t cache_chunk_bytes(long padded);
+void store_rows(const Run *run, const Step *step, long first, long count);
+/* The sequence that a thread's last item was of, and the items of those before it. */
+typedef struct {
+    long sequence, before;
+} AttendPlace;
+long attend_items(const Run *run, const Step *step);
+/* The items of one thread must come in their order. */
+void attend_item(const Run *run, const Step *step, int thread, long item, AttendPlace *at);
+void row_step(const Run *run, const Step *step, long first, long count);
+
+static inline float *place(const Run *run, Place at, long token)
+{
+    float *begin = at.base < 0 ? run->output : run->arena + at.base * run->capacity;
+    return begin + token * at.stride + at.column;
+}
+
+#endif

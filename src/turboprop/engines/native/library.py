@@ -1,0 +1,131 @@
+"""The compiled kernels of the folder `kernels`, and the structures that they share with Python.
+
+They are built when the package is installed, where a C compiler is at hand (`hatch_build.py`), and need a processor
+with AVX-512 VNNI. Where either is missing OpenVINO does their work.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import POINTER, c_float, c_int32, c_int64, c_long, c_size_t, c_void_p
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+LIBRARY = Path(__file__).parent / "kernels" / "kernels.so"
+
+LANES = 16
+GROUP = 128
+GROUP_FOUR = 32
+BLOCK = 32
+"""Tokens of a block of the cache."""
+HEAD_GROUP = 32
+EIGHT_BITS, FOUR_BITS = 0, 1
+ALIGNMENT = 64
+
+
+class Matrix(ctypes.Structure):
+    _fields_ = [
+        ("panels", c_void_p),
+        ("bias", c_void_p),
+        ("factor", c_float),
+        ("inputs", c_int32),
+        ("outputs", c_int32),
+        ("kind", c_int32),
+    ]
+
+
+class Place(ctypes.Structure):
+    _fields_ = [("base", c_int64), ("stride", c_int32), ("column", c_int32)]
+
+
+class AttentionShape(ctypes.Structure):
+    _fields_ = [
+        *((name, c_int32) for name in ("heads", "kv_heads", "head_dim", "padded", "causal", "window")),
+        ("scale", c_float),
+        ("layer", c_int32),
+    ]
+
+
+class Step(ctypes.Structure):
+    _fields_ = [
+        ("kind", c_int32),
+        ("picked", c_int32),
+        ("x", Place),
+        ("y", Place),
+        ("to", Place),
+        *((name, c_int32) for name in ("width", "a", "b", "c", "d")),
+        ("f", c_float),
+        ("weight", c_void_p),
+        ("bias", c_void_p),
+        ("detail", c_void_p),
+    ]
+
+
+class Run(ctypes.Structure):
+    _fields_ = [
+        ("steps", POINTER(Step)),
+        ("count", c_int64),
+        ("arena", c_void_p),
+        ("output", c_void_p),
+        ("capacity", c_int64),
+        *((name, c_void_p) for name in ("values", "scales", "offsets", "sums")),
+        ("group", c_int64),
+        ("caches", POINTER(c_void_p)),
+        ("cache_blocks", c_int64),
+        ("rotations", POINTER(c_void_p)),
+        ("scratch", c_void_p),
+        ("scratch_bytes", c_int64),
+        *((name, c_void_p) for name in ("ids", "positions", "types")),
+        *((name, c_void_p) for name in ("begins", "past", "blocks", "block_begins", "rows")),
+        *((name, c_int64) for name in ("tokens", "sequences", "picked")),
+        ("counters", c_void_p),
+        ("stop", c_void_p),
+        ("team", c_void_p),
+    ]
+
+
+@cache
+def _load() -> tuple[Any, str]:
+    """The library, or None and why there is none."""
+    if not LIBRARY.is_file():
+        return None, "the kernels were not compiled when the package was installed (no C compiler)"
+    try:
+        library = ctypes.CDLL(str(LIBRARY))
+    except OSError as error:
+        return None, f"the kernels cannot be loaded: {error}"
+    if not library.kernels_supported():
+        return None, "the processor has no AVX-512 VNNI"
+    library.team_new.restype = c_void_p
+    library.team_free.argtypes = (c_void_p,)
+    for name in ("panel_bytes", "cache_chunk_bytes", "attention_scratch_bytes"):
+        getattr(library, name).restype = c_size_t
+    library.panel_bytes.argtypes = (ctypes.c_int, c_long)
+    library.cache_chunk_bytes.argtypes = (c_long,)
+    library.attention_scratch_bytes.argtypes = (c_long, c_long)
+    library.run_program.argtypes = (POINTER(Run),)
+    sizes = (c_long * 5)()
+    library.structure_sizes(sizes)
+    described = [ctypes.sizeof(kind) for kind in (Matrix, AttentionShape, Step, Run)]
+    if list(sizes)[:4] != described:
+        return None, "the kernels were compiled from another version; install the package again"
+    return library, ""
+
+
+def refusal(weights: str) -> str:
+    """Why the kernels cannot run weights of a format here; empty where they can."""
+    if weights == "float32":
+        return "it has no float32 weights"
+    return _load()[1]
+
+
+def counter_bytes() -> int:
+    """Bytes of a step's counters."""
+    sizes = (c_long * 5)()
+    library().structure_sizes(sizes)
+    return sizes[4]
+
+
+def library() -> Any:
+    """The loaded kernels; only where `refusal` finds nothing."""
+    return _load()[0]

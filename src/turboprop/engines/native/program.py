@@ -1,0 +1,225 @@
+"""A traced model, ready to run: its steps as the kernels take them, and the memory that a run needs."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+import weakref
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from turboprop.architectures.ops import Rope
+from turboprop.engines.native.library import (
+    ALIGNMENT,
+    BLOCK,
+    GROUP_FOUR,
+    Place,
+    Run,
+    Step,
+    counter_bytes,
+    library,
+)
+from turboprop.engines.native.ops import Traced, TracedStep, Value, lay_out
+from turboprop.engines.native.weights import MappedWeights
+
+
+def aligned(count: int, kind: Any) -> NDArray[Any]:
+    """Zeros that begin at a multiple of 64 bytes. Their pages are taken when they are first used."""
+    kind = np.dtype(kind)
+    size = count * kind.itemsize
+    memory = np.zeros(size + ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    return memory[start : start + count * kind.itemsize].view(kind)
+
+
+def cache_bytes(traced: Traced, layer: int) -> int:
+    """Bytes of one block of the cache of a layer."""
+    return traced.kv_heads[layer] * int(library().cache_chunk_bytes(traced.padded[layer]))
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What a run computes, arrays int32. Sequences lie end to end; `begins` [sequences + 1] says where, `past`
+    [sequences] tokens of each are in the cache; `blocks` and `block_begins` [sequences + 1] say in which blocks.
+    `rows` are those that a picking program answers for, `types` the tokens' types."""
+
+    ids: NDArray[np.int32]
+    positions: NDArray[np.int32]
+    begins: NDArray[np.int32]
+    past: NDArray[np.int32]
+    blocks: NDArray[np.int32]
+    block_begins: NDArray[np.int32]
+    rows: NDArray[np.int32]
+    types: NDArray[np.int32] | None = None
+
+
+class Program:
+    """One run at a time. `blocks` is the extent of the cache; with `shared` all layers use one, which is enough
+    where nothing of a run is kept."""
+
+    def __init__(self, traced: Traced, weights: MappedWeights, threads: int, blocks: int, *, shared: bool) -> None:
+        self._traced = traced
+        self._weights = weights  # holds the mapping that the steps point into
+        self._places, self._width = lay_out(traced)
+        self._steps = (Step * len(traced.steps))(*(self._laid(step) for step in traced.steps))
+        self._rotations = [_Rotation(rope) for rope in traced.rotations]
+        self._threads = threads
+        self._team = library().team_new(threads)
+        self._end = weakref.finalize(self, library().team_free, self._team)
+        sizes = [cache_bytes(traced, layer) for layer in range(traced.layers)]
+        self._shared = shared
+        if shared:
+            self._block_bytes = max(sizes, default=0)
+            self._caches = [aligned(self._block_bytes * blocks, np.uint8)] * traced.layers
+        else:
+            self._caches = [aligned(size * blocks, np.uint8) for size in sizes]
+        self._blocks = blocks
+        self._capacity = 0
+        self._longest = 0
+        self._stop = ctypes.c_int(0)
+        self._counters = aligned(counter_bytes() * len(self._steps), np.uint8)
+        self._lock = threading.Lock()
+        self._busy = False
+
+    def close(self) -> None:
+        """A second call does nothing."""
+        self._end()
+        self._caches = []
+
+    def interrupt(self) -> None:
+        """End the run of another thread between two steps."""
+        with self._lock:
+            if self._busy:
+                self._stop.value = 1
+
+    def run(self, inputs: Inputs) -> NDArray[np.float32] | None:
+        """float32 [rows or tokens, output width]; None where it was interrupted."""
+        tokens, picked = len(inputs.ids), len(inputs.rows)
+        self._make_room(max(tokens, picked), int((inputs.past + np.diff(inputs.begins)).max()))
+        if self._shared and len(inputs.blocks) > self._blocks:
+            self._blocks = len(inputs.blocks)
+            self._caches = [aligned(self._block_bytes * self._blocks, np.uint8)] * len(self._caches)
+        last = self._traced.steps[-1]
+        output = np.empty((picked if last.picked else tokens, self._traced.output), np.float32)
+        rotations = [rotation.rows(inputs) for rotation in self._rotations]
+        run = Run(
+            steps=self._steps,
+            count=len(self._steps),
+            arena=self._arena.ctypes.data,
+            output=output.ctypes.data,
+            capacity=self._capacity,
+            values=self._values.ctypes.data,
+            scales=self._scales.ctypes.data,
+            offsets=self._offsets.ctypes.data,
+            sums=self._sums.ctypes.data,
+            caches=_pointers(self._caches),
+            cache_blocks=self._blocks,
+            rotations=_pointers(rotations),
+            scratch=self._scratch.ctypes.data,
+            scratch_bytes=self._scratch_bytes,
+            types=None if inputs.types is None else inputs.types.ctypes.data,
+            tokens=tokens,
+            sequences=len(inputs.past),
+            picked=picked,
+            counters=self._counters.ctypes.data,
+            stop=ctypes.addressof(self._stop),
+            team=self._team,
+            **{
+                name: getattr(inputs, name).ctypes.data
+                for name in ("ids", "positions", "begins", "past", "blocks", "block_begins", "rows")
+            },
+        )
+        with self._lock:
+            self._stop.value = 0
+            self._busy = True
+        try:
+            stopped = library().run_program(ctypes.byref(run))
+        finally:
+            with self._lock:
+                self._busy = False
+        return None if stopped else output
+
+    def _make_room(self, tokens: int, longest: int) -> None:
+        if tokens > self._capacity:
+            self._capacity = tokens = -(-tokens // 16) * 16
+            inputs = self._traced.inputs
+            self._arena = aligned(self._width * tokens, np.float32)
+            self._values = aligned(inputs * tokens, np.int8)
+            self._scales = aligned(inputs // GROUP_FOUR * tokens, np.float32)
+            self._offsets = aligned(inputs // GROUP_FOUR * tokens, np.int32)
+            self._sums = aligned(inputs // GROUP_FOUR * tokens, np.float32)
+        longest = -(-longest // BLOCK) * BLOCK
+        if longest > self._longest:
+            self._longest = longest
+            each = int(library().attention_scratch_bytes(max(self._traced.padded, default=0), longest))
+            self._scratch_bytes = -(-each // 4096) * 4096  # no two threads write to one page
+            self._scratch = aligned(self._scratch_bytes * self._threads, np.uint8)
+
+    def _laid(self, step: TracedStep) -> Step:
+        def pointer(values: NDArray[np.float32] | None) -> int | None:
+            return None if values is None else values.ctypes.data
+
+        return Step(
+            kind=step.kind,
+            picked=step.picked,
+            x=self._place(step.x),
+            y=self._place(step.y),
+            to=self._place(step.to),
+            width=step.width,
+            a=step.a,
+            b=step.b,
+            c=step.c,
+            d=step.d,
+            f=step.f,
+            weight=pointer(step.weight),
+            bias=pointer(step.bias),
+            detail=None if step.detail is None else ctypes.addressof(step.detail),
+        )
+
+    def _place(self, value: Value | None) -> Place:
+        if value is None or value.buffer is None:
+            return Place(0, 0, 0)
+        buffer = value.buffer.root
+        return Place(-1 if buffer.output else self._places[buffer], buffer.width, value.column)
+
+
+def _pointers(arrays: list[NDArray[Any]]) -> Any:
+    return (ctypes.c_void_p * max(1, len(arrays)))(*(array.ctypes.data for array in arrays))
+
+
+class _Rotation:
+    """Cosines and sines of one rotary embedding, looked up by position; the table grows as positions do."""
+
+    def __init__(self, rope: Rope) -> None:
+        self._rope = rope
+        self._table = np.zeros((0, 2, rope.dims // 2), np.float32)
+
+    def rows(self, inputs: Inputs) -> NDArray[np.float32]:
+        """float32 [tokens, 2, dims / 2]"""
+        positions = inputs.positions
+        most = int(positions.max()) + 1
+        if most > len(self._table):
+            count = 1 << (most - 1).bit_length()
+            self._table = self._turned(np.arange(count, dtype=np.float32), self._rope.base)
+        found = np.ascontiguousarray(self._table[positions])
+        if self._rope.dynamic is not None:
+            factor, trained = self._rope.dynamic
+            for begin, end in pairwise(inputs.begins):
+                if (length := int(end - begin)) > trained:
+                    stretch = float(factor * length / trained - (factor - 1))
+                    base = self._rope.base * stretch ** float(self._rope.dims / (self._rope.dims - 2))
+                    found[begin:end] = self._turned(positions[begin:end].astype(np.float32), base)
+        return found
+
+    def _turned(self, positions: NDArray[np.float32], base: float) -> NDArray[np.float32]:
+        rope = self._rope
+        exponents = -np.arange(0, rope.dims, 2, dtype=np.float64) / rope.dims
+        frequencies = np.float64(base) ** exponents
+        angles = positions[:, None] * frequencies.astype(np.float32)
+        if rope.factors:
+            angles /= np.array(rope.factors, np.float32)
+        return np.stack([np.cos(angles), np.sin(angles)], 1) * np.float32(rope.magnitude)

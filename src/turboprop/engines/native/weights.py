@@ -1,0 +1,244 @@
+"""Weights in the layout of the kernels: converted once into one file, mapped from there ever after.
+
+`weights.bin` holds matrices as panels (kernels/kernels.h) and other tensors as float32, each at a multiple of 64
+bytes; `weights.json` says where each is.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+from collections.abc import Callable, Iterator, Mapping
+from math import ceil, log2, prod
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from turboprop.engines.native.library import (
+    ALIGNMENT,
+    EIGHT_BITS,
+    FOUR_BITS,
+    GROUP,
+    GROUP_FOUR,
+    LANES,
+    Matrix,
+)
+from turboprop.engines.quantize import quantize_int8, quantize_uint4
+from turboprop.engines.stored import is_four_bit
+from turboprop.errors import ModelFormatError
+from turboprop.models.tensors import StoredTensor
+
+INDEX, VALUES = "weights.json", "weights.bin"
+_BLOCK_ELEMENTS = 1 << 20
+"""Values that are converted at a time, see `openvino_ops.BLOCK_ELEMENTS`."""
+_PAIR = 2 * LANES
+"""Outputs of a product's item."""
+
+Format = Literal["int8", "int4", "stored"]
+
+
+class Weights(Protocol):
+    """What a program takes its weights from."""
+
+    def has(self, weight: str) -> bool: ...
+
+    def width(self, weight: str) -> int:
+        """Extent of the last axis."""
+
+    def rows(self, weight: str) -> int:
+        """Extent of the first axis."""
+
+    def matrix(self, weight: str, bias: str | None) -> Matrix: ...
+
+    def dense(self, weight: str) -> NDArray[np.float32]: ...
+
+
+def padded(inputs: int) -> int:
+    return -(-inputs // GROUP) * GROUP
+
+
+def pack_eight(values: NDArray[np.int8], scales: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """int8 [outputs, inputs] and float32 [outputs, inputs / 128] to panels uint8 [outputs / 16, bytes]."""
+    outputs, inputs = values.shape
+    panels, groups = outputs // LANES, inputs // GROUP
+    bytes_ = (values.view(np.uint8) ^ np.uint8(0x80)).reshape(panels, LANES, groups, GROUP // 4, 4)
+    data = np.ascontiguousarray(bytes_.transpose(0, 2, 3, 1, 4)).reshape(panels, groups, -1)
+    by_lane = np.ascontiguousarray(scales.reshape(panels, LANES, groups).transpose(0, 2, 1), np.float32)
+    return np.concatenate([data, by_lane.view(np.uint8)], 2).reshape(panels, -1)
+
+
+def pack_four(values: NDArray[np.uint8], scales: NDArray[np.float16], minima: NDArray[np.float16]) -> NDArray[np.uint8]:
+    """Values 0 to 15 [outputs, inputs], float16 [outputs, inputs / 32] each, to panels uint8 [outputs / 16, bytes]."""
+    outputs, inputs = values.shape
+    panels, groups = outputs // LANES, inputs // GROUP_FOUR
+    eights = values.reshape(panels, LANES, groups, GROUP_FOUR // 8, 2, 4).transpose(0, 2, 3, 1, 4, 5)
+    data = (eights[..., 0, :] | (eights[..., 1, :] << np.uint8(4))).reshape(panels, groups, -1)
+    parts = [data]
+    for numbers in (scales, minima):
+        by_lane = np.ascontiguousarray(numbers.reshape(panels, LANES, groups).transpose(0, 2, 1), np.float16)
+        parts.append(by_lane.view(np.uint8))
+    return np.concatenate(parts, 2).reshape(panels, -1)
+
+
+class WeightWriter:
+    """Converts every weight that a program asks for, once, into `folder`."""
+
+    def __init__(
+        self,
+        tensors: Mapping[str, StoredTensor],
+        names: Mapping[str, str],
+        weights: Format,
+        advance: Callable[[int], None],
+        file: BinaryIO,
+    ) -> None:
+        self._tensors, self._names, self._weights, self._advance, self._file = tensors, names, weights, advance, file
+        self.index: dict[str, dict[str, Any]] = {}
+
+    def has(self, weight: str) -> bool:
+        return weight in self._names
+
+    def width(self, weight: str) -> int:
+        return self._tensors[self._names[weight]].shape[-1]
+
+    def rows(self, weight: str) -> int:
+        return self._tensors[self._names[weight]].shape[0]
+
+    def dense(self, weight: str) -> NDArray[np.float32]:
+        tensor = self._tensors[self._names[weight]]
+        parts = [part for _, part in self._blocks(weight)]
+        values = np.concatenate(parts).reshape(tensor.shape) if len(parts) > 1 else parts[0]
+        if weight not in self.index:
+            self._begin(weight, {"shape": list(tensor.shape)})
+            self._file.write(np.ascontiguousarray(values, np.float32).tobytes())
+        return values
+
+    def matrix(self, weight: str, bias: str | None) -> Matrix:
+        outputs, inputs = self._tensors[self._names[weight]].shape
+        if weight not in self.index:
+            tensor = self._tensors[self._names[weight]]
+            four = self._weights == "stored" and is_four_bit(tensor)
+            if four or self._weights == "int4":
+                self._write_four(weight, tensor, four)
+            else:
+                self._write_eight(weight)
+        if bias is not None:
+            self.dense(bias)
+        return Matrix(None, None, 1, padded(inputs), outputs, EIGHT_BITS)
+
+    def _begin(self, weight: str, about: dict[str, Any]) -> None:
+        self._file.write(bytes(-self._file.tell() % ALIGNMENT))
+        self.index[weight] = {"offset": self._file.tell(), **about}
+
+    def _blocks(self, weight: str) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+        """A tensor, whole pairs of panels at a time."""
+        tensor = self._tensors[self._names[weight]]
+        for block in self._steps(tensor):
+            part = tensor.dequantize(block)
+            self._check(weight, part)
+            yield block, part
+            self._advance(part.nbytes)
+        tensor.release()
+
+    def _steps(self, tensor: StoredTensor) -> Iterator[slice]:
+        rows = tensor.shape[0]
+        step = max(1, _BLOCK_ELEMENTS // max(1, prod(tensor.shape[1:])) // _PAIR) * _PAIR
+        for start in range(0, rows, step):
+            yield slice(start, min(rows, start + step))
+
+    def _check(self, weight: str, *parts: NDArray[np.float32]) -> None:
+        if not all(np.isfinite(part).all() for part in parts):
+            raise ModelFormatError(f"the tensor {self._names[weight]!r} holds values that are not finite")
+
+    def _write_eight(self, weight: str) -> None:
+        outputs, inputs = self._tensors[self._names[weight]].shape
+        self._begin(weight, {"kind": EIGHT_BITS, "outputs": outputs, "inputs": inputs, "factor": 1.0})
+        for _, part in self._blocks(weight):
+            wide = _filled(part, _PAIR, GROUP)
+            values, scales = quantize_int8(wide, GROUP)
+            self._file.write(pack_eight(values.reshape(wide.shape), scales[:, :, 0]).tobytes())
+
+    def _write_four(self, weight: str, tensor: StoredTensor, stored: bool) -> None:
+        outputs, inputs = tensor.shape
+        largest = 0.0
+        for _, scale, minimum in self._fours(weight, tensor, stored):
+            largest = max(largest, float(np.abs(scale).max()), float(np.abs(minimum).max()) / 32)
+        # float16 holds 6e-5 to 65,504 in full precision: the largest scale of a matrix becomes 512 to 1024.
+        factor = 2.0 ** (ceil(log2(largest)) - 10) if largest > 0 else 1.0
+        self._begin(weight, {"kind": FOUR_BITS, "outputs": outputs, "inputs": inputs, "factor": factor})
+        for q, scale, minimum in self._fours(weight, tensor, stored):
+            values = _filled(q.reshape(len(q), -1), _PAIR, GROUP)
+            halves = (_filled(x / np.float32(factor), _PAIR, GROUP // GROUP_FOUR) for x in (scale, minimum))
+            self._file.write(pack_four(values, *(half.astype(np.float16) for half in halves)).tobytes())
+            self._advance(4 * q.size)
+        tensor.release()
+
+    def _fours(
+        self, weight: str, tensor: StoredTensor, stored: bool
+    ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]]:
+        """Some rows at a time: values 0 to 15 [rows, groups, 32], scales and minima [rows, groups]."""
+        for block in self._steps(tensor):
+            if stored and is_four_bit(tensor):
+                q, scale, minimum = tensor.four_bit(block)
+            else:
+                part = tensor.dequantize(block)
+                self._check(weight, part)
+                q, scale, zero = quantize_uint4(_filled(part, 1, GROUP_FOUR), GROUP_FOUR)
+                minimum = -zero.astype(np.float32) * scale
+            self._check(weight, scale, minimum)
+            yield q, scale[:, :, 0], minimum[:, :, 0]
+
+
+def _filled(values: NDArray[Any], rows: int, columns: int) -> NDArray[Any]:
+    """With zeros up to multiples of `rows` and `columns`."""
+    more = [(0, -extent % step) for extent, step in zip(values.shape, (rows, columns), strict=True)]
+    return np.pad(values, more) if any(after for _, after in more) else values
+
+
+def write_weights(
+    folder: Path,
+    tensors: Mapping[str, StoredTensor],
+    names: Mapping[str, str],
+    weights: Format,
+    advance: Callable[[int], None],
+    ask: Callable[[Weights], object],
+) -> None:
+    """Write into `folder` what `ask` asks for. Raises OSError, and `ModelFormatError` for values not finite."""
+    with (folder / VALUES).open("wb") as file:
+        writer = WeightWriter(tensors, names, weights, advance, file)
+        ask(writer)
+        file.write(bytes(ALIGNMENT))
+    shapes = {name: list(tensors[stored].shape) for name, stored in names.items()}
+    (folder / INDEX).write_text(json.dumps({"weights": writer.index, "shapes": shapes}), "utf-8")
+
+
+class MappedWeights:
+    """The weights of a folder that `write_weights` filled. `close` gives the mapping back; no array may live then."""
+
+    def __init__(self, folder: Path) -> None:
+        about = json.loads((folder / INDEX).read_bytes())
+        self._index, self._shapes = about["weights"], about["shapes"]
+        with (folder / VALUES).open("rb") as file:
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._bytes = np.frombuffer(self._map, np.uint8)
+
+    def has(self, weight: str) -> bool:
+        return weight in self._shapes
+
+    def width(self, weight: str) -> int:
+        return int(self._shapes[weight][-1])
+
+    def rows(self, weight: str) -> int:
+        return int(self._shapes[weight][0])
+
+    def dense(self, weight: str) -> NDArray[np.float32]:
+        entry = self._index[weight]
+        count = prod(entry["shape"])
+        return self._bytes[entry["offset"] : entry["offset"] + 4 * count].view(np.float32).reshape(entry["shape"])
+
+    def matrix(self, weight: str, bias: str | None) -> Matrix:
+        entry = self._index[weight]
+        place = self._bytes.ctypes.data + entry["offset"]
+        added = None if bias is None else self.dense(bias).ctypes.data
+        return Matrix(place, added, entry["factor"], padded(entry["inputs"]), entry["outputs"], entry["kind"])

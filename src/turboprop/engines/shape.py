@@ -1,0 +1,61 @@
+"""What an engine reads of a checkpoint before it builds: the architecture, its shape, its weights' names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from turboprop.architectures import architecture
+from turboprop.architectures.ops import Architecture
+from turboprop.architectures.values import ImpossibleValueError
+from turboprop.errors import ModelFormatError, ModelUnsupportedError
+from turboprop.models.checkpoint import Checkpoint
+
+
+def read_shape(checkpoint: Checkpoint) -> tuple[Architecture, Any, Mapping[str, str]]:
+    """The architecture, its hyperparameters and its weights' names, all of them there."""
+    module = architecture(checkpoint.family)
+    with as_format_error(checkpoint):
+        hp = module.hyperparameters(checkpoint.config, checkpoint.origin)
+        names = module.weight_names(hp, checkpoint.origin, checkpoint.tensors)
+    if missing := sorted(name for name in names.values() if name not in checkpoint.tensors):
+        listed = ", ".join(missing[:20]) + (f" and {len(missing) - 20} more" if len(missing) > 20 else "")
+        raise ModelFormatError(
+            f"{checkpoint.name} lacks {len(missing)} tensors that {checkpoint.family} needs: {listed}"
+        )
+    return module, hp, names
+
+
+def read_language_model(checkpoint: Checkpoint) -> tuple[Architecture, Any, Mapping[str, str]]:
+    """As `read_shape`, with the names of the output head.
+
+    Raises `ModelUnsupportedError` where the model does not generate text.
+    """
+    module, hp, names = read_shape(checkpoint)
+    if not hasattr(module, "head_names") or not hp.causal:
+        raise ModelUnsupportedError(
+            f"{checkpoint.name} ({checkpoint.family}) is no language model; `tp model list` shows which there are"
+        )
+    head = module.head_names(checkpoint.origin, checkpoint.tensors)
+    if "head.weight" not in head and checkpoint.config.get("tie_word_embeddings") is False:
+        raise ModelUnsupportedError(
+            f"{checkpoint.name} has no output head, so it gives embeddings and no text; `tp model list` shows "
+            "language models"
+        )
+    return module, hp, {**names, **head}
+
+
+@contextmanager
+def as_format_error(checkpoint: Checkpoint) -> Iterator[None]:
+    try:
+        yield
+    except KeyError as error:
+        raise ModelFormatError(f"{checkpoint.name}: its configuration does not state {error}") from error
+    except ImpossibleValueError as error:
+        raise ModelFormatError(f"{checkpoint.name}: its configuration cannot be right: {error}") from error
+    except ValueError as error:
+        raise ModelUnsupportedError(f"{checkpoint.name}: not supported here: {error}") from error
+    except (RuntimeError, TypeError) as error:  # an engine refuses shapes that do not meet
+        reason = str(error).strip().splitlines()[-1]
+        raise ModelFormatError(f"{checkpoint.name}: tensors do not fit its configuration: {reason}") from error

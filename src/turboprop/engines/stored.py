@@ -1,0 +1,13 @@
+"""Which weights run as their file has them."""
+
+from __future__ import annotations
+
+from typing import TypeGuard
+
+from turboprop.models.gguf_tensors import GGUFTensor
+from turboprop.models.tensors import StoredTensor
+
+
+def is_four_bit(tensor: StoredTensor) -> TypeGuard[GGUFTensor]:
+    """Whether the file holds it in groups of 32 weights of four bits, which engines can take as they are."""
+    return isinstance(tensor, GGUFTensor) and tensor.is_four_bit
