@@ -82,18 +82,19 @@ size_t attention_scratch_bytes(long padded, long longest)
 
 static float largest(const float *x, long count)
 {
-    __m512 most = _mm512_setzero_ps();
+    __m512i most = _mm512_setzero_si512();
     for (long i = 0; i < count; i += 16)
-        most = _mm512_max_ps(most, _mm512_abs_ps(_mm512_maskz_loadu_ps(lanes(count - i), x + i)));
-    return _mm512_reduce_max_ps(most);
+        most = larger_sizes(most, _mm512_maskz_loadu_ps(lanes(count - i), x + i));
+    return largest_size(most);
 }
 
-/* Up to 32 numbers to 8 bits; what lies beyond `count` becomes 0. Returns their sum. */
+/* Up to 32 numbers to 8 bits; what lies beyond `count` becomes 0, and all where `by` is 0. Returns their sum. */
 static int32_t to_bytes(const float *x, long count, float by, int8_t *to)
 {
     __m512 factor = _mm512_set1_ps(by);
-    __m512i a = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_maskz_loadu_ps(lanes(count), x), factor));
-    __m512i b = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_maskz_loadu_ps(lanes(count - 16), x + 16), factor));
+    __mmask16 some = by > 0 ? 0xffff : 0;
+    __m512i a = _mm512_maskz_cvtps_epi32(some, _mm512_mul_ps(_mm512_maskz_loadu_ps(lanes(count), x), factor));
+    __m512i b = _mm512_maskz_cvtps_epi32(some, _mm512_mul_ps(_mm512_maskz_loadu_ps(lanes(count - 16), x + 16), factor));
     _mm_storeu_si128((__m128i *)to, _mm512_cvtsepi32_epi8(a));
     _mm_storeu_si128((__m128i *)(to + 16), _mm512_cvtsepi32_epi8(b));
     return _mm512_reduce_add_epi32(_mm512_add_epi32(a, b));
@@ -106,7 +107,7 @@ static float ten_bits(const float *x, long count, uint8_t *high, uint8_t *low, f
     const __m512 none = _mm512_set1_ps(x[0]);
     __m512 a = _mm512_mask_loadu_ps(none, lanes(count), x), b = _mm512_mask_loadu_ps(none, lanes(count - 16), x + 16);
     float from = _mm512_reduce_min_ps(_mm512_min_ps(a, b)), to = _mm512_reduce_max_ps(_mm512_max_ps(a, b));
-    __m512 by = _mm512_set1_ps(to > from ? 1023.0f / (to - from) : 0), base = _mm512_set1_ps(from);
+    __m512 by = _mm512_set1_ps(factor_to(1023, to - from)), base = _mm512_set1_ps(from);
     const __m512i three = _mm512_set1_epi32(3);
     __m512i parts[2] = {_mm512_cvtps_epi32(_mm512_mul_ps(_mm512_sub_ps(a, base), by)),
         _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_sub_ps(b, base), by))};
@@ -114,7 +115,7 @@ static float ten_bits(const float *x, long count, uint8_t *high, uint8_t *low, f
         _mm_storeu_si128((__m128i *)(high + 16 * half), _mm512_cvtusepi32_epi8(_mm512_srli_epi32(parts[half], 2)));
         _mm_storeu_si128((__m128i *)(low + 16 * half), _mm512_cvtepi32_epi8(_mm512_and_si512(parts[half], three)));
     }
-    *least = from;
+    *least = from + largest(x, count) * 0; /* what is not finite stays so */
     return (to - from) / 1023.0f;
 }
 
@@ -140,7 +141,7 @@ static void store_head(
     uint8_t *values = chunk + slot / 4 * padded * 4 + slot % 4;
     for (long part = 0; part < width; part += HEAD_GROUP) {
         long count = width - part < HEAD_GROUP ? width - part : HEAD_GROUP;
-        to_bytes(value + part, count, most > 0 ? 127.0f / most : 0, bytes);
+        to_bytes(value + part, count, factor_to(127, most), bytes);
         for (long i = 0; i < count; i++)
             values[(part + i) * 4] = (uint8_t)bytes[i];
     }
@@ -271,6 +272,13 @@ static void value_row(
         }                                                                                                              \
     }
 
+/* Slots that nothing was stored in hold anything, NaN too: their scales are not read. */
+static inline __m512 weighted(__m512 probabilities, const float *scales)
+{
+    __mmask16 seen = _mm512_cmp_ps_mask(probabilities, _mm512_setzero_ps(), _CMP_NEQ_UQ);
+    return _mm512_mul_ps(probabilities, _mm512_maskz_loadu_ps(seen, scales));
+}
+
 /* Scores of one row to probabilities, not yet divided by their sum, which is returned; then, a block at a time, to
    bytes that hold them times the values' scales. Only keys from .. to - 1 are visible. */
 static float weigh(const Run *run, const AttentionShape *how, Scratch *s, long sequence, long head, long row, long longest,
@@ -294,10 +302,10 @@ static float weigh(const Run *run, const AttentionShape *how, Scratch *s, long s
         if (j + 16 < to)
             b = exp16(_mm512_sub_ps(_mm512_loadu_ps(scores + j + 16), top));
         total = _mm512_add_ps(total, _mm512_add_ps(a, b));
-        a = _mm512_mul_ps(a, _mm512_loadu_ps(scales));
-        b = _mm512_mul_ps(b, _mm512_loadu_ps(scales + 16));
-        float largest = _mm512_reduce_max_ps(_mm512_max_ps(a, b));
-        __m512 by = _mm512_set1_ps(largest > 0 ? 255.0f / largest : 0);
+        a = weighted(a, scales);
+        b = weighted(b, scales + 16);
+        float largest = largest_size(larger_sizes(larger_sizes(_mm512_setzero_si512(), a), b));
+        __m512 by = _mm512_set1_ps(factor_to(255, largest));
         uint8_t *weights = s->weights + row * longest + j;
         _mm_storeu_si128((__m128i *)weights, _mm512_cvtusepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(a, by))));
         _mm_storeu_si128((__m128i *)(weights + 16), _mm512_cvtusepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(b, by))));
@@ -320,7 +328,7 @@ static void attend_rows(const Run *run, const Step *step, Scratch *s, long seque
             long count = how->head_dim - part * HEAD_GROUP;
             count = count < HEAD_GROUP ? count : HEAD_GROUP;
             float top = largest(query + part * HEAD_GROUP, count);
-            int32_t sum = to_bytes(query + part * HEAD_GROUP, count, top > 0 ? 127.0f / top : 0,
+            int32_t sum = to_bytes(query + part * HEAD_GROUP, count, factor_to(127, top),
                 s->queries + row * padded + part * HEAD_GROUP);
             s->scales[row * parts + part] = top / 127.0f * how->scale;
             s->sums[row * parts + part] = top / 127.0f * how->scale * (float)sum;

@@ -6,7 +6,6 @@
 #include "kernels.h"
 #include "vector.h"
 
-#include <math.h>
 #include <string.h>
 
 enum { TILE = 6, EIGHT_STEP = GROUP * LANES + 4 * LANES, FOUR_STEP = GROUP_FOUR * LANES / 2 + 4 * LANES };
@@ -147,16 +146,18 @@ static inline __attribute__((always_inline)) void quantize_row(
 {
     const long groups = inputs / group;
     for (long g = 0; g < groups; g++) {
-        __m512 parts[GROUP / 16], most = _mm512_setzero_ps();
+        __m512 parts[GROUP / 16];
+        __m512i most = _mm512_setzero_si512();
         for (int i = 0; i < group / 16; i++) {
             parts[i] = _mm512_maskz_loadu_ps(lanes(width - g * group - i * 16), row + g * group + i * 16);
-            most = _mm512_max_ps(most, _mm512_abs_ps(parts[i]));
+            most = larger_sizes(most, parts[i]);
         }
-        float largest = _mm512_reduce_max_ps(most), scale = largest / 127.0f;
-        __m512 by = _mm512_set1_ps(largest > 0 ? 127.0f / largest : 0);
+        float largest = largest_size(most), scale = largest / 127.0f, factor = factor_to(127, largest);
+        __mmask16 some = factor > 0 ? 0xffff : 0; /* else zeros, which a scale that is not finite makes NaN */
+        __m512 by = _mm512_set1_ps(factor);
         __m512i sums = _mm512_setzero_si512();
         for (int i = 0; i < group / 16; i++) {
-            __m512i whole = _mm512_cvtps_epi32(_mm512_mul_ps(parts[i], by));
+            __m512i whole = _mm512_maskz_cvtps_epi32(some, _mm512_mul_ps(parts[i], by));
             _mm_storeu_si128((__m128i *)(to.values + token * inputs + g * group + i * 16), _mm512_cvtsepi32_epi8(whole));
             sums = _mm512_add_epi32(sums, whole);
         }

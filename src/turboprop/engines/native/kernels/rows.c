@@ -91,7 +91,7 @@ static inline __m512 function(__m512 x, int kind)
     case SILU:
         return _mm512_div_ps(x, _mm512_add_ps(one, exp16(_mm512_sub_ps(_mm512_setzero_ps(), x))));
     case RELU:
-        return _mm512_max_ps(x, _mm512_setzero_ps());
+        return _mm512_max_ps(_mm512_setzero_ps(), x);
     default:
         return tanh16(x);
     }

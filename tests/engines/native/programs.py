@@ -1,0 +1,128 @@
+"""Small programs for the kernels: weights in memory, values from tables, and what numpy makes of the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from turboprop.engines.native.library import BLOCK, EIGHT_BITS, FOUR_BITS, GROUP, GROUP_FOUR, LANES, Matrix
+from turboprop.engines.native.ops import NativeOps, Value
+from turboprop.engines.native.program import Inputs, Program, aligned
+from turboprop.engines.native.weights import _filled, pack_eight, pack_four, padded
+from turboprop.engines.quantize import quantize_int8, quantize_uint4
+
+Build = Callable[[NativeOps], Value]
+
+
+class MemoryWeights:
+    """Float32 tensors by name; matrices are quantised when they are asked for, and `exact` tells to what."""
+
+    def __init__(self, tensors: Mapping[str, NDArray[np.float32]], kind: str = "int8", factor: float = 1.0) -> None:
+        self._tensors = {name: np.ascontiguousarray(values, np.float32) for name, values in tensors.items()}
+        self._kind, self._factor = kind, factor
+        self._panels: dict[str, NDArray[np.uint8]] = {}
+        self.exact: dict[str, NDArray[np.float64]] = {}
+
+    def has(self, weight: str) -> bool:
+        return weight in self._tensors
+
+    def width(self, weight: str) -> int:
+        return self._tensors[weight].shape[-1]
+
+    def rows(self, weight: str) -> int:
+        return self._tensors[weight].shape[0]
+
+    def dense(self, weight: str) -> NDArray[np.float32]:
+        return self._tensors[weight]
+
+    def matrix(self, weight: str, bias: str | None) -> Matrix:
+        values = self._tensors[weight]
+        outputs, inputs = values.shape
+        if weight not in self._panels:
+            wide = _filled(values, 2 * LANES, GROUP)
+            packed, exact = self._eight(wide) if self._kind == "int8" else self._four(wide)
+            self._panels[weight] = aligned(packed.nbytes, np.uint8)
+            self._panels[weight][:] = packed.reshape(-1)
+            self.exact[weight] = exact[:outputs, :inputs] * self._factor
+        added = None if bias is None else self._tensors[bias].ctypes.data
+        kind = EIGHT_BITS if self._kind == "int8" else FOUR_BITS
+        return Matrix(self._panels[weight].ctypes.data, added, self._factor, padded(inputs), outputs, kind)
+
+    def _eight(self, wide: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+        q, scales = quantize_int8(wide, GROUP)
+        exact = (q.astype(np.float64) * scales).reshape(wide.shape)
+        return pack_eight(q.reshape(wide.shape), scales[:, :, 0]), exact
+
+    def _four(self, wide: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+        q, scales, zeros = quantize_uint4(wide, GROUP_FOUR)
+        halves = scales.astype(np.float16), (-zeros.astype(np.float32) * scales).astype(np.float16)
+        exact = q * halves[0].astype(np.float64) + halves[1]
+        packed = pack_four(q.reshape(wide.shape), halves[0][:, :, 0], halves[1][:, :, 0])
+        return packed, exact.reshape(wide.shape)
+
+
+def make(build: Build, weights: Any, *, threads: int = 2, blocks: int = 64, shared: bool = False) -> Program:
+    ops = NativeOps(weights)
+    return Program(ops.output(build(ops)), weights, threads, blocks, shared=shared)
+
+
+def given(
+    positions: Sequence[int] | NDArray[Any],
+    *,
+    ids: Sequence[int] | NDArray[Any] | None = None,
+    lengths: Sequence[int] | None = None,
+    past: Sequence[int] | None = None,
+    blocks: Sequence[Sequence[int]] | None = None,
+    rows: Sequence[int] = (0,),
+    types: Sequence[int] | NDArray[Any] | None = None,
+) -> Inputs:
+    """One sequence of all tokens and the first blocks, unless told otherwise."""
+    lengths = [len(positions)] if lengths is None else lengths
+    past = [0] * len(lengths) if past is None else past
+    if blocks is None:
+        ends = np.cumsum([-(-(old + new) // BLOCK) for old, new in zip(past, lengths, strict=True)])
+        blocks = [list(range(begin, end)) for begin, end in zip([0, *ends[:-1]], ends, strict=True)]
+
+    def whole(values: Any) -> NDArray[np.int32]:
+        return np.array(values, np.int32)
+
+    return Inputs(
+        ids=whole(np.zeros(len(positions)) if ids is None else ids),
+        positions=whole(positions),
+        begins=whole(np.cumsum([0, *lengths])),
+        past=whole(past),
+        blocks=whole([number for each in blocks for number in each]),
+        block_begins=whole(np.cumsum([0, *map(len, blocks)])),
+        rows=whole(rows),
+        types=None if types is None else whole(types),
+    )
+
+
+def compute(build: Build, weights: Any, inputs: Inputs, *, threads: int = 2) -> NDArray[np.float32]:
+    program = make(build, weights, threads=threads, blocks=len(inputs.blocks))
+    try:
+        found = program.run(inputs)
+    finally:
+        program.close()
+    assert found is not None
+    return found
+
+
+def on_rows(build: Callable[[NativeOps, Value], Value], x: NDArray[np.float32], **tensors: Any) -> NDArray[np.float32]:
+    """What `build` makes of the rows of x; further tensors by name."""
+    weights = MemoryWeights({"x": x, **tensors})
+    return compute(lambda ops: build(ops, ops.positions("x")), weights, given(range(len(x))))
+
+
+def eight_bits(x: NDArray[np.float32], group: int = GROUP) -> NDArray[np.float64]:
+    """What the 8-bit values of rows stand for, as the kernels round them: a scale for each group."""
+    width = x.shape[-1]
+    wide = np.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, -width % group)]).astype(np.float32)
+    parts = wide.reshape(*x.shape[:-1], -1, group)
+    largest = np.abs(parts).max(-1, keepdims=True)
+    by = np.divide(np.float32(127), largest, out=np.zeros_like(largest), where=largest > 0)
+    exact = np.rint(parts * by).astype(np.float64) * (largest / np.float32(127))
+    return exact.reshape(wide.shape)[..., :width]

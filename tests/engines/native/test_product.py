@@ -1,0 +1,169 @@
+"""Matrix products against the same quantised values multiplied in float64: only float32 rounding lies between."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given as whenever
+from hypothesis import settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from engines.native.programs import MemoryWeights, compute, eight_bits, given
+from turboprop.engines.native.ops import Buffer, Value
+
+KINDS = ("int8", "int4")
+ROUNDING = 1e-5
+"""Of the sum of the sizes of what is summed: 2^-24 for each of the 30 to 160 float32 operations on the way."""
+
+
+def random(seed: int, *shape: int) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def assert_product(found: NDArray, x: NDArray, exact: NDArray, plus: NDArray | float = 0.0) -> None:
+    rounded = eight_bits(x)
+    wanted = rounded @ exact.T + plus
+    size = np.abs(rounded) @ np.abs(exact).T + np.abs(plus)
+    # Beside the smallest normal number float32 has fewer digits.
+    assert (np.abs(found - wanted) <= ROUNDING * size + 1e-37).all()
+
+
+def product(
+    x: NDArray[np.float32], w: NDArray[np.float32], kind: str, bias: NDArray[np.float32] | None = None
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    weights = MemoryWeights({"x": x, "w": w, **({} if bias is None else {"b": bias})}, kind)
+    name = None if bias is None else "b"
+    found = compute(lambda ops: ops.linear(ops.positions("x"), "w", name), weights, given(range(len(x))))
+    return found, weights.exact["w"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("tokens", [*range(1, 14), 95, 96, 97, 198])
+def test_every_number_of_tokens(kind: str, tokens: int) -> None:
+    x, w, bias = random(tokens, tokens, 200), random(1, 70, 200), random(2, 70)
+    found, exact = product(x, w, kind, bias)
+    assert_product(found, x, exact, bias)
+
+
+@settings(max_examples=60, deadline=None)
+@whenever(
+    kind=st.sampled_from(KINDS),
+    tokens=st.integers(1, 30),
+    inputs=st.integers(1, 400),
+    outputs=st.integers(1, 150),
+    bias=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_any_shape(kind: str, tokens: int, inputs: int, outputs: int, bias: bool, seed: int) -> None:
+    x, w = random(seed, tokens, inputs), random(seed + 1, outputs, inputs)
+    added = random(seed + 2, outputs) if bias else None
+    found, exact = product(x, w, kind, added)
+    assert found.shape == (tokens, outputs)
+    assert_product(found, x, exact, 0 if added is None else added)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_groups_of_zeros(kind: str) -> None:
+    x, w = random(1, 7, 384), random(2, 40, 384)
+    x[:, 128:256] = 0
+    x[3] = 0
+    w[5] = 0
+    w[:, 300:384] = 0
+    w[16:32] = 0
+    found, exact = product(x, w, kind)
+    assert_product(found, x, exact)
+    assert (found[3] == 0).all()
+    assert (found[:, 5] == 0).all()
+
+
+@pytest.mark.parametrize("power", [-30, -18, 18])
+def test_scales_far_apart(power: int) -> None:
+    """Groups that differ by powers of ten, in both operands."""
+    x, w = random(1, 9, 384), random(2, 33, 384)
+    x[:, 128:256] *= np.float32(10.0**power)
+    x[2] *= np.float32(1e-30)
+    w[:, 256:] *= np.float32(10.0**-18)
+    w[7] *= np.float32(1e15)
+    found, exact = product(x, w, "int8")
+    assert_product(found, x, exact)
+
+
+@pytest.mark.parametrize("smallest", [1e-45, 1e-40, 2e-38])
+def test_numbers_below_the_normal_ones_are_nearly_nothing(smallest: float) -> None:
+    x, w = np.zeros((2, 128), np.float32), random(2, 33, 128)
+    x[:, 3] = np.float32(smallest)
+    found, _ = product(x, w, "int8")
+    assert np.abs(found).max() <= 1e-36
+
+
+@pytest.mark.parametrize("factor", [2.0**-20, 2.0**12])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_factor_of_all_weights(kind: str, factor: float) -> None:
+    x, w = random(1, 5, 256), random(2, 48, 256)
+    weights = MemoryWeights({"x": x, "w": w, "b": random(3, 48)}, kind, factor)
+    found = compute(lambda ops: ops.linear(ops.positions("x"), "w", "b"), weights, given(range(5)))
+    assert_product(found, x, weights.exact["w"], weights.dense("b"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_added_to_what_is_there(kind: str) -> None:
+    """The sum of a value and a product becomes one step, which reads and writes the value's memory."""
+    x, old, w, bias = random(1, 20, 160), random(2, 20, 45), random(3, 45, 160), random(4, 45)
+    weights = MemoryWeights({"x": x, "old": old, "w": w, "b": bias}, kind)
+
+    def build(ops):
+        before = ops.positions("old")
+        return ops.scale(ops.add(before, ops.linear(ops.positions("x"), "w", "b")), 1.0)
+
+    found = compute(build, weights, given(range(20)))
+    assert_product(found, x, weights.exact["w"], bias.astype(np.float64) + old)
+
+
+def test_into_a_part_of_a_wider_value() -> None:
+    x, w, v = random(1, 11, 130), random(2, 37, 130), random(3, 21, 130)
+    weights = MemoryWeights({"x": x, "w": w, "v": v})
+
+    def build(ops):
+        wide, rows = Buffer(58), ops.positions("x")
+        ops.linear(rows, "v", to=Value(wide, 21, 37))
+        ops.linear(rows, "w", to=Value(wide, 37))
+        return ops.scale(Value(wide, 58), 1.0)
+
+    found = compute(build, weights, given(range(11)))
+    assert_product(found[:, :37], x, weights.exact["w"])
+    assert_product(found[:, 37:], x, weights.exact["v"])
+
+
+def test_of_a_part_of_a_wider_value() -> None:
+    x, w = random(1, 11, 230), random(2, 37, 150)
+    weights = MemoryWeights({"x": x, "w": w})
+    build = lambda ops: ops.linear(ops.split(ops.positions("x"), (50, 150, 30))[1], "w")  # noqa: E731
+    found = compute(build, weights, given(range(11)))
+    assert_product(found, x[:, 50:200], weights.exact["w"])
+
+
+@settings(max_examples=30, deadline=None)
+@whenever(
+    kind=st.sampled_from(KINDS),
+    rows=st.integers(1, 100),
+    width=st.integers(1, 300),
+    seed=st.integers(0, 99),
+    factor=st.sampled_from([1.0, 2.0**-9]),
+)
+def test_rows_of_a_matrix(kind: str, rows: int, width: int, seed: int, factor: float) -> None:
+    weights = MemoryWeights({"w": random(seed, rows, width)}, kind, factor)
+    ids = np.random.default_rng(seed).integers(0, rows, 9)
+    found = compute(lambda ops: ops.tokens("w"), weights, given(range(9), ids=ids))
+    np.testing.assert_allclose(found, weights.exact["w"][ids], rtol=1e-6, atol=1e-6 if kind == "int4" else 0)
+
+
+def test_values_that_are_not_finite_stay_so() -> None:
+    """A damaged row may not become a plausible one."""
+    for bad in (np.nan, np.inf, -np.inf):
+        for place in (0, 5, 127, 128, 149):
+            x = random(1, 3, 150)
+            x[1, place] = bad
+            found, _ = product(x, random(2, 33, 150), "int8")
+            assert not np.isfinite(found[1]).any()
+            assert np.isfinite(found[[0, 2]]).all()
