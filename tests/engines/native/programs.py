@@ -123,6 +123,6 @@ def eight_bits(x: NDArray[np.float32], group: int = GROUP) -> NDArray[np.float64
     wide = np.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, -width % group)]).astype(np.float32)
     parts = wide.reshape(*x.shape[:-1], -1, group)
     largest = np.abs(parts).max(-1, keepdims=True)
-    by = np.divide(np.float32(127), largest, out=np.zeros_like(largest), where=largest > 0)
+    by = np.divide(np.float32(127), largest, out=np.zeros_like(largest), where=largest > 1e-36)
     exact = np.rint(parts * by).astype(np.float64) * (largest / np.float32(127))
     return exact.reshape(wide.shape)[..., :width]

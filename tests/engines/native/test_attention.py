@@ -83,6 +83,8 @@ def reference(case: Case, rows: NDArray[np.float32]) -> tuple[NDArray[np.float64
         length = old + new
         q, k, v = np.split(rows[start : start + length], np.cumsum(case.sizes)[:2], 1)
         start += length
+        if new == 0:
+            continue
         q, k, v = (part.reshape(length, -1, h.head_dim) for part in (q, k, v))
         query, key, value = eight_bits(q, HEAD_GROUP), eight_bits(k, HEAD_GROUP), eight_bits(v, h.head_dim)
         scale = np.abs(v).max(-1) / 127.0
