@@ -17,6 +17,8 @@ from turboprop.architectures.ops import Attention, Rope
 from turboprop.engines.native.library import FOUR_BITS, GROUP, GROUP_FOUR, HEAD_GROUP, AttentionShape, Matrix
 from turboprop.engines.native.weights import Weights, padded
 
+MOST_WINDOW = 1 << 30
+"""More than any context has."""
 FUNCTIONS = {"gelu": 0, "gelu_tanh": 1, "silu": 2, "relu": 3, "tanh": 4}
 
 
@@ -148,15 +150,17 @@ class NativeOps:
         return self._step(Kind.TABLE, self._weights.width(weight), b=1, weight=self._weights.dense(weight))
 
     def linear(self, x: Value, weight: str, bias: str | None = None, *, to: Value | None = None) -> Value:
-        matrix = self._weights.matrix(weight, bias)
         if x.width != self._weights.width(weight):
             raise TypeError(f"{weight} takes {self._weights.width(weight)} inputs and gets {x.width}")
+        if bias is not None:
+            self._vector(bias, self._weights.rows(weight))
+        matrix = self._weights.matrix(weight, bias)
         group = GROUP_FOUR if matrix.kind == FOUR_BITS or x in self._gated else GROUP
         if self._quantized is None or self._quantized[0] is not x or self._quantized[1] != group:
             inputs = padded(x.width)
             self.traced.inputs = max(self.traced.inputs, inputs)
-            form = {"width": x.width, "a": inputs, "b": group, "picked": self.picked}
-            self.traced.steps.append(TracedStep(Kind.QUANTIZE, None, x=self._solid(x), **form))
+            step = TracedStep(Kind.QUANTIZE, None, self._solid(x), width=x.width, a=inputs, b=group, picked=self.picked)
+            self.traced.steps.append(step)
             self._quantized = x, group
         return self._step(Kind.PRODUCT, self._weights.rows(weight), to=to, b=group, detail=matrix)
 
@@ -166,6 +170,7 @@ class NativeOps:
 
     def rms_norm(self, x: Value, weight: str, eps: float, *, offset: float = 0.0, per_head: int | None = None) -> Value:
         each = per_head or x.width
+        self._check_heads(x, each)
         scale = self._vector(weight, each)
         if offset:
             scale = scale + np.float32(offset)
@@ -177,7 +182,18 @@ class NativeOps:
             raise TypeError(f"{weight} has the shape {values.shape}, not ({width},)")
         return values
 
+    def _check_heads(self, x: Value, head_dim: int) -> None:
+        if x.width % head_dim:
+            raise TypeError(f"{x.width} features are no heads of {head_dim}")
+
+    def _check_same(self, x: Value, y: Value) -> None:
+        if x.width != y.width:
+            raise TypeError(f"values of {x.width} and {y.width} features do not meet")
+
     def rope(self, x: Value, head_dim: int, rope: Rope) -> Value:
+        self._check_heads(x, head_dim)
+        if rope.dims % 2 or not 2 <= rope.dims <= head_dim:
+            raise TypeError(f"{rope.dims} features of heads of {head_dim} cannot be turned")
         if rope.factors_weight:
             factors = tuple(float(factor) for factor in self._vector(rope.factors_weight, rope.dims // 2))
             rope = replace(rope, factors=factors, factors_weight="")
@@ -191,8 +207,10 @@ class NativeOps:
         widths = (how.heads * how.head_dim, how.kv_heads * how.head_dim, how.kv_heads * how.head_dim)
         if (q.width, k.width, v.width) != widths:
             raise TypeError(f"attention takes widths of {widths} and gets {(q.width, k.width, v.width)}")
+        if how.heads % how.kv_heads:
+            raise TypeError(f"{how.heads} query heads do not share {how.kv_heads} heads of keys and values")
         wide = -(-how.head_dim // HEAD_GROUP) * HEAD_GROUP
-        sizes = (how.heads, how.kv_heads, how.head_dim, wide, how.causal, how.window or 0)
+        sizes = (how.heads, how.kv_heads, how.head_dim, wide, how.causal, min(how.window or 0, MOST_WINDOW))
         shape = AttentionShape(*map(int, sizes), how.scale, self.traced.layers)
         self.traced.layers += 1
         self.traced.kv_heads.append(how.kv_heads)
@@ -207,9 +225,11 @@ class NativeOps:
     def add(self, x: Value, y: Value) -> Value:
         if x.constant is not None:
             x, y = y, x
+        self._check_same(x, y)
         return self._step(Kind.ADD, x.width, x=self._solid(x), y=None if y.buffer is None else y, weight=y.constant)
 
     def multiply(self, x: Value, y: Value) -> Value:
+        self._check_same(x, y)
         product = self._step(Kind.MULTIPLY, x.width, x=self._solid(x), y=self._solid(y))
         self._gated.add(product)
         return product
@@ -244,6 +264,8 @@ def _uses(steps: list[TracedStep]) -> dict[Buffer, list[int]]:
     for number, step in enumerate(steps):
         for buffer in step.reads():
             found.setdefault(buffer, []).append(number)
+        if step.to is not None and step.to.buffer is not None and step.to.buffer.output:
+            found.setdefault(step.to.buffer, []).append(len(steps))  # whoever runs the program reads it
     return found
 
 
@@ -252,14 +274,23 @@ def _join(steps: list[TracedStep]) -> list[TracedStep]:
     made = {step.to.buffer: number for number, step in enumerate(steps) if step.to is not None}
     uses = _uses(steps)
     gone: set[int] = set()
+    overwritten: set[Buffer] = set()  # a product was added to them
     for number, step in enumerate(steps):
         if step.kind is Kind.MULTIPLY:
             for one, other in ((step.x, step.y), (step.y, step.x)):
                 assert one is not None and other is not None
                 maker = made.get(one.buffer)
-                if maker is None or steps[maker].kind is not Kind.ACTIVATE or uses[one.buffer] != [number]:  # type: ignore[index]
+                if (
+                    maker is None
+                    or steps[maker].kind is not Kind.ACTIVATE
+                    or steps[maker].b
+                    or not one.whole
+                    or uses[one.buffer] != [number]  # type: ignore[index]
+                    or steps[maker].x.buffer in overwritten  # type: ignore[union-attr,operator]
+                ):
                     continue
                 before = steps[maker]
+                uses[before.x.buffer].append(number)  # type: ignore[index,union-attr]
                 step.kind, step.x, step.y, step.a, step.b = Kind.ACTIVATE, before.x, other, before.a, 1
                 gone.add(maker)
                 break
@@ -284,6 +315,7 @@ def _join(steps: list[TracedStep]) -> list[TracedStep]:
                 steps[maker].a = 1
                 steps[maker].to = step.to
                 step.to.buffer.joined = old.buffer  # type: ignore[union-attr]
+                overwritten.add(old.buffer)  # type: ignore[arg-type]
                 made[step.to.buffer] = maker
                 gone.add(number)
                 break
