@@ -26,7 +26,7 @@ def compile_kernels(folder: Path) -> str:
     """Compile `folder`/*.c into kernels.so beside them. Returns why it could not; empty where it did."""
     if platform.machine().lower() not in ("x86_64", "amd64") or sys.platform == "win32":
         return "the kernels are for x86-64 on Linux and macOS"
-    compiler = shlex.split(os.environ.get("CC", "cc"))
+    compiler = shlex.split(os.environ.get("CC", "")) or ["cc"]
     if shutil.which(compiler[0]) is None:
         return f"there is no C compiler ({compiler[0]})"
     with tempfile.TemporaryDirectory() as scratch:
@@ -35,22 +35,31 @@ def compile_kernels(folder: Path) -> str:
             objects.append(str(Path(scratch) / f"{source.stem}.o"))
             wide = [] if source.name in ANYWHERE else WIDE
             command = [*compiler, *FLAGS, *wide, "-c", str(source), "-o", objects[-1]]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode:
-                return done.stderr.strip()
+            if reason := _run(command):
+                return reason
         library = str(Path(scratch) / "kernels.so")
-        command = [*compiler, "-shared", "-pthread", "-o", library, *objects, "-lm"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            return done.stderr.strip()
+        if reason := _run([*compiler, "-shared", "-pthread", "-o", library, *objects, "-lm"]):
+            return reason
         target = folder / "kernels.so"
-        shutil.copyfile(library, target.with_suffix(".new"))
-        target.with_suffix(".new").replace(target)  # a process that has the old one mapped keeps it
+        try:
+            shutil.copyfile(library, target.with_suffix(".new"))
+            target.with_suffix(".new").replace(target)  # a process that has the old one mapped keeps it
+        except OSError as error:
+            return str(error)
     return ""
 
 
+def _run(command: list[str]) -> str:
+    """Why a command failed; empty where it did not."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    except OSError as error:
+        return str(error)
+    return (done.stderr.strip() or f"{command[0]} ended with {done.returncode}") if done.returncode else ""
+
+
 class KernelHook(BuildHookInterface[Any]):
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002
         if self.target_name != "wheel":
             return
         if reason := compile_kernels(Path(self.root) / FOLDER):

@@ -68,7 +68,7 @@ def attend(case: Case, rows: NDArray[np.float32], *, threads: int = 2, seed: int
         program.close()
 
 
-def _run(program: Program, starts, past, lengths, blocks) -> NDArray[np.float32]:  # noqa: ANN001
+def _run(program: Program, starts, past, lengths, blocks) -> NDArray[np.float32]:
     positions = [np.arange(at + old, at + old + new) for at, old, new in zip(starts, past, lengths, strict=False)]
     found = program.run(given(np.concatenate(positions), lengths=lengths, past=past, blocks=blocks))
     assert found is not None

@@ -90,7 +90,7 @@ def turned(x: NDArray[np.float32], positions: NDArray[np.int64], head_dim: int, 
 
 @pytest.mark.parametrize("pairing", ["half", "interleaved"])
 @pytest.mark.parametrize(
-    ("head_dim", "dims"), [(8, 8), (16, 16), (64, 64), (80, 80), (80, 32), (96, 24), (2, 2), (10, 4), (5, 2), (256, 256)]
+    ("head_dim", "dims"), [(8, 8), (16, 16), (64, 64), (80, 80), (80, 32), (96, 24), (2, 2), (5, 2), (256, 256)]
 )
 def test_rotary_positions(pairing: str, head_dim: int, dims: int) -> None:
     x = rows(1, 40, 3 * head_dim)

@@ -19,7 +19,7 @@ from turboprop.engines.paged_generator import PagedGenerator, cache_size
 from turboprop.engines.shape import as_format_error, read_language_model
 from turboprop.engines.stored import is_four_bit
 from turboprop.engines.threads import usable_cores
-from turboprop.errors import EngineError, ModelUnsupportedError
+from turboprop.errors import EngineError, ModelFormatError, ModelUnsupportedError
 from turboprop.models.checkpoint import Checkpoint
 
 
@@ -82,6 +82,11 @@ def load_generator(checkpoint: Checkpoint, options: GenerationEngineOptions) -> 
 
     mapped = kept_weights(checkpoint, names, weights, trace, options.cache_home, options.memory, options.progress)
     traced = trace(mapped)
+    if traced.output > traced.limits["ids"]:
+        raise ModelFormatError(
+            f"{checkpoint.name}: its head gives {traced.output} ids and the embedding matrix has "
+            f"{traced.limits['ids']}; download it again"
+        )
     weight_bytes = converted_bytes(checkpoint.tensors, names, weights)
     block_bytes = sum(cache_bytes(traced, layer) for layer in range(traced.layers))
     context, blocks = cache_size(checkpoint, block_bytes, weight_bytes, options)

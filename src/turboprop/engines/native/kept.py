@@ -11,6 +11,7 @@ from turboprop.engines.conversion import ConversionProgress, check_memory, conve
 from turboprop.engines.graph_cache import cached_files
 from turboprop.engines.native.weights import INDEX, VALUES, Format, MappedWeights, Weights, write_weights
 from turboprop.engines.resident import give_back_heap
+from turboprop.errors import EngineError
 from turboprop.models.checkpoint import Checkpoint
 from turboprop.models.hub_progress import DownloadProgress
 
@@ -59,6 +60,11 @@ def kept_weights(
     try:
         write(folder)
         mapped = MappedWeights(folder)
+    except OSError as error:
+        raise EngineError(
+            f"the converted weights of {checkpoint.name} cannot be written: {error}; make room in the cache folder "
+            f"or in {folder.parent}"
+        ) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)  # the mapping keeps the file until it is let go of
     return mapped

@@ -94,8 +94,20 @@ def _load() -> tuple[Any, str]:
         library = ctypes.CDLL(str(LIBRARY))
     except OSError as error:
         return None, f"the kernels cannot be loaded: {error}"
-    if not library.kernels_supported():
-        return None, "the processor has no AVX-512 VNNI"
+    stale = "the kernels were compiled from another version; install the package again"
+    try:
+        if not library.kernels_supported():
+            return None, "the processor has no AVX-512 VNNI"
+        _describe(library)
+    except AttributeError:
+        return None, stale
+    sizes = (c_long * 5)()
+    library.structure_sizes(sizes)
+    described = [ctypes.sizeof(kind) for kind in (Matrix, AttentionShape, Step, Run)]
+    return (library, "") if list(sizes)[:4] == described else (None, stale)
+
+
+def _describe(library: Any) -> None:
     library.team_new.restype = c_void_p
     library.team_free.argtypes = (c_void_p,)
     for name in ("panel_bytes", "cache_chunk_bytes", "attention_scratch_bytes"):
@@ -104,12 +116,7 @@ def _load() -> tuple[Any, str]:
     library.cache_chunk_bytes.argtypes = (c_long,)
     library.attention_scratch_bytes.argtypes = (c_long, c_long)
     library.run_program.argtypes = (POINTER(Run),)
-    sizes = (c_long * 5)()
-    library.structure_sizes(sizes)
-    described = [ctypes.sizeof(kind) for kind in (Matrix, AttentionShape, Step, Run)]
-    if list(sizes)[:4] != described:
-        return None, "the kernels were compiled from another version; install the package again"
-    return library, ""
+    library.structure_sizes.restype = None
 
 
 def refusal(weights: str) -> str:

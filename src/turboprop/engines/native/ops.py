@@ -95,7 +95,10 @@ class TracedStep:
 
 @dataclass(slots=True)
 class Traced:
-    """A model's steps, its rotations, the widest row that is quantised, and the features a head is padded to."""
+    """A model's steps, its rotations, the widest row that is quantised, and the features a head is padded to.
+
+    `limits` says below what the ids, positions and types of tokens must lie: the rows of the tables.
+    """
 
     steps: list[TracedStep]
     rotations: list[Rope]
@@ -104,6 +107,7 @@ class Traced:
     padded: list[int] = field(default_factory=list)
     inputs: int = 0
     output: int = 0
+    limits: dict[Literal["ids", "positions", "types"], int] = field(default_factory=dict)
 
 
 class NativeOps:
@@ -136,10 +140,17 @@ class NativeOps:
     def has(self, weight: str) -> bool:
         return self._weights.has(weight)
 
+    def _limit(self, what: Literal["ids", "positions", "types"], count: int) -> None:
+        if count < 1:
+            raise TypeError(f"a table of {what} without a row for the first")
+        self.traced.limits[what] = min(count, self.traced.limits.get(what, count))
+
     def tokens(self, weight: str) -> Value:
+        self._limit("ids", self._weights.rows(weight))
         return self._step(Kind.TOKENS, self._weights.width(weight), detail=self._weights.matrix(weight, None))
 
     def positions(self, weight: str, offset: int = 0) -> Value:
+        self._limit("positions", self._weights.rows(weight) - offset)
         return self._step(Kind.TABLE, self._weights.width(weight), a=offset, weight=self._weights.dense(weight))
 
     def row(self, weight: str, index: int) -> Value:
@@ -147,6 +158,7 @@ class NativeOps:
         return Value(None, len(row), constant=row)
 
     def types(self, weight: str) -> Value:
+        self._limit("types", self._weights.rows(weight))
         return self._step(Kind.TABLE, self._weights.width(weight), b=1, weight=self._weights.dense(weight))
 
     def linear(self, x: Value, weight: str, bias: str | None = None, *, to: Value | None = None) -> Value:
@@ -194,6 +206,8 @@ class NativeOps:
         self._check_heads(x, head_dim)
         if rope.dims % 2 or not 2 <= rope.dims <= head_dim:
             raise TypeError(f"{rope.dims} features of heads of {head_dim} cannot be turned")
+        if rope.dynamic is not None and rope.dims == 2:
+            raise TypeError("a rotation of 2 features has no base to stretch")
         if rope.factors_weight:
             factors = tuple(float(factor) for factor in self._vector(rope.factors_weight, rope.dims // 2))
             rope = replace(rope, factors=factors, factors_weight="")

@@ -24,7 +24,8 @@ from turboprop.engines.native.library import (
     library,
 )
 from turboprop.engines.native.ops import Traced, TracedStep, Value, lay_out
-from turboprop.engines.native.weights import MappedWeights
+from turboprop.engines.native.weights import Weights
+from turboprop.errors import EngineError
 
 
 def aligned(count: int, kind: Any) -> NDArray[Any]:
@@ -61,7 +62,7 @@ class Program:
     """One run at a time. `blocks` is the extent of the cache; with `shared` all layers use one, which is enough
     where nothing of a run is kept."""
 
-    def __init__(self, traced: Traced, weights: MappedWeights, threads: int, blocks: int, *, shared: bool) -> None:
+    def __init__(self, traced: Traced, weights: Weights, threads: int, blocks: int, *, shared: bool) -> None:
         self._traced = traced
         self._weights = weights  # holds the mapping that the steps point into
         self._places, self._width = lay_out(traced)
@@ -70,6 +71,7 @@ class Program:
         self._threads = threads
         self._team = library().team_new(threads)
         self._end = weakref.finalize(self, library().team_free, self._team)
+        self._end.atexit = False  # at the end of the process a thread may still be in a run
         sizes = [cache_bytes(traced, layer) for layer in range(traced.layers)]
         self._shared = shared
         if shared:
@@ -82,13 +84,15 @@ class Program:
         self._longest = 0
         self._stop = ctypes.c_int(0)
         self._counters = aligned(counter_bytes() * len(self._steps), np.uint8)
+        self._turn = threading.Lock()  # of those who run, and of who closes
         self._lock = threading.Lock()
         self._busy = False
 
     def close(self) -> None:
-        """A second call does nothing."""
-        self._end()
-        self._caches = []
+        """Wait for what runs and give the memory back. A second call does nothing."""
+        with self._turn:
+            self._end()
+            self._caches = []
 
     def interrupt(self) -> None:
         """End the run of another thread between two steps."""
@@ -97,7 +101,26 @@ class Program:
                 self._stop.value = 1
 
     def run(self, inputs: Inputs) -> NDArray[np.float32] | None:
-        """float32 [rows or tokens, output width]; None where it was interrupted."""
+        """float32 [rows or tokens, output width]; None where it was interrupted.
+
+        Raises `EngineError` for ids, positions and types that the model has no rows for, and once it is closed.
+        """
+        self._check(inputs)
+        with self._turn:
+            if not self._end.alive:
+                raise EngineError("this model is closed; load it again")
+            return self._run(inputs)
+
+    def _check(self, inputs: Inputs) -> None:
+        for what, limit in self._traced.limits.items():
+            values = getattr(inputs, what)
+            if values is not None and not 0 <= values.min() <= values.max() < limit:
+                raise EngineError(
+                    f"the model has {what} of tokens from 0 to {limit - 1}, and the input has {values.min()} to "
+                    f"{values.max()}: its files do not belong together; download it again"
+                )
+
+    def _run(self, inputs: Inputs) -> NDArray[np.float32] | None:
         tokens, picked = len(inputs.ids), len(inputs.rows)
         self._make_room(max(tokens, picked), int((inputs.past + np.diff(inputs.begins)).max()))
         if self._shared and len(inputs.blocks) > self._blocks:

@@ -35,6 +35,8 @@ _BLOCK_ELEMENTS = 1 << 20
 """Values that are converted at a time, see `openvino_ops.BLOCK_ELEMENTS`."""
 _PAIR = 2 * LANES
 """Outputs of a product's item."""
+_LEAST_EXPONENT = -126
+"""Of float32."""
 
 Format = Literal["int8", "int4", "stored"]
 
@@ -165,7 +167,7 @@ class WeightWriter:
         for _, scale, minimum in self._fours(weight, tensor, stored):
             largest = max(largest, float(np.abs(scale).max()), float(np.abs(minimum).max()) / 32)
         # float16 holds 6e-5 to 65,504 in full precision: the largest scale of a matrix becomes 512 to 1024.
-        factor = 2.0 ** (ceil(log2(largest)) - 10) if largest > 0 else 1.0
+        factor = 2.0 ** max(ceil(log2(largest)) - 10, _LEAST_EXPONENT) if largest > 0 else 1.0
         self._begin(weight, {"kind": FOUR_BITS, "outputs": outputs, "inputs": inputs, "factor": factor})
         for q, scale, minimum in self._fours(weight, tensor, stored):
             values = _filled(q.reshape(len(q), -1), _PAIR, GROUP)
@@ -214,7 +216,7 @@ def write_weights(
 
 
 class MappedWeights:
-    """The weights of a folder that `write_weights` filled. `close` gives the mapping back; no array may live then."""
+    """The weights of a folder that `write_weights` filled. The mapping ends with the last array of it."""
 
     def __init__(self, folder: Path) -> None:
         about = json.loads((folder / INDEX).read_bytes())

@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -20,6 +21,7 @@ enum { SPINS = 1 << 10 };
 
 struct Team {
     int threads;
+    pid_t process;         /* whose threads they are: a forked one has none of them */
     pthread_t *handles;
     pthread_mutex_t lock;
     pthread_cond_t wake, idle;
@@ -78,7 +80,8 @@ static void *help(void *argument)
 
 void team_run(Team *team, void (*work)(void *, int, int), void *context)
 {
-    if (team->threads > 1) {
+    const int helped = team->threads > 1 && team->process == getpid();
+    if (helped) {
         pthread_mutex_lock(&team->lock);
         team->work = work;
         team->context = context;
@@ -88,7 +91,7 @@ void team_run(Team *team, void (*work)(void *, int, int), void *context)
         pthread_mutex_unlock(&team->lock);
     }
     work(context, 0, team->threads);
-    if (team->threads > 1) {
+    if (helped) {
         pthread_mutex_lock(&team->lock);
         team->open = 0;
         pthread_mutex_unlock(&team->lock);
@@ -107,6 +110,7 @@ Team *team_new(int threads)
     if (!team)
         return NULL;
     team->threads = 1;
+    team->process = getpid();
     pthread_mutex_init(&team->lock, NULL);
     pthread_cond_init(&team->wake, NULL);
     pthread_cond_init(&team->idle, NULL);
@@ -127,6 +131,8 @@ Team *team_new(int threads)
 
 void team_free(Team *team)
 {
+    if (team->process != getpid())
+        return; /* the threads to wait for, and whoever may hold the lock, are in another process */
     pthread_mutex_lock(&team->lock);
     team->closing = 1;
     pthread_cond_broadcast(&team->wake);
