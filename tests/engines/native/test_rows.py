@@ -115,6 +115,21 @@ def test_two_rotations_and_positions_far_away() -> None:
     np.testing.assert_allclose(found, turned(first.astype(np.float32), positions, 16, other), atol=3e-5)
 
 
+def test_longer_inputs_turn_more_slowly() -> None:
+    """Each input of a run by its own length: within the trained one as ever."""
+    x, lengths = rows(1, 40, 32), (25, 8, 9)
+    rope = Rope(1000.0, 16, dynamic=(2.0, 8))
+    positions = np.concatenate([np.arange(length) for length in lengths])
+    what = given(positions, lengths=lengths)
+    found = compute(lambda ops: ops.rope(ops.positions("x"), 16, rope), MemoryWeights({"x": x}), what)
+    start = 0
+    for length in lengths:
+        base = 1000.0 * max(1.0, 2 * length / 8 - 1) ** (16 / 14)
+        wanted = turned(x[:length], np.arange(length), 16, Rope(base, 16))
+        np.testing.assert_allclose(found[start : start + length], wanted, atol=1e-5)
+        start += length
+
+
 def test_factors_from_a_tensor() -> None:
     x, factors = rows(1, 30, 32), np.array([1, 2, 4, 8], np.float32)
     found = on_rows(lambda ops, x: ops.rope(x, 16, Rope(10000.0, 8, factors_weight="f")), x, f=factors)

@@ -33,12 +33,20 @@ class NativeEncoder:
     """A model with its memory. One inference at a time; it uses `threads` threads inside."""
 
     def __init__(
-        self, program: Program, traced: Traced, weights: str, vocabulary: int, pooling: tuple[PoolingMode, ...]
+        self,
+        program: Program,
+        traced: Traced,
+        weights: str,
+        vocabulary: int,
+        pooling: tuple[PoolingMode, ...],
+        *,
+        pairs: bool = False,
     ) -> None:
         self._program: Program | None = program
         self._weights = weights
         self._vocabulary = vocabulary
         self._pooling = pooling
+        self._pairs = pairs
         self._width = traced.output
 
     @property
@@ -76,7 +84,7 @@ class NativeEncoder:
         positions = np.arange(len(batch.ids), dtype=np.int32) - np.repeat(begins[:-1], lengths).astype(np.int32)
         counts = -(-lengths // BLOCK)
         types = None
-        if batch.second is not None:
+        if self._pairs and batch.second is not None:
             types = (positions >= np.repeat(batch.second, lengths)).astype(np.int32)
         hidden = program.run(
             Inputs(
@@ -146,7 +154,7 @@ def load_encoder(checkpoint: Checkpoint, options: EngineOptions) -> NativeEncode
     traced = trace(mapped)
     program = Program(traced, mapped, options.threads or usable_cores(), -(-RUN_TOKENS // BLOCK), shared=True)
     vocabulary = checkpoint.tensors[names["tokens"]].shape[0]
-    return NativeEncoder(program, traced, weights, vocabulary, checkpoint.pooling)
+    return NativeEncoder(program, traced, weights, vocabulary, checkpoint.pooling, pairs=checkpoint.pairs)
 
 
 def plan(checkpoint: Checkpoint, options: EngineOptions) -> tuple[str, int]:
