@@ -224,7 +224,9 @@ def test_cancelled_prompts_leave_no_trace(stories: PagedGenerator) -> None:
             stream = stories.start(TokenRequest(tuple(chance.randrange(3, 500) for _ in range(1500)), 1))
             time.sleep(chance.random() * 0.03)
             stream.cancel()
-            streams = {number: stories.start(TokenRequest((1, 9 + number), 6)) for number in range(chance.choice([1, 3]))}
+            streams = {
+                number: stories.start(TokenRequest((1, 9 + number), 6)) for number in range(chance.choice([1, 3]))
+            }
             assert all([token.id for token in each] == wanted[number] for number, each in streams.items())
     finally:
         program.run = run

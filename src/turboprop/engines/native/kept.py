@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -56,15 +55,13 @@ def kept_weights(
             return MappedWeights(cached_files(cache_home, parts, (INDEX, VALUES), write))
         except OSError:
             pass  # a full or read-only cache folder costs the conversion at each start, nothing else
-    folder = Path(tempfile.mkdtemp(prefix="turboprop-"))
     try:
-        write(folder)
-        mapped = MappedWeights(folder)
+        # The mapping keeps the file until it is let go of.
+        with tempfile.TemporaryDirectory(prefix="turboprop-", ignore_cleanup_errors=True) as folder:
+            write(Path(folder))
+            return MappedWeights(Path(folder))
     except OSError as error:
         raise EngineError(
             f"the converted weights of {checkpoint.name} cannot be written: {error}; make room in the cache folder "
-            f"or in {folder.parent}"
+            "or in the folder for temporary files (TMPDIR)"
         ) from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)  # the mapping keeps the file until it is let go of
-    return mapped
