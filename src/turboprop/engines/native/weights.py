@@ -125,7 +125,7 @@ class WeightWriter:
                 self._write_four(weight, tensor, four)
             else:
                 self._write_eight(weight)
-        if bias is not None:
+        if bias is not None and bias not in self.index:
             self.dense(bias)
         return Matrix(None, None, 1, padded(inputs), outputs, EIGHT_BITS)
 
