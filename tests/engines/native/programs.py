@@ -126,3 +126,17 @@ def eight_bits(x: NDArray[np.float32], group: int = GROUP) -> NDArray[np.float64
     by = np.divide(np.float32(127), largest, out=np.zeros_like(largest), where=largest > 1e-36)
     exact = np.rint(parts * by).astype(np.float64) * (largest / np.float32(127))
     return exact.reshape(wide.shape)[..., :width]
+
+
+def ten_bits(x: NDArray[np.float32], group: int) -> NDArray[np.float64]:
+    """What the 10-bit values of keys stand for: a scale and a least value for each group."""
+    width = x.shape[-1]
+    wide = np.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, -width % group)], "edge").astype(np.float32)
+    for start in range(0, width, group):  # a last group that is not whole has no more values than it shows
+        short = x[..., start : start + group]
+        wide[..., start + short.shape[-1] : start + group] = short[..., :1]
+    parts = wide.reshape(*x.shape[:-1], -1, group)
+    least, spread = parts.min(-1, keepdims=True), np.ptp(parts, axis=-1, keepdims=True)
+    by = np.divide(np.float32(1023), spread, out=np.zeros_like(spread), where=spread > 1e-36)
+    exact = np.rint((parts - least) * by).astype(np.float64) * (spread / np.float32(1023)) + least
+    return exact.reshape(wide.shape)[..., :width]

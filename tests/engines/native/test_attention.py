@@ -1,4 +1,4 @@
-"""Attention over the cache against float64 of the same 8-bit queries, keys and values.
+"""Attention over the cache against float64 of the same rounded queries, keys and values.
 
 What is left to allow for is the rounding of the probabilities: a block's weights, probability times the value's scale,
 are whole numbers of 255ths of the block's largest, so each is off by half of one at most.
@@ -15,7 +15,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from engines.native.programs import MemoryWeights, eight_bits, given, make
+from engines.native.programs import MemoryWeights, eight_bits, given, make, ten_bits
 from turboprop.architectures.ops import Attention
 from turboprop.engines.native.library import BLOCK, HEAD_GROUP
 from turboprop.engines.native.ops import NativeOps, Value
@@ -86,7 +86,7 @@ def reference(case: Case, rows: NDArray[np.float32]) -> tuple[NDArray[np.float64
         if new == 0:
             continue
         q, k, v = (part.reshape(length, -1, h.head_dim) for part in (q, k, v))
-        query, key, value = eight_bits(q, HEAD_GROUP), eight_bits(k, HEAD_GROUP), eight_bits(v, h.head_dim)
+        query, key, value = eight_bits(q, HEAD_GROUP), ten_bits(k, HEAD_GROUP), eight_bits(v, h.head_dim)
         scale = np.abs(v).max(-1) / 127.0
         i, j = np.arange(old, length)[:, None], np.arange(length)
         visible = (j <= i) if h.causal else np.ones((new, length), bool)

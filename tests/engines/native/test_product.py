@@ -10,9 +10,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from engines.native.programs import MemoryWeights, compute, eight_bits, given
-from turboprop.engines.native.ops import Buffer, Value
+from turboprop.engines.native.library import GROUP, GROUP_FOUR
+from turboprop.engines.native.ops import Buffer, NativeOps, Value
 
-KINDS = ("int8", "int4")
+KINDS = ("int8", "int8 gated", "int4")
+"""int4, and the product of two values by int8, have a scale for each 32 activations."""
+WEIGHTS = ("int8", "int4")
 ROUNDING = 1e-5
 """Of the sum of the sizes of what is summed: 2^-24 for each of the 30 to 160 float32 operations on the way."""
 
@@ -21,8 +24,8 @@ def random(seed: int, *shape: int) -> NDArray[np.float32]:
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
-def assert_product(found: NDArray, x: NDArray, exact: NDArray, plus: NDArray | float = 0.0) -> None:
-    rounded = eight_bits(x)
+def assert_product(kind: str, found: NDArray, x: NDArray, exact: NDArray, plus: NDArray | float = 0.0) -> None:
+    rounded = eight_bits(x, GROUP if kind == "int8" else GROUP_FOUR)
     wanted = rounded @ exact.T + plus
     size = np.abs(rounded) @ np.abs(exact).T + np.abs(plus)
     # Beside the smallest normal number float32 has fewer digits.
@@ -32,9 +35,15 @@ def assert_product(found: NDArray, x: NDArray, exact: NDArray, plus: NDArray | f
 def product(
     x: NDArray[np.float32], w: NDArray[np.float32], kind: str, bias: NDArray[np.float32] | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    weights = MemoryWeights({"x": x, "w": w, **({} if bias is None else {"b": bias})}, kind)
+    tensors = {"x": x, "ones": np.ones_like(x), "w": w, **({} if bias is None else {"b": bias})}
+    weights = MemoryWeights(tensors, kind.split()[0])
     name = None if bias is None else "b"
-    found = compute(lambda ops: ops.linear(ops.positions("x"), "w", name), weights, given(range(len(x))))
+
+    def build(ops: NativeOps) -> Value:
+        values = ops.positions("x")
+        return ops.linear(ops.multiply(values, ops.positions("ones")) if "gated" in kind else values, "w", name)
+
+    found = compute(build, weights, given(range(len(x))))
     return found, weights.exact["w"]
 
 
@@ -43,7 +52,7 @@ def product(
 def test_every_number_of_tokens(kind: str, tokens: int) -> None:
     x, w, bias = random(tokens, tokens, 200), random(1, 70, 200), random(2, 70)
     found, exact = product(x, w, kind, bias)
-    assert_product(found, x, exact, bias)
+    assert_product(kind, found, x, exact, bias)
 
 
 @settings(max_examples=60, deadline=None)
@@ -60,7 +69,7 @@ def test_any_shape(kind: str, tokens: int, inputs: int, outputs: int, bias: bool
     added = random(seed + 2, outputs) if bias else None
     found, exact = product(x, w, kind, added)
     assert found.shape == (tokens, outputs)
-    assert_product(found, x, exact, 0 if added is None else added)
+    assert_product(kind, found, x, exact, 0 if added is None else added)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -72,7 +81,7 @@ def test_groups_of_zeros(kind: str) -> None:
     w[:, 300:384] = 0
     w[16:32] = 0
     found, exact = product(x, w, kind)
-    assert_product(found, x, exact)
+    assert_product(kind, found, x, exact)
     assert (found[3] == 0).all()
     assert (found[:, 5] == 0).all()
 
@@ -86,7 +95,7 @@ def test_scales_far_apart(power: int) -> None:
     w[:, 256:] *= np.float32(10.0**-18)
     w[7] *= np.float32(1e15)
     found, exact = product(x, w, "int8")
-    assert_product(found, x, exact)
+    assert_product("int8", found, x, exact)
 
 
 @pytest.mark.parametrize("smallest", [1e-45, 1e-40, 2e-38])
@@ -98,15 +107,15 @@ def test_numbers_below_the_normal_ones_are_nearly_nothing(smallest: float) -> No
 
 
 @pytest.mark.parametrize("factor", [2.0**-20, 2.0**12])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", WEIGHTS)
 def test_a_factor_of_all_weights(kind: str, factor: float) -> None:
     x, w = random(1, 5, 256), random(2, 48, 256)
     weights = MemoryWeights({"x": x, "w": w, "b": random(3, 48)}, kind, factor)
     found = compute(lambda ops: ops.linear(ops.positions("x"), "w", "b"), weights, given(range(5)))
-    assert_product(found, x, weights.exact["w"], weights.dense("b"))
+    assert_product(kind, found, x, weights.exact["w"], weights.dense("b"))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", WEIGHTS)
 def test_added_to_what_is_there(kind: str) -> None:
     """The sum of a value and a product becomes one step, which reads and writes the value's memory."""
     x, old, w, bias = random(1, 20, 160), random(2, 20, 45), random(3, 45, 160), random(4, 45)
@@ -117,7 +126,7 @@ def test_added_to_what_is_there(kind: str) -> None:
         return ops.scale(ops.add(before, ops.linear(ops.positions("x"), "w", "b")), 1.0)
 
     found = compute(build, weights, given(range(20)))
-    assert_product(found, x, weights.exact["w"], bias.astype(np.float64) + old)
+    assert_product(kind, found, x, weights.exact["w"], bias.astype(np.float64) + old)
 
 
 def test_into_a_part_of_a_wider_value() -> None:
@@ -131,8 +140,8 @@ def test_into_a_part_of_a_wider_value() -> None:
         return ops.scale(Value(wide, 58), 1.0)
 
     found = compute(build, weights, given(range(11)))
-    assert_product(found[:, :37], x, weights.exact["w"])
-    assert_product(found[:, 37:], x, weights.exact["v"])
+    assert_product("int8", found[:, :37], x, weights.exact["w"])
+    assert_product("int8", found[:, 37:], x, weights.exact["v"])
 
 
 def test_of_a_part_of_a_wider_value() -> None:
@@ -140,12 +149,12 @@ def test_of_a_part_of_a_wider_value() -> None:
     weights = MemoryWeights({"x": x, "w": w})
     build = lambda ops: ops.linear(ops.split(ops.positions("x"), (50, 150, 30))[1], "w")  # noqa: E731
     found = compute(build, weights, given(range(11)))
-    assert_product(found, x[:, 50:200], weights.exact["w"])
+    assert_product("int8", found, x[:, 50:200], weights.exact["w"])
 
 
 @settings(max_examples=30, deadline=None)
 @whenever(
-    kind=st.sampled_from(KINDS),
+    kind=st.sampled_from(WEIGHTS),
     rows=st.integers(1, 100),
     width=st.integers(1, 300),
     seed=st.integers(0, 99),
