@@ -104,10 +104,10 @@ def load_encoder(checkpoint: Checkpoint, engine: str, options: EngineOptions) ->
 
 
 def engines_here() -> dict[str, list[str]]:
-    """The engines that are installed, each with the devices that it finds."""
-    found = {"openvino": list(import_module("openvino").Core().available_devices), "static": ["CPU"]}
-    if not refusal("auto"):
-        found["native"] = ["CPU"]
+    """The engines that are installed, each with the devices that it finds, or for `native` why there is none."""
+    reason = refusal("auto")
+    found = {"native": [f"not here: {reason}" if reason else "CPU"]}
+    found |= {"openvino": list(import_module("openvino").Core().available_devices), "static": ["CPU"]}
     for engine, package in (("llamacpp", "xllamacpp"), ("fastembed", "fastembed")):
         if find_spec(package) is not None:
             found[engine] = ["CPU"]
