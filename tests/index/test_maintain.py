@@ -186,6 +186,36 @@ def test_single_updates_leave_few_fragments_and_most_rows_where_they_are(
     assert rewritten <= 6
 
 
+def test_a_table_of_which_much_is_deleted_is_rewritten(tmp_path: Path, spec: IndexSpec) -> None:
+    with TableWriter.open(tmp_path, spec) as writer:
+        for number in range(20):
+            fill(writer, f"{number}.py", 100, number)
+        writer.publish()
+        writer.maintain()
+        for removed, left in ((2, 200), (1, 0)):
+            for _ in range(removed):
+                writer.remove_file(next(iter(writer.files)))
+            fill(writer, f"new{removed}.py", 1, 100 + removed)
+            writer.publish()
+            writer.maintain()
+            assert sum(one.num_deletions for one in dataset_of(tmp_path, writer).get_fragments()) == left
+
+
+def test_fragments_in_different_parts_of_an_index_are_no_reason_to_compact(tmp_path: Path, spec: IndexSpec) -> None:
+    with TableWriter.open(tmp_path, spec) as writer:
+        for number in range(4):
+            fill(writer, f"{number}.py", 300 if number < 2 else 2, number)
+            writer.publish()
+            dataset = dataset_of(tmp_path, writer)
+            if number == 0:
+                dataset.create_index(VECTOR, maintain.VECTOR_INDEX_TYPE, name=VECTOR, metric="cosine")
+            elif number == 1:
+                dataset.optimize.optimize_indices(index_names=[VECTOR], num_indices_to_merge=0)
+            writer._dataset = lance.dataset(dataset.uri)
+        assert coverage(writer._dataset)[VECTOR] == Coverage(VECTOR, (300, 300), 4)
+        assert not maintain.compact(writer._dataset), "only two of the four could become one"
+
+
 def test_many_small_updates_stay_few_parts_and_little_disk(tmp_path: Path, spec: IndexSpec) -> None:
     def size(directory: Path) -> int:
         return sum(file.stat().st_size for file in directory.rglob("*") if file.is_file())
