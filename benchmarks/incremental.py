@@ -80,10 +80,8 @@ def apply_update(index: Index, root: Path, files: list[str], number: int) -> flo
     path = root / files[(number * 7919) % len(files)]
     path.write_text(f"def changed_{number}(value):\n    return value + {number}\n", "utf-8")
     started = time.perf_counter()
-    done = index.refresh()
-    took = time.perf_counter() - started
-    assert done.changed == 1, done
-    return took
+    assert index.update().embedded_chunks == 1  # a refresh leaves it where the machine is too busy to look
+    return time.perf_counter() - started
 
 
 def whole_command(*arguments: str | Path) -> float:
