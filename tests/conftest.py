@@ -9,12 +9,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from turboprop.models.resolve import resolve
 from turboprop.settings import load_settings
 
 PROJECT = Path(__file__).parent.parent
 
+# An example may take as long as a busy machine makes it.
+settings.register_profile("without a deadline", deadline=None)
+settings.load_profile("without a deadline")
 
 # A run in the background of a shell is started with interrupts ignored, and every process of a test would inherit
 # that: one that waits for its child to be interrupted would wait for ever.

@@ -55,8 +55,11 @@ def test_rows_before_and_after_maintenance_are_found_alike(tmp_path: Path, spec:
                 assert [row["symbol"] for row in reader.fetch([row.row_id for row in found])] == ["name_1_3"]
 
 
-def test_a_vector_index_comes_with_the_rows_and_finds_later_ones(tmp_path: Path, spec: IndexSpec) -> None:
-    rows = maintain.VECTOR_INDEX_ROWS
+def test_a_vector_index_comes_with_the_rows_and_finds_later_ones(
+    tmp_path: Path, spec: IndexSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = 5_000
+    monkeypatch.setattr(maintain, "VECTOR_INDEX_NUMBERS", rows * spec.dimensions)
     with TableWriter.open(tmp_path, spec) as writer:
         old = fill(writer, "a.py", rows, 1)
         writer.publish()
@@ -82,7 +85,7 @@ def test_a_vector_index_comes_with_the_rows_and_finds_later_ones(tmp_path: Path,
 def test_a_width_that_is_no_multiple_of_8_is_scanned(
     tmp_path: Path, spec: IndexSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(maintain, "VECTOR_INDEX_ROWS", 300)
+    monkeypatch.setattr(maintain, "VECTOR_INDEX_NUMBERS", 300 * 12)
     with TableWriter.open(tmp_path, replace(spec, dimensions=12)) as writer:
         vectors = fill(writer, "a.py", 400, 1)
         writer.publish()
@@ -96,7 +99,7 @@ def test_a_width_that_is_no_multiple_of_8_is_scanned(
 def test_an_index_trained_on_few_rows_is_trained_again(
     tmp_path: Path, spec: IndexSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(maintain, "VECTOR_INDEX_ROWS", 300)
+    monkeypatch.setattr(maintain, "VECTOR_INDEX_NUMBERS", 300 * spec.dimensions)
     monkeypatch.setattr(maintain, "_ROWS_PER_PARTITION", 100)
     with TableWriter.open(tmp_path, spec) as writer:
         for number in range(2):
@@ -104,6 +107,36 @@ def test_an_index_trained_on_few_rows_is_trained_again(
             writer.publish()
             writer.maintain()
         assert coverage(dataset_of(tmp_path, writer))[VECTOR].parts == (700,)
+
+
+def test_the_size_of_all_vectors_decides_on_a_vector_index(tmp_path: Path, spec: IndexSpec) -> None:
+    """5,000 rows of 384 dimensions are scanned faster than searched through an index."""
+    for dimensions, rows, indexed in ((384, 5_000, False), (2_048, 4_000, True)):
+        directory = tmp_path / str(dimensions)
+        with TableWriter.open(directory, replace(spec, dimensions=dimensions)) as writer:
+            fill(writer, "a.py", rows, 1)
+            writer.publish()
+            writer.maintain()
+            assert (VECTOR in coverage(dataset_of(directory, writer))) is indexed
+
+
+def test_a_vector_index_goes_when_a_scan_is_twice_as_fast(
+    tmp_path: Path, spec: IndexSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(maintain, "VECTOR_INDEX_NUMBERS", 600 * spec.dimensions)
+    with TableWriter.open(tmp_path, spec) as writer:
+        for number in range(3):
+            vectors = fill(writer, f"{number}.py", 250, number)
+        for removed, indexed in (((), True), (("0.py",), True), (("1.py",), False)):
+            for path in removed:
+                writer.remove_file(path)
+            writer.publish()
+            writer.maintain()
+            assert (VECTOR in coverage(dataset_of(tmp_path, writer))) is indexed
+        assert writer.header.version == dataset_of(tmp_path, writer).version
+    with IndexReader.open(tmp_path) as reader:
+        found = reader.vector_search(vectors[123], 1)
+        assert [row["symbol"] for row in reader.fetch([row.row_id for row in found])] == ["name_2_123"]
 
 
 @pytest.mark.parametrize(
@@ -125,6 +158,64 @@ def test_parts_merge_by_size(name: str, parts: tuple[int, ...], unindexed: int, 
     assert _parts_to_merge(Coverage(name, parts, unindexed)) == merged
 
 
+@pytest.mark.parametrize("indexed", [False, True])
+def test_single_updates_leave_few_fragments_and_most_rows_where_they_are(
+    tmp_path: Path, spec: IndexSpec, monkeypatch: pytest.MonkeyPatch, indexed: bool
+) -> None:
+    """Every fragment costs a query time; rewriting the whole table costs each update."""
+    if indexed:
+        monkeypatch.setattr(maintain, "VECTOR_INDEX_NUMBERS", 1_000 * spec.dimensions)
+    rewritten = most = 0
+    with TableWriter.open(tmp_path, spec, retention_seconds=0.0) as writer:
+        for number in range(20):
+            fill(writer, f"base{number}.py", 100, number)
+        writer.publish()
+        writer.maintain()
+        base: set[str] = set()
+        for turn in range(1, 81):
+            fill(writer, f"{turn}.py", 1, 100 + turn)
+            writer.publish()
+            writer.maintain()
+            fragments = dataset_of(tmp_path, writer).get_fragments()
+            most = max(most, len(fragments))
+            large = {file.path for one in fragments if one.physical_rows >= 1_000 for file in one.data_files()}
+            rewritten += large != base
+            base = large
+        assert (VECTOR in coverage(dataset_of(tmp_path, writer))) is indexed
+    assert most <= 4
+    assert rewritten <= 6
+
+
+def test_a_table_of_which_much_is_deleted_is_rewritten(tmp_path: Path, spec: IndexSpec) -> None:
+    with TableWriter.open(tmp_path, spec) as writer:
+        for number in range(20):
+            fill(writer, f"{number}.py", 100, number)
+        writer.publish()
+        writer.maintain()
+        for removed, left in ((2, 200), (1, 0)):
+            for _ in range(removed):
+                writer.remove_file(next(iter(writer.files)))
+            fill(writer, f"new{removed}.py", 1, 100 + removed)
+            writer.publish()
+            writer.maintain()
+            assert sum(one.num_deletions for one in dataset_of(tmp_path, writer).get_fragments()) == left
+
+
+def test_fragments_in_different_parts_of_an_index_are_no_reason_to_compact(tmp_path: Path, spec: IndexSpec) -> None:
+    with TableWriter.open(tmp_path, spec) as writer:
+        for number in range(4):
+            fill(writer, f"{number}.py", 300 if number < 2 else 2, number)
+            writer.publish()
+            dataset = dataset_of(tmp_path, writer)
+            if number == 0:
+                dataset.create_index(VECTOR, maintain.VECTOR_INDEX_TYPE, name=VECTOR, metric="cosine")
+            elif number == 1:
+                dataset.optimize.optimize_indices(index_names=[VECTOR], num_indices_to_merge=0)
+            writer._dataset = lance.dataset(dataset.uri)
+        assert coverage(writer._dataset)[VECTOR] == Coverage(VECTOR, (300, 300), 4)
+        assert not maintain.compact(writer._dataset), "only two of the four could become one"
+
+
 def test_many_small_updates_stay_few_parts_and_little_disk(tmp_path: Path, spec: IndexSpec) -> None:
     def size(directory: Path) -> int:
         return sum(file.stat().st_size for file in directory.rglob("*") if file.is_file())
@@ -139,7 +230,7 @@ def test_many_small_updates_stay_few_parts_and_little_disk(tmp_path: Path, spec:
             writer.publish()
             writer.maintain()
         dataset = dataset_of(directory, writer)
-        assert len(dataset.get_fragments()) <= maintain.SMALL_FRAGMENTS
+        assert len(dataset.get_fragments()) <= 4
         assert len(list(directory.glob("*.lexicon"))) == 1
         assert writer.header.rows == 1_000 + 6 * 20
     with TableWriter.open(tmp_path / "fresh", spec, retention_seconds=0.0) as writer:

@@ -51,9 +51,10 @@ def token_batch(inputs: Sequence[Sequence[int]], skip: int) -> TokenBatch:
 
 
 def _average(vectors: NDArray[np.float32], owners: list[int], count: int, *, normalize: bool) -> NDArray[np.float32]:
+    """float32 [inputs, width] to [count, width]. A text of one part keeps its vector to the bit: made unit length
+    again it would move by rounding, and depend on whether another text of the call has several parts."""
     total = np.zeros((count, vectors.shape[1]), np.float32)
     np.add.at(total, np.array(owners), vectors)
-    if not normalize:
-        return np.asarray(total / np.bincount(owners, minlength=count)[:, None], np.float32)
-    norms = np.linalg.norm(total, axis=1, keepdims=True)
-    return np.asarray(total / np.maximum(norms, np.float32(1e-12)), np.float32)
+    parts = np.bincount(owners, minlength=count)[:, None]
+    lengths = np.maximum(np.linalg.norm(total, axis=1, keepdims=True), np.float32(1e-12)) if normalize else parts
+    return np.where(parts > 1, total / lengths, total).astype(np.float32)

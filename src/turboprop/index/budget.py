@@ -10,7 +10,9 @@ from turboprop.index.lance_table import load_lance
 from turboprop.index.write import BUFFER_BYTES
 
 RESERVE = 0.15
-"""Of the limit, what is not divided: parsers, words, the allocators of two libraries: 50 MB for 1,349 chunks."""
+LEAST_RESERVE = 110_000_000
+"""Of the limit, what is not divided: a share for words and the allocators of two libraries, and at least what every
+run comes to touch: 57 MB of Lance's code once it writes and scans, 28 MB of parsers, 25 MB of kernels and weights."""
 LEAST_ROOM = 50_000_000
 """Beside the loaded model, Lance and the reserve: one batch and some rows."""
 TOKENS_MOST, TOKENS_LEAST = 4096, 512
@@ -18,6 +20,8 @@ _FLOATS_A_TOKEN = 24
 """Working memory of one token, as a multiple of the model's width, in float32: 37 kB for a width of 384, where
 all-MiniLM-L6-v2 was seen to take 26 kB."""
 GROUP_CHARS_MOST = 4_000_000
+LEXICON_ROW = 4_000
+"""Bytes a row while the lexicon is made, at the end of a run: 3,300 seen for chunks of 20 lines, 59 terms each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +34,18 @@ class MemoryBudget:
     buffer_bytes: int = BUFFER_BYTES
     group_chars: int = GROUP_CHARS_MOST
 
-    def check(self) -> None:
-        """Raise `MemoryBudgetError` where more is taken, even after what is free was given back."""
-        if self.limit is None or (resident_bytes() or 0) <= self.limit:
+    def check(self, rows: int = 0) -> None:
+        """Raise `MemoryBudgetError` where more is taken, even after what is free was given back; `rows` are those of
+        a lexicon that has to be made."""
+        extra = rows * LEXICON_ROW
+        if self.limit is None or (resident_bytes() or 0) + extra <= self.limit:
             return
         give_back_heap()
-        taken = resident_bytes() or 0
+        taken = (resident_bytes() or 0) + extra
         if taken > self.limit:
+            what = f"{rows:,} chunks need" if rows else "indexing took"
             raise MemoryBudgetError(
-                f"indexing took {_mb(taken)} and --memory is {_mb(self.limit)}; what was done is kept, and the next "
+                f"{what} {_mb(taken)} and --memory is {_mb(self.limit)}; what was done is kept, and the next "
                 "run goes on from there. Give more, or take a smaller model"
             )
 
@@ -55,9 +62,9 @@ def memory_budget(limit: int | None, model: str, width: int) -> MemoryBudget:
     taken = resident_bytes()
     if taken is None:
         return MemoryBudget(limit)
-    room = int(limit * (1 - RESERVE)) - taken
+    room = limit - max(int(limit * RESERVE), LEAST_RESERVE) - taken
     if room < LEAST_ROOM:
-        least = int((taken + LEAST_ROOM) / (1 - RESERVE))
+        least = max(int((taken + LEAST_ROOM) / (1 - RESERVE)), taken + LEAST_ROOM + LEAST_RESERVE)
         raise MemoryBudgetError(
             f"--memory {_mb(limit)} is too little: {model} takes {_mb(taken)} once it is loaded, and indexing "
             f"{_mb(least - taken)} more. Give {_mb(least)}, or take a smaller model"

@@ -171,6 +171,7 @@ def update(
             if writer.settled:
                 writer.publish(complete=False)
             raise
+        budget.check(writer.header.rows)
         writer.maintain()
         header = writer.header
     counts = Counter(skipped or {})

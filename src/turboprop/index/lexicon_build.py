@@ -89,8 +89,8 @@ def build_lexicon(dataset: Any) -> tuple[dict[str, Any], dict[str, NDArray[Any]]
 
 def _postings(table: pa.Table) -> dict[str, NDArray[Any]]:
     terms = table[schema.TERMS].combine_chunks()
-    flat = terms.flatten().to_numpy().astype(np.uint32)
-    weights = table[schema.WEIGHTS].combine_chunks().flatten().to_numpy().astype(np.uint16)
+    flat = terms.flatten().to_numpy().astype(np.uint32, copy=False)
+    weights = table[schema.WEIGHTS].combine_chunks().flatten().to_numpy().astype(np.uint16, copy=False)
     counts = np.diff(terms.offsets.to_numpy())
     rows = np.repeat(np.arange(len(counts), dtype=np.uint32), counts)
     order = np.argsort(flat, kind="stable")  # stable: rows rise within a term

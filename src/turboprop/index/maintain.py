@@ -6,7 +6,8 @@ writer's lock, and leaves newer versions for the writer to publish.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import itertools
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ from typing import Any
 from turboprop.index import schema
 from turboprop.index.lease import unheld
 
-VECTOR_INDEX_ROWS = 5_000
-"""Below this an exact scan is as fast as IVF_RQ (768 dimensions: 4-6 ms at 4,000 rows, 12 at 8,000)."""
+VECTOR_INDEX_NUMBERS = 8_000_000
+"""Rows times dimensions from which there is a vector index. For 100 hits, refined, an exact scan then takes as long
+as IVF_RQ: 8 ms for 20,000 rows of 384 dimensions, 12,000 of 768, 8,000 of 1,024. Below it is faster, and follows
+edits without upkeep; with half as many an index that is there goes."""
 
 VECTOR_INDEX_TYPE = "IVF_RQ"
 _ROWS_PER_PARTITION = 4_096  # Lance's own target; 100,000 x 768 builds in 4-13 s, and in 96 s with 316 parts
@@ -28,11 +31,15 @@ MERGE_RATIO = 8
 """A part of an index is merged with the newer ones once these are an eighth of it: every part costs a
 query 1-2 ms, every merge rewrites the part (3 s at 100,000 rows)."""
 
-SMALL_FRAGMENTS = 8
+SAVED_FRAGMENTS = 3
+FRAGMENT_RATIO = 128
+"""Fragments are merged where that leaves three fewer: every one costs a vector search 0.1 ms, a single-file update
+makes one. One that is 128 times as large as the smaller ones together is left as it is, so that 5,000 rows are
+rewritten (50 ms) after 40 updates and not after three; a table of up to 20,000 rows then has one to four."""
+
 FRAGMENT_ROWS = 100_000
 DELETED_SHARE = 0.1
-"""After 400 single-file updates of 20,000 rows, 12 fragments with a fifth deleted doubled the time of a
-vector search."""
+"""A table is rewritten where more of it is deleted; any deleted row at all costs a scan 12%, more of them little."""
 
 _AT_ONCE = 200  # versions whose files are open at the same time
 
@@ -63,16 +70,17 @@ def coverage(dataset: Any) -> dict[str, Coverage]:
 
 def update_indexes(dataset: Any) -> bool:
     """Bring new rows into the search indexes; returns whether the table has a new version."""
-    changed = False
+    before = dataset.version
+    numbers = dataset.count_rows() * dataset.schema.field(schema.VECTOR).type.list_size
     for index in coverage(dataset).values():
         merged = _parts_to_merge(index)
-        if merged is not None:
+        if index.name == schema.VECTOR and numbers < VECTOR_INDEX_NUMBERS // 2:
+            dataset.drop_index(index.name)
+        elif merged is not None:
             dataset.optimize.optimize_indices(index_names=[index.name], num_indices_to_merge=merged)
-            changed = True
     if _needs_vector_index(dataset):
         dataset.create_index(schema.VECTOR, VECTOR_INDEX_TYPE, name=schema.VECTOR, metric="cosine", replace=True)
-        changed = True
-    return changed
+    return bool(dataset.version != before)
 
 
 def _parts_to_merge(index: Coverage) -> int | None:
@@ -94,9 +102,9 @@ def _parts_to_merge(index: Coverage) -> int | None:
 
 def _needs_vector_index(dataset: Any) -> bool:
     """Whether there is none where there should be, or it was trained on a fraction of today's rows."""
-    rows = dataset.count_rows()
+    rows, dimensions = dataset.count_rows(), dataset.schema.field(schema.VECTOR).type.list_size
     # IVF_RQ takes one bit a dimension and wants whole bytes; so narrow a vector is scanned fast enough.
-    if rows < VECTOR_INDEX_ROWS or dataset.schema.field(schema.VECTOR).type.list_size % 8:
+    if rows * dimensions < VECTOR_INDEX_NUMBERS or dimensions % 8:
         return False
     if schema.VECTOR not in coverage(dataset):
         return True
@@ -105,17 +113,45 @@ def _needs_vector_index(dataset: Any) -> bool:
 
 
 def compact(dataset: Any) -> bool:
-    """Rewrite small and half-deleted fragments where they have become many; returns whether it did."""
-    fragments = dataset.get_fragments()
-    deleted = sum(fragment.num_deletions for fragment in fragments)
-    physical = sum(fragment.physical_rows for fragment in fragments)
-    small = sum(1 for fragment in fragments if fragment.physical_rows < FRAGMENT_ROWS)
-    if small <= SMALL_FRAGMENTS and deleted <= DELETED_SHARE * max(physical, 1):
+    """Merge small fragments where they have become many, rewrite half-deleted ones; returns whether it did."""
+    fragments = {one.fragment_id: one for one in dataset.get_fragments()}
+    worn = {name for name, one in fragments.items() if one.num_deletions > DELETED_SHARE * one.physical_rows}
+    deleted = sum(one.num_deletions for one in fragments.values())
+    physical = sum(one.physical_rows for one in fragments.values())
+    small = _of_a_size({name: one.physical_rows for name, one in fragments.items()})
+    if _saved(dataset, list(fragments), small) < SAVED_FRAGMENTS and deleted <= DELETED_SHARE * physical:
         return False
+    before = dataset.version
     dataset.optimize.compact_files(
-        target_rows_per_fragment=FRAGMENT_ROWS, materialize_deletions_threshold=DELETED_SHARE
+        target_rows_per_fragment=FRAGMENT_ROWS,
+        materialize_deletions_threshold=DELETED_SHARE,
+        excluded_fragment_ids=[name for name in fragments if name not in small and name not in worn],
     )
-    return True
+    return bool(dataset.version != before)
+
+
+def _of_a_size(rows: Mapping[int, int]) -> set[int]:
+    """The smallest fragments (their rows by name), up to one that is `FRAGMENT_RATIO` times all of them together."""
+    found: set[int] = set()
+    together = 0
+    for name in sorted(rows, key=lambda name: rows[name]):
+        if rows[name] >= FRAGMENT_ROWS or (found and rows[name] > FRAGMENT_RATIO * together):
+            break
+        found.add(name)
+        together += rows[name]
+    return found
+
+
+def _saved(dataset: Any, order: Sequence[int], merged: Collection[int]) -> int:
+    """How many fragments fewer there are once `merged` are. Lance merges neighbours in the same parts of indexes."""
+    parts = [set(part.fragment_ids) for index in dataset.describe_indices() for part in index.segments]
+
+    def place(name: int) -> list[bool]:
+        return [name in part for part in parts]
+
+    return sum(
+        one in merged and other in merged and place(one) == place(other) for one, other in itertools.pairwise(order)
+    )
 
 
 def remove_old_versions(dataset: Any, folder: Path, published: int, kept: Collection[int]) -> bool:

@@ -1,7 +1,7 @@
 """Whether looking for changed files is cheap enough to do before a search, told without looking.
 
-The last look's time is kept in `check.json`, which may be deleted at any time; where there is none, the
-number of files tells.
+The times of the last two looks are kept in `check.json`, which may be deleted at any time; where there is none,
+the number of files tells.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import time
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from turboprop.code.read import read_source
@@ -24,28 +26,51 @@ _START_SECONDS, _FILE_SECONDS = 0.02, 15e-6  # 5,000 files took 0.05 to 0.1 s, a
 _TOLD_FROM = 1.25
 """A time that differs by less from the one on record is not written again."""
 
+_AGAIN_SECONDS = 300.0
+"""After so long a look is tried again where the last ones were too slow: a busy machine or a cold disk may have been
+the reason, and nobody would find out that it is over."""
+
 FEW_FILES = 50
 FEW_BYTES = 500_000
 """Changes that a search brings in without being asked: about a second's work with the default model."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Looks:
+    """The last look, over how many files, the one before, and how many seconds ago that was written."""
+
+    files: int
+    seconds: float
+    before: float
+    age: float
+
+
 def expected_seconds(directory: Path, files: int) -> float:
-    """How long a look at so many files will take here."""
-    recorded = _recorded(directory)
-    if recorded is not None and 0.5 <= (files + 1) / (recorded[0] + 1) <= 2:
-        return recorded[1]
+    """How long a look at so many files will take here: the faster one of the last two, as one may meet a burst of
+    other work."""
+    looks = _recorded(directory)
+    if looks is not None and 0.5 <= (files + 1) / (looks.files + 1) <= 2:
+        seconds = min(looks.seconds, looks.before)
+        if seconds <= BUDGET_SECONDS or looks.age < _AGAIN_SECONDS:
+            return seconds
     return _START_SECONDS + files * _FILE_SECONDS
 
 
 def note_seconds(directory: Path, files: int, seconds: float) -> None:
     """Record how long a look took; where the folder may not be written, nothing is."""
-    recorded = _recorded(directory)
-    if recorded is not None and 1 / _TOLD_FROM < (seconds + 0.01) / (recorded[1] + 0.01) < _TOLD_FROM:
+    looks = _recorded(directory)
+    before = seconds if looks is None else looks.seconds
+    if looks is not None and seconds <= BUDGET_SECONDS and _alike(seconds, looks.seconds, looks.before):
         return
     path = directory / CHECK_FILE
     # A reader that meets a half-written one takes the estimate; a rename would cost more than it saves.
     with contextlib.suppress(OSError):
-        path.write_text(json.dumps({"files": files, "seconds": round(seconds, 4)}), "ascii")
+        values = {"files": files, "seconds": round(seconds, 4), "before": round(before, 4)}
+        path.write_text(json.dumps(values), "ascii")
+
+
+def _alike(*seconds: float) -> bool:
+    return max(seconds) + 0.01 < _TOLD_FROM * (min(seconds) + 0.01)
 
 
 def differing(
@@ -70,16 +95,19 @@ def are_few(files: Sequence[SourceFile]) -> bool:
     return len(files) <= FEW_FILES and sum(file.size for file in files) <= FEW_BYTES
 
 
-def _recorded(directory: Path) -> tuple[int, float] | None:
+def _recorded(directory: Path) -> _Looks | None:
     try:
         with open(directory / CHECK_FILE, "rb") as stream:
             values = json.loads(stream.read(1_000))
-        files, seconds = values["files"], values["seconds"]
+            age = abs(time.time() - os.fstat(stream.fileno()).st_mtime)  # a clock may have been set back
+        files, seconds, before = values["files"], values["seconds"], values["before"]
     except (OSError, ValueError, TypeError, KeyError):
         return None
-    if not isinstance(files, int) or not isinstance(seconds, int | float) or files < 0 or not 0 <= seconds < 3600:
+    if not isinstance(files, int) or files < 0:
         return None
-    return files, float(seconds)
+    if not all(isinstance(value, int | float) and 0 <= value < 3600 for value in (seconds, before)):
+        return None
+    return _Looks(files, float(seconds), float(before), age)
 
 
 def is_writable(directory: Path) -> bool:
