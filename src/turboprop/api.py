@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -16,9 +18,8 @@ from turboprop.errors import IndexBusyError, IndexMismatchError, RepositoryIndex
 from turboprop.index import refresh
 from turboprop.index.build import Changes, Progress, bytes_on_disk, chunker_name, find_changes
 from turboprop.index.read import IndexReader
+from turboprop.loading import IndexModels, ModelLoading, ModelSource
 from turboprop.repository import (
-    ModelLoading,
-    ModelSource,
     bring_up_to_date,
     checked_repo,
     index_directory,
@@ -56,16 +57,16 @@ class Index:
         directory: Path,
         reader: IndexReader,
         settings: Settings,
-        model: EmbeddingModel | None,
-        loading: ModelLoading,
+        models: IndexModels,
+        model: str | None,
     ) -> None:
         self._repo = repo
         self._directory = directory
         self._reader = reader
         self._settings = settings
-        self._model = model
-        self._loading = loading
-        self._rerankers: dict[str, Reranker] = {}
+        self._models = models
+        self._asked_for = model
+        self._checked: weakref.ref[EmbeddingModel] | None = None
 
     @classmethod
     def create(
@@ -96,20 +97,21 @@ class Index:
         settings = settings or load_settings(root)
         directory = index_directory(root, index_dir, settings)
         scope = index_scope(settings, limit=limit, max_filesize=max_filesize)
-        loading = ModelLoading(engine, weights, settings, memory, model_progress, models)
+        loaded = IndexModels(ModelLoading(engine, weights, settings, memory, model_progress), models)
         if model is None and not rebuild:
             model = recorded_model(directory)
-            unchanged = cls._open_unchanged(root, directory, scope, settings, loading) if model else None
+            unchanged = cls._open_unchanged(root, directory, scope, settings, loaded) if model else None
             if unchanged is not None:
                 return unchanged
-        embedding = loading.load(model)
         try:
             allowed = memory or settings.memory
-            summary = bring_up_to_date(root, directory, embedding, scope, rebuild, progress, allowed)
-            index = cls._open(root, directory, embedding.fingerprint, settings, embedding, loading)
+            with loaded.embedding(model) as embedding:
+                summary = bring_up_to_date(root, directory, embedding, scope, rebuild, progress, allowed)
+                reader = IndexReader.open(directory, embedding.fingerprint, embedding.name)
         except BaseException:
-            loading.release(embedding)
+            loaded.close()
             raise
+        index = cls(root, directory, reader, settings, loaded, model)
         index.summary = summary
         return index
 
@@ -134,19 +136,20 @@ class Index:
         root = checked_repo(repo)
         settings = settings or load_settings(root)
         directory = index_directory(root, index_dir, settings)
-        loading = ModelLoading(engine, weights, settings, None, model_progress, models)
+        loaded = IndexModels(ModelLoading(engine, weights, settings, None, model_progress), models)
         if model is None:
-            return cls._open(root, directory, None, settings, None, loading)
-        embedding = loading.load(model)
+            return cls(root, directory, IndexReader.open(directory), settings, loaded, None)
         try:
-            return cls._open(root, directory, embedding.fingerprint, settings, embedding, loading)
+            with loaded.embedding(model) as embedding:
+                reader = IndexReader.open(directory, embedding.fingerprint, embedding.name)
         except BaseException:
-            loading.release(embedding)
+            loaded.close()
             raise
+        return cls(root, directory, reader, settings, loaded, model)
 
     @classmethod
     def _open_unchanged(
-        cls, root: Path, directory: Path, scope: IndexScope, settings: Settings, loading: ModelLoading
+        cls, root: Path, directory: Path, scope: IndexScope, settings: Settings, models: IndexModels
     ) -> Self | None:
         """An index that is whole and up to date; found without loading a model, which takes longer than looking."""
         started = time.monotonic()
@@ -167,22 +170,9 @@ class Index:
         ):
             reader.close()
             return None
-        index = cls(root, directory, reader, settings, None, loading)
+        index = cls(root, directory, reader, settings, models, None)
         index.summary = unchanged_summary(header, found, changes, bytes_on_disk(directory), time.monotonic() - started)
         return index
-
-    @classmethod
-    def _open(
-        cls,
-        root: Path,
-        directory: Path,
-        fingerprint: str | None,
-        settings: Settings,
-        model: EmbeddingModel | None,
-        loading: ModelLoading,
-    ) -> Self:
-        reader = IndexReader.open(directory, fingerprint, model.name if model else "")
-        return cls(root, directory, reader, settings, model, loading)
 
     summary: IndexSummary | None = None
     """What the run of `create` or the last `update` did."""
@@ -204,14 +194,13 @@ class Index:
 
     @property
     def embedding_model(self) -> EmbeddingModel:
-        """The model, loaded now where it has not been yet."""
-        return self._embedding_model()
+        """The model, loaded now where it has not been yet. A borrowed one stays as long as its owner keeps it."""
+        with self._embedding_model() as model:
+            return model
 
     def reranker(self, name: str) -> Reranker:
         """The reranker of that name, loaded where it has not been yet; it is closed with the index."""
-        if name not in self._rerankers:
-            self._rerankers[name] = self._loading.load_reranker(name)
-        return self._rerankers[name]
+        return self._models.reranker(name)
 
     @property
     def model_name(self) -> str:
@@ -258,7 +247,8 @@ class Index:
         if mode == "lexical":
             vector = None
         elif vector is None:
-            vector = self._embedding_model().embed_query(query)
+            with self._embedding_model() as model:
+                vector = model.embed_query(query)
         wanted = _filter(filters, languages, extensions)
         most = limit
         if rerank is not None:
@@ -378,11 +368,11 @@ class Index:
         return find_changes(found.files, manifest.files, manifest.left_out, scope.limit)
 
     def _bring_up_to(self, scope: IndexScope, progress: Callable[[Progress], None] | None) -> IndexSummary:
-        model = self._embedding_model()
-        self.summary = bring_up_to_date(
-            self._repo, self._directory, model, scope, False, progress, self._settings.memory
-        )
-        reader = IndexReader.open(self._directory, model.fingerprint, model.name)
+        with self._embedding_model() as model:
+            self.summary = bring_up_to_date(
+                self._repo, self._directory, model, scope, False, progress, self._settings.memory
+            )
+            reader = IndexReader.open(self._directory, model.fingerprint, model.name)
         self._reader.close()
         self._reader = reader
         return self.summary
@@ -390,11 +380,7 @@ class Index:
     def close(self) -> None:
         """Let go of the model and the table; a second call does nothing."""
         self._reader.close()
-        if self._model is not None:
-            self._loading.release(self._model)
-        for reranker in self._rerankers.values():
-            reranker.close()
-        self._rerankers.clear()
+        self._models.close()
 
     def __enter__(self) -> Self:
         return self
@@ -404,19 +390,19 @@ class Index:
     ) -> None:
         self.close()
 
-    def _embedding_model(self) -> EmbeddingModel:
-        if self._model is None:
-            spec = self._reader.header.spec
-            model = self._loading.load(spec.model)
-            if model.fingerprint != spec.fingerprint:
-                self._loading.release(model)
+    @contextmanager
+    def _embedding_model(self) -> Iterator[EmbeddingModel]:
+        spec = self._reader.header.spec
+        with self._models.embedding(self._asked_for or spec.model) as model:
+            known = self._checked is not None and self._checked() is model
+            if not known and model.fingerprint != spec.fingerprint:
                 raise IndexMismatchError(
                     f"the index in {self._directory} was made with {spec.model} ({spec.fingerprint[:16]}), and "
                     f"the model of that name here is another ({model.fingerprint[:16]}): its weights, pooling "
                     f"or prompts differ. Bring the same model, or index again with `tp index --model {spec.model}`"
                 )
-            self._model = model
-        return self._model
+            self._checked = weakref.ref(model)
+            yield model
 
 
 def _differs(file: SourceFile, known: IndexedFile | None) -> bool:

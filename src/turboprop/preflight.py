@@ -20,7 +20,8 @@ from turboprop.errors import ModelNotFoundError, UsageError
 from turboprop.index.build import find_changes
 from turboprop.index.manifest import Manifest
 from turboprop.index.schema import embedded_text
-from turboprop.repository import ModelLoading, checked_repo, index_directory, recorded_model
+from turboprop.loading import ModelLoading
+from turboprop.repository import checked_repo, index_directory, recorded_model
 from turboprop.settings import Settings, load_settings
 from turboprop.types import IndexScope
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from turboprop.code.walk import Walk, walk
 from turboprop.embed.documents import IndexingEmbedder
@@ -21,78 +21,6 @@ from turboprop.types import IndexScope, IndexSummary
 
 if TYPE_CHECKING:
     from turboprop.embed.model import EmbeddingModel
-    from turboprop.engines.contract import WeightFormat
-    from turboprop.models.hub_progress import DownloadProgress
-    from turboprop.rerank.model import Reranker
-
-
-class ModelSource(Protocol):
-    """Where indexes get a model that several of them share; the source closes it, they do not."""
-
-    def load(
-        self, name: str | None, engine: str | None, weights: WeightFormat | None, settings: Settings
-    ) -> EmbeddingModel: ...
-
-
-@dataclass(frozen=True, slots=True)
-class GivenModel:
-    """A `ModelSource` that has one model, which stays its owner's."""
-
-    model: EmbeddingModel
-
-    def load(
-        self,
-        name: str | None,  # noqa: ARG002
-        engine: str | None,  # noqa: ARG002
-        weights: WeightFormat | None,  # noqa: ARG002
-        settings: Settings,  # noqa: ARG002
-    ) -> EmbeddingModel:
-        """The model, whatever is asked for."""
-        return self.model
-
-
-@dataclass(frozen=True, slots=True)
-class ModelLoading:
-    """How a model is loaded once its name is known."""
-
-    engine: str | None
-    weights: WeightFormat | None
-    settings: Settings
-    memory: int | None
-    progress: DownloadProgress | None
-    models: ModelSource | None = None
-
-    def load(self, name: str | None) -> EmbeddingModel:
-        """The model of that name, None for the one of the settings."""
-        if self.models is not None:
-            return self.models.load(name, self.engine, self.weights or self.settings.weights, self.settings)
-        from turboprop.embed.model import EmbeddingModel
-
-        return EmbeddingModel.load(
-            name,
-            engine=self.engine,
-            weights=self.weights or self.settings.weights,
-            memory=self.memory or self.settings.memory,
-            progress=self.progress,
-            settings=self.settings,
-        )
-
-    def release(self, model: EmbeddingModel) -> None:
-        """Close a model that nobody shares."""
-        if self.models is None:
-            model.close()
-
-    def load_reranker(self, name: str) -> Reranker:
-        """The engine is the one for the reranker's files, whatever the embedding model's is."""
-        from turboprop.rerank.model import Reranker
-
-        return Reranker.load(
-            name,
-            weights=self.weights or self.settings.weights,
-            memory=self.memory or self.settings.memory,
-            progress=self.progress,
-            settings=self.settings,
-        )
 
 
 def checked_repo(repo: str | Path) -> Path:

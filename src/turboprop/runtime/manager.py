@@ -11,7 +11,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
@@ -24,6 +25,7 @@ from turboprop.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from turboprop.embed.model import EmbeddingModel
+    from turboprop.engines.contract import WeightFormat
     from turboprop.generate.model import LanguageModel
     from turboprop.rerank.model import Reranker
 
@@ -178,6 +180,18 @@ class ModelManager:
         models in use leave no room and `EngineError` where the budget is too small for it.
         """
         return EmbeddingLease(self._lease(name or self.settings.model, "embedding", wait), self._release)
+
+    @contextmanager
+    def lend(
+        self,
+        name: str | None,
+        engine: str | None,  # noqa: ARG002  the manager's settings say how its models run
+        weights: WeightFormat | None,  # noqa: ARG002
+        settings: Settings,
+    ) -> Iterator[EmbeddingModel]:
+        """An embedding model for one use by an index, None for the one of the index's settings."""
+        with self.embedding(name or settings.model) as lease:
+            yield lease.model
 
     def language(self, name: str, *, wait: float | None = None) -> LanguageLease:
         """Lease a language model, as `embedding` does."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
+    from turboprop.federated import RepoHit
     from turboprop.types import Hit
 
 OUTPUTS = ("text", "json", "paths", "vimgrep")
@@ -19,21 +19,8 @@ _NAMES = 3
 _ADDED = ("file name", "folder", "definition", "path", "phrase", "coherence")
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """A hit, and the repository that it is from where several were asked."""
-
-    hit: Hit
-    repo: str = ""
-
-    @property
-    def place(self) -> str:
-        """`repo/path`, or the path alone."""
-        return f"{self.repo}/{self.hit.path}" if self.repo else self.hit.path
-
-
 def print_hits(
-    found: Sequence[Shown], output: str, *, whole: bool = False, explain: bool = False, **facts: object
+    found: Sequence[RepoHit], output: str, *, whole: bool = False, explain: bool = False, **facts: object
 ) -> None:
     """Print hits; `facts` stand before them in JSON, `whole` prints all lines, `explain` the parts of the score."""
     match output:
@@ -72,7 +59,7 @@ def explained(hit: Hit) -> str:
     return ", ".join(said)
 
 
-def _as_json(one: Shown, explain: bool) -> dict[str, Any]:
+def _as_json(one: RepoHit, explain: bool) -> dict[str, Any]:
     hit = one.hit
     keys = ("path", "start_line", "end_line", "score", "language", "symbol", "text")
     found: dict[str, Any] = {"repo": one.repo} if one.repo else {}
@@ -92,7 +79,7 @@ def _first_line(hit: Hit) -> str:
     return next((line.strip() for line in hit.text.split("\n") if line.strip()), "")
 
 
-def _print_plain(found: Sequence[Shown], whole: bool, explain: bool) -> None:
+def _print_plain(found: Sequence[RepoHit], whole: bool, explain: bool) -> None:
     for one in found:
         hit = one.hit
         title = [f"{one.place}:{hit.start_line}-{hit.end_line}", _symbols(hit), f"{hit.score:.4f}"]
@@ -104,7 +91,7 @@ def _print_plain(found: Sequence[Shown], whole: bool, explain: bool) -> None:
         click.echo()
 
 
-def _print_rich(found: Sequence[Shown], whole: bool, explain: bool) -> None:
+def _print_rich(found: Sequence[RepoHit], whole: bool, explain: bool) -> None:
     from rich.console import Console
     from rich.syntax import Syntax
     from rich.text import Text

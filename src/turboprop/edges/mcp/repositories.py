@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,10 +14,11 @@ from typing import TYPE_CHECKING
 from turboprop.api import Index
 from turboprop.code.read import decode, normalise_newlines
 from turboprop.errors import IndexBusyError, IndexNotFoundError, TurboPropError, UsageError
+from turboprop.federated import repository_names
 from turboprop.index.read import index_tables
 from turboprop.index.schema import INDEX_FOLDER
-from turboprop.pool import IndexPool
 from turboprop.repository import checked_repo
+from turboprop.runtime.pool import IndexPool
 from turboprop.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -96,8 +96,7 @@ class Repositories:
         roots = list(dict.fromkeys(checked_repo(path) for path in paths))
         if not roots:
             raise UsageError("a server needs at least one repository; give one with --repo")
-        count = Counter(root.name for root in roots)
-        self.all = [Repository(root.name if count[root.name] == 1 else str(root), root) for root in roots]
+        self.all = [Repository(name, root) for name, root in zip(repository_names(roots), roots, strict=True)]
 
     def named(self, name: str | None) -> Repository:
         """The repository of a name; without one the only one. Raises `UsageError`."""
