@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from turboprop.code.walk import Walk, walk
+from turboprop.code.walk import Walk, shown, walk
 from turboprop.embed.documents import IndexingEmbedder
 from turboprop.errors import IndexMismatchError, IndexNotFoundError, UsageError
 from turboprop.index.budget import memory_budget
@@ -37,10 +38,26 @@ def checked_repo(repo: str | Path) -> Path:
 
 
 def index_directory(root: Path, index_dir: str | Path | None, settings: Settings) -> Path:
-    """Where the index of a repository lies."""
+    """Where the index of a repository lies. Raises `UsageError` for a place where none can be read."""
+    place = settings.index or root / INDEX_FOLDER
     if index_dir is not None:
-        return Path(index_dir).expanduser().absolute()
-    return settings.index or root / INDEX_FOLDER
+        place = Path(index_dir).expanduser().absolute()
+    try:
+        str(place).encode("utf-8")
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"the path {shown(str(place))} is not UTF-8, as the files of an index need it: put the index elsewhere "
+            "with --index DIR, or, where only the locale is another one, set LC_ALL=C.UTF-8"
+        ) from None
+    try:
+        os.scandir(place).close()
+    except FileNotFoundError:
+        pass
+    except NotADirectoryError:
+        raise UsageError(f"{place} is no folder, and an index is one; give a folder with --index DIR") from None
+    except OSError as error:
+        raise UsageError(f"the index in {place} cannot be read: {error.strerror}; change its permissions") from error
+    return place
 
 
 def index_scope(settings: Settings, *, limit: int | None = None, max_filesize: int | None = None) -> IndexScope:

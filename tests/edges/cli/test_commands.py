@@ -141,6 +141,10 @@ def test_no_index_yet(write_files: Write) -> None:
         (["search", "x", "--mode", "psychic"], "psychic"),
         (["serach", "x"], "Did you mean `tp search`"),
         (["search", "x", "--repo", "nowhere"], "does not exist"),
+        (["search", "x", "--repo", "long" * 2_000], "File name too long"),
+        (["index", "--index", "README.md"], "is no folder"),
+        (["status", "--index", b"\xff".decode("utf-8", "surrogateescape")], r"\xff is not UTF-8"),
+        (["embed", "x", "--model", "README.md"], "not a .gguf file"),
     ],
 )
 def test_wrong_arguments(write_files: Write, arguments: list[str], said: str) -> None:
@@ -203,6 +207,34 @@ def test_a_closed_pipe_is_no_error(repo: Path) -> None:
     done = subprocess.run(["bash", "-c", command], cwd=repo, capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr
     assert "Error" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is full")
+def test_an_output_that_takes_no_more(repo: Path) -> None:
+    for arguments in (["search", "server", "--mode", "lexical"], ["model", "list"]):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(
+                [sys.executable, "-m", "turboprop", *arguments],
+                stdout=full,
+                stderr=subprocess.PIPE,
+                cwd=repo,
+                text=True,
+                check=False,
+            )
+        assert (done.returncode, done.stderr) == (2, "tp: the output cannot be written: No space left on device\n")
+
+
+def test_an_output_of_another_encoding_shows_what_it_lacks_as_numbers(write_files: Write) -> None:
+    root = write_files({"größe π.py": "def größe():\n    return 'π'\n"})
+    assert tp("index", "--repo", root).returncode == 0
+    done = subprocess.run(
+        [sys.executable, "-m", "turboprop", "search", "größe", "--repo", root],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.decode("latin-1").startswith("größe \\u03c0.py:1-2  größe")
 
 
 def test_version_and_completion() -> None:
