@@ -237,6 +237,30 @@ def test_an_output_of_another_encoding_shows_what_it_lacks_as_numbers(write_file
     assert done.stdout.decode("latin-1").startswith("größe \\u03c0.py:1-2  größe")
 
 
+def test_names_and_code_cannot_write_to_the_terminal(write_files: Write) -> None:
+    root = write_files({"red\x1b[31m.py": "def evil():\n    # \x1b]0;title\x07 \x1b[2J\n    return 1\n"})
+    assert tp("index", "--repo", root).returncode == 0
+    found = tp("search", "evil", "--repo", root).stdout
+    assert found.startswith("red\\x1b[31m.py:1-3  evil")
+    assert "# \\x1b]0;title\\x07 \\x1b[2J" in found
+    assert tp("search", "evil", "--repo", root, "--output", "paths").stdout == "red\x1b[31m.py\n"
+    (root / "red\x1b[31m.py").write_text("")
+    assert "red\\x1b[31m.py" in tp("status", "--repo", root).stdout
+
+
+def test_names_in_brackets_are_shown(write_files: Write) -> None:
+    root = write_files({"app/[id]/page.py": "x = 1\n", "[/b]/y.py": "y = 1\n"})
+    done = tp("index", "--repo", root, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "app/[id]/page.py" in done.stdout
+    assert "[/b]/y.py" in done.stdout
+
+
+def test_an_empty_question(repo: Path) -> None:
+    done = tp("ask", "  ", cwd=repo)
+    assert (done.returncode, done.stderr) == (2, "tp: give a question, or --interactive\n")
+
+
 def test_version_and_completion() -> None:
     assert tp("--version").stdout.startswith("tp 0.")
     for shell in ("bash", "zsh", "fish"):
