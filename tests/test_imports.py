@@ -28,6 +28,7 @@ LEVEL = {
     "generate": 7,
     "repository": 7,
     "loading": 7,
+    "freshness": 7,
     "federated": 7,
     "api": 8,
     "answer": 8,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,24 +10,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
-from turboprop.code.read import read_source
-from turboprop.code.walk import Skipped, SourceFile, walk
-from turboprop.embed.documents import MAX_CHUNK_CHARS
-from turboprop.errors import IndexBusyError, IndexMismatchError, RepositoryIndexError, UsageError
-from turboprop.index import refresh
-from turboprop.index.build import Changes, Progress, bytes_on_disk, chunker_name, find_changes
+from turboprop.errors import IndexBusyError, IndexMismatchError, UsageError
+from turboprop.freshness import index_status, open_unchanged, quick_changes
+from turboprop.index.build import Progress
 from turboprop.index.read import IndexReader
 from turboprop.loading import IndexModels, ModelLoading, ModelSource
 from turboprop.repository import (
     bring_up_to_date,
+    check_not_empty,
     checked_repo,
     index_directory,
     index_scope,
     recorded_model,
-    unchanged_summary,
 )
 from turboprop.settings import Settings, load_settings
-from turboprop.types import Hit, IndexedFile, IndexScope, IndexStatus, IndexSummary, Refresh, SearchFilter
+from turboprop.types import Hit, IndexScope, IndexStatus, IndexSummary, Refresh, SearchFilter
 
 if TYPE_CHECKING:
     import numpy as np
@@ -100,9 +96,12 @@ class Index:
         loaded = IndexModels(ModelLoading(engine, weights, settings, memory, model_progress), models)
         if model is None and not rebuild:
             model = recorded_model(directory)
-            unchanged = cls._open_unchanged(root, directory, scope, settings, loaded) if model else None
+            unchanged = open_unchanged(root, directory, scope) if model else None
             if unchanged is not None:
-                return unchanged
+                index = cls(root, directory, unchanged[0], settings, loaded, None)
+                index.summary = unchanged[1]
+                return index
+        check_not_empty(root, directory, scope)  # before a model is fetched for it
         try:
             allowed = memory or settings.memory
             with loaded.embedding(model) as embedding:
@@ -146,33 +145,6 @@ class Index:
             loaded.close()
             raise
         return cls(root, directory, reader, settings, loaded, model)
-
-    @classmethod
-    def _open_unchanged(
-        cls, root: Path, directory: Path, scope: IndexScope, settings: Settings, models: IndexModels
-    ) -> Self | None:
-        """An index that is whole and up to date; found without loading a model, which takes longer than looking."""
-        started = time.monotonic()
-        try:
-            reader = IndexReader.open(directory)
-        except RepositoryIndexError:  # the writer says what is wrong, or mends it
-            return None
-        found = walk(root, max_filesize=scope.max_filesize, exclude=scope.exclude)
-        known = reader.manifest()
-        changes = find_changes(found.files, known.files, known.left_out, scope.limit)
-        header = reader.header
-        if (
-            not (header.complete and header.scope == scope and reader.is_maintained())
-            or header.spec.chunker != chunker_name(MAX_CHUNK_CHARS)
-            or changes.removed
-            or not refresh.are_few(changes.to_read)
-            or refresh.differing(changes.to_read, known.files, known.left_out, scope.max_filesize)
-        ):
-            reader.close()
-            return None
-        index = cls(root, directory, reader, settings, models, None)
-        index.summary = unchanged_summary(header, found, changes, bytes_on_disk(directory), time.monotonic() - started)
-        return index
 
     summary: IndexSummary | None = None
     """What the run of `create` or the last `update` did."""
@@ -313,59 +285,22 @@ class Index:
         Nothing is done where looking for changes would take more than `refresh.BUDGET_SECONDS`, where the index
         may not be written or is being written, or where more changed than a second's work; the result says so.
         """
-        if not refresh.is_writable(self._directory):
-            return Refresh("the index may not be written")
-        files = self._reader.header.file_count
-        if refresh.expected_seconds(self._directory, files) > refresh.BUDGET_SECONDS:
-            return Refresh("looking for changes takes too long here")
-        started = time.perf_counter()
-        changes = self._changes()
-        refresh.note_seconds(self._directory, files, time.perf_counter() - started)
-        if not changes.any:
-            return Refresh()
-        if not refresh.are_few(changes.to_read) or len(changes.removed) > refresh.FEW_FILES:
-            whole = self._reader.header.complete or self.scope.limit is not None
-            why = "much has changed" if whole else "the index is incomplete"
-            return Refresh(why, len(changes.to_read) + len(changes.removed))
-        known = self._reader.manifest()
-        differing = refresh.differing(changes.to_read, known.files, known.left_out, self.scope.max_filesize)
-        count = len(differing) + len(changes.removed)
-        if not count:
-            return Refresh()
+        found = quick_changes(self._repo, self._directory, self._reader, self.scope)
+        if found.left or not found.changed:
+            return found
         try:
-            return Refresh(changed=count, summary=self._bring_up_to(self.scope, None))
+            return replace(found, summary=self._bring_up_to(self.scope, None))
         except IndexBusyError:
-            return Refresh("the index is being written", count)
+            return replace(found, left="the index is being written")
 
     def status(self) -> IndexStatus:
         """What is indexed and what changed since; reads only files whose size or time changed."""
-        header = self._reader.header
-        manifest = self._reader.manifest()
-        changes = self._changes()
-        return IndexStatus(
-            repo=self._repo,
-            directory=self._directory,
-            model=header.spec.model,
-            dimensions=header.spec.dimensions,
-            files=header.file_count,
-            chunks=header.rows,
-            bytes_on_disk=bytes_on_disk(self._directory),
-            updated=header.updated,
-            complete=header.complete,
-            stale=tuple(file.path for file in changes.to_read if _differs(file, manifest.files.get(file.path))),
-            removed=tuple(changes.removed),
-        )
+        return index_status(self._repo, self._directory, self._reader, self.scope)
 
     @property
     def scope(self) -> IndexScope:
         """Which files belong in it: as when it was made, but for what the settings exclude now."""
         return replace(self._reader.header.scope, exclude=self._settings.exclude)
-
-    def _changes(self) -> Changes:
-        scope = self.scope
-        manifest = self._reader.manifest()
-        found = walk(self._repo, max_filesize=scope.max_filesize, exclude=scope.exclude)
-        return find_changes(found.files, manifest.files, manifest.left_out, scope.limit)
 
     def _bring_up_to(self, scope: IndexScope, progress: Callable[[Progress], None] | None) -> IndexSummary:
         with self._embedding_model() as model:
@@ -403,14 +338,6 @@ class Index:
                 )
             self._checked = weakref.ref(model)
             yield model
-
-
-def _differs(file: SourceFile, known: IndexedFile | None) -> bool:
-    """Whether the bytes differ, where size or time do: a checkout or `touch` changes the time alone."""
-    if known is None:
-        return True
-    source = read_source(file)
-    return isinstance(source, Skipped) or source.digest != known.digest
 
 
 def _filter(filters: Sequence[str], languages: Sequence[str], extensions: Sequence[str]) -> SearchFilter:

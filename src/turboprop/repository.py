@@ -9,12 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from turboprop.code.walk import Walk, shown, walk
+from turboprop.code.walk import shown, walk
 from turboprop.embed.documents import IndexingEmbedder
 from turboprop.errors import IndexMismatchError, IndexNotFoundError, UsageError
 from turboprop.index.budget import memory_budget
-from turboprop.index.build import Changes, Progress, update
-from turboprop.index.manifest import Header
+from turboprop.index.build import Progress, update
 from turboprop.index.read import index_tables
 from turboprop.index.schema import INDEX_FOLDER
 from turboprop.settings import Settings
@@ -67,6 +66,16 @@ def index_scope(settings: Settings, *, limit: int | None = None, max_filesize: i
     return IndexScope(max_filesize or settings.max_filesize, limit or settings.limit, settings.exclude)
 
 
+def check_not_empty(root: Path, directory: Path, scope: IndexScope) -> None:
+    """Raise `UsageError` where there is nothing to index: an index may be emptied, but not begun empty."""
+    if recorded_model(directory) is not None:
+        return
+    found = walk(root, max_filesize=scope.max_filesize, exclude=scope.exclude)
+    if not found.files:
+        left = f" ({len(found.skipped)} left out; see `tp index --dry-run`)" if found.skipped else ""
+        raise UsageError(f"{root} holds no files to index{left}")
+
+
 def bring_up_to_date(
     root: Path,
     directory: Path,
@@ -78,12 +87,9 @@ def bring_up_to_date(
 ) -> IndexSummary:
     """Bring the index of a repository up to its files, within `memory` bytes.
 
-    Raises `UsageError` where there is nothing to index and `MemoryBudgetError` where the memory is too little.
+    Raises `MemoryBudgetError` where the memory is too little.
     """
     found = walk(root, max_filesize=scope.max_filesize, exclude=scope.exclude)
-    if not found.files and not recorded_model(directory):  # an index may be emptied, but not begun empty
-        left = f" ({len(found.skipped)} left out; see `tp index --dry-run`)" if found.skipped else ""
-        raise UsageError(f"{root} holds no files to index{left}")
     if memory is not None:
         model.embed_documents(["def warm_up(): pass"])  # the first call makes the kernels' own copy of the weights
     budget = memory_budget(memory, model.name, model.dimensions)
@@ -98,23 +104,6 @@ def bring_up_to_date(
         progress=progress,
     )
     return replace(summary, notes=tuple(found.notes))
-
-
-def unchanged_summary(header: Header, found: Walk, changes: Changes, size: int, seconds: float) -> IndexSummary:
-    """What a run did that found nothing to do; `size` in bytes."""
-    return IndexSummary(
-        files=header.file_count,
-        chunks=header.rows,
-        embedded_chunks=0,
-        unchanged_files=changes.unchanged + len(changes.to_read),
-        removed_files=0,
-        tokens=0,
-        seconds=seconds,
-        bytes_on_disk=size,
-        model=header.spec.model,
-        skipped=dict(Counter(str(skipped.reason) for skipped in found.skipped) + Counter(changes.skipped)),
-        notes=tuple(found.notes),
-    )
 
 
 def recorded_model(directory: Path) -> str | None:

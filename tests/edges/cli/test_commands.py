@@ -156,9 +156,10 @@ def test_wrong_arguments(write_files: Write, arguments: list[str], said: str) ->
 
 
 def test_empty_repository(tmp_path: Path) -> None:
-    done = tp("index", "--repo", tmp_path)
-    assert done.returncode == 2
-    assert "no files to index" in done.stderr
+    for model in ("minilm", "nobody/nothing"):  # the folder is looked at before a model is fetched for it
+        done = tp("index", "--repo", tmp_path, "--model", model)
+        assert done.returncode == 2
+        assert "no files to index" in done.stderr
 
 
 def test_a_default_model_that_is_nowhere(write_files: Write, tmp_path: Path) -> None:
