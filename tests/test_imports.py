@@ -15,6 +15,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "turboprop"
 LEVEL = {
     "types": 0,
     "errors": 0,
+    "closing": 0,
     "settings": 1,
     "models": 2,
     "architectures": 3,

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
+from turboprop.closing import Closing
 from turboprop.errors import IndexBusyError, IndexMismatchError, UsageError
 from turboprop.freshness import index_status, open_unchanged, quick_changes
 from turboprop.index.build import Progress
@@ -40,7 +40,7 @@ Unit = Literal["chunk", "file"]
 MODES: tuple[Mode, ...] = ("hybrid", "semantic", "lexical")
 
 
-class Index:
+class Index(Closing):
     """An index of one repository. Use it as a context manager, or call `close()`.
 
     The model is loaded by the first search that needs it. Searches see the version that was current
@@ -316,14 +316,6 @@ class Index:
         """Let go of the model and the table; a second call does nothing."""
         self._reader.close()
         self._models.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     @contextmanager
     def _embedding_model(self) -> Iterator[EmbeddingModel]:

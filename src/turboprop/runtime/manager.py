@@ -13,9 +13,9 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
+from turboprop.closing import Closing
 from turboprop.errors import BusyError, EngineError, ModelLoadingError, ModelUnsupportedError, UsageError
 from turboprop.models.resolve import LocalModel, resolve
 from turboprop.runtime.batcher import EmbeddingBatcher
@@ -33,7 +33,7 @@ _KINDS = {"embedding": "an embedding model", "language": "a language model", "re
 _log = logging.getLogger("turboprop.runtime")
 
 
-class ModelManager:
+class ModelManager(Closing):
     """Thread-safe. `memory` is the budget in bytes for all models, by default three quarters of what is free."""
 
     def __init__(
@@ -141,14 +141,6 @@ class ModelManager:
                 entry.state = "closing"
         self._close_entries(entries)
         self._reaper.join()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _resolve(self, name: str) -> LocalModel:
         return resolve(name, self.settings, download=self._download)
