@@ -92,6 +92,13 @@ def test_nothing_found_is_1(repo: Path) -> None:
     assert json.loads(tp("search", "zzzyqx", "--mode", "lexical", "--json", cwd=repo).stdout)["hits"] == []
 
 
+def test_a_language_that_is_not_indexed_is_named(repo: Path) -> None:
+    done = tp("search", "port", "--lang", "klingon", cwd=repo)
+    assert done.returncode == 1
+    assert done.stderr == "nothing found: no klingon is indexed; there is go, markdown, python\n"
+    assert tp("search", "zzzyqx", "--mode", "lexical", "--lang", "Python", cwd=repo).stderr == "nothing found\n"
+
+
 def test_run_again_embeds_nothing(repo: Path) -> None:
     done = tp("index", "--json", cwd=repo)
     summary = json.loads(done.stdout)

@@ -128,12 +128,15 @@ def search(
             click.echo(options.choice_text(reranker), err=True)
         names = [""] if len(indexes) == 1 else repository_names([index.repo for index in indexes])
         models = ", ".join(dict.fromkeys(index.model_name for index in indexes))
+        indexed = _languages(indexes) if lang and not any(found) else []
     best = interleaved(dict(zip(names, found, strict=True)), limit)
     took = round((time.perf_counter() - started) * 1000, 1)
     kind = "json" if as_json else output
     print_hits(best, kind, whole=full or context > 0, explain=explain, query=text, model=models, took_ms=took)
     if not best and kind == "text":
-        click.echo("nothing found", err=True)
+        unknown = [name for name in lang if name.lower() not in indexed]
+        why = f": no {' or '.join(unknown)} is indexed; there is {', '.join(indexed)}" if unknown else ""
+        click.echo(f"nothing found{why}", err=True)
     ctx.exit(0 if best else 1)
 
 
@@ -155,6 +158,12 @@ def _refresh(index: Index, wanted: bool | None) -> None:
     if done.left and done.changed:
         changed = options.plural(done.changed, "file")
         click.echo(f"tp: {done.left}: {changed} may differ from the index; `tp index` brings them in", err=True)
+
+
+def _languages(indexes: list[Index]) -> list[str]:
+    """The languages that are indexed; '' is plain text, which has no name to narrow by."""
+    files = (file for index in indexes for file in index.reader.manifest().files.values())
+    return sorted({file.language for file in files} - {""})
 
 
 def _open(
