@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from turboprop.code.walk import shown, walk
 from turboprop.embed.documents import IndexingEmbedder
-from turboprop.errors import IndexMismatchError, IndexNotFoundError, UsageError
+from turboprop.errors import IndexMismatchError, IndexNotFoundError, RepositoryIndexError, UsageError
 from turboprop.index.budget import memory_budget
 from turboprop.index.build import Progress, update
 from turboprop.index.read import index_tables
@@ -68,7 +68,10 @@ def index_scope(settings: Settings, *, limit: int | None = None, max_filesize: i
 
 def check_not_empty(root: Path, directory: Path, scope: IndexScope) -> None:
     """Raise `UsageError` where there is nothing to index: an index may be emptied, but not begun empty."""
-    if recorded_model(directory) is not None:
+    try:
+        if index_tables(directory):
+            return
+    except RepositoryIndexError:  # there is one, whatever is wrong with it
         return
     found = walk(root, max_filesize=scope.max_filesize, exclude=scope.exclude)
     if not found.files:
