@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from turboprop.api import MODES, Index, Mode, Unit
-from turboprop.code.read import decode, normalise_newlines
 from turboprop.errors import IndexNotFoundError, UsageError
 from turboprop.federated import RepoHit, interleaved, repository_names
 from turboprop.index.projection import project
 from turboprop.models.tokenizer import clean_text
 from turboprop.repository import checked_repo
+from turboprop.runtime.sources import source_lines
 from turboprop.types import Hit, IndexStatus
 
 if TYPE_CHECKING:
@@ -122,15 +122,7 @@ class Repository:
             known = self._manifest(index).files.get(path)
         if known is None:
             raise IndexNotFoundError(f"{path} is not an indexed file of {self.name}")
-        place = self.root / path
-        try:
-            # A file may have become a link to elsewhere since it was indexed.
-            if not place.resolve(strict=True).is_relative_to(self.root) or not place.is_file():
-                raise IndexNotFoundError(f"{path} leads out of {self.name} now")
-            text = normalise_newlines(decode(place.read_bytes())[0])
-        except (OSError, ValueError) as error:
-            raise IndexNotFoundError(f"{path} cannot be read any more; bring the index up to date") from error
-        lines = text.removesuffix("\n").split("\n")
+        lines = source_lines(self.root, path)
         last = min(len(lines), end if end is not None else len(lines))
         shown = lines[start - 1 : last]
         return SourceLines(path, known.language, min(start, len(lines)), last, len(lines), "\n".join(shown) + "\n")
