@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -122,11 +122,12 @@ class Repositories:
     @contextmanager
     def open(self, repository: Repository) -> Iterator[Index]:
         """The same without a refresh."""
-        try:
-            with self._pool.open(repository.root, self._model, settings=self._given) as index:
-                yield index
-        except IndexNotFoundError as error:
-            raise IndexNotFoundError(self._why_no_index(repository)) from error
+        with ExitStack() as stack:
+            try:
+                index = stack.enter_context(self._pool.open(repository.root, self._model, settings=self._given))
+            except IndexNotFoundError as error:
+                raise IndexNotFoundError(self._why_no_index(repository)) from error
+            yield index
 
     def start_refresh(self, repository: Repository) -> bool:
         """Bring an index up to date in the background; False where that is under way already."""
