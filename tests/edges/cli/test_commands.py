@@ -264,6 +264,12 @@ def test_names_in_brackets_are_shown(write_files: Write) -> None:
     assert "[/b]/y.py" in done.stdout
 
 
+def test_the_current_folder_is_gone(tmp_path: Path) -> None:
+    command = f"mkdir gone && cd gone && rmdir ../gone && {sys.executable} -m turboprop status"
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "tp: the current folder is gone; change to one that is there\n")
+
+
 def test_an_empty_question(repo: Path) -> None:
     done = tp("ask", "  ", cwd=repo)
     assert (done.returncode, done.stderr) == (2, "tp: give a question, or --interactive\n")

@@ -129,6 +129,8 @@ def _refused_by_the_system(error: OSError) -> int:
     elif error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
         click.echo(f"tp: the output cannot be written: {error.strerror}", err=True)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python writes the rest while it shuts down
+    elif isinstance(error, FileNotFoundError):  # a file would have its name; what is missing is where we are
+        click.echo("tp: the current folder is gone; change to one that is there", err=True)
     else:
         return _defect(error)
     return 2
