@@ -60,20 +60,21 @@ def _qwen(kind: str, **more: object) -> dict:
     }
 
 
+QWEN3_600M = _qwen(
+    "qwen3",
+    vocab_size=151_669,
+    hidden_size=1024,
+    intermediate_size=3072,
+    num_hidden_layers=28,
+    num_attention_heads=16,
+    num_key_value_heads=8,
+    head_dim=128,
+)
 SHAPES = {
     "qwen3-embedding-0.6b": Shape(
         "qwen3",
         "Qwen3 Embedding 0.6B",
-        _qwen(
-            "qwen3",
-            vocab_size=151_669,
-            hidden_size=1024,
-            intermediate_size=3072,
-            num_hidden_layers=28,
-            num_attention_heads=16,
-            num_key_value_heads=8,
-            head_dim=128,
-        ),
+        QWEN3_600M,
         "last",
         query="Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery:",
     ),
@@ -143,16 +144,7 @@ SHAPES = {
     "qwen3-reranker-0.6b": Shape(
         "qwen3",
         "Qwen3 Reranker 0.6B",
-        _qwen(
-            "qwen3",
-            vocab_size=151_669,
-            hidden_size=1024,
-            intermediate_size=3072,
-            num_hidden_layers=28,
-            num_attention_heads=16,
-            num_key_value_heads=8,
-            head_dim=128,
-        ),
+        QWEN3_600M,
         "",
     ),
 }

@@ -74,6 +74,15 @@ def test_why(repo: Path) -> None:
         explain_file(repo, "docs")
 
 
+def test_why_of_a_name_that_is_not_utf8(repo: Path) -> None:
+    name = b"caf\xe9.py".decode("utf-8", "surrogateescape")
+    (repo / name).write_text("x = 1\n")
+    Index.create(repo).close()
+    for given in (name, "caf\\xe9.py"):  # as the shell completes it, and as a search prints it
+        told = explain_file(repo, given)
+        assert (told.path, told.state, len(told.chunks)) == ("caf\\xe9.py", "indexed", 1)
+
+
 def test_why_names_the_line_that_ignores(write_files) -> None:
     root = write_files(
         {"app.py": "x = 1\n", ".gitignore": "*.log\nbuild/\n", "out.log": "x", "build/gen.py": "y = 1\n"}

@@ -17,6 +17,9 @@ import pytest
 from mcp import Client
 
 from turboprop import Index
+from turboprop.edges.http.state import ServerOptions, ServerState
+from turboprop.edges.mcp.repositories import Repositories
+from turboprop.runtime.manager import ModelManager
 
 Write = Callable[[dict[str, str]], Path]
 FILES = {
@@ -64,6 +67,21 @@ def test_agents_and_others_share_one_server(address: str) -> None:
     assert found["hits"][0]["path"] == "src/bank.py"
     loaded = [model for model in httpx.get(f"{address}/api/status").json()["models"] if model["state"] == "loaded"]
     assert len(loaded) == 1, json.dumps(loaded)
+    # Nobody holds it between two searches, so its memory can be given back.
+    assert httpx.post(f"{address}/api/models/unload", json={"model": loaded[0]["name"]}).status_code == 200
+
+
+def test_agents_and_others_use_the_same_open_index(write_files: Write) -> None:
+    root = write_files(FILES)
+    Index.create(root).close()
+    with ModelManager() as manager:
+        state = ServerState(ServerOptions(repos=(root,)), manager)
+        tools = Repositories(state.options.repos, pool=state.indexes, refresh=False)
+        with tools.index(tools.named(None)) as one, state.repositories.get(None).opened() as other:
+            assert one is other
+        tools.close()
+        assert len(state.indexes.describe()) == 1
+        state.close()
 
 
 def test_another_origin_reaches_no_tool(address: str) -> None:

@@ -12,6 +12,7 @@ def main() -> None:
     """Run `tp` and exit."""
     arguments = sys.argv[1:]
     start_one, environment = False, dict(os.environ)
+    _escape_what_cannot_be_encoded()
     if client.takes(arguments):
         code, start_one = client.search(arguments)
         if code is not None:
@@ -34,6 +35,12 @@ def _replace_missing_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115  until the end
+
+
+def _escape_what_cannot_be_encoded() -> None:
+    """Names and code hold characters that an output of another encoding than UTF-8 lacks; it shows their numbers."""
+    if sys.stdout is not None and sys.stdout.errors in ("strict", "surrogateescape"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
 if __name__ == "__main__":

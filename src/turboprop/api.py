@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
-from turboprop.code.read import read_source
-from turboprop.code.walk import Skipped, SourceFile, walk
-from turboprop.embed.documents import MAX_CHUNK_CHARS
-from turboprop.errors import IndexBusyError, IndexMismatchError, RepositoryIndexError, UsageError
-from turboprop.index import refresh
-from turboprop.index.build import Changes, Progress, bytes_on_disk, chunker_name, find_changes
+from turboprop.closing import Closing
+from turboprop.errors import IndexBusyError, IndexMismatchError, UsageError
+from turboprop.freshness import index_status, open_unchanged, quick_changes
+from turboprop.index.build import Progress
 from turboprop.index.read import IndexReader
+from turboprop.loading import IndexModels, ModelLoading, ModelSource
 from turboprop.repository import (
-    ModelLoading,
-    ModelSource,
     bring_up_to_date,
+    check_not_empty,
     checked_repo,
     index_directory,
     index_scope,
     recorded_model,
-    unchanged_summary,
 )
 from turboprop.settings import Settings, load_settings
-from turboprop.types import Hit, IndexedFile, IndexScope, IndexStatus, IndexSummary, Refresh, SearchFilter
+from turboprop.types import Hit, IndexScope, IndexStatus, IndexSummary, Refresh, SearchFilter
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,7 +40,7 @@ Unit = Literal["chunk", "file"]
 MODES: tuple[Mode, ...] = ("hybrid", "semantic", "lexical")
 
 
-class Index:
+class Index(Closing):
     """An index of one repository. Use it as a context manager, or call `close()`.
 
     The model is loaded by the first search that needs it. Searches see the version that was current
@@ -56,16 +53,16 @@ class Index:
         directory: Path,
         reader: IndexReader,
         settings: Settings,
-        model: EmbeddingModel | None,
-        loading: ModelLoading,
+        models: IndexModels,
+        model: str | None,
     ) -> None:
         self._repo = repo
         self._directory = directory
         self._reader = reader
         self._settings = settings
-        self._model = model
-        self._loading = loading
-        self._rerankers: dict[str, Reranker] = {}
+        self._models = models
+        self._asked_for = model
+        self._checked: weakref.ref[EmbeddingModel] | None = None
 
     @classmethod
     def create(
@@ -96,20 +93,24 @@ class Index:
         settings = settings or load_settings(root)
         directory = index_directory(root, index_dir, settings)
         scope = index_scope(settings, limit=limit, max_filesize=max_filesize)
-        loading = ModelLoading(engine, weights, settings, memory, model_progress, models)
+        loaded = IndexModels(ModelLoading(engine, weights, settings, memory, model_progress), models)
         if model is None and not rebuild:
             model = recorded_model(directory)
-            unchanged = cls._open_unchanged(root, directory, scope, settings, loading) if model else None
+            unchanged = open_unchanged(root, directory, scope) if model else None
             if unchanged is not None:
-                return unchanged
-        embedding = loading.load(model)
+                index = cls(root, directory, unchanged[0], settings, loaded, None)
+                index.summary = unchanged[1]
+                return index
+        check_not_empty(root, directory, scope)  # before a model is fetched for it
         try:
             allowed = memory or settings.memory
-            summary = bring_up_to_date(root, directory, embedding, scope, rebuild, progress, allowed)
-            index = cls._open(root, directory, embedding.fingerprint, settings, embedding, loading)
+            with loaded.embedding(model) as embedding:
+                summary = bring_up_to_date(root, directory, embedding, scope, rebuild, progress, allowed)
+                reader = IndexReader.open(directory, embedding.fingerprint, embedding.name)
         except BaseException:
-            loading.release(embedding)
+            loaded.close()
             raise
+        index = cls(root, directory, reader, settings, loaded, model)
         index.summary = summary
         return index
 
@@ -134,55 +135,16 @@ class Index:
         root = checked_repo(repo)
         settings = settings or load_settings(root)
         directory = index_directory(root, index_dir, settings)
-        loading = ModelLoading(engine, weights, settings, None, model_progress, models)
+        loaded = IndexModels(ModelLoading(engine, weights, settings, None, model_progress), models)
         if model is None:
-            return cls._open(root, directory, None, settings, None, loading)
-        embedding = loading.load(model)
+            return cls(root, directory, IndexReader.open(directory), settings, loaded, None)
         try:
-            return cls._open(root, directory, embedding.fingerprint, settings, embedding, loading)
+            with loaded.embedding(model) as embedding:
+                reader = IndexReader.open(directory, embedding.fingerprint, embedding.name)
         except BaseException:
-            loading.release(embedding)
+            loaded.close()
             raise
-
-    @classmethod
-    def _open_unchanged(
-        cls, root: Path, directory: Path, scope: IndexScope, settings: Settings, loading: ModelLoading
-    ) -> Self | None:
-        """An index that is whole and up to date; found without loading a model, which takes longer than looking."""
-        started = time.monotonic()
-        try:
-            reader = IndexReader.open(directory)
-        except RepositoryIndexError:  # the writer says what is wrong, or mends it
-            return None
-        found = walk(root, max_filesize=scope.max_filesize, exclude=scope.exclude)
-        known = reader.manifest()
-        changes = find_changes(found.files, known.files, known.left_out, scope.limit)
-        header = reader.header
-        if (
-            not (header.complete and header.scope == scope and reader.is_maintained())
-            or header.spec.chunker != chunker_name(MAX_CHUNK_CHARS)
-            or changes.removed
-            or not refresh.are_few(changes.to_read)
-            or refresh.differing(changes.to_read, known.files, known.left_out, scope.max_filesize)
-        ):
-            reader.close()
-            return None
-        index = cls(root, directory, reader, settings, None, loading)
-        index.summary = unchanged_summary(header, found, changes, bytes_on_disk(directory), time.monotonic() - started)
-        return index
-
-    @classmethod
-    def _open(
-        cls,
-        root: Path,
-        directory: Path,
-        fingerprint: str | None,
-        settings: Settings,
-        model: EmbeddingModel | None,
-        loading: ModelLoading,
-    ) -> Self:
-        reader = IndexReader.open(directory, fingerprint, model.name if model else "")
-        return cls(root, directory, reader, settings, model, loading)
+        return cls(root, directory, reader, settings, loaded, model)
 
     summary: IndexSummary | None = None
     """What the run of `create` or the last `update` did."""
@@ -204,14 +166,13 @@ class Index:
 
     @property
     def embedding_model(self) -> EmbeddingModel:
-        """The model, loaded now where it has not been yet."""
-        return self._embedding_model()
+        """The model, loaded now where it has not been yet. A borrowed one stays as long as its owner keeps it."""
+        with self._embedding_model() as model:
+            return model
 
     def reranker(self, name: str) -> Reranker:
         """The reranker of that name, loaded where it has not been yet; it is closed with the index."""
-        if name not in self._rerankers:
-            self._rerankers[name] = self._loading.load_reranker(name)
-        return self._rerankers[name]
+        return self._models.reranker(name)
 
     @property
     def model_name(self) -> str:
@@ -258,7 +219,8 @@ class Index:
         if mode == "lexical":
             vector = None
         elif vector is None:
-            vector = self._embedding_model().embed_query(query)
+            with self._embedding_model() as model:
+                vector = model.embed_query(query)
         wanted = _filter(filters, languages, extensions)
         most = limit
         if rerank is not None:
@@ -323,66 +285,29 @@ class Index:
         Nothing is done where looking for changes would take more than `refresh.BUDGET_SECONDS`, where the index
         may not be written or is being written, or where more changed than a second's work; the result says so.
         """
-        if not refresh.is_writable(self._directory):
-            return Refresh("the index may not be written")
-        files = self._reader.header.file_count
-        if refresh.expected_seconds(self._directory, files) > refresh.BUDGET_SECONDS:
-            return Refresh("looking for changes takes too long here")
-        started = time.perf_counter()
-        changes = self._changes()
-        refresh.note_seconds(self._directory, files, time.perf_counter() - started)
-        if not changes.any:
-            return Refresh()
-        if not refresh.are_few(changes.to_read) or len(changes.removed) > refresh.FEW_FILES:
-            whole = self._reader.header.complete or self.scope.limit is not None
-            why = "much has changed" if whole else "the index is incomplete"
-            return Refresh(why, len(changes.to_read) + len(changes.removed))
-        known = self._reader.manifest()
-        differing = refresh.differing(changes.to_read, known.files, known.left_out, self.scope.max_filesize)
-        count = len(differing) + len(changes.removed)
-        if not count:
-            return Refresh()
+        found = quick_changes(self._repo, self._directory, self._reader, self.scope)
+        if found.left or not found.changed:
+            return found
         try:
-            return Refresh(changed=count, summary=self._bring_up_to(self.scope, None))
+            return replace(found, summary=self._bring_up_to(self.scope, None))
         except IndexBusyError:
-            return Refresh("the index is being written", count)
+            return replace(found, left="the index is being written")
 
     def status(self) -> IndexStatus:
         """What is indexed and what changed since; reads only files whose size or time changed."""
-        header = self._reader.header
-        manifest = self._reader.manifest()
-        changes = self._changes()
-        return IndexStatus(
-            repo=self._repo,
-            directory=self._directory,
-            model=header.spec.model,
-            dimensions=header.spec.dimensions,
-            files=header.file_count,
-            chunks=header.rows,
-            bytes_on_disk=bytes_on_disk(self._directory),
-            updated=header.updated,
-            complete=header.complete,
-            stale=tuple(file.path for file in changes.to_read if _differs(file, manifest.files.get(file.path))),
-            removed=tuple(changes.removed),
-        )
+        return index_status(self._repo, self._directory, self._reader, self.scope)
 
     @property
     def scope(self) -> IndexScope:
         """Which files belong in it: as when it was made, but for what the settings exclude now."""
         return replace(self._reader.header.scope, exclude=self._settings.exclude)
 
-    def _changes(self) -> Changes:
-        scope = self.scope
-        manifest = self._reader.manifest()
-        found = walk(self._repo, max_filesize=scope.max_filesize, exclude=scope.exclude)
-        return find_changes(found.files, manifest.files, manifest.left_out, scope.limit)
-
     def _bring_up_to(self, scope: IndexScope, progress: Callable[[Progress], None] | None) -> IndexSummary:
-        model = self._embedding_model()
-        self.summary = bring_up_to_date(
-            self._repo, self._directory, model, scope, False, progress, self._settings.memory
-        )
-        reader = IndexReader.open(self._directory, model.fingerprint, model.name)
+        with self._embedding_model() as model:
+            self.summary = bring_up_to_date(
+                self._repo, self._directory, model, scope, False, progress, self._settings.memory
+            )
+            reader = IndexReader.open(self._directory, model.fingerprint, model.name)
         self._reader.close()
         self._reader = reader
         return self.summary
@@ -390,41 +315,21 @@ class Index:
     def close(self) -> None:
         """Let go of the model and the table; a second call does nothing."""
         self._reader.close()
-        if self._model is not None:
-            self._loading.release(self._model)
-        for reranker in self._rerankers.values():
-            reranker.close()
-        self._rerankers.clear()
+        self._models.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def _embedding_model(self) -> EmbeddingModel:
-        if self._model is None:
-            spec = self._reader.header.spec
-            model = self._loading.load(spec.model)
-            if model.fingerprint != spec.fingerprint:
-                self._loading.release(model)
+    @contextmanager
+    def _embedding_model(self) -> Iterator[EmbeddingModel]:
+        spec = self._reader.header.spec
+        with self._models.embedding(self._asked_for or spec.model) as model:
+            known = self._checked is not None and self._checked() is model
+            if not known and model.fingerprint != spec.fingerprint:
                 raise IndexMismatchError(
                     f"the index in {self._directory} was made with {spec.model} ({spec.fingerprint[:16]}), and "
                     f"the model of that name here is another ({model.fingerprint[:16]}): its weights, pooling "
                     f"or prompts differ. Bring the same model, or index again with `tp index --model {spec.model}`"
                 )
-            self._model = model
-        return self._model
-
-
-def _differs(file: SourceFile, known: IndexedFile | None) -> bool:
-    """Whether the bytes differ, where size or time do: a checkout or `touch` changes the time alone."""
-    if known is None:
-        return True
-    source = read_source(file)
-    return isinstance(source, Skipped) or source.digest != known.digest
+            self._checked = weakref.ref(model)
+            yield model
 
 
 def _filter(filters: Sequence[str], languages: Sequence[str], extensions: Sequence[str]) -> SearchFilter:

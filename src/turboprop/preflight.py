@@ -20,12 +20,12 @@ from turboprop.errors import ModelNotFoundError, UsageError
 from turboprop.index.build import find_changes
 from turboprop.index.manifest import Manifest
 from turboprop.index.schema import embedded_text
-from turboprop.repository import ModelLoading, checked_repo, index_directory, recorded_model
+from turboprop.loading import ModelLoading
+from turboprop.repository import checked_repo, index_directory, recorded_model
 from turboprop.settings import Settings, load_settings
 from turboprop.types import IndexScope
 
 _SAMPLE_FILES = 60
-_SAMPLE_CHUNKS = 64
 _SAMPLE_SECONDS = 3.0
 _ROW_BYTES = 2.2
 """Bytes on disk for each byte of a chunk's text, the search indexes included; 2.0 to 2.4 on seven repositories."""

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from turboprop.code.walk import Walk, walk
+from turboprop.code.walk import shown, walk
 from turboprop.embed.documents import IndexingEmbedder
-from turboprop.errors import IndexMismatchError, IndexNotFoundError, UsageError
+from turboprop.errors import IndexMismatchError, IndexNotFoundError, RepositoryIndexError, UsageError
 from turboprop.index.budget import memory_budget
-from turboprop.index.build import Changes, Progress, update
-from turboprop.index.manifest import Header
+from turboprop.index.build import Progress, update
 from turboprop.index.read import index_tables
 from turboprop.index.schema import INDEX_FOLDER
 from turboprop.settings import Settings
@@ -21,78 +21,6 @@ from turboprop.types import IndexScope, IndexSummary
 
 if TYPE_CHECKING:
     from turboprop.embed.model import EmbeddingModel
-    from turboprop.engines.contract import WeightFormat
-    from turboprop.models.hub_progress import DownloadProgress
-    from turboprop.rerank.model import Reranker
-
-
-class ModelSource(Protocol):
-    """Where indexes get a model that several of them share; the source closes it, they do not."""
-
-    def load(
-        self, name: str | None, engine: str | None, weights: WeightFormat | None, settings: Settings
-    ) -> EmbeddingModel: ...
-
-
-@dataclass(frozen=True, slots=True)
-class GivenModel:
-    """A `ModelSource` that has one model, which stays its owner's."""
-
-    model: EmbeddingModel
-
-    def load(
-        self,
-        name: str | None,  # noqa: ARG002
-        engine: str | None,  # noqa: ARG002
-        weights: WeightFormat | None,  # noqa: ARG002
-        settings: Settings,  # noqa: ARG002
-    ) -> EmbeddingModel:
-        """The model, whatever is asked for."""
-        return self.model
-
-
-@dataclass(frozen=True, slots=True)
-class ModelLoading:
-    """How a model is loaded once its name is known."""
-
-    engine: str | None
-    weights: WeightFormat | None
-    settings: Settings
-    memory: int | None
-    progress: DownloadProgress | None
-    models: ModelSource | None = None
-
-    def load(self, name: str | None) -> EmbeddingModel:
-        """The model of that name, None for the one of the settings."""
-        if self.models is not None:
-            return self.models.load(name, self.engine, self.weights or self.settings.weights, self.settings)
-        from turboprop.embed.model import EmbeddingModel
-
-        return EmbeddingModel.load(
-            name,
-            engine=self.engine,
-            weights=self.weights or self.settings.weights,
-            memory=self.memory or self.settings.memory,
-            progress=self.progress,
-            settings=self.settings,
-        )
-
-    def release(self, model: EmbeddingModel) -> None:
-        """Close a model that nobody shares."""
-        if self.models is None:
-            model.close()
-
-    def load_reranker(self, name: str) -> Reranker:
-        """The engine is the one for the reranker's files, whatever the embedding model's is."""
-        from turboprop.rerank.model import Reranker
-
-        return Reranker.load(
-            name,
-            weights=self.weights or self.settings.weights,
-            memory=self.memory or self.settings.memory,
-            progress=self.progress,
-            settings=self.settings,
-        )
 
 
 def checked_repo(repo: str | Path) -> Path:
@@ -109,10 +37,26 @@ def checked_repo(repo: str | Path) -> Path:
 
 
 def index_directory(root: Path, index_dir: str | Path | None, settings: Settings) -> Path:
-    """Where the index of a repository lies."""
+    """Where the index of a repository lies. Raises `UsageError` for a place where none can be read."""
+    place = settings.index or root / INDEX_FOLDER
     if index_dir is not None:
-        return Path(index_dir).expanduser().absolute()
-    return settings.index or root / INDEX_FOLDER
+        place = Path(index_dir).expanduser().absolute()
+    try:
+        str(place).encode("utf-8")
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"the path {shown(str(place))} is not UTF-8, as the files of an index need it: put the index elsewhere "
+            "with --index DIR, or, where only the locale is another one, set LC_ALL=C.UTF-8"
+        ) from None
+    try:
+        os.scandir(place).close()
+    except FileNotFoundError:
+        pass
+    except NotADirectoryError:
+        raise UsageError(f"{place} is no folder, and an index is one; give a folder with --index DIR") from None
+    except OSError as error:
+        raise UsageError(f"the index in {place} cannot be read: {error.strerror}; change its permissions") from error
+    return place
 
 
 def index_scope(settings: Settings, *, limit: int | None = None, max_filesize: int | None = None) -> IndexScope:
@@ -120,6 +64,19 @@ def index_scope(settings: Settings, *, limit: int | None = None, max_filesize: i
     if limit is not None and limit < 1:
         raise UsageError(f"--limit must be at least 1, not {limit}")
     return IndexScope(max_filesize or settings.max_filesize, limit or settings.limit, settings.exclude)
+
+
+def check_not_empty(root: Path, directory: Path, scope: IndexScope) -> None:
+    """Raise `UsageError` where there is nothing to index: an index may be emptied, but not begun empty."""
+    try:
+        if index_tables(directory):
+            return
+    except RepositoryIndexError:  # there is one, whatever is wrong with it
+        return
+    found = walk(root, max_filesize=scope.max_filesize, exclude=scope.exclude)
+    if not found.files:
+        left = f" ({len(found.skipped)} left out; see `tp index --dry-run`)" if found.skipped else ""
+        raise UsageError(f"{root} holds no files to index{left}")
 
 
 def bring_up_to_date(
@@ -133,12 +90,9 @@ def bring_up_to_date(
 ) -> IndexSummary:
     """Bring the index of a repository up to its files, within `memory` bytes.
 
-    Raises `UsageError` where there is nothing to index and `MemoryBudgetError` where the memory is too little.
+    Raises `MemoryBudgetError` where the memory is too little.
     """
     found = walk(root, max_filesize=scope.max_filesize, exclude=scope.exclude)
-    if not found.files and not recorded_model(directory):  # an index may be emptied, but not begun empty
-        left = f" ({len(found.skipped)} left out; see `tp index --dry-run`)" if found.skipped else ""
-        raise UsageError(f"{root} holds no files to index{left}")
     if memory is not None:
         model.embed_documents(["def warm_up(): pass"])  # the first call makes the kernels' own copy of the weights
     budget = memory_budget(memory, model.name, model.dimensions)
@@ -153,23 +107,6 @@ def bring_up_to_date(
         progress=progress,
     )
     return replace(summary, notes=tuple(found.notes))
-
-
-def unchanged_summary(header: Header, found: Walk, changes: Changes, size: int, seconds: float) -> IndexSummary:
-    """What a run did that found nothing to do; `size` in bytes."""
-    return IndexSummary(
-        files=header.file_count,
-        chunks=header.rows,
-        embedded_chunks=0,
-        unchanged_files=changes.unchanged + len(changes.to_read),
-        removed_files=0,
-        tokens=0,
-        seconds=seconds,
-        bytes_on_disk=size,
-        model=header.spec.model,
-        skipped=dict(Counter(str(skipped.reason) for skipped in found.skipped) + Counter(changes.skipped)),
-        notes=tuple(found.notes),
-    )
 
 
 def recorded_model(directory: Path) -> str | None:

@@ -14,12 +14,8 @@ import click
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
-    from turboprop.edges.http.state import ServerOptions
-    from turboprop.embed.model import EmbeddingModel
-    from turboprop.engines.contract import WeightFormat
+    from turboprop.edges.http.state import ServerState
     from turboprop.generate.model import LanguageModel
-    from turboprop.runtime.manager import EmbeddingLease, ModelManager
-    from turboprop.settings import Settings
 
 
 class _Size(click.ParamType[int]):
@@ -92,23 +88,25 @@ def serve(
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     with ExitStack() as stack:
         manager = stack.enter_context(ModelManager(memory=memory))
+        state = ServerState(options, manager)
         mounts: dict[str, Any] = {}
         lifespans: tuple[Any, ...] = ()
         if options.repos:
-            tools = stack.enter_context(_agents_tools(options, manager))
+            tools = stack.enter_context(_agents_tools(state))
             mounts["/mcp"] = tools
             lifespans = (tools.router.lifespan_context(tools),)
-        run(ServerState(options, manager), told=told, mounts=mounts, lifespans=lifespans)
+        run(state, told=told, mounts=mounts, lifespans=lifespans)
 
 
 @contextmanager
-def _agents_tools(options: ServerOptions, manager: ModelManager) -> Iterator[Starlette]:
-    """The tools for agents over HTTP, with the models that the other endpoints use."""
+def _agents_tools(state: ServerState) -> Iterator[Starlette]:
+    """The tools for agents over HTTP, with the indexes and models that the other endpoints use."""
     from turboprop.edges.mcp.repositories import Repositories
     from turboprop.edges.mcp.server import mcp_app
     from turboprop.edges.mcp.writer import Writer
     from turboprop.generate.installed import language_model_name
-    from turboprop.pool import IndexPool
+
+    manager, options = state.manager, state.options
 
     class ManagedWriter(Writer):
         @contextmanager
@@ -116,9 +114,7 @@ def _agents_tools(options: ServerOptions, manager: ModelManager) -> Iterator[Sta
             with manager.language(language_model_name(None, manager.settings)) as lease:
                 yield lease.model
 
-    models = _ManagedModels(manager)
-    pool = IndexPool(models=models)
-    repositories = Repositories(options.repos, pool=pool)
+    repositories = Repositories(options.repos, pool=state.indexes)
     hosts = [name for host in (options.host, *options.allowed_hosts) for name in (host, f"{host}:*")]
     try:
         yield mcp_app(
@@ -130,30 +126,3 @@ def _agents_tools(options: ServerOptions, manager: ModelManager) -> Iterator[Sta
         )
     finally:
         repositories.close()
-        pool.clear()
-        models.release()
-
-
-class _ManagedModels:
-    """Gives indexes the manager's embedding models, which stay loaded as long as the server runs."""
-
-    def __init__(self, manager: ModelManager) -> None:
-        self._manager = manager
-        self._leases: dict[str | None, EmbeddingLease] = {}
-
-    def load(
-        self,
-        name: str | None,
-        engine: str | None,  # noqa: ARG002
-        weights: WeightFormat | None,  # noqa: ARG002
-        settings: Settings,
-    ) -> EmbeddingModel:
-        name = name or settings.model
-        if name not in self._leases:
-            self._leases[name] = self._manager.embedding(name)
-        return self._leases[name].model
-
-    def release(self) -> None:
-        for lease in self._leases.values():
-            lease.release()
-        self._leases.clear()

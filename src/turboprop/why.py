@@ -8,7 +8,7 @@ from pathlib import Path
 
 from turboprop.api import Index
 from turboprop.code.read import read_source
-from turboprop.code.walk import Skipped, walk
+from turboprop.code.walk import Skipped, shown, walk
 from turboprop.errors import IndexNotFoundError, UsageError
 from turboprop.index.lance_table import sql_text
 from turboprop.index.schema import PATH
@@ -42,11 +42,11 @@ def explain_file(repo: str | Path, path: str, *, index_dir: str | Path | None = 
     """Look at a file as a run of `tp index` would. Raises `UsageError` for a path outside of the repository."""
     root = checked_repo(repo)
     # As `tp search` prints it, else as the shell completes it in a folder of the repository.
-    place = next((place for place in (root / path, Path.cwd() / path) if place.exists()), root / path)
+    place = next((place for place in (root / path, Path.cwd() / path) if _may_be_there(place)), root / path)
     try:
-        name = place.resolve().relative_to(root).as_posix()
+        name = shown(place.resolve().relative_to(root).as_posix())
     except ValueError:
-        raise UsageError(f"{path} lies outside of the repository {root}") from None
+        raise UsageError(f"{shown(path)} lies outside of the repository {root}") from None
     chunks, known, scope = _indexed(root, name, index_dir)
     found = walk(root, max_filesize=scope.max_filesize, exclude=scope.exclude)
     file = next((file for file in found.files if file.path == name), None)
@@ -63,12 +63,22 @@ def explain_file(repo: str | Path, path: str, *, index_dir: str | Path | None = 
     skipped = next((one for one in found.skipped if name == one.path or name.startswith(f"{one.path}/")), None)
     if skipped is not None:
         return FileReason(name, bool(chunks), "left out", _said(skipped), chunks)
-    if not place.exists():
+    if not _may_be_there(place):
         state = "gone; the next `tp index` forgets it" if chunks else "no such file"
         return FileReason(name, bool(chunks), "stale" if chunks else "left out", state, chunks)
     if place.is_dir():
         raise UsageError(f"{name} is a folder; give a file, or see `tp index --dry-run`")
     return FileReason(name, bool(chunks), "left out", _ignored_by(root, name), chunks)
+
+
+def _may_be_there(place: Path) -> bool:
+    try:
+        place.lstat()
+    except PermissionError:  # in a folder that may not be read
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def _said(skipped: Skipped) -> str:

@@ -10,6 +10,7 @@ from turboprop import Index
 from turboprop.errors import IndexNotFoundError, UsageError
 from turboprop.runtime.jobs import Job
 from turboprop.runtime.manager import ModelManager
+from turboprop.runtime.pool import IndexPool
 from turboprop.runtime.repositories import Repositories
 
 Write = Callable[[dict[str, str]], Path]
@@ -26,14 +27,21 @@ def manager() -> Iterator[ModelManager]:
 
 
 @pytest.fixture
+def indexes(manager: ModelManager) -> Iterator[IndexPool]:
+    pool = IndexPool(models=manager)
+    yield pool
+    pool.clear()
+
+
+@pytest.fixture
 def repo(write_files: Write) -> Path:
     root = write_files(FILES)
     Index.create(root).close()
     return root
 
 
-def test_searches_equal_those_of_an_index(manager: ModelManager, repo: Path) -> None:
-    repositories = Repositories(manager, [repo])
+def test_searches_equal_those_of_an_index(indexes: IndexPool, manager: ModelManager, repo: Path) -> None:
+    repositories = Repositories(indexes, [repo])
     repository = repositories.get(None)
     with Index.open(repo) as index:
         for mode in ("hybrid", "semantic", "lexical"):
@@ -42,11 +50,10 @@ def test_searches_equal_those_of_an_index(manager: ModelManager, repo: Path) -> 
         assert repository.similar("src/cache.py", 1, 5) == index.similar("src/cache.py", 1, 5)
     (told,) = manager.status()
     assert told.in_use == 0
-    repositories.close()
 
 
-def test_a_newer_version_is_seen_and_an_old_one_stays_for_who_uses_it(manager: ModelManager, repo: Path) -> None:
-    repository = Repositories(manager, [repo]).get("repo")
+def test_a_newer_version_is_seen_and_an_old_one_stays_for_who_uses_it(indexes: IndexPool, repo: Path) -> None:
+    repository = Repositories(indexes, [repo]).get("repo")
     with repository.opened() as before:
         (repo / "src/lemon.py").write_text("def lemon():\n    return 'sour'\n")
         with Index.open(repo) as index:
@@ -55,14 +62,12 @@ def test_a_newer_version_is_seen_and_an_old_one_stays_for_who_uses_it(manager: M
         assert before.search("lemon", 1, "lexical") == []
     with repository.opened() as after:
         assert after is not before
-    repository.close()
 
 
-def test_an_index_that_was_removed_and_made_again(manager: ModelManager, repo: Path) -> None:
-    repository = Repositories(manager, [repo]).get(None)
-    assert repository.is_indexed()
+def test_an_index_that_was_removed_and_made_again(indexes: IndexPool, manager: ModelManager, repo: Path) -> None:
+    repository = Repositories(indexes, [repo]).get(None)
+    assert repository.search("retry", 1)
     shutil.rmtree(repo / ".turboprop")
-    assert not repository.is_indexed()
     with pytest.raises(IndexNotFoundError):
         repository.search("anything")
     job = Job("index", "repo")
@@ -71,22 +76,20 @@ def test_an_index_that_was_removed_and_made_again(manager: ModelManager, repo: P
     assert (job.status.done, job.status.total) == (2, 2)
     assert repository.search("retry", 1)[0].path == "src/retry.py"
     assert len(manager.status()) == 1
-    repository.close()
 
 
-def test_a_cancelled_update_leaves_a_sound_index(manager: ModelManager, repo: Path) -> None:
-    repository = Repositories(manager, [repo]).get(None)
+def test_a_cancelled_update_leaves_a_sound_index(indexes: IndexPool, repo: Path) -> None:
+    repository = Repositories(indexes, [repo]).get(None)
     (repo / "src/new.py").write_text("def new():\n    pass\n")
     job = Job("index", "repo")
     job.cancel()
     job.run(repository.update)
     assert job.status.state == "cancelled"
     assert repository.search("retry", 1)[0].path == "src/retry.py"
-    repository.close()
 
 
-def test_sources_are_those_of_indexed_files(manager: ModelManager, repo: Path, tmp_path: Path) -> None:
-    repository = Repositories(manager, [repo]).get(None)
+def test_sources_are_those_of_indexed_files(indexes: IndexPool, repo: Path, tmp_path: Path) -> None:
+    repository = Repositories(indexes, [repo]).get(None)
     found = repository.source("src/cache.py", 2, 99)
     assert (found.start_line, found.end_line, found.total_lines) == (2, 3, 3)
     assert found.text == "    def get(self, key):\n        return self.entries[key]\n"
@@ -99,33 +102,27 @@ def test_sources_are_those_of_indexed_files(manager: ModelManager, repo: Path, t
             repository.source(path)
     with pytest.raises(UsageError):
         repository.source("src/cache.py", 3, 2)
-    repository.close()
 
 
-def test_the_map_has_a_point_for_each_chunk(manager: ModelManager, repo: Path) -> None:
-    repository = Repositories(manager, [repo]).get(None)
+def test_the_map_has_a_point_for_each_chunk(indexes: IndexPool, repo: Path) -> None:
+    repository = Repositories(indexes, [repo]).get(None)
     points = repository.map()
     assert {point.path for point in points} == set(FILES)
     assert repository.map() is points
     assert repository.languages() == {"python": 2}
-    chunk = repository.chunk_at("src/cache.py", 2)
-    assert chunk is not None
-    assert chunk["start_line"] <= 2 <= chunk["end_line"]
-    assert repository.chunk_at("src/cache.py", 99) is None
-    repository.close()
 
 
-def test_names(manager: ModelManager, tmp_path: Path) -> None:
+def test_names(indexes: IndexPool, tmp_path: Path) -> None:
     one, other = tmp_path / "a" / "same", tmp_path / "b" / "same"
     for folder in (one, other):
         folder.mkdir(parents=True)
-    repositories = Repositories(manager, [one, other, one])
+    repositories = Repositories(indexes, [one, other, one])
     assert len(repositories) == 2
     assert repositories.get(str(one)).root == one
     for wrong in (None, "same", str(tmp_path), "../same"):
         with pytest.raises(UsageError):
             repositories.get(wrong)
     with pytest.raises(UsageError, match="without a repository"):
-        Repositories(manager, []).get(None)
+        Repositories(indexes, []).get(None)
     with pytest.raises(UsageError):
-        Repositories(manager, [tmp_path / "nothing"])
+        Repositories(indexes, [tmp_path / "nothing"])

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from turboprop.code.hooks import definition
+from turboprop.code.definitions import definition
 from turboprop.code.languages import LANGUAGES, MINOR, SCOPES, Language
 from turboprop.code.names import Found
 from turboprop.code.nesting import too_deep

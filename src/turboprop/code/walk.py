@@ -247,7 +247,10 @@ def _may_enter(prefix: str, folder: str, known: dict[str, bool]) -> bool:
 
 
 def _link_detail(top: str, location: str) -> str:
-    target = os.path.realpath(location)
+    try:
+        target = os.path.realpath(location)
+    except OSError as error:  # the system names no target, as for the links in /proc
+        return f"cannot be followed: {error.strerror}"
     if target == top or target.startswith(top + os.sep):
         return f"points to {shown(os.path.relpath(target, top)).replace(os.sep, '/')}"
     return "leads out of the repository"

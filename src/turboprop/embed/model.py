@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from threading import Lock
-from types import TracebackType
 from typing import Literal, Self
 
 import numpy as np
@@ -15,6 +13,7 @@ from tokenizers import Tokenizer
 
 from turboprop.embed.batching import TOKEN_BUDGET, batches
 from turboprop.embed.check import refuse_if_broken
+from turboprop.embed.encoder_model import EncoderModel
 from turboprop.embed.head import finish
 from turboprop.embed.instruction import Side, instructed
 from turboprop.embed.options import PLAIN, EmbeddingOptions, checked_limit, checked_width
@@ -37,7 +36,7 @@ _SLICE = 200_000
 """Characters that are tokenized at once where a text may be cut or averaged."""
 
 
-class EmbeddingModel:
+class EmbeddingModel(EncoderModel):
     """A loaded embedding model. Use it as a context manager, or call `close()`.
 
     Calls from several threads are served one after the other.
@@ -52,12 +51,9 @@ class EmbeddingModel:
         max_tokens: int | None,
         engine: Choice,
     ) -> None:
-        self._checkpoint = checkpoint
-        self._engine = engine
-        self._encoder = encoder
+        super().__init__(checkpoint, encoder, engine)
         self._settings = settings
         self._tokenizer = checkpoint.tokenizer()
-        self._lock = Lock()
         self._queries: OrderedDict[tuple[str, EmbeddingOptions, str], NDArray[np.float32]] = OrderedDict()
         self._full_width = checkpoint.dense[-1].weight.shape[0] if checkpoint.dense else encoder.dimensions
         wanted = checkpoint.default_width if dimensions is None else dimensions
@@ -109,11 +105,6 @@ class EmbeddingModel:
         return model
 
     @property
-    def checkpoint(self) -> Checkpoint:
-        """What the model was loaded from."""
-        return self._checkpoint
-
-    @property
     def settings(self) -> Settings:
         """The settings that it was loaded with."""
         return self._settings
@@ -122,21 +113,6 @@ class EmbeddingModel:
     def tokenizer(self) -> Tokenizer:
         """The tokenizer as the model uses it."""
         return self._tokenizer
-
-    @property
-    def engine(self) -> str:
-        """The engine that runs it."""
-        return self._engine.name
-
-    @property
-    def engine_reason(self) -> str:
-        """Why that engine was chosen."""
-        return self._engine.reason
-
-    @property
-    def name(self) -> str:
-        """The model's canonical name."""
-        return self._checkpoint.name
 
     @property
     def dimensions(self) -> int:
@@ -152,11 +128,6 @@ class EmbeddingModel:
     def prompts(self) -> Prompts:
         """What is put before a query and before a document."""
         return self._checkpoint.prompts
-
-    @property
-    def weights(self) -> str:
-        """The weight format that runs: float32 or int8."""
-        return self._encoder.weights
 
     @property
     def tokens_embedded(self) -> int:
@@ -227,15 +198,7 @@ class EmbeddingModel:
     def close(self) -> None:
         """Give the memory back; a second call does nothing."""
         self._queries.clear()
-        self._encoder.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+        super().close()
 
     def _tokenize(self, texts: Sequence[str], prompt: str) -> list[list[int]]:
         return encode_texts(self._tokenizer, [prompt + text for text in texts])

@@ -42,9 +42,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Self
 
+from turboprop.closing import Closing
 from turboprop.errors import ModelNotFoundError
 from turboprop.models.gguf_header import Header, read_header
 from turboprop.models.gguf_metadata import (
@@ -76,7 +77,7 @@ __all__ = [
 _SHARD = re.compile(r"(?P<stem>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.DOTALL | re.IGNORECASE)
 
 
-class GGUFFile:
+class GGUFFile(Closing):
     """A GGUF model, of one file or split: its metadata and its tensors by name.
 
     A context manager; `close` releases the maps (arrays made by `GGUFTensor.raw` keep theirs). Of the
@@ -135,14 +136,6 @@ class GGUFFile:
     def close(self) -> None:
         for header in self._headers:
             header.file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"GGUFFile({str(self.path)!r}, {len(self.metadata)} keys, {len(self.tensors)} tensors)"

@@ -328,12 +328,6 @@ class GGUFMetadata(Mapping[str, MetadataValue]):
             raise self._wrong(key, "an integer", value)
         return value
 
-    def real(self, key: str, default: float | None = None) -> float:
-        value = self._present(key, default)
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise self._wrong(key, "a number", value)
-        return float(value)
-
     def flag(self, key: str, default: bool | None = None) -> bool:
         value = self._present(key, default)
         if not isinstance(value, bool):

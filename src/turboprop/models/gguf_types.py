@@ -51,10 +51,6 @@ class GGMLType(IntEnum):
     def block_bytes(self) -> int:
         return _LAYOUT[self][1]
 
-    @property
-    def is_quantized(self) -> bool:
-        return _LAYOUT[self][0] > 1
-
 
 _LAYOUT = {
     GGMLType.F32: (1, 4),

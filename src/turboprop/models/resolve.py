@@ -7,6 +7,7 @@ the model, the hub. The first three need no network and no heavy import: under 2
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -154,6 +155,15 @@ def _from_path(path: Path, catalog: Catalog) -> LocalModel:
     GGUF carries no prompts, and a model without its prompts returns plausible, worse vectors.
     """
     path = path.absolute()
+    try:
+        found = _found_at(path, catalog)
+        with open(found.path, "rb") if found.path.is_file() else os.scandir(found.path):
+            return found
+    except OSError as error:
+        raise ModelNotFoundError(f"the model at {path} cannot be read: {error.strerror}") from error
+
+
+def _found_at(path: Path, catalog: Catalog) -> LocalModel:
     if path.is_dir():
         if missing := missing_files(path):
             if (gguf := only_gguf(path, str(path))) is not None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from threading import Lock
-from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from turboprop.embed.batching import batches
+from turboprop.embed.encoder_model import EncoderModel
 from turboprop.engines import Choice, choose_engine, load_encoder
 from turboprop.engines.contract import EngineOptions, WeightFormat
 from turboprop.errors import ModelUnsupportedError, UsageError
@@ -23,23 +22,19 @@ from turboprop.types import TokenBatch
 
 if TYPE_CHECKING:
     from turboprop.engines.contract import Encoder
-    from turboprop.models.checkpoint import Checkpoint
     from turboprop.models.hub_progress import DownloadProgress
 
 
-class Reranker:
+class Reranker(EncoderModel):
     """A loaded reranker. Use it as a context manager, or call `close()`.
 
     Calls from several threads are served one after the other.
     """
 
     def __init__(self, opened: RerankerCheckpoint, encoder: Encoder, engine: Choice) -> None:
-        self._checkpoint = opened.checkpoint
+        super().__init__(opened.checkpoint, encoder, engine)
         self._form = opened.form
         self._head = opened.head
-        self._encoder = encoder
-        self._engine = engine
-        self._lock = Lock()
         self._inputs = inputs_of(opened, opened.checkpoint.max_tokens)
         self._tokens_scored = 0
         check_head(self.name, self._head, encoder.dimensions)
@@ -83,31 +78,6 @@ class Reranker:
         except BaseException:
             encoder.close()
             raise
-
-    @property
-    def name(self) -> str:
-        """The model's canonical name."""
-        return self._checkpoint.name
-
-    @property
-    def checkpoint(self) -> Checkpoint:
-        """What the model was loaded from."""
-        return self._checkpoint
-
-    @property
-    def engine(self) -> str:
-        """The engine that runs it."""
-        return self._engine.name
-
-    @property
-    def engine_reason(self) -> str:
-        """Why that engine was chosen."""
-        return self._engine.reason
-
-    @property
-    def weights(self) -> str:
-        """The weight format that runs: float32 or int8."""
-        return self._encoder.weights
 
     @property
     def max_tokens(self) -> int:
@@ -157,15 +127,3 @@ class Reranker:
                 self._tokens_scored += len(batch.ids)
             scores[chosen] = score(pooled, self._head, self.name)
         return scores
-
-    def close(self) -> None:
-        """Give the memory back; a second call does nothing."""
-        self._encoder.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

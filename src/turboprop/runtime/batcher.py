@@ -51,7 +51,6 @@ class EmbeddingBatcher:
         self._changed = threading.Condition()
         self._requests: deque[_Request] = deque()
         self._waiting = 0
-        self._batches = 0
         self._closed = False
         self._thread = threading.Thread(target=self._work, name=f"embed {model.name}", daemon=True)
         self._thread.start()
@@ -60,11 +59,6 @@ class EmbeddingBatcher:
     def waiting_tokens(self) -> int:
         """Tokens that wait to be run."""
         return self._waiting
-
-    @property
-    def batches_run(self) -> int:
-        """Batches so far."""
-        return self._batches
 
     def submit(self, prepared: PreparedInputs) -> Future[NDArray[np.float32]]:
         """Queue prepared inputs; the future gives float32 [texts, width]. Cancelling it takes them out.
@@ -156,7 +150,6 @@ class EmbeddingBatcher:
                 for request in {id(request): request for request, _ in members}.values():
                     self._fail(request, error)
                 continue
-            self._batches += 1
             rows: dict[int, list[int]] = {}
             for row, (request, _) in enumerate(members):
                 rows.setdefault(id(request), []).append(row)

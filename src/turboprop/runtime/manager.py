@@ -11,21 +11,21 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
+from turboprop.closing import Closing
 from turboprop.errors import BusyError, EngineError, ModelLoadingError, ModelUnsupportedError, UsageError
 from turboprop.models.resolve import LocalModel, resolve
 from turboprop.runtime.batcher import EmbeddingBatcher
+from turboprop.runtime.leases import EmbeddingLease, Entry, LanguageLease, LoadedModel, RerankLease, told
 from turboprop.runtime.memory import Kind, default_budget, estimated_bytes, kind_of
 from turboprop.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from turboprop.embed.model import EmbeddingModel
-    from turboprop.generate.model import LanguageModel
-    from turboprop.rerank.model import Reranker
+    from turboprop.engines.contract import WeightFormat
 
 KEEP_ALIVE = 600.0
 """Seconds that a model stays loaded after its last use."""
@@ -33,114 +33,7 @@ _KINDS = {"embedding": "an embedding model", "language": "a language model", "re
 _log = logging.getLogger("turboprop.runtime")
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedModel:
-    """What the manager tells of one model. `reserved` are the bytes that the budget counts for it; `keep_alive`
-    None means that it stays until it is unloaded."""
-
-    name: str
-    kind: Kind
-    state: Literal["loading", "loaded"]
-    reserved: int
-    in_use: int
-    idle_seconds: float
-    keep_alive: float | None
-    engine: str = ""
-    device: str = ""
-    weights: str = ""
-    reason: str = ""
-    dimensions: int | None = None
-    context: int | None = None
-
-
-@dataclass(eq=False, slots=True)
-class _Entry:
-    local: LocalModel
-    kind: Kind
-    reserved: int
-    keep_alive: float | None
-    state: Literal["loading", "loaded", "closing"] = "loading"
-    leases: int = 0
-    used: float = field(default_factory=time.monotonic)
-    embedding: EmbeddingModel | None = None
-    batcher: EmbeddingBatcher | None = None
-    language: LanguageModel | None = None
-    reranker: Reranker | None = None
-    error: Exception | None = None
-
-    def close(self) -> None:
-        if self.batcher is not None:
-            self.batcher.close()
-        for model in (self.embedding, self.language, self.reranker):
-            if model is not None:
-                model.close()
-
-
-class _Lease:
-    """The right to use a model: while one is held the model stays.
-
-    Use it as a context manager, or `release()`; letting go of it gives it back too.
-    """
-
-    def __init__(self, entry: _Entry, release: Callable[[_Entry], None]) -> None:
-        self._entry = entry
-        self._release: Callable[[_Entry], None] | None = release
-
-    def release(self) -> None:
-        """Give it back; a second call does nothing."""
-        release, self._release = self._release, None
-        if release is not None:
-            release(self._entry)
-
-    def __del__(self) -> None:
-        self.release()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.release()
-
-
-class EmbeddingLease(_Lease):
-    """An embedding model, and the batcher that its users share."""
-
-    @property
-    def model(self) -> EmbeddingModel:
-        """The loaded model."""
-        assert self._entry.embedding is not None
-        return self._entry.embedding
-
-    @property
-    def batcher(self) -> EmbeddingBatcher:
-        """Runs what concurrent callers prepared."""
-        assert self._entry.batcher is not None
-        return self._entry.batcher
-
-
-class LanguageLease(_Lease):
-    """A language model."""
-
-    @property
-    def model(self) -> LanguageModel:
-        """The loaded model."""
-        assert self._entry.language is not None
-        return self._entry.language
-
-
-class RerankLease(_Lease):
-    """A reranker."""
-
-    @property
-    def model(self) -> Reranker:
-        """The loaded model."""
-        assert self._entry.reranker is not None
-        return self._entry.reranker
-
-
-class ModelManager:
+class ModelManager(Closing):
     """Thread-safe. `memory` is the budget in bytes for all models, by default three quarters of what is free."""
 
     def __init__(
@@ -159,7 +52,7 @@ class ModelManager:
         self._download = download
         self._changed = threading.Condition()
         self._one_load = threading.Lock()
-        self._entries: dict[str, _Entry] = {}
+        self._entries: dict[str, Entry] = {}
         self._names: dict[str, str] = {}
         self._closed = False
         self._reaper = threading.Thread(target=self._reap, name="model keep-alive", daemon=True)
@@ -179,6 +72,18 @@ class ModelManager:
         """
         return EmbeddingLease(self._lease(name or self.settings.model, "embedding", wait), self._release)
 
+    @contextmanager
+    def lend(
+        self,
+        name: str | None,
+        engine: str | None,  # noqa: ARG002  the manager's settings say how its models run
+        weights: WeightFormat | None,  # noqa: ARG002
+        settings: Settings,
+    ) -> Iterator[EmbeddingModel]:
+        """An embedding model for one use by an index, None for the one of the index's settings."""
+        with self.embedding(name or settings.model) as lease:
+            yield lease.model
+
     def language(self, name: str, *, wait: float | None = None) -> LanguageLease:
         """Lease a language model, as `embedding` does."""
         return LanguageLease(self._lease(name, "language", wait), self._release)
@@ -193,7 +98,7 @@ class ModelManager:
         if keep:
             entry.keep_alive = None
         self._release(entry)
-        return _told(entry)
+        return told(entry)
 
     def unload(self, name: str) -> None:
         """Give a model's memory back. Raises `BusyError` while it is in use, `UsageError` where it is not loaded."""
@@ -211,7 +116,7 @@ class ModelManager:
         """What is loaded or being loaded, the one used last first."""
         with self._changed:
             entries = [entry for entry in self._entries.values() if entry.state != "closing"]
-            return [_told(entry) for entry in sorted(entries, key=lambda entry: -entry.used)]
+            return [told(entry) for entry in sorted(entries, key=lambda entry: -entry.used)]
 
     def waiting_tokens(self) -> int:
         """Tokens that wait in the batchers of all embedding models."""
@@ -237,14 +142,6 @@ class ModelManager:
         self._close_entries(entries)
         self._reaper.join()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def _resolve(self, name: str) -> LocalModel:
         return resolve(name, self.settings, download=self._download)
 
@@ -253,7 +150,7 @@ class ModelManager:
             known = self._names.get(name)
         return known if known is not None else self._resolve(name).name
 
-    def _lease(self, name: str, kind: Kind | None, wait: float | None) -> _Entry:
+    def _lease(self, name: str, kind: Kind | None, wait: float | None) -> Entry:
         deadline = None if wait is None else time.monotonic() + wait
         entry = self._known(name) or self._begin(name)
         if kind is not None and entry.kind != kind:
@@ -280,11 +177,11 @@ class ModelManager:
                 self._changed.wait()
         return self._lease(name, kind, None if deadline is None else max(0.0, deadline - time.monotonic()))
 
-    def _known(self, name: str) -> _Entry | None:
+    def _known(self, name: str) -> Entry | None:
         with self._changed:
             return self._entries.get(self._names.get(name, ""))
 
-    def _begin(self, name: str) -> _Entry:
+    def _begin(self, name: str) -> Entry:
         """The entry of a model; made, and its loading begun, where there is none."""
         local = self._resolve(name)
         with self._changed:
@@ -293,7 +190,7 @@ class ModelManager:
                 return self._entries[local.name]
         kind = kind_of(local)
         needed = estimated_bytes(local, kind, self.settings, None, None)
-        evicted: list[_Entry] = []
+        evicted: list[Entry] = []
         try:
             with self._changed:
                 if self._closed:
@@ -301,13 +198,13 @@ class ModelManager:
                 if local.name in self._entries:
                     return self._entries[local.name]
                 evicted = self._make_room(name, needed)
-                entry = self._entries[local.name] = _Entry(local, kind, needed, self._keep_alive)
+                entry = self._entries[local.name] = Entry(local, kind, needed, self._keep_alive)
         finally:
             self._close_entries(evicted)
         threading.Thread(target=self._load, args=(entry,), name=f"load {local.name}", daemon=True).start()
         return entry
 
-    def _make_room(self, name: str, needed: int) -> list[_Entry]:
+    def _make_room(self, name: str, needed: int) -> list[Entry]:
         """Mark for closing what has to go, longest unused first. Called with the lock held."""
         if needed > self.budget:
             raise EngineError(
@@ -316,7 +213,7 @@ class ModelManager:
             )
         used = sum(entry.reserved for entry in self._entries.values())
         idle = [entry for entry in self._entries.values() if entry.state == "loaded" and not entry.leases]
-        evicted: list[_Entry] = []
+        evicted: list[Entry] = []
         for entry in sorted(idle, key=lambda entry: entry.used):
             if used + needed <= self.budget:
                 break
@@ -333,7 +230,7 @@ class ModelManager:
             _log.info("%s is unloaded to make room for %s", entry.local.name, name)
         return evicted
 
-    def _load(self, entry: _Entry) -> None:
+    def _load(self, entry: Entry) -> None:
         with self._one_load:  # two conversions at once would each take the whole budget
             try:
                 self._fill(entry)
@@ -343,15 +240,15 @@ class ModelManager:
                     self._entries.pop(entry.local.name, None)
                     self._changed.notify_all()
                 return
-        told = _told(entry)
-        why = f": {told.reason}" if told.reason else ""
-        _log.info("%s runs in %s on %s, weights %s%s", told.name, told.engine, told.device, told.weights, why)
+        loaded = told(entry)
+        why = f": {loaded.reason}" if loaded.reason else ""
+        _log.info("%s runs in %s on %s, weights %s%s", loaded.name, loaded.engine, loaded.device, loaded.weights, why)
         with self._changed:
             entry.used = time.monotonic()
             entry.state = "loaded"
             self._changed.notify_all()
 
-    def _fill(self, entry: _Entry) -> None:
+    def _fill(self, entry: Entry) -> None:
         name = entry.local.row.canonical if entry.local.row and entry.local.source != "path" else entry.local.name
         if entry.kind == "embedding":
             from turboprop.embed.model import EmbeddingModel
@@ -367,13 +264,13 @@ class ModelManager:
 
             entry.language = LanguageModel.load(name, memory=entry.reserved, settings=self.settings)
 
-    def _release(self, entry: _Entry) -> None:
+    def _release(self, entry: Entry) -> None:
         with self._changed:
             entry.leases -= 1
             entry.used = time.monotonic()
             self._changed.notify_all()
 
-    def _close_entries(self, entries: list[_Entry]) -> None:
+    def _close_entries(self, entries: list[Entry]) -> None:
         """Close what was marked, then let those who wait for the room know."""
         for entry in entries:
             try:
@@ -400,22 +297,3 @@ class ModelManager:
                 if not expired:
                     self._changed.wait(min((until - now for until, _ in idle), default=None))
             self._close_entries(expired)
-
-
-def _told(entry: _Entry) -> LoadedModel:
-    model = entry.embedding or entry.language or entry.reranker
-    return LoadedModel(
-        name=entry.local.name,
-        kind=entry.kind,
-        state="loading" if entry.state == "loading" and model is None else "loaded",
-        reserved=entry.reserved,
-        in_use=entry.leases,
-        idle_seconds=0.0 if entry.leases else time.monotonic() - entry.used,
-        keep_alive=entry.keep_alive,
-        engine=model.engine if model else "",
-        device=str(getattr(model, "device", "cpu")) if model else "",
-        weights=model.weights if model else "",
-        reason=entry.embedding.engine_reason if entry.embedding else "",
-        dimensions=entry.embedding.dimensions if entry.embedding else None,
-        context=entry.language.context if entry.language else None,
-    )

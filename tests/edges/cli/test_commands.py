@@ -92,6 +92,13 @@ def test_nothing_found_is_1(repo: Path) -> None:
     assert json.loads(tp("search", "zzzyqx", "--mode", "lexical", "--json", cwd=repo).stdout)["hits"] == []
 
 
+def test_a_language_that_is_not_indexed_is_named(repo: Path) -> None:
+    done = tp("search", "port", "--lang", "klingon", cwd=repo)
+    assert done.returncode == 1
+    assert done.stderr == "nothing found: no klingon is indexed; there is go, markdown, python\n"
+    assert tp("search", "zzzyqx", "--mode", "lexical", "--lang", "Python", cwd=repo).stderr == "nothing found\n"
+
+
 def test_run_again_embeds_nothing(repo: Path) -> None:
     done = tp("index", "--json", cwd=repo)
     summary = json.loads(done.stdout)
@@ -141,6 +148,10 @@ def test_no_index_yet(write_files: Write) -> None:
         (["search", "x", "--mode", "psychic"], "psychic"),
         (["serach", "x"], "Did you mean `tp search`"),
         (["search", "x", "--repo", "nowhere"], "does not exist"),
+        (["search", "x", "--repo", "long" * 2_000], "File name too long"),
+        (["index", "--index", "README.md"], "is no folder"),
+        (["status", "--index", b"\xff".decode("utf-8", "surrogateescape")], r"\xff is not UTF-8"),
+        (["embed", "x", "--model", "README.md"], "not a .gguf file"),
     ],
 )
 def test_wrong_arguments(write_files: Write, arguments: list[str], said: str) -> None:
@@ -152,9 +163,10 @@ def test_wrong_arguments(write_files: Write, arguments: list[str], said: str) ->
 
 
 def test_empty_repository(tmp_path: Path) -> None:
-    done = tp("index", "--repo", tmp_path)
-    assert done.returncode == 2
-    assert "no files to index" in done.stderr
+    for model in ("minilm", "nobody/nothing"):  # the folder is looked at before a model is fetched for it
+        done = tp("index", "--repo", tmp_path, "--model", model)
+        assert done.returncode == 2
+        assert "no files to index" in done.stderr
 
 
 def test_a_default_model_that_is_nowhere(write_files: Write, tmp_path: Path) -> None:
@@ -203,6 +215,64 @@ def test_a_closed_pipe_is_no_error(repo: Path) -> None:
     done = subprocess.run(["bash", "-c", command], cwd=repo, capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr
     assert "Error" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is full")
+def test_an_output_that_takes_no_more(repo: Path) -> None:
+    for arguments in (["search", "server", "--mode", "lexical"], ["model", "list"]):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(
+                [sys.executable, "-m", "turboprop", *arguments],
+                stdout=full,
+                stderr=subprocess.PIPE,
+                cwd=repo,
+                text=True,
+                check=False,
+            )
+        assert (done.returncode, done.stderr) == (2, "tp: the output cannot be written: No space left on device\n")
+
+
+def test_an_output_of_another_encoding_shows_what_it_lacks_as_numbers(write_files: Write) -> None:
+    root = write_files({"größe π.py": "def größe():\n    return 'π'\n"})
+    assert tp("index", "--repo", root).returncode == 0
+    done = subprocess.run(
+        [sys.executable, "-m", "turboprop", "search", "größe", "--repo", root],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.decode("latin-1").startswith("größe \\u03c0.py:1-2  größe")
+
+
+def test_names_and_code_cannot_write_to_the_terminal(write_files: Write) -> None:
+    root = write_files({"red\x1b[31m.py": "def evil():\n    # \x1b]0;title\x07 \x1b[2J\n    return 1\n"})
+    assert tp("index", "--repo", root).returncode == 0
+    found = tp("search", "evil", "--repo", root).stdout
+    assert found.startswith("red\\x1b[31m.py:1-3  evil")
+    assert "# \\x1b]0;title\\x07 \\x1b[2J" in found
+    assert tp("search", "evil", "--repo", root, "--output", "paths").stdout == "red\x1b[31m.py\n"
+    (root / "red\x1b[31m.py").write_text("")
+    assert "red\\x1b[31m.py" in tp("status", "--repo", root).stdout
+
+
+def test_names_in_brackets_are_shown(write_files: Write) -> None:
+    root = write_files({"app/[id]/page.py": "x = 1\n", "[/b]/y.py": "y = 1\n"})
+    done = tp("index", "--repo", root, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "app/[id]/page.py" in done.stdout
+    assert "[/b]/y.py" in done.stdout
+
+
+def test_the_current_folder_is_gone(tmp_path: Path) -> None:
+    command = f"mkdir gone && cd gone && rmdir ../gone && {sys.executable} -m turboprop status"
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "tp: the current folder is gone; change to one that is there\n")
+
+
+def test_an_empty_question(repo: Path) -> None:
+    done = tp("ask", "  ", cwd=repo)
+    assert (done.returncode, done.stderr) == (2, "tp: give a question, or --interactive\n")
 
 
 def test_version_and_completion() -> None:

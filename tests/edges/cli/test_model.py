@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -29,6 +30,34 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setenv(name, str(tmp_path / value))
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     return tmp_path
+
+
+def on_terminal(columns: int, *arguments: str) -> str:
+    """What a command prints on a terminal of so many columns."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "turboprop", *arguments],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**os.environ, "COLUMNS": str(columns), "NO_COLOR": "1", "TERM": "xterm"},
+    )
+    os.close(theirs)
+    printed = b""
+    with contextlib.suppress(OSError):  # the end of a terminal
+        while piece := os.read(ours, 65536):
+            printed += piece
+    os.close(ours)
+    assert process.wait() == 0
+    return printed.decode()
+
+
+def test_a_narrow_terminal_leaves_columns_out_and_cuts_none(home: Path) -> None:
+    wide, narrow = on_terminal(120, "model", "list"), on_terminal(40, "model", "list")
+    assert "licence" in wide
+    assert "licence" not in narrow
+    assert "nomic-embed-code-q5_k_s" in narrow
+    assert "…" not in narrow + wide
 
 
 @pytest.fixture

@@ -376,6 +376,16 @@ def test_a_terminated_server_ends_well(repo: Path, warm: Warm, wait_for: WaitFor
     assert (folder_of(environment) / "server.log").read_text() == ""
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is full")
+def test_an_output_that_takes_no_more(repo: Path, warm: Warm, status: Status, environment: dict[str, str]) -> None:
+    answered = warm()["answered"]
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "turboprop", "search", "server"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, cwd=repo, env=environment, text=True)
+    assert (done.returncode, done.stderr) == (2, "tp: the output cannot be written: No space left on device\n")
+    assert status()["answered"] == answered + 1
+
+
 def test_a_closed_pipe_is_no_error(repo: Path, warm: Warm, environment: dict[str, str]) -> None:
     warm()
     command = f"{sys.executable} -m turboprop search server | true; exit ${{PIPESTATUS[0]}}"

@@ -13,6 +13,7 @@ import click
 
 from turboprop.edges.cli import options
 from turboprop.edges.cli.generate import stats_line
+from turboprop.edges.cli.printable import printable, printable_name
 from turboprop.edges.cli.sampling import load_language_model, loading_options, made_options, sampling_options
 from turboprop.errors import UsageError
 
@@ -54,7 +55,8 @@ def ask(
 
     Ends with 0 when there is an answer, 1 when nothing carries one and 2 on an error.
     """
-    if not question and not interactive:
+    text = " ".join(question)
+    if not text.strip() and not interactive:
         raise UsageError("give a question, or --interactive")
     if interactive and as_json:
         raise UsageError("--interactive and --json exclude each other; give one")
@@ -68,7 +70,6 @@ def ask(
     if given.get("reasoning") is None:
         given["reasoning"] = False
     wishes = made_options(given)
-    text = " ".join(question)
     with Index.open(repo, embedding_model, index_dir=index_dir) as index:
         name = model or installed_language_model(index.settings)
         if name is None:
@@ -101,13 +102,13 @@ def _answer(
             if kind == "SourcesEvent":
                 if show_context:
                     for source in event.sources:  # type: ignore[union-attr]
-                        click.echo(f"{source.numbered()}\n", err=True)
+                        click.echo(f"{printable(source.numbered())}\n", err=True)
                 if not event.weak:  # type: ignore[union-attr]
                     reading.begin(event.prompt_tokens)  # type: ignore[union-attr]
                 continue
             reading.end()
             if kind == "TextEvent" and not as_json:
-                click.echo(event.text, nl=False)  # type: ignore[union-attr]
+                click.echo(printable(event.text), nl=False)  # type: ignore[union-attr]
                 ended = event.text.endswith("\n")  # type: ignore[union-attr]
     if as_json:
         click.echo(json.dumps({"question": question, "model": name, **_answer_object(event)}))  # type: ignore[arg-type]
@@ -134,7 +135,7 @@ def _print_end(answer: AnsweredEvent, stats: bool) -> None:
 def _where(source: Source) -> str:
     names = source.symbol.split(", ")
     symbol = f"  {names[0]}" + (", ..." if len(names) > 1 else "") if source.symbol else ""
-    return f"{source.path}:{source.start_line}-{source.end_line}{symbol}"
+    return printable_name(f"{source.path}:{source.start_line}-{source.end_line}{symbol}")
 
 
 def _answer_object(answer: AnsweredEvent) -> dict[str, Any]:

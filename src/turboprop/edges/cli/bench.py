@@ -59,7 +59,7 @@ def bench(
         return
     from rich.console import Console
 
-    console = Console()
+    console = Console(markup=False)
     console.print(
         f"{found.files:,} files, {found.documentation_queries} queries from documentation, "
         f"{found.commit_queries} from commits",

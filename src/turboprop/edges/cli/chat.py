@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from turboprop.edges.cli.generate import event_object, stats_line
+from turboprop.edges.cli.printable import printable
 from turboprop.edges.cli.sampling import load_language_model, loading_options, made_options, sampling_options
 from turboprop.errors import TurboPropError, UsageError
 
@@ -295,6 +296,7 @@ class _Screen:
                 click.echo(text, nl=False)
                 self._ended = text.endswith("\n")
             return
+        text = printable(text)
         if reasoning:
             self._live.console.print(text, end="", style="dim", markup=False, highlight=False)
             return

@@ -47,7 +47,7 @@ def show(repo: str, as_json: bool) -> None:
         table.add_column(heading, overflow="fold")
     for name, value, origin, variable in rows:
         table.add_row(name, _shown(value), origin, variable)
-    Console().print(table)
+    Console(markup=False).print(table)
     click.echo(f"\nyour file   {settings.config_file}{'' if _exists(settings.config_file) else ' (not there)'}")
     if settings.project is not None:
         click.echo(f"repository  {settings.project.path}")

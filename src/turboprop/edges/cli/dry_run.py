@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from turboprop.edges.cli.options import human_size, plural
+from turboprop.edges.cli.printable import printable_name
 
 if TYPE_CHECKING:
     from turboprop.preflight import Estimate
@@ -41,7 +42,7 @@ def show_dry_run(
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = Console(markup=False)  # a folder may be called [id]
     for note in plan.notes:
         click.echo(f"tp: {note}", err=True)
     table = Table(title=f"would index {plural(plan.files, 'file')}, {human_size(plan.bytes)}", title_justify="left")
@@ -55,7 +56,7 @@ def show_dry_run(
         for heading in ("reason", "files", "for example"):
             table.add_column(heading, justify="right" if heading == "files" else "left")
         for reason, (count, examples) in plan.left_out.items():
-            table.add_row(reason, f"{count:,}", "\n".join(examples))
+            table.add_row(reason, f"{count:,}", "\n".join(map(printable_name, examples)))
         console.print(table)
     for title, rows in (("largest folders", found.largest_folders), ("largest files", found.largest_files)):
         if rows:
@@ -63,7 +64,7 @@ def show_dry_run(
             table.add_column()
             table.add_column(justify="right")
             for path, size in rows:
-                table.add_row(path, human_size(size))
+                table.add_row(printable_name(path), human_size(size))
             console.print(table)
     click.echo(_estimate_text(found.estimate))
     for warning in found.warnings:

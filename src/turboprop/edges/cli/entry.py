@@ -6,6 +6,7 @@ stdout, everything else to stderr.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -105,18 +106,40 @@ def main(argv: Sequence[str] | None = None, *, services: Mapping[str, Any] | Non
             raise
         click.echo(f"tp: {error}", err=True)
         code = 2
+    except OSError as error:
+        if debug:
+            raise
+        code = _refused_by_the_system(error)
     except Exception as error:
         if debug:
             raise
-        click.echo(
-            f"tp: unexpected {type(error).__name__}: {error}\n"
-            "This is a defect of TurboProp. Run the command again with `tp --debug ...` and report what it prints.",
-            err=True,
-        )
-        code = 2
+        code = _defect(error)
     sys.exit(code if isinstance(code, int) else 0)
 
 
 def _interrupted() -> int:
     click.echo("tp: interrupted", err=True)
     return 130
+
+
+def _refused_by_the_system(error: OSError) -> int:
+    """A file that may not be used, or an output that takes no more, is no defect."""
+    if error.filename is not None:
+        click.echo(f"tp: {error.filename} cannot be used: {error.strerror}", err=True)
+    elif error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+        click.echo(f"tp: the output cannot be written: {error.strerror}", err=True)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python writes the rest while it shuts down
+    elif isinstance(error, FileNotFoundError):  # a file would have its name; what is missing is where we are
+        click.echo("tp: the current folder is gone; change to one that is there", err=True)
+    else:
+        return _defect(error)
+    return 2
+
+
+def _defect(error: Exception) -> int:
+    click.echo(
+        f"tp: unexpected {type(error).__name__}: {error}\n"
+        "This is a defect of TurboProp. Run the command again with `tp --debug ...` and report what it prints.",
+        err=True,
+    )
+    return 2

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from turboprop.edges.cli.input import text_or_input
+from turboprop.edges.cli.printable import printable
 from turboprop.edges.cli.sampling import (
     load_language_model,
     loading_options,
@@ -82,13 +84,14 @@ def generate(
                     continue
                 kind = type(event).__name__
                 if kind == "ReasoningEvent" and show_reasoning:
-                    click.echo(event.text, nl=False, err=True)  # type: ignore[union-attr]
+                    click.echo(printable(event.text), nl=False, err=True)  # type: ignore[union-attr]
                     thinking = True
                 elif kind == "TextEvent":
                     if thinking:
                         click.echo(err=True)
                         thinking = False
-                    click.echo(event.text, nl=False)  # type: ignore[union-attr]
+                    shown = printable(event.text) if sys.stdout.isatty() else event.text  # type: ignore[union-attr]
+                    click.echo(shown, nl=False)
                     ended = event.text.endswith("\n")  # type: ignore[union-attr]
                 elif kind == "DoneEvent":
                     if not ended:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from turboprop.edges.cli.printable import printable, printable_name
+
 if TYPE_CHECKING:
+    from turboprop.federated import RepoHit
     from turboprop.types import Hit
 
 OUTPUTS = ("text", "json", "paths", "vimgrep")
@@ -19,21 +21,8 @@ _NAMES = 3
 _ADDED = ("file name", "folder", "definition", "path", "phrase", "coherence")
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """A hit, and the repository that it is from where several were asked."""
-
-    hit: Hit
-    repo: str = ""
-
-    @property
-    def place(self) -> str:
-        """`repo/path`, or the path alone."""
-        return f"{self.repo}/{self.hit.path}" if self.repo else self.hit.path
-
-
 def print_hits(
-    found: Sequence[Shown], output: str, *, whole: bool = False, explain: bool = False, **facts: object
+    found: Sequence[RepoHit], output: str, *, whole: bool = False, explain: bool = False, **facts: object
 ) -> None:
     """Print hits; `facts` stand before them in JSON, `whole` prints all lines, `explain` the parts of the score."""
     match output:
@@ -41,10 +30,11 @@ def print_hits(
             click.echo(json.dumps({**facts, "hits": [_as_json(one, explain) for one in found]}))
         case "paths":
             for path in dict.fromkeys(one.place for one in found):
-                click.echo(path)
+                click.echo(path, color=True)  # as it is, for programs
         case "vimgrep":
             for one in found:
-                click.echo(f"{one.place}:{one.hit.start_line}:1:{_first_line(one.hit)}")
+                place, line = printable_name(one.place), printable(_first_line(one.hit))
+                click.echo(f"{place}:{one.hit.start_line}:1:{line}")
         case _ if sys.stdout.isatty():
             _print_rich(found, whole, explain)
         case _:
@@ -72,7 +62,7 @@ def explained(hit: Hit) -> str:
     return ", ".join(said)
 
 
-def _as_json(one: Shown, explain: bool) -> dict[str, Any]:
+def _as_json(one: RepoHit, explain: bool) -> dict[str, Any]:
     hit = one.hit
     keys = ("path", "start_line", "end_line", "score", "language", "symbol", "text")
     found: dict[str, Any] = {"repo": one.repo} if one.repo else {}
@@ -84,27 +74,27 @@ def _as_json(one: Shown, explain: bool) -> dict[str, Any]:
 
 def _symbols(hit: Hit) -> str:
     """The first names that a chunk defines; of many small ones a page would be full."""
-    names = hit.symbol.split(", ")
-    return hit.symbol if len(names) <= _NAMES else f"{', '.join(names[:_NAMES])}, ... ({len(names)})"
+    names = printable_name(hit.symbol).split(", ")
+    return ", ".join(names) if len(names) <= _NAMES else f"{', '.join(names[:_NAMES])}, ... ({len(names)})"
 
 
 def _first_line(hit: Hit) -> str:
     return next((line.strip() for line in hit.text.split("\n") if line.strip()), "")
 
 
-def _print_plain(found: Sequence[Shown], whole: bool, explain: bool) -> None:
+def _print_plain(found: Sequence[RepoHit], whole: bool, explain: bool) -> None:
     for one in found:
         hit = one.hit
-        title = [f"{one.place}:{hit.start_line}-{hit.end_line}", _symbols(hit), f"{hit.score:.4f}"]
+        title = [f"{printable_name(one.place)}:{hit.start_line}-{hit.end_line}", _symbols(hit), f"{hit.score:.4f}"]
         click.echo("  ".join(part for part in title if part))
         if explain:
             click.echo(f"    = {explained(hit)}")
-        lines = hit.text.rstrip().split("\n")
+        lines = printable(hit.text.rstrip()).split("\n")
         click.echo("\n".join(f"    {line}".rstrip() for line in (lines if whole else lines[:SNIPPET_LINES])))
         click.echo()
 
 
-def _print_rich(found: Sequence[Shown], whole: bool, explain: bool) -> None:
+def _print_rich(found: Sequence[RepoHit], whole: bool, explain: bool) -> None:
     from rich.console import Console
     from rich.syntax import Syntax
     from rich.text import Text
@@ -112,14 +102,14 @@ def _print_rich(found: Sequence[Shown], whole: bool, explain: bool) -> None:
     console = Console()
     for one in found:
         hit = one.hit
-        title = Text(f"{one.place}:{hit.start_line}-{hit.end_line}", style="bold cyan")
+        title = Text(f"{printable_name(one.place)}:{hit.start_line}-{hit.end_line}", style="bold cyan")
         if hit.symbol:
             title.append(f"  {_symbols(hit)}", style="yellow")
         title.append(f"  {hit.score:.4f}", style="dim")
         console.print(title, soft_wrap=True)
         if explain:
             console.print(Text(f"      = {explained(hit)}", style="dim italic"))
-        lines = hit.text.rstrip().split("\n")
+        lines = printable(hit.text.rstrip()).split("\n")
         console.print(
             Syntax(
                 "\n".join(lines if whole else lines[:SNIPPET_LINES]),

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from turboprop.types import IndexSummary
 
 
+_SPEED_COLUMNS = 80
+"""Columns of a terminal that has room for chunks and tokens a second beside the bar."""
+
+
 @click.command()
 @options.repo
 @options.model
@@ -67,9 +71,8 @@ def index(
     from turboprop.api import Index
     from turboprop.edges.cli.download import transfer_progress
 
-    with (
-        progress_bar() as progress,
-        Index.create(
+    with progress_bar() as progress:
+        made = Index.create(
             repo,
             model,
             index_dir=index_dir,
@@ -81,8 +84,8 @@ def index(
             memory=memory,
             progress=progress,
             model_progress=transfer_progress(),
-        ) as made,
-    ):
+        )
+    with made:  # the bar is gone by now, or it would stand in the lines that follow
         summary = made.summary
         assert summary is not None
         for note in summary.notes:
@@ -157,14 +160,16 @@ def progress_bar() -> Iterator[Callable[[Progress], None] | None]:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
+    console = Console(stderr=True)
+    speed = TextColumn("files, {task.fields[chunks]:,} chunks, {task.fields[rate]:,.0f} tokens/s,")
     bar = Bar(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("files, {task.fields[chunks]:,} chunks, {task.fields[rate]:,.0f} tokens/s,"),
+        *([speed] if console.width >= _SPEED_COLUMNS else []),
         TimeRemainingColumn(),
         TextColumn("left"),
-        console=Console(stderr=True),
+        console=console,
         transient=True,
     )
     task = None

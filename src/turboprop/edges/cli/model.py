@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from turboprop.models.naming import HubReference
     from turboprop.models.resolve import LocalModel
 
+_GIVE_WAY = ("licence", "context", "dimensions", "kind", "size")
+"""Columns that are left out on a narrow terminal, this one first."""
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 
 
@@ -102,14 +104,21 @@ def _table(columns: list[tuple[str, bool]], rows: list[list[str]], note: str = "
     from rich.table import Table
     from rich.text import Text
 
+    console = Console()
+    titles = [title for title, _ in columns]
+    widths = [max(map(len, cells)) + 2 for cells in zip(titles, *rows, strict=True)]
+    shown = list(range(len(columns)))
+    for title in _GIVE_WAY:
+        if sum(widths[at] for at in shown) - 2 > console.width:
+            shown = [at for at in shown if titles[at] != title]
     table = Table(box=None, pad_edge=False)
-    for at, (title, number) in enumerate(columns):
-        # On a narrow terminal the other columns give way: a name that is cut cannot be typed.
-        width = max(len(row[0]) for row in rows) if at == 0 and rows else None
+    for at in shown:
+        title, number = columns[at]
+        # What is wider still gives way to the first column: a name that is cut cannot be typed.
+        width = widths[0] - 2 if at == 0 else None
         table.add_column(title, justify="right" if number else "left", no_wrap=True, min_width=width)
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    console = Console()
+        table.add_row(*(Text(row[at]) for at in shown))
     console.print(table)
     if note:
         console.print(Text(note))

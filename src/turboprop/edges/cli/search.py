@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
-from itertools import zip_longest
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from turboprop.edges.cli import options
-from turboprop.edges.cli.hits import OUTPUTS, Shown, print_hits
+from turboprop.edges.cli.hits import OUTPUTS, print_hits
 from turboprop.errors import IndexNotFoundError, TurboPropError, UsageError
+from turboprop.federated import interleaved, repository_names
 
 if TYPE_CHECKING:
     from turboprop.api import Index
@@ -128,15 +126,17 @@ def search(
             click.echo(options.choice_text(indexes[0].embedding_model), err=True)
         if verbose and reranker is not None:
             click.echo(options.choice_text(reranker), err=True)
-        names = _names([index.repo for index in indexes])
+        names = [""] if len(indexes) == 1 else repository_names([index.repo for index in indexes])
         models = ", ".join(dict.fromkeys(index.model_name for index in indexes))
-    shown = [[Shown(hit, name) for hit in hits] for hits, name in zip(found, names, strict=True)]
-    best = _interleaved(shown)[:limit]
+        indexed = _languages(indexes) if lang and not any(found) else []
+    best = interleaved(dict(zip(names, found, strict=True)), limit)
     took = round((time.perf_counter() - started) * 1000, 1)
     kind = "json" if as_json else output
     print_hits(best, kind, whole=full or context > 0, explain=explain, query=text, model=models, took_ms=took)
     if not best and kind == "text":
-        click.echo("nothing found", err=True)
+        unknown = [name for name in lang if name.lower() not in indexed]
+        why = f": no {' or '.join(unknown)} is indexed; there is {', '.join(indexed)}" if unknown else ""
+        click.echo(f"nothing found{why}", err=True)
     ctx.exit(0 if best else 1)
 
 
@@ -160,22 +160,10 @@ def _refresh(index: Index, wanted: bool | None) -> None:
         click.echo(f"tp: {done.left}: {changed} may differ from the index; `tp index` brings them in", err=True)
 
 
-def _names(repos: list[Path]) -> list[str]:
-    """What several repositories are called: the folder's name, the whole path where two share one."""
-    if len(repos) == 1:
-        return [""]
-    count = Counter(repo.name for repo in repos)
-    return [repo.name if count[repo.name] == 1 else str(repo) for repo in repos]
-
-
-def _interleaved(lists: list[list[Shown]]) -> list[Shown]:
-    """The first of each, the better score first, then the second of each: no repository drowns another."""
-    ranks = zip_longest(*lists)
-    return [
-        one
-        for rank in ranks
-        for one in sorted((one for one in rank if one is not None), key=lambda one: -one.hit.score)
-    ]
+def _languages(indexes: list[Index]) -> list[str]:
+    """The languages that are indexed; '' is plain text, which has no name to narrow by."""
+    files = (file for index in indexes for file in index.reader.manifest().files.values())
+    return sorted({file.language for file in files} - {""})
 
 
 def _open(

@@ -7,8 +7,9 @@ import re
 import click
 
 from turboprop.edges.cli import options
-from turboprop.edges.cli.hits import OUTPUTS, Shown, print_hits
+from turboprop.edges.cli.hits import OUTPUTS, print_hits
 from turboprop.errors import UsageError
+from turboprop.federated import RepoHit
 
 _PLACE = re.compile(r"(?P<path>.+?):(?P<line>\d+)(?:[-:].*)?")
 
@@ -59,5 +60,5 @@ def similar(
         )
         name = index.model_name
     kind = "json" if as_json else output
-    print_hits([Shown(hit) for hit in hits], kind, whole=full or context > 0, place=place, model=name)
+    print_hits([RepoHit("", hit) for hit in hits], kind, whole=full or context > 0, place=place, model=name)
     ctx.exit(0 if hits else 1)

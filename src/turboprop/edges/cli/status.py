@@ -10,6 +10,7 @@ import click
 
 from turboprop.edges.cli import options
 from turboprop.edges.cli.options import human_size, plural
+from turboprop.edges.cli.printable import printable_name
 
 
 @click.command()
@@ -40,7 +41,7 @@ def status(repo: str, index_dir: str | None, as_json: bool) -> None:
         gone = f", {len(state.removed):,} removed" if state.removed else ""
         click.echo(f"state    stale: {changed}{gone}; run `tp index`")
         for path in (*state.stale, *state.removed)[:10]:
-            click.echo(f"         {path}")
+            click.echo(f"         {printable_name(path)}")
     else:
         click.echo("state    up to date")
 

@@ -9,6 +9,7 @@ import click
 
 from turboprop.edges.cli import options
 from turboprop.edges.cli.options import plural
+from turboprop.edges.cli.printable import printable_name
 
 
 @click.command()
@@ -28,10 +29,12 @@ def why(ctx: click.Context, path: str, repo: str, index_dir: str | None, as_json
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(told)))
     else:
-        click.echo(f"{told.path}: {told.state}")
-        click.echo(f"  {told.reason}")
+        click.echo(f"{printable_name(told.path)}: {told.state}")
+        click.echo(f"  {printable_name(told.reason)}")
         if told.chunks:
             click.echo(f"  {plural(len(told.chunks), 'chunk')}:")
         for chunk in told.chunks:
-            click.echo(f"    {chunk.start_line}-{chunk.end_line}  {chunk.kind}  {chunk.symbol}".rstrip())
+            click.echo(
+                f"    {chunk.start_line}-{chunk.end_line}  {chunk.kind}  {printable_name(chunk.symbol)}".rstrip()
+            )
     ctx.exit(0 if told.indexed else 1)

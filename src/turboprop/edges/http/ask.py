@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from turboprop.answer import Source
     from turboprop.edges.http.state import ServerState
     from turboprop.generate.model import GenerationStream, LanguageModel
-    from turboprop.runtime.manager import LanguageLease
+    from turboprop.runtime.leases import LanguageLease
     from turboprop.runtime.repositories import Repository
     from turboprop.types import Hit
 

@@ -78,9 +78,7 @@ async def index_events(request: Request) -> Response:
 
 async def cancel_index(request: Request) -> Response:
     """Call it off; what is whole is kept."""
-    job = _found(request, "index")
-    job.cancel()
-    return JSONResponse({"job": job_answer(job.status)})
+    return _cancelled(_found(request, "index"))
 
 
 async def download_events(request: Request) -> Response:
@@ -90,9 +88,7 @@ async def download_events(request: Request) -> Response:
 
 async def cancel_download(request: Request) -> Response:
     """Call it off; what has arrived is kept for the next try."""
-    job = _found(request, "download")
-    job.cancel()
-    return JSONResponse({"job": job_answer(job.status)})
+    return _cancelled(_found(request, "download"))
 
 
 def _found(request: Request, kind: str) -> Job:
@@ -100,6 +96,11 @@ def _found(request: Request, kind: str) -> Job:
     if job is None:
         raise RequestError(404, "there is no such job", "job_not_found", "id")
     return job
+
+
+def _cancelled(job: Job) -> Response:
+    job.cancel()
+    return JSONResponse({"job": job_answer(job.status)})
 
 
 def _events(state: ServerState, job: Job) -> Response:

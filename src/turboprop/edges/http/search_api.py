@@ -18,7 +18,8 @@ from turboprop.edges.http.process import resident_bytes
 from turboprop.edges.http.schemas import RequestBody
 from turboprop.edges.http.state import read_model, state_of
 from turboprop.errors import IndexNotFoundError, TurboPropError, UsageError
-from turboprop.runtime.repositories import MOST_HITS, RepoHit
+from turboprop.federated import RepoHit
+from turboprop.runtime.repositories import MOST_HITS
 
 if TYPE_CHECKING:
     from starlette.requests import Request

@@ -14,6 +14,7 @@ from turboprop.edges.http.limits import Limits, Slots
 from turboprop.edges.http.metrics import Metrics
 from turboprop.edges.http.names import ModelNames
 from turboprop.runtime.jobs import Jobs
+from turboprop.runtime.pool import MOST, IndexPool
 from turboprop.runtime.repositories import Repositories
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,8 @@ class ServerState:
         self.limits = options.limits
         self.manager = manager
         self.names = ModelNames(manager, options.models)
-        self.repositories = Repositories(manager, options.repos)
+        self.indexes = IndexPool(models=manager, most=max(MOST, len(options.repos)))
+        self.repositories = Repositories(self.indexes, options.repos)
         self.jobs = Jobs()
         self.metrics = Metrics()
         self.generations = Slots(options.limits.generations, 3 * options.limits.generations, "answers")
@@ -80,7 +81,7 @@ class ServerState:
         self.jobs.close()
         self._short.shutdown(cancel_futures=True)
         self._long.shutdown(wait=False, cancel_futures=True)
-        self.repositories.close()
+        self.indexes.clear()
         self.manager.close()
 
 

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from turboprop.api import Index
-from turboprop.code.read import decode, normalise_newlines
 from turboprop.errors import IndexBusyError, IndexNotFoundError, TurboPropError, UsageError
+from turboprop.federated import repository_names
 from turboprop.index.read import index_tables
 from turboprop.index.schema import INDEX_FOLDER
-from turboprop.pool import IndexPool
 from turboprop.repository import checked_repo
+from turboprop.runtime.pool import IndexPool
+from turboprop.runtime.sources import source_lines
 from turboprop.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -30,8 +29,6 @@ REFRESH_SECONDS = 30.0
 takes about a second of one core."""
 CLOSE_SECONDS = 1.5
 """For a refresh to end; clients kill a server two seconds after they left it."""
-MOST_BYTES = 4_000_000
-"""Files over this are not read for a caller; the index leaves out those over 1 MB unless told otherwise."""
 
 
 class _ClosedError(Exception):
@@ -96,8 +93,7 @@ class Repositories:
         roots = list(dict.fromkeys(checked_repo(path) for path in paths))
         if not roots:
             raise UsageError("a server needs at least one repository; give one with --repo")
-        count = Counter(root.name for root in roots)
-        self.all = [Repository(root.name if count[root.name] == 1 else str(root), root) for root in roots]
+        self.all = [Repository(name, root) for name, root in zip(repository_names(roots), roots, strict=True)]
 
     def named(self, name: str | None) -> Repository:
         """The repository of a name; without one the only one. Raises `UsageError`."""
@@ -126,11 +122,12 @@ class Repositories:
     @contextmanager
     def open(self, repository: Repository) -> Iterator[Index]:
         """The same without a refresh."""
-        try:
-            with self._pool.open(repository.root, self._model, settings=self._given) as index:
-                yield index
-        except IndexNotFoundError as error:
-            raise IndexNotFoundError(self._why_no_index(repository)) from error
+        with ExitStack() as stack:
+            try:
+                index = stack.enter_context(self._pool.open(repository.root, self._model, settings=self._given))
+            except IndexNotFoundError as error:
+                raise IndexNotFoundError(self._why_no_index(repository)) from error
+            yield index
 
     def start_refresh(self, repository: Repository) -> bool:
         """Bring an index up to date in the background; False where that is under way already."""
@@ -148,26 +145,12 @@ class Repositories:
     def read(self, repository: Repository, index: Index, path: str) -> tuple[str, list[str]]:
         """The path as the index writes it, and the file's lines as they are now.
 
-        Only indexed files can be read, and no link that leads out of the repository is followed. Raises
-        `UsageError`.
+        Only indexed files can be read. Raises `UsageError` for another, and as `source_lines` does.
         """
         wanted = path.replace("\\", "/").removeprefix("./")
         if wanted not in index.reader.manifest().files:
             raise UsageError(f"{wanted!r} is not an indexed file; give a path as search_code prints it")
-        place = (repository.root / wanted).resolve()
-        if not place.is_relative_to(repository.root):
-            raise UsageError(f"{wanted!r} leads out of the repository")
-        try:
-            # A link or a pipe put there after the check above is refused by the flags.
-            descriptor = os.open(place, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
-            with open(descriptor, "rb") as stream:
-                content = stream.read(MOST_BYTES + 1)
-        except OSError as error:
-            raise UsageError(f"{wanted!r} cannot be read now: {error.strerror}") from error
-        if len(content) > MOST_BYTES:
-            raise UsageError(f"{wanted!r} has more than {MOST_BYTES:,} bytes")
-        text = normalise_newlines(decode(content)[0])
-        return wanted, text.removesuffix("\n").split("\n")
+        return wanted, source_lines(repository.root, wanted)
 
     def close(self) -> None:
         """Let go of indexes and models. A refresh ends where it next tells of its progress; what it did is kept."""

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from turboprop.api import Index
 from turboprop.edges.mcp.repositories import Repositories, Repository
 from turboprop.edges.mcp.text import (
     DEEPEST,
@@ -23,6 +24,7 @@ from turboprop.edges.mcp.text import (
 )
 from turboprop.edges.mcp.writer import Writer
 from turboprop.errors import IndexNotFoundError, ModelNotFoundError, UsageError
+from turboprop.types import Hit
 
 Query = Annotated[str, Field(description="What the code does, an identifier, or an error message.", max_length=4000)]
 Repo = Annotated[str | None, Field(description="Name of the repository, where several are served.")]
@@ -61,11 +63,11 @@ class Tools:
         cursor: Cursor = None,
     ) -> str:
         """Find code by meaning and by words. Hits come best first, each as path:start-end, names, and its lines."""
-        start = page_start(cursor)
-        with self._repositories.index(self._repositories.named(repo)) as index:
-            wanted = min(start + limit + 1, DEEPEST)
-            hits = index.search(query, wanted, mode, filters=paths or (), languages=languages or ())
-        return hits_page(hits, start, limit, lines)
+
+        def find(index: Index, most: int) -> list[Hit]:
+            return index.search(query, most, mode, filters=paths or (), languages=languages or ())
+
+        return self._hits(find, limit, lines, repo, cursor)
 
     def similar_code(
         self,
@@ -79,11 +81,11 @@ class Tools:
         cursor: Cursor = None,
     ) -> str:
         """Find code like that at a line of an indexed file: duplicates, parallel implementations, other uses."""
-        start = page_start(cursor)
-        with self._repositories.index(self._repositories.named(repo)) as index:
-            wanted = min(start + limit + 1, DEEPEST)
-            hits = index.similar(path, line, wanted, filters=paths or (), languages=languages or ())
-        return hits_page(hits, start, limit, lines)
+
+        def find(index: Index, most: int) -> list[Hit]:
+            return index.similar(path, line, most, filters=paths or (), languages=languages or ())
+
+        return self._hits(find, limit, lines, repo, cursor)
 
     def read_chunk(
         self,
@@ -142,6 +144,14 @@ class Tools:
         while repository.refresh.busy and time.monotonic() < until and not stopped():
             time.sleep(0.05)
         return self._status(repository)
+
+    def _hits(
+        self, find: Callable[[Index, int], list[Hit]], limit: int, lines: int, repo: str | None, cursor: str | None
+    ) -> str:
+        start = page_start(cursor)
+        with self._repositories.index(self._repositories.named(repo)) as index:
+            hits = find(index, min(start + limit + 1, DEEPEST))
+        return hits_page(hits, start, limit, lines)
 
     def _status(self, repository: Repository) -> str:
         try:

@@ -66,6 +66,9 @@ def search(arguments: list[str]) -> tuple[int | None, bool]:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0, False
+    except OSError as error:
+        os.write(2, f"tp: the output cannot be written: {error.strerror}\n".encode())
+        return 2, False
     return code, False
 
 

@@ -32,7 +32,7 @@ from turboprop import __version__
 from turboprop.edges.warm import place
 from turboprop.edges.warm.client import hanging_process
 from turboprop.edges.warm.render import Run, run_for
-from turboprop.pool import IndexPool
+from turboprop.runtime.pool import IndexPool
 from turboprop.settings import load_settings
 
 MOST_WAITING = 16

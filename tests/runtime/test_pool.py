@@ -11,7 +11,8 @@ import pytest
 
 from turboprop import Index
 from turboprop.errors import IndexMismatchError, IndexNotFoundError, ModelNotFoundError, UsageError
-from turboprop.pool import IndexPool
+from turboprop.runtime.manager import ModelManager
+from turboprop.runtime.pool import IndexPool
 
 FILES = {
     "port.py": "def open_port(port):\n    '''Listen on a port.'''\n    return listen(port)\n",
@@ -86,6 +87,21 @@ def test_a_model_whose_files_changed_is_loaded_anew(
     assert config.read_text() != text
     with pool.open(repo, index_dir=place) as index, pytest.raises(IndexMismatchError):
         index.search("another port")
+
+
+def test_a_lent_model_is_given_back_after_each_use(repo: Path) -> None:
+    with ModelManager() as manager:
+        pool = IndexPool(models=manager)
+        with pool.open(repo) as index:
+            before = index.search("listen on a port", 2)
+            (told,) = manager.status()
+            assert told.in_use == 0
+            manager.unload(told.name)
+            assert index.search("listen on a port", 2) == before
+        (repo / "tuner.py").write_text("def tune_radio(frequency):\n    return frequency\n")
+        assert pool.update(repo).embedded_chunks == 1
+        assert [told.in_use for told in manager.status()] == [0]
+        pool.clear()
 
 
 def test_the_one_used_longest_ago_is_closed(repo: Path, tmp_path: Path) -> None:

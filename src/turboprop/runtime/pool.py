@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from turboprop.embed.model import EmbeddingModel
     from turboprop.engines.contract import WeightFormat
     from turboprop.index.build import Progress
+    from turboprop.loading import ModelSource
     from turboprop.models.checkpoint import Checkpoint
     from turboprop.models.hub_progress import DownloadProgress
-    from turboprop.repository import ModelSource
     from turboprop.types import IndexSummary
 
 MOST = 8
@@ -61,35 +61,42 @@ class _Kept:
 
 
 class _Source:
-    """Gives one index its model and remembers which it was."""
+    """Lends one index its model: that of whoever lends them to the pool, or one that the pool holds until
+    `release`."""
 
     def __init__(self, pool: IndexPool) -> None:
         self._pool = pool
-        self.used: list[_Model] = []
+        self._lock = Lock()
+        self.held: _Model | None = None
 
-    def load(
+    @contextmanager
+    def lend(
         self, name: str | None, engine: str | None, weights: WeightFormat | None, settings: Settings
-    ) -> EmbeddingModel:
-        if self._pool.models is not None:
-            return self._pool.models.load(name, engine, weights, settings)
-        found = self._pool._take_model(name, engine, weights, settings)
-        self.used.append(found)
-        return found.model
+    ) -> Iterator[EmbeddingModel]:
+        if self._pool.lender is not None:
+            with self._pool.lender.lend(name, engine, weights, settings) as model:
+                yield model
+            return
+        with self._lock:
+            if self.held is None:
+                self.held = self._pool._take_model(name, engine, weights, settings)
+        yield self.held.model
 
     def release(self) -> None:
-        self._pool._leave_models(self.used)
-        self.used = []
+        if self.held is not None:
+            self._pool._leave_model(self.held)
+        self.held = None
 
 
 class IndexPool:
     """Opens indexes and keeps them and their models. Any number of threads may use it at once.
 
-    With `offline` models are never downloaded, whatever the settings say. `models` gives them where somebody else
-    holds them; otherwise the pool loads its own.
+    With `offline` models are never downloaded, whatever the settings say. `models` lends them where somebody else
+    holds them, for each use; otherwise the pool loads its own, which stay as long as the indexes that they are for.
     """
 
     def __init__(self, *, offline: bool = False, most: int = MOST, models: ModelSource | None = None) -> None:
-        self.models = models
+        self.lender = models
         self._offline = offline
         self._most = most
         self._lock = RLock()
@@ -144,10 +151,9 @@ class IndexPool:
     ) -> IndexSummary:
         """As `Index.create`: make the index or bring it up to date, while others search in what was published."""
         source = _Source(self)
+        settings = self._settings(settings, checked_repo(repo))
         try:
-            with Index.create(
-                repo, model, progress=progress, models=source, settings=self._settings(settings, checked_repo(repo))
-            ) as index:  # closing it leaves the model open
+            with Index.create(repo, model, progress=progress, models=source, settings=settings) as index:
                 return index.summary or index.update()
         finally:
             source.release()
@@ -160,7 +166,7 @@ class IndexPool:
                     "repo": str(kept.index.repo),
                     "model": kept.index.model_name,
                     "chunks": kept.index.reader.rows,
-                    "model_loaded": bool(kept.source.used),
+                    "model_loaded": kept.source.held is not None,
                 }
                 for kept in self._kept.values()
             ]
@@ -231,10 +237,9 @@ class IndexPool:
             known.users += 1
             return known
 
-    def _leave_models(self, models: list[_Model]) -> None:
+    def _leave_model(self, model: _Model) -> None:
         with self._loading:
-            for model in models:
-                model.users -= 1
+            model.users -= 1
 
     def _close_unused_models(self) -> None:
         for key, known in list(self._models.items()):
@@ -261,7 +266,8 @@ def _close(kept: _Kept) -> None:
 
 def _still_holds(kept: _Kept, model: str | None, directory: Path) -> bool:
     """Whether opening the index now would give the same."""
-    if any(_stamp(used.files) != used.stamp for used in kept.source.used):
+    held = kept.source.held
+    if held is not None and _stamp(held.files) != held.stamp:
         return False
     published = index_tables(directory)
     own = kept.index.reader.header

@@ -1,0 +1,52 @@
+"""What every model that runs in an encoder has: its checkpoint, its engine, and one call at a time."""
+
+from __future__ import annotations
+
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from turboprop.closing import Closing
+
+if TYPE_CHECKING:
+    from turboprop.engines import Choice
+    from turboprop.engines.contract import Encoder
+    from turboprop.models.checkpoint import Checkpoint
+
+
+class EncoderModel(Closing):
+    """A checkpoint in an encoder. Use it as a context manager, or call `close()`."""
+
+    def __init__(self, checkpoint: Checkpoint, encoder: Encoder, engine: Choice) -> None:
+        self._checkpoint = checkpoint
+        self._encoder = encoder
+        self._engine = engine
+        self._lock = Lock()
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """What the model was loaded from."""
+        return self._checkpoint
+
+    @property
+    def name(self) -> str:
+        """The model's canonical name."""
+        return self._checkpoint.name
+
+    @property
+    def engine(self) -> str:
+        """The engine that runs it."""
+        return self._engine.name
+
+    @property
+    def engine_reason(self) -> str:
+        """Why that engine was chosen."""
+        return self._engine.reason
+
+    @property
+    def weights(self) -> str:
+        """The weight format that runs: float32 or int8."""
+        return self._encoder.weights
+
+    def close(self) -> None:
+        """Give the memory back; a second call does nothing."""
+        self._encoder.close()
