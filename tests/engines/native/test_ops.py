@@ -33,7 +33,7 @@ def _tensors() -> dict[str, NDArray[np.float32]]:
         **{f"w{inputs}-{outputs}": (outputs, inputs) for inputs in (NARROW, WIDE) for outputs in (NARROW, WIDE)},
         **{f"b{width}": (width,) for width in (NARROW, WIDE)},
         **{f"row{width}": (2, width) for width in (NARROW, WIDE)},
-        "half": (10, NARROW),
+        "half": (TOKENS, NARROW),
     }
     return {name: (0.4 * random.standard_normal(shape)).astype(np.float32) for name, shape in shapes.items()}
 
@@ -84,13 +84,17 @@ def grow(ops: Any, choices: list[int], *, products: bool) -> tuple[list[Any], It
     values = [ops.positions("x0"), ops.positions("x1"), ops.positions("wide")]
     numbers = iter(choices)
 
+    def one(fitting: list[Any]) -> Any:
+        """Half of the time one of the last three: steps that follow each other are those that are joined."""
+        number = next(numbers, 0)
+        return fitting[-1 - (number % 3 if number < 32 else number) % len(fitting)]
+
     def same(x: Any) -> Any:
-        """Another value of that width; the latest ones, and x itself, often."""
-        fitting = [value for value in values if width(value) == width(x)]
-        return fitting[-1 - next(numbers, 0) % len(fitting)]
+        """Another value of that width, or x itself."""
+        return one([value for value in values if width(value) == width(x)])
 
     for what in numbers:
-        x = values[-1 - next(numbers, 0) % len(values)]
+        x = one(values)
         extent, chosen = width(x), what % 16
         if chosen in (0, 1, 2, 3) and products:
             outputs = (NARROW, WIDE)[next(numbers, 0) % 2]
@@ -231,6 +235,24 @@ def test_a_function_of_what_a_product_is_added_to() -> None:
         return ops.add(ops.multiply(a, z), total)
 
     check(build)
+
+
+def test_what_is_read_between_a_product_and_its_sum_is_not_yet_the_sum() -> None:
+    def build(ops: NativeOps) -> Value:
+        x = ops.positions("x0")
+        product = ops.linear(x, "w20-20")
+        a = ops.scale(x, 0.5)
+        return ops.multiply(a, ops.add(x, product))
+
+    check(build)
+
+
+def test_a_function_with_two_products() -> None:
+    def build(ops: NativeOps) -> Value:
+        once = ops.multiply(ops.activation(ops.positions("x0"), "gelu"), ops.positions("x1"))
+        return ops.scale(ops.multiply(once, ops.positions("half")), 1.0)
+
+    assert check(build)[1].count(Kind.MULTIPLY) == 1
 
 
 @pytest.mark.parametrize("part", [0, 1])
