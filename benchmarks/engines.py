@@ -41,7 +41,9 @@ def cached_checkpoint(scratch: Path, form: str) -> Path:
     return target
 
 
-def ours(path: Path, weights: str, cache: Path, engine: str = "auto") -> tuple[Callable[[np.ndarray], np.ndarray], dict]:
+def ours(
+    path: Path, weights: str, cache: Path, engine: str = "auto"
+) -> tuple[Callable[[np.ndarray], np.ndarray], dict]:
     from turboprop import EmbeddingModel
     from turboprop.settings import Settings
     from turboprop.types import TokenBatch
