@@ -205,6 +205,9 @@ static inline __attribute__((always_inline)) void score_tile(
             sums[m][0] = sums[m][1] = rest[m][0] = rest[m][1] = _mm512_setzero_si512();
         for (int k = 0; k < HEAD_GROUP / 4; k++) {
             __m512i k0 = _mm512_loadu_si512(keys + k * 128), k1 = _mm512_loadu_si512(keys + k * 128 + 64);
+            _mm_prefetch((const char *)keys + k * 128 + key_bytes(padded), _MM_HINT_T1);
+            _mm_prefetch((const char *)keys + k * 128 + 64 + key_bytes(padded), _MM_HINT_T1);
+            _mm_prefetch((const char *)low + k * 32 + key_bytes(padded), _MM_HINT_T1);
             __m512i l0 = _mm512_loadu_si512(low + k / 4 * 128), l1 = _mm512_loadu_si512(low + k / 4 * 128 + 64);
             l0 = _mm512_and_si512(_mm512_srli_epi16(l0, k % 4 * 2), three);
             l1 = _mm512_and_si512(_mm512_srli_epi16(l1, k % 4 * 2), three);
@@ -254,6 +257,8 @@ static void value_row(
     for (long d = 0; d < padded; d += 16) {
         __m512i even = _mm512_setzero_si512(), odd = even;
         for (int k = 0; k < BLOCK / 4; k += 2) {
+            _mm_prefetch((const char *)values + (k * padded + d) * 4 + value_bytes(padded), _MM_HINT_T1);
+            _mm_prefetch((const char *)values + ((k + 1) * padded + d) * 4 + value_bytes(padded), _MM_HINT_T1);
             even = _mm512_dpbusd_epi32(even, fours[k], _mm512_loadu_si512(values + (k * padded + d) * 4));
             odd = _mm512_dpbusd_epi32(odd, fours[k + 1], _mm512_loadu_si512(values + ((k + 1) * padded + d) * 4));
         }
