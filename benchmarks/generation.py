@@ -213,7 +213,7 @@ def main() -> None:
                 text=True,
             )
         rounds: list[dict[str, dict[str, float]]] = []
-        for _ in range(asked.rounds):
+        for _ in range(asked.rounds + 1):
             found = {}
             for engine, process in contenders.items():
                 assert process.stdin is not None and process.stdout is not None
@@ -222,6 +222,7 @@ def main() -> None:
                 found[engine] = json.loads(process.stdout.readline())
                 print(engine, found[engine], flush=True)
             rounds.append(found)
+        del rounds[0]  # the other contender was still loading
         for process in contenders.values():
             process.communicate()
         size = path.stat().st_size
