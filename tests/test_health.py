@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from best_engine import BEST
 from turboprop import Index
 from turboprop.errors import UsageError
 from turboprop.health import diagnose, repair
@@ -25,7 +26,7 @@ def repo(write_files) -> Path:
 def test_all_is_well(repo: Path) -> None:
     found = diagnose(repo)
     assert found.findings == []
-    assert found.model["engine"] == "openvino"
+    assert found.model["engine"] == BEST
     assert found.tables[0].rows == 2
     assert found.engines["openvino"][0] == "CPU"
     assert found.disk_free > 0

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from best_engine import BEST
 from reference import reference
 from turboprop.embed.inspect import inspect_model
 from turboprop.errors import ModelFormatError
@@ -20,7 +21,7 @@ def report(name: str | Path, **options):
 def test_a_folder() -> None:
     seen = report("minilm", weights="int8")
     assert (seen.format, seen.architecture, seen.dimensions, seen.context) == ("safetensors", "bert", 384, 256)
-    assert (seen.runs, seen.engine, seen.weights) == (True, "native", "int8")
+    assert (seen.runs, seen.engine, seen.weights) == (True, BEST, "int8")
     assert seen.parameters == 22_713_728
     assert 23_000_000 < (seen.memory or 0) < 25_000_000
     assert seen.tokenizer["tokens"] == 30_522

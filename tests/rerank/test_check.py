@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from best_engine import BEST
 from rerank.tiny_rerankers import RERANKERS
 from turboprop import Reranker
 from turboprop.embed.inspect import inspect_model
@@ -43,7 +44,7 @@ def test_rerankers_are_known_by_their_files(tmp_path: Path, name: str) -> None:
     local = resolve(str(RERANKERS[name].save(tmp_path / name)), load_settings())
     assert is_reranker(local)
     report = inspect_model(local)
-    assert (report.kind, report.runs, report.engine) == ("reranker", True, "native")
+    assert (report.kind, report.runs, report.engine) == ("reranker", True, BEST)
     assert tokenizer_of(local).encode("a").ids
 
 

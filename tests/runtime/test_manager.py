@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from best_engine import BEST
 from reference import reference
 from turboprop import GenerationOptions
 from turboprop.embed.model import EmbeddingModel
@@ -49,7 +50,7 @@ def test_many_leases_load_once(monkeypatch: pytest.MonkeyPatch) -> None:
             assert set(pool.map(use, range(24))) == {(1, 384)}
         (told,) = manager.status()
         assert told.in_use == 0
-        assert told.engine == "openvino"
+        assert told.engine == BEST
         assert told.reason
         assert manager.reserved == told.reserved > 0
     assert len(loads) == 1

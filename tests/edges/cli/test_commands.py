@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from best_engine import BEST
 from rerank.tiny_rerankers import RERANKERS
 
 Write = Callable[[dict[str, str]], Path]
@@ -80,7 +81,7 @@ def test_search_with_a_reranker(repo: Path, tmp_path: Path) -> None:
     assert sum("reranker" in hit["parts"] for hit in hits) == 2
     said = tp("search", "start the server", "--rerank", folder, "--explain", "-v", cwd=repo)
     assert "before reranking x0.75, reranker 0." in said.stdout
-    assert f"tp: {folder} runs in openvino" in said.stderr
+    assert f"tp: {folder} runs in {BEST}" in said.stderr
     alone = tp("search", "start the server", "--rerank-top", "2", cwd=repo)
     assert (alone.returncode, alone.stdout) == (2, "")
     assert "--rerank MODEL" in alone.stderr

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from best_engine import BEST
 from reference import reference
 from rerank.tiny_rerankers import RERANKERS
 
@@ -88,7 +89,7 @@ def test_truncation_is_asked_for() -> None:
 
 
 def test_verbose_names_the_engine() -> None:
-    assert b"runs in openvino, weights" in tp("embed", "x", "--verbose").stderr
+    assert f"runs in {BEST}, weights".encode() in tp("embed", "x", "--verbose").stderr
 
 
 def test_tokens() -> None:
@@ -105,7 +106,7 @@ def test_tokens_of_a_vocabulary_file() -> None:
 
 def test_inspect_and_check() -> None:
     seen = json.loads(tp("model", "inspect", "minilm", "--json").stdout)
-    assert (seen["engine"], seen["runs"], seen["context"]) == ("openvino", True, 256)
+    assert (seen["engine"], seen["runs"], seen["context"]) == (BEST, True, 256)
     assert b"WordPiece" in tp("model", "inspect", "minilm").stdout
     done = tp("model", "check", "--json")
     assert done.returncode == 0

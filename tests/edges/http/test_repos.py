@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from best_engine import BEST
 from reference import reference
 from turboprop import Index
 from turboprop.settings import load_settings
@@ -233,7 +234,7 @@ def test_models_are_loaded_and_unloaded(client: httpx.Client, serving: Any) -> N
     assert client.post("/api/models/unload", json={"model": "minilm"}).status_code == 400
     assert {row["name"] for row in client.get("/api/status").json()["models"]} == {"stories260K.gguf"}
     loaded = client.post("/api/models/load", json={"model": "minilm"}).json()["model"]
-    assert (loaded["engine"], loaded["dimensions"]) == ("openvino", 384)
+    assert (loaded["engine"], loaded["dimensions"]) == (BEST, 384)
     status = client.get("/api/status").json()
     assert 0 < status["memory"]["used"] < status["memory"]["budget"]
     assert status["memory"]["process_rss"] == pytest.approx(serving.resident_bytes, rel=0.3)

@@ -7,6 +7,8 @@ from typing import Any
 
 from playwright.sync_api import expect
 
+from best_engine import BEST
+
 
 def test_models_stand_in_their_groups_with_their_facts(open_page: Any) -> None:
     page = open_page("#/models")
@@ -98,7 +100,7 @@ def test_the_server_s_own_models(open_page: Any, server: Any) -> None:
     page = open_page("#/models")
     page.get_by_label("Filter models by name").fill("minilm")
     loaded = page.get_by_role("region", name="Loaded")
-    expect(loaded).to_contain_text("Runs in openvino on cpu")
+    expect(loaded).to_contain_text(f"Runs in {BEST} on cpu")
     expect(page.locator(".memory")).to_contain_text("1 model loaded")
     page.get_by_role("button", name="Unload minilm").click()
     expect(page.get_by_role("region", name="Installed")).to_contain_text("minilm")
