@@ -1,9 +1,11 @@
-"""Generation: reading and writing speed and memory against llama.cpp's wheel (xllamacpp, Q4_K), true shapes.
+"""Generation: reading and writing speed and memory against llama.cpp's wheel (xllamacpp), true shapes.
 
     scripts/bench generation [--shape qwen3-0.6b|tinyllama-1.1b] [--rounds 3] [--prompt 1024] [--tokens 64]
-                             [--weights stored]
+                             [--mix Q4_K_M|Q4_K|Q5_K_M|Q6_K] [--weights stored]
 
-Seeded random weights of the model's shape: speed and memory do not depend on the values. Each engine runs in a
+Seeded random weights of the model's shape: speed and memory do not depend on the values. A mix has the types that
+llama.cpp's own quantiser gives each matrix: of Q4_K_M the head, and in half of the layers `attn_v` and `ffn_down`, are
+Q6_K. Each engine runs in a
 process of its own, and they take turns (one round: each once), because the speed of a shared machine drifts; what
 counts is the ratio within a round. A follow-up is the same prompt with 32 tokens more. Plain writing guesses no ids.
 Quoting writes an answer whose ids are set, and computes them all the same: runs of 24 ids of the prompt with 8 others
@@ -32,7 +34,15 @@ if TYPE_CHECKING:
     from turboprop.engines.contract import WeightFormat
 
 RESULTS = Path(__file__).parent / "results" / "generation.json"
-Q4_K, F32 = gguf.GGMLQuantizationType.Q4_K, gguf.GGMLQuantizationType.F32
+F32 = gguf.GGMLQuantizationType.F32
+BLOCKS = {
+    # Bytes of a block of 256 weights, where its two float16 are, and what makes weights of about 0.05 of random bits.
+    "Q4_K": (144, 0, [2e-4, 1e-3]),
+    "Q5_K": (176, 0, [1e-4, 1e-3]),
+    "Q6_K": (210, 208, [4e-5]),
+}
+MIXES = {"Q4_K_M": ("Q4_K", "Q6_K"), "Q5_K_M": ("Q5_K", "Q6_K"), "Q4_K": ("Q4_K", "Q4_K"), "Q6_K": ("Q6_K", "Q6_K")}
+"""The type of most matrices, and of those that have more bits."""
 SHAPES = {
     # architecture, width, inner width, layers, heads, kv heads, head width, vocabulary, tied
     "qwen3-0.6b": ("qwen3", 1024, 3072, 28, 16, 8, 128, 151_936, True),
@@ -40,8 +50,8 @@ SHAPES = {
 }
 
 
-def write_model(path: Path, name: str) -> None:
-    """A GGUF file of that shape: matrices in Q4_K with random bits and small scales, norms of 1."""
+def write_model(path: Path, name: str, mix: str) -> None:
+    """A GGUF file of that shape and mix: matrices of random bits with small scales, norms of 1."""
     architecture, width, inner, layers, heads, kv_heads, head, vocabulary, tied = SHAPES[name]
     random = np.random.default_rng(0)
     writer = gguf.GGUFWriter(path, architecture)
@@ -65,22 +75,23 @@ def write_model(path: Path, name: str) -> None:
     writer.add_token_scores([0.0] * vocabulary)
     writer.add_token_types([2, 3, 3, *[6] * 256, *[1] * (vocabulary - 259)])
 
-    def matrix(name: str, rows: int, columns: int) -> None:
-        blocks = random.integers(0, 256, (rows, columns // 256, 144), np.uint8)
-        # Each block begins with two float16: a scale and an offset of the scales of its parts.
-        scales = np.array([2e-4, 1e-3], np.float16).view(np.uint8)
-        blocks[:, :, :4] = scales
-        writer.add_tensor(name, blocks.reshape(rows, -1), raw_dtype=Q4_K)
+    def matrix(name: str, rows: int, columns: int, more: bool = False) -> None:
+        kind = MIXES[mix][more]
+        size, at, scales = BLOCKS[kind]
+        blocks = random.integers(0, 256, (rows, columns // 256, size), np.uint8)
+        blocks[:, :, at : at + 2 * len(scales)] = np.array(scales, np.float16).view(np.uint8)
+        writer.add_tensor(name, blocks.reshape(rows, -1), raw_dtype=gguf.GGMLQuantizationType[kind])
 
     def norm(name: str, size: int) -> None:
         writer.add_tensor(name, np.ones(size, np.float32), raw_dtype=F32)
 
-    matrix("token_embd.weight", vocabulary, width)
+    matrix("token_embd.weight", vocabulary, width, tied)
     norm("output_norm.weight", width)
     if not tied:
-        matrix("output.weight", vocabulary, width)
+        matrix("output.weight", vocabulary, width, True)
     for layer in range(layers):
         p = f"blk.{layer}."
+        more = layer < layers // 8 or layer >= 7 * layers // 8 or (layer - layers // 8) % 3 == 2
         norm(f"{p}attn_norm.weight", width)
         norm(f"{p}ffn_norm.weight", width)
         if architecture == "qwen3":
@@ -88,11 +99,11 @@ def write_model(path: Path, name: str) -> None:
             norm(f"{p}attn_k_norm.weight", head)
         matrix(f"{p}attn_q.weight", heads * head, width)
         matrix(f"{p}attn_k.weight", kv_heads * head, width)
-        matrix(f"{p}attn_v.weight", kv_heads * head, width)
+        matrix(f"{p}attn_v.weight", kv_heads * head, width, more)
         matrix(f"{p}attn_output.weight", width, heads * head)
         matrix(f"{p}ffn_gate.weight", inner, width)
         matrix(f"{p}ffn_up.weight", inner, width)
-        matrix(f"{p}ffn_down.weight", width, inner)
+        matrix(f"{p}ffn_down.weight", width, inner, more)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -192,6 +203,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--prompt", type=int, default=1024)
     parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--mix", choices=MIXES, default="Q4_K_M")
     parser.add_argument("--weights", choices=("auto", "int8", "int4", "stored"), default="auto")
     parser.add_argument("--serve", nargs=3)
     asked = parser.parse_args()
@@ -201,7 +213,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.gguf"
-        write_model(path, asked.shape)
+        write_model(path, asked.shape, asked.mix)
         contenders = {}
         for engine in ("native", "llamacpp"):
             command = [sys.executable, __file__, "--prompt", str(asked.prompt), "--tokens", str(asked.tokens)]
@@ -236,6 +248,7 @@ def main() -> None:
     print(ratios)
     result = {
         "shape": asked.shape,
+        "mix": asked.mix,
         "prompt": asked.prompt,
         "file_mb": round(size / 1e6),
         "machine": platform.processor() or platform.machine(),
@@ -243,7 +256,7 @@ def main() -> None:
         "median_ratios": ratios,
     }
     known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    name = asked.shape if asked.weights == "auto" else f"{asked.shape} {asked.weights}"
+    name = " ".join([asked.shape, asked.mix, *([] if asked.weights == "auto" else [asked.weights])])
     RESULTS.write_text(json.dumps({**known, name: result}, indent=1) + "\n")
 
 

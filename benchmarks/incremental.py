@@ -103,6 +103,7 @@ def main() -> None:
         root.mkdir()
         make_repository(options.corpus, root, options.files, options.lines)
         os.environ["TP_EMBEDDING_CACHE"] = "0"
+        os.environ["TP_SERVER"] = "0"  # one that `tp search` left running would look for changes too
         settings = replace(load_settings(), embedding_cache=0)
         started = time.perf_counter()
         Index.create(root, options.model, settings=settings).close()

@@ -289,7 +289,7 @@ class Index(Closing):
         if found.left or not found.changed:
             return found
         try:
-            return replace(found, summary=self._bring_up_to(self.scope, None))
+            return replace(found, summary=self._bring_up_to(self.scope, None, wait=False))
         except IndexBusyError:
             return replace(found, left="the index is being written")
 
@@ -302,10 +302,12 @@ class Index(Closing):
         """Which files belong in it: as when it was made, but for what the settings exclude now."""
         return replace(self._reader.header.scope, exclude=self._settings.exclude)
 
-    def _bring_up_to(self, scope: IndexScope, progress: Callable[[Progress], None] | None) -> IndexSummary:
+    def _bring_up_to(
+        self, scope: IndexScope, progress: Callable[[Progress], None] | None, *, wait: bool = True
+    ) -> IndexSummary:
         with self._embedding_model() as model:
             self.summary = bring_up_to_date(
-                self._repo, self._directory, model, scope, False, progress, self._settings.memory
+                self._repo, self._directory, model, scope, False, progress, self._settings.memory, wait=wait
             )
             reader = IndexReader.open(self._directory, model.fingerprint, model.name)
         self._reader.close()

@@ -14,6 +14,7 @@ from turboprop.embed.documents import IndexingEmbedder
 from turboprop.errors import IndexMismatchError, IndexNotFoundError, RepositoryIndexError, UsageError
 from turboprop.index.budget import memory_budget
 from turboprop.index.build import Progress, update
+from turboprop.index.lock import wait_until_free
 from turboprop.index.read import index_tables
 from turboprop.index.schema import INDEX_FOLDER
 from turboprop.settings import Settings
@@ -87,11 +88,16 @@ def bring_up_to_date(
     rebuild: bool,
     progress: Callable[[Progress], None] | None,
     memory: int | None = None,
+    *,
+    wait: bool = True,
 ) -> IndexSummary:
     """Bring the index of a repository up to its files, within `memory` bytes.
 
-    Raises `MemoryBudgetError` where the memory is too little.
+    Another writer is waited for a moment, unless `wait` is false. Raises `IndexBusyError` where that takes longer,
+    and `MemoryBudgetError` where the memory is too little.
     """
+    if wait:
+        wait_until_free(directory)  # before the walk: what the other brings in is compared with the files of now
     found = walk(root, max_filesize=scope.max_filesize, exclude=scope.exclude)
     if memory is not None:
         model.embed_documents(["def warm_up(): pass"])  # the first call makes the kernels' own copy of the weights

@@ -125,3 +125,47 @@ def write_four_bit(source: Path, path: Path, kind: gguf.GGMLQuantizationType) ->
     writer.write_tensors_to_file()
     writer.close()
     return path
+
+
+def write_super(path: Path, kind: gguf.GGMLQuantizationType, more: gguf.GGMLQuantizationType) -> Path:
+    """A small llama of seeded bits in blocks of 256: `more` is the type of the head, `attn_v` and `ffn_down`."""
+    width, inner, vocabulary = 256, 512, 300
+    random = np.random.default_rng(3)
+    scales = {"Q4_K": (0, [4e-4, 3e-3]), "Q5_K": (0, [2e-4, 3.1e-3]), "Q6_K": (208, [8e-5])}
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_block_count(2)
+    writer.add_context_length(256)
+    writer.add_embedding_length(width)
+    writer.add_feed_forward_length(inner)
+    writer.add_head_count(4)
+    writer.add_head_count_kv(2)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list(["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *map(str, range(41))])
+    writer.add_token_scores([0.0] * vocabulary)
+    writer.add_token_types([2, 3, 3, *[6] * 256, *[1] * 41])
+
+    def matrix(name: str, rows: int, columns: int, which: gguf.GGMLQuantizationType = kind) -> None:
+        at, values = scales[which.name]
+        blocks = random.integers(0, 256, (rows, columns // 256, gguf.GGML_QUANT_SIZES[which][1]), np.uint8)
+        blocks[:, :, at : at + 2 * len(values)] = np.array(values, np.float16).view(np.uint8)
+        writer.add_tensor(name, blocks.reshape(rows, -1), raw_dtype=which)
+
+    matrix("token_embd.weight", vocabulary, width)
+    matrix("output.weight", vocabulary, width, more)
+    writer.add_tensor("output_norm.weight", np.ones(width, np.float32))
+    for layer in (f"blk.{number}." for number in range(2)):
+        for name in ("attn_norm", "ffn_norm"):
+            writer.add_tensor(f"{layer}{name}.weight", np.ones(width, np.float32))
+        matrix(f"{layer}attn_q.weight", width, width)
+        matrix(f"{layer}attn_k.weight", width // 2, width)
+        matrix(f"{layer}attn_v.weight", width // 2, width, more)
+        matrix(f"{layer}attn_output.weight", width, width)
+        matrix(f"{layer}ffn_gate.weight", inner, width)
+        matrix(f"{layer}ffn_up.weight", inner, width)
+        matrix(f"{layer}ffn_down.weight", width, inner, more)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path

@@ -6,12 +6,13 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from turboprop.errors import IndexBusyError, StorageError
-from turboprop.index.lock import HOLDER_FILE, WriterLock
+from turboprop.index.lock import HOLDER_FILE, WriterLock, wait_until_free
 
 HOLD = """
 import sys
@@ -84,3 +85,30 @@ def test_a_file_in_the_folders_place_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot lock"), WriterLock(tmp_path / "file"):
         pass
+
+
+def test_a_writer_that_soon_ends_is_waited_for(tmp_path: Path) -> None:
+    with hold(tmp_path) as holder:
+        assert holder.stdin is not None
+        release = threading.Timer(0.3, holder.stdin.close)
+        release.start()
+        wait_until_free(tmp_path, 60)
+        with WriterLock(tmp_path):
+            assert release.finished.is_set()
+        release.join()
+
+
+def test_a_writer_that_stays_is_not_waited_for_long(tmp_path: Path) -> None:
+    with hold(tmp_path) as holder:
+        started = time.monotonic()
+        wait_until_free(tmp_path, 0.2)
+        assert time.monotonic() - started >= 0.2
+        with pytest.raises(IndexBusyError), WriterLock(tmp_path):
+            pass
+        holder.communicate("")
+
+
+def test_nothing_is_waited_for_and_made_where_nobody_ever_wrote(tmp_path: Path) -> None:
+    wait_until_free(tmp_path / "none", 60)
+    wait_until_free(tmp_path, 60)
+    assert not list(tmp_path.iterdir())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,14 +22,30 @@ _PEAK = 1.1
 """Peak memory over the converted size: 1.09 measured on a 1.5 GB model, whose matrices are read in blocks."""
 _FLOAT32 = ("positions", "types")
 """Tables that are added, not multiplied with: they stay float32."""
-_STORED = ("Q4_0", "Q4_1", "Q4_K")
-_STORED_BYTES = 0.69
-"""Bytes a weight: 4 bits, and of a group of 32 a float32 scale and 4 bits of zero point, and 3 to 6% for its sums."""
 _FIXED = 300_000_000
 """OpenVINO, numpy, the tokenizer and the interpreter: 250 MB with all-MiniLM-L6-v2."""
 
 
-def converted_bytes(tensors: Mapping[str, StoredTensor], names: Mapping[str, str], weights: str) -> int:
+@dataclass(frozen=True, slots=True)
+class StoredSizes:
+    """What weights take that run as their file has them."""
+
+    bytes_of_a_weight: Mapping[str, float]
+    """By type of GGUF."""
+    table_beside: bool
+    """Whether the embedding matrix is kept in int8 as well, as a table."""
+
+
+OPENVINO_STORED = StoredSizes(dict.fromkeys(("Q4_0", "Q4_1", "Q4_K"), 0.69), table_beside=True)
+"""4 bits, and of a group of 32 a float32 scale and 4 bits of zero point, and 3 to 6% for its sums."""
+
+
+def converted_bytes(
+    tensors: Mapping[str, StoredTensor],
+    names: Mapping[str, str],
+    weights: str,
+    stored: StoredSizes = OPENVINO_STORED,
+) -> int:
     """Size in bytes of the converted weights of the tensors that `names` maps to."""
     total = 0
     for weight, name in names.items():
@@ -36,9 +53,9 @@ def converted_bytes(tensors: Mapping[str, StoredTensor], names: Mapping[str, str
         count = prod(shape)
         if weights == "float32" or len(shape) < 2 or weight in _FLOAT32:
             total += 4 * count
-        elif weights == "stored" and tensors[name].kind in _STORED:
-            total += int(count * _STORED_BYTES)
-            if weight == "tokens":  # the table is kept in int8, the head beside it
+        elif weights == "stored" and tensors[name].kind in stored.bytes_of_a_weight:
+            total += int(count * stored.bytes_of_a_weight[tensors[name].kind])
+            if weight == "tokens" and stored.table_beside:
                 total += count + 4 * count // group_for(shape[1])
         elif weights == "int4" and shape[1] % 2 == 0 and not weight.startswith("tokens"):
             total += count // 2 + 4 * count // group_for(shape[1], GROUP_INT4)

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 LOCK_FILE = "writer.lock"
 HOLDER_FILE = "writer.json"
+SHORT_WAIT_SECONDS = 5.0
+"""How long a run that was asked for waits for another writer: a search that brings in an edit first holds the lock
+for about a second, on a busy machine for more."""
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
@@ -38,16 +41,11 @@ class WriterLock:
         self._lock: BaseFileLock | None = None
 
     def __enter__(self) -> WriterLock:
-        from filelock import FileLock, Timeout
+        from filelock import Timeout
 
-        lock = FileLock(
-            self._directory / LOCK_FILE,
-            timeout=0,
-            thread_local=False,
-            fallback_to_soft=False,  # a soft lock is a file that a killed holder never removes
-        )
+        lock = _lock_of(self._directory)
         try:
-            lock.acquire()
+            lock.acquire(timeout=0)
         except Timeout:
             raise IndexBusyError(
                 f"the index in {self._directory} is being written by {self._holder()}. "
@@ -90,3 +88,19 @@ class WriterLock:
             return f"process {int(holder['pid'])} on {holder['host']} since {since}"
         except (OSError, ValueError, TypeError, KeyError):
             return "another process"
+
+
+def wait_until_free(directory: Path, seconds: float = SHORT_WAIT_SECONDS) -> None:
+    """Return once nobody writes the index in `directory`, or after `seconds`: whoever locks it then is told why not."""
+    with contextlib.suppress(OSError, NotImplementedError):
+        lock = _lock_of(directory)
+        if (directory / LOCK_FILE).exists():
+            lock.acquire(timeout=seconds)
+            lock.release()
+
+
+def _lock_of(directory: Path) -> BaseFileLock:
+    from filelock import FileLock
+
+    # A soft lock is a file that a killed holder never removes.
+    return FileLock(directory / LOCK_FILE, thread_local=False, fallback_to_soft=False)

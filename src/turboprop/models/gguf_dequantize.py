@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from turboprop.errors import ModelUnsupportedError
+from turboprop.models.gguf_bits import bits_of, half, nibbles, words_of
+from turboprop.models.gguf_parts import sub_scales, values_of
 from turboprop.models.gguf_types import GGMLType
 
 if TYPE_CHECKING:
@@ -48,24 +50,6 @@ def dequantize(kind: GGMLType, raw: Bytes, out: Floats) -> None:
             kernel(blocks[begin : begin + step], values[begin : begin + step])
 
 
-FOUR_BIT = frozenset({GGMLType.Q4_0, GGMLType.Q4_1, GGMLType.Q4_K})
-"""Types of four bits a weight in groups of 32: what `four_bit` takes apart."""
-
-
-def four_bit(kind: GGMLType, raw: Bytes) -> tuple[Bytes, Floats, Floats]:
-    """Whole blocks of a type in `FOUR_BIT` as they are stored: q uint8 [n, 32] from 0 to 15, and of each group
-    of 32 the scale and the minimum, float32 [n, 1]: a weight is `q * scale + minimum`."""
-    blocks = raw.reshape(-1, kind.block_bytes)
-    if kind == GGMLType.Q4_K:
-        scale, minimum = _scales_and_minima(blocks)
-        return _nibbles(blocks[:, 16:], 32).reshape(-1, 32), scale.reshape(-1, 1), -minimum.reshape(-1, 1)
-    if kind == GGMLType.Q4_1:
-        both = _half(blocks[:, :4])
-        return _nibbles(blocks[:, 4:], 16), both[:, :1], both[:, 1:]
-    scale = _half(blocks[:, :2])
-    return _nibbles(blocks[:, 2:], 16), scale, scale * np.float32(-8)
-
-
 def _number(dtype: str) -> Kernel:
     def kernel(blocks: Bytes, out: Floats) -> None:
         out[...] = blocks.view(dtype)
@@ -92,42 +76,12 @@ def _f16(blocks: Bytes, out: Floats) -> None:
     bits |= np.left_shift(half & 0x8000, 16, dtype=np.uint32)
 
 
-def _half(column: Bytes) -> Floats:
-    """Little-endian float16 in the last axis to float32."""
-    return np.ascontiguousarray(column).view("<f2").astype(np.float32)
-
-
-def _words(column: Bytes, *shape: int) -> Words:
-    """The bytes of a field, eight to a word: bit operations on them cost an eighth."""
-    return np.ascontiguousarray(column).view(np.uint64).reshape(len(column), *shape)
-
-
-def _each(byte: int) -> np.uint64:
-    """A word with `byte` in each of its eight bytes."""
-    return np.uint64(byte * 0x0101010101010101)
-
-
-def _bits(words: Words, shift: int, mask: int, left: int = 0) -> Words:
-    """In every byte: its bits from `shift` on that `mask` keeps, moved up by `left`."""
-    kept = (words >> np.uint64(shift)) & _each(mask)
-    return kept << np.uint64(left) if left else kept
-
-
-def _nibbles(field: Bytes, lanes: int) -> Bytes:
-    """Low halves of `lanes` bytes, then their high halves, and so on: uint8 [n, 2 * bytes]."""
-    words = _words(field, -1, lanes // 8)
-    both = np.empty((len(field), words.shape[1], 2, lanes // 8), np.uint64)
-    both[:, :, 0] = _bits(words, 0, 15)
-    both[:, :, 1] = _bits(words, 4, 15)
-    return both.view(np.uint8).reshape(len(field), -1)
-
-
 def _quarters(field: Bytes) -> Words:
     """Bits 0-1 of 32 bytes, then 2-3, 4-5, 6-7, and the next 32: uint64 [n, bytes / 32, 4, 4]."""
-    words = _words(field, -1, 4)
+    words = words_of(field, -1, 4)
     four = np.empty((len(field), words.shape[1], 4, 4), np.uint64)
     for index in range(4):
-        four[:, :, index] = _bits(words, 2 * index, 3)
+        four[:, :, index] = bits_of(words, 2 * index, 3)
     return four
 
 
@@ -145,13 +99,13 @@ def _scaled(out: Floats, d: Floats, m: Floats | None = None) -> None:
 
 
 def _q4_0(blocks: Bytes, out: Floats) -> None:
-    _signed(_nibbles(blocks[:, 2:], 16), 8, out)
-    out *= _half(blocks[:, :2])
+    _signed(nibbles(blocks[:, 2:], 16), 8, out)
+    out *= half(blocks[:, :2])
 
 
 def _q4_1(blocks: Bytes, out: Floats) -> None:
-    scale = _half(blocks[:, :4])
-    out[...] = _nibbles(blocks[:, 4:], 16)
+    scale = half(blocks[:, :4])
+    out[...] = nibbles(blocks[:, 4:], 16)
     out *= scale[:, :1]
     out += scale[:, 1:]
 
@@ -159,17 +113,17 @@ def _q4_1(blocks: Bytes, out: Floats) -> None:
 def _five_bits(low: Bytes, high: Bytes) -> Bytes:
     q = np.unpackbits(np.ascontiguousarray(high), axis=1, bitorder="little")
     q <<= 4
-    q |= _nibbles(low, 16)
+    q |= nibbles(low, 16)
     return q
 
 
 def _q5_0(blocks: Bytes, out: Floats) -> None:
     _signed(_five_bits(blocks[:, 6:], blocks[:, 2:6]), 16, out)
-    out *= _half(blocks[:, :2])
+    out *= half(blocks[:, :2])
 
 
 def _q5_1(blocks: Bytes, out: Floats) -> None:
-    scale = _half(blocks[:, :4])
+    scale = half(blocks[:, :4])
     out[...] = _five_bits(blocks[:, 8:], blocks[:, 4:8])
     out *= scale[:, :1]
     out += scale[:, 1:]
@@ -177,12 +131,12 @@ def _q5_1(blocks: Bytes, out: Floats) -> None:
 
 def _q8_0(blocks: Bytes, out: Floats) -> None:
     out[...] = blocks[:, 2:].view(np.int8)
-    out *= _half(blocks[:, :2])
+    out *= half(blocks[:, :2])
 
 
 def _q8_1(blocks: Bytes, out: Floats) -> None:
     out[...] = blocks[:, 4:].view(np.int8)  # bytes 2 and 3 are d times the sum of q, for dot products
-    out *= _half(blocks[:, :2])
+    out *= half(blocks[:, :2])
 
 
 def _q8_k(blocks: Bytes, out: Floats) -> None:
@@ -191,7 +145,7 @@ def _q8_k(blocks: Bytes, out: Floats) -> None:
 
 
 def _q2_k(blocks: Bytes, out: Floats) -> None:
-    dm = _half(blocks[:, 80:84])
+    dm = half(blocks[:, 80:84])
     packed = blocks[:, :16]
     out[...] = _quarters(blocks[:, 16:80]).view(np.uint8).reshape(out.shape)
     _scaled(out, (packed & 15) * dm[:, :1], (packed >> 4) * dm[:, 1:])
@@ -204,50 +158,34 @@ def _q3_k(blocks: Bytes, out: Floats) -> None:
     scale[:, 8:] = packed[:, :8] >> 4
     for index in range(4):
         scale[:, 4 * index : 4 * index + 4] |= ((packed[:, 8:] >> np.uint8(2 * index)) & 3) << np.uint8(4)
-    high = _words(blocks[:, :32], 4)
+    high = words_of(blocks[:, :32], 4)
     q = _quarters(blocks[:, 32:96])
     for index in range(8):
-        q[:, index // 4, index % 4] |= _bits(high, index, 1, 2)
+        q[:, index // 4, index % 4] |= bits_of(high, index, 1, 2)
     _signed(q, 4, out)  # the third bit is inverted: cleared, it means minus 4
-    _scaled(out, (scale.astype(np.float32) - np.float32(32)) * _half(blocks[:, 108:110]))
+    _scaled(out, (scale.astype(np.float32) - np.float32(32)) * half(blocks[:, 108:110]))
 
 
 def _scales_and_minima(blocks: Bytes) -> tuple[Floats, Floats]:
-    """d and m of the 8 sub-blocks of Q4_K and Q5_K: 6 bits each, packed in 12 bytes; [n, 8] each."""
-    dm = _half(blocks[:, :4])
-    first, second, both = (blocks[:, at : at + 4] for at in (4, 8, 12))
-    d = np.empty((len(blocks), 8), np.uint8)
-    m = np.empty((len(blocks), 8), np.uint8)
-    d[:, :4] = first & 63
-    m[:, :4] = second & 63
-    d[:, 4:] = (both & 15) | ((first >> 2) & 48)
-    m[:, 4:] = (both >> 4) | ((second >> 2) & 48)
-    return d * dm[:, :1], m * dm[:, 1:]
+    """d and m of the 8 sub-blocks of Q4_K and Q5_K, [n, 8] each."""
+    d, m = sub_scales(blocks)
+    both = half(blocks[:, :4])
+    return d * both[:, :1], m * both[:, 1:]
 
 
 def _q4_k(blocks: Bytes, out: Floats) -> None:
-    out[...] = _nibbles(blocks[:, 16:], 32)
+    out[...] = values_of(GGMLType.Q4_K, blocks)
     _scaled(out, *_scales_and_minima(blocks))
 
 
 def _q5_k(blocks: Bytes, out: Floats) -> None:
-    high = _words(blocks[:, 16:48], 4)
-    q = _nibbles(blocks[:, 48:], 32)
-    words = q.view(np.uint64).reshape(len(q), 8, 4)
-    for index in range(8):
-        words[:, index] |= _bits(high, index, 1, 4)
-    out[...] = q
+    out[...] = values_of(GGMLType.Q5_K, blocks)
     _scaled(out, *_scales_and_minima(blocks))
 
 
 def _q6_k(blocks: Bytes, out: Floats) -> None:
-    low = _words(blocks[:, :128], 2, 2, 4)
-    high = _words(blocks[:, 128:192], 2, 4)
-    q = np.empty((len(blocks), 2, 4, 4), np.uint64)
-    for index in range(4):
-        q[:, :, index] = _bits(low[:, :, index % 2], 4 * (index // 2), 15) | _bits(high, 2 * index, 3, 4)
-    _signed(q, 32, out)
-    _scaled(out, blocks[:, 192:208].view(np.int8) * _half(blocks[:, 208:210]))
+    _signed(values_of(GGMLType.Q6_K, blocks), 32, out)
+    _scaled(out, blocks[:, 192:208].view(np.int8) * half(blocks[:, 208:210]))
 
 
 # The non-linear levels of IQ4_NL and IQ4_XS.
@@ -278,8 +216,8 @@ _UE4M3 = _half_ue4m3()
 
 
 def _iq4_nl(blocks: Bytes, out: Floats) -> None:
-    np.take(_IQ4, _nibbles(blocks[:, 2:], 16), out=out, mode="clip")
-    out *= _half(blocks[:, :2])
+    np.take(_IQ4, nibbles(blocks[:, 2:], 16), out=out, mode="clip")
+    out *= half(blocks[:, :2])
 
 
 def _iq4_xs(blocks: Bytes, out: Floats) -> None:
@@ -288,17 +226,17 @@ def _iq4_xs(blocks: Bytes, out: Floats) -> None:
     scale[:, 0::2] = blocks[:, 4:8] & 15
     scale[:, 1::2] = blocks[:, 4:8] >> 4
     scale |= (((high >> np.arange(0, 16, 2, dtype=np.uint16)) & 3) << 4).astype(np.uint8)
-    np.take(_IQ4, _nibbles(blocks[:, 8:], 16), out=out, mode="clip")
-    _scaled(out, (scale.astype(np.float32) - np.float32(32)) * _half(blocks[:, :2]))
+    np.take(_IQ4, nibbles(blocks[:, 8:], 16), out=out, mode="clip")
+    _scaled(out, (scale.astype(np.float32) - np.float32(32)) * half(blocks[:, :2]))
 
 
 def _mxfp4(blocks: Bytes, out: Floats) -> None:
-    np.take(_E2M1, _nibbles(blocks[:, 1:], 16), out=out, mode="clip")
+    np.take(_E2M1, nibbles(blocks[:, 1:], 16), out=out, mode="clip")
     out *= _E8M0[blocks[:, :1]]
 
 
 def _nvfp4(blocks: Bytes, out: Floats) -> None:
-    np.take(_E2M1, _nibbles(blocks[:, 4:], 8), out=out, mode="clip")
+    np.take(_E2M1, nibbles(blocks[:, 4:], 8), out=out, mode="clip")
     _scaled(out, _UE4M3[blocks[:, :4]])
 
 
@@ -311,16 +249,16 @@ def _tq1_0(blocks: Bytes, out: Floats) -> None:
             lanes = end - begin
             out[:, at + index * lanes : at + (index + 1) * lanes] = (shifted * 3) >> 8
     out -= np.float32(1)
-    out *= _half(blocks[:, 52:54])
+    out *= half(blocks[:, 52:54])
 
 
 def _tq2_0(blocks: Bytes, out: Floats) -> None:
     _signed(_quarters(blocks[:, :64]), 1, out)
-    out *= _half(blocks[:, 64:66])
+    out *= half(blocks[:, 64:66])
 
 
 def _q1_0(blocks: Bytes, out: Floats) -> None:
-    d = _half(blocks[:, :2])
+    d = half(blocks[:, :2])
     bits = np.unpackbits(np.ascontiguousarray(blocks[:, 2:]), axis=1, bitorder="little")
     out[...] = np.where(bits, d, -d)
 

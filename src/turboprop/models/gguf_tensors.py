@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from turboprop.errors import ModelUnsupportedError, UsageError
-from turboprop.models.gguf_dequantize import FOUR_BIT, dequantize, four_bit
+from turboprop.models.gguf_dequantize import dequantize
 from turboprop.models.gguf_metadata import GGUFFormatError, shown
+from turboprop.models.gguf_parts import FOUR_BIT, SUPER, SuperBlocks, four_bit, super_blocks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -123,11 +124,23 @@ class GGUFTensor:
     def four_bit(self, rows: slice) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]:
         """Some rows of a matrix of four bits, nothing rounded: q uint8 [rows, groups, 32] from 0 to 15, scale
         and minimum float32 [rows, groups, 1]. A weight is `q * scale + minimum`."""
+        q, scale, minimum = four_bit(self.type, self._rows(rows))
+        shape = (-1, self.shape[1] // 32, q.shape[1]), (-1, self.shape[1] // 32, 1)
+        return q.reshape(shape[0]), scale.reshape(shape[1]), minimum.reshape(shape[1])
+
+    @property
+    def is_super(self) -> bool:
+        """Whether it is a matrix that `super_blocks` takes apart."""
+        return self.type in SUPER and len(self.shape) == 2
+
+    def super_blocks(self, rows: slice) -> SuperBlocks:
+        """Some rows of a matrix in blocks of 256 weights, row after row."""
+        return super_blocks(self.type, self._rows(rows))
+
+    def _rows(self, rows: slice) -> NDArray[np.uint8]:
         first, last, _ = rows.indices(self.shape[0])
         row_bytes = self.nbytes // self.shape[0]
-        q, scale, minimum = four_bit(self.type, self.raw()[first * row_bytes : last * row_bytes])
-        shape = (last - first, self.shape[1] // 32, -1)
-        return q.reshape(shape), scale.reshape(shape), minimum.reshape(shape)
+        return self.raw()[first * row_bytes : last * row_bytes]
 
     def release(self) -> None:
         """Give the pages of its data back to the system: they no longer count as this process's memory.

@@ -8,12 +8,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from turboprop.engines.native.library import BLOCK, EIGHT_BITS, FOUR_BITS, GROUP, GROUP_FOUR, LANES, Matrix
+from turboprop.engines.native.library import (
+    BLOCK,
+    EIGHT_BITS,
+    FOUR_BITS,
+    GROUP,
+    GROUP_FOUR,
+    LANES,
+    SUPER,
+    SUPER_FIVE,
+    SUPER_FOUR,
+    SUPER_SIX,
+    Matrix,
+)
 from turboprop.engines.native.ops import NativeOps, Value
+from turboprop.engines.native.panels import filled, pack_eight, pack_four, pack_super, padded
 from turboprop.engines.native.program import Inputs, Program, aligned
-from turboprop.engines.native.weights import _filled, pack_eight, pack_four, padded
 from turboprop.engines.quantize import quantize_int8, quantize_uint4
+from turboprop.models.gguf_parts import SuperBlocks
 
+KINDS = {"int8": EIGHT_BITS, "int4": FOUR_BITS, "Q4_K": SUPER_FOUR, "Q5_K": SUPER_FIVE, "Q6_K": SUPER_SIX}
 Build = Callable[[NativeOps], Value]
 
 
@@ -42,14 +56,15 @@ class MemoryWeights:
         values = self._tensors[weight]
         outputs, inputs = values.shape
         if weight not in self._panels:
-            wide = _filled(values, 2 * LANES, GROUP)
-            packed, exact = self._eight(wide) if self._kind == "int8" else self._four(wide)
+            wide = filled(values, 2 * LANES, GROUP)
+            quantized = {"int8": self._eight, "int4": self._four}.get(self._kind, self._super)
+            packed, exact = quantized(wide)
             self._panels[weight] = aligned(packed.nbytes, np.uint8)
             self._panels[weight][:] = packed.reshape(-1)
             self.exact[weight] = exact[:outputs, :inputs] * self._factor
         added = None if bias is None else self._tensors[bias].ctypes.data
-        kind = EIGHT_BITS if self._kind == "int8" else FOUR_BITS
-        return Matrix(self._panels[weight].ctypes.data, added, self._factor, padded(inputs), outputs, kind)
+        panels = self._panels[weight].ctypes.data
+        return Matrix(panels, added, self._factor, padded(inputs), outputs, KINDS[self._kind])
 
     def _eight(self, wide: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
         q, scales = quantize_int8(wide, GROUP)
@@ -62,6 +77,34 @@ class MemoryWeights:
         exact = q * halves[0].astype(np.float64) + halves[1]
         packed = pack_four(q.reshape(wide.shape), halves[0][:, :, 0], halves[1][:, :, 0])
         return packed, exact.reshape(wide.shape)
+
+    def _super(self, wide: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+        assert wide.shape[1] % SUPER == 0, "the files have whole blocks"
+        more = KINDS[self._kind] - SUPER_FOUR
+        group = 16 if more == 2 else 32
+        parts = wide.reshape(-1, SUPER // group, group).astype(np.float64)
+        least = np.minimum(parts.min(2), 0)
+        sizes = np.abs(parts).max(2) / 31 if more == 2 else (parts.max(2) - least) / (2 ** (4 + more) - 1)
+        d, scales = _whole(sizes, 127 if more == 2 else 63)
+        dmin, minima = _whole(-least, 63)
+        step = (d.astype(np.float64)[:, None] * scales)[:, :, None]
+        offset = -32 * step if more == 2 else -(dmin.astype(np.float64)[:, None] * minima)[:, :, None]
+        with np.errstate(all="ignore"):
+            q = np.where(step > 0, np.clip(np.round((parts - offset) / step), 0, 2 ** (4 + more) - 1), 0)
+        values = q.astype(np.uint8).reshape(-1, SUPER)
+        if more == 2:
+            blocks = SuperBlocks(values, scales.astype(np.int8), None, d, None)
+        else:
+            blocks = SuperBlocks(values, scales.astype(np.uint8), minima.astype(np.uint8), d, dmin)
+        return pack_super(blocks, wide.shape[1], more), (q * step + offset).reshape(wide.shape)
+
+
+def _whole(sizes: NDArray[np.float64], most: int) -> tuple[NDArray[np.float16], NDArray[np.float64]]:
+    """[blocks, groups] as one float16 each block, and whole numbers up to `most`."""
+    d = (sizes.max(1) / most).astype(np.float16)
+    with np.errstate(all="ignore"):
+        whole = np.where(d[:, None] > 0, np.round(sizes / d.astype(np.float64)[:, None]), 0)
+    return d, np.clip(whole, 0, most)
 
 
 def make(build: Build, weights: Any, *, threads: int = 2, blocks: int = 64, shared: bool = False) -> Program:

@@ -93,13 +93,18 @@ def test_scales_of_any_size_in_four_bits(tmp_path: Path, power: int) -> None:
     assert np.abs(found - values).max() <= max(0.3 * np.abs(values).max(), 1e-40)
 
 
-def four_bit_file(path: Path, kind: gguf.GGMLQuantizationType, offset: float) -> GGUFFile:
+SCALES = {"Q4_K": (144, 0, 2), "Q5_K": (176, 0, 2), "Q6_K": (210, 208, 1)}
+"""Bytes of a block of 256 weights, where its float16 begin, and how many there are."""
+
+
+def quantized_file(path: Path, kind: gguf.GGMLQuantizationType, offset: float) -> GGUFFile:
     random = np.random.default_rng(7)
-    if kind is gguf.GGMLQuantizationType.Q4_K:  # the package does not write it: a block is d, dmin, scales, values
-        blocks = random.integers(0, 256, (40 * 2, 144), np.uint8)
-        steps = np.exp(random.uniform(-12, 0, (80, 2))).astype(np.float16)
-        blocks[:, :4] = steps.view(np.uint8).reshape(80, 4)
-        blocks[5, :4] = 0
+    if kind.name in SCALES:  # the package does not write them: blocks of random bits
+        size, at, count = SCALES[kind.name]
+        blocks = random.integers(0, 256, (40 * 2, size), np.uint8)
+        steps = np.exp(random.uniform(-12, 0, (80, count))).astype(np.float16)
+        steps[5] = 0
+        blocks[:, at : at + 2 * count] = steps.view(np.uint8).reshape(80, -1)
         raw = blocks.reshape(40, -1)
     elif offset:
         raw = gguf.quants.quantize(offset + 0.01 * random.random((40, 512), np.float32), kind)
@@ -117,10 +122,32 @@ def four_bit_file(path: Path, kind: gguf.GGMLQuantizationType, offset: float) ->
     return GGUFFile.open(path)
 
 
-@pytest.mark.parametrize(("kind", "offset"), [("Q4_K", 0), ("Q4_0", 0), ("Q4_1", 0), ("Q4_1", 1000)])
+@pytest.mark.parametrize("kind", SCALES)
+def test_stored_values_of_super_blocks_are_exactly_those_of_the_file(tmp_path: Path, kind: str) -> None:
+    tensor = quantized_file(tmp_path / "m.gguf", gguf.GGMLQuantizationType[kind], 0).tensors["m"]
+    mapped = written(tmp_path / "native", {"m": tensor}, "stored", ["m"])
+    wanted = tensor.dequantize()
+    np.testing.assert_allclose(rows(mapped, "m"), wanted, rtol=3e-7, atol=3e-7 * np.abs(wanted).max())
+
+
+@pytest.mark.parametrize("kind", SCALES)
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_scales_of_super_blocks_that_are_not_finite_are_refused(tmp_path: Path, kind: str, bad: float) -> None:
+    path = tmp_path / "m.gguf"
+    tensor = quantized_file(path, gguf.GGMLQuantizationType[kind], 0).tensors["m"]
+    size, at, count = SCALES[kind]
+    place = tensor.offset + 77 * size + at + 2 * (count - 1)
+    content = bytearray(path.read_bytes())
+    content[place : place + 2] = np.float16(bad).tobytes()
+    path.write_bytes(content)
+    with pytest.raises(ModelFormatError, match="'m' holds values that are not finite"):
+        written(tmp_path / "native", {"m": GGUFFile.open(path).tensors["m"]}, "stored", ["m"])
+
+
+@pytest.mark.parametrize(("kind", "offset"), [("Q4_0", 0), ("Q4_1", 0), ("Q4_1", 1000)])
 def test_stored_values_are_those_of_the_file(tmp_path: Path, kind: str, offset: float) -> None:
     """Scale and minimum are rounded to float16, relative to the largest of the matrix; minima may be far larger."""
-    tensor = four_bit_file(tmp_path / "m.gguf", gguf.GGMLQuantizationType[kind], offset).tensors["m"]
+    tensor = quantized_file(tmp_path / "m.gguf", gguf.GGMLQuantizationType[kind], offset).tensors["m"]
     mapped = written(tmp_path / "native", {"m": tensor}, "stored", ["m"])
     wanted = tensor.dequantize().astype(np.float64)
     _, scale, minimum = tensor.four_bit(slice(None))

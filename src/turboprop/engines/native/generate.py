@@ -14,13 +14,16 @@ from turboprop.engines.native.kept import kept_weights
 from turboprop.engines.native.library import refusal
 from turboprop.engines.native.ops import NativeOps, Traced
 from turboprop.engines.native.program import Inputs, Program, cache_bytes
-from turboprop.engines.native.weights import Format, Weights
+from turboprop.engines.native.weights import STORED, Format, Weights
 from turboprop.engines.paged_generator import PagedGenerator, cache_size
 from turboprop.engines.shape import as_format_error, read_language_model
-from turboprop.engines.stored import is_four_bit
+from turboprop.engines.stored import is_four_bit, is_super
 from turboprop.engines.threads import usable_cores
 from turboprop.errors import EngineError, ModelFormatError, ModelUnsupportedError
 from turboprop.models.checkpoint import Checkpoint
+
+_SIX_BITS = frozenset({"Q6_K"})
+"""No reason by themselves to run weights as stored: reading a prompt takes twice as long as in int8."""
 
 
 class _Forward:
@@ -51,13 +54,14 @@ class _Forward:
 
 
 def choose_weights(checkpoint: Checkpoint, options: GenerationEngineOptions) -> Format:
-    """As asked for; by default weights of four bits as the file has them where it has such, else int8."""
-    four = any(is_four_bit(tensor) for tensor in checkpoint.tensors.values())
+    """As asked for; by default weights as the file has them where it has some of four or five bits, else int8."""
+    kinds = {tensor.kind for tensor in checkpoint.tensors.values() if is_four_bit(tensor) or is_super(tensor)}
     if options.weights == "auto":
-        return "stored" if four else "int8"
-    if options.weights == "stored" and not four:
+        return "stored" if kinds - _SIX_BITS else "int8"
+    if options.weights == "stored" and not kinds:
+        known = ", ".join(sorted(STORED.bytes_of_a_weight))
         raise ModelUnsupportedError(
-            f"{checkpoint.name} has no weights of four bits that run as they are stored (Q4_K, Q4_0, Q4_1); take int8"
+            f"{checkpoint.name} has no weights that run as they are stored ({known}); take int8"
         )
     return cast("Format", options.weights)
 
@@ -87,7 +91,7 @@ def load_generator(checkpoint: Checkpoint, options: GenerationEngineOptions) -> 
             f"{checkpoint.name}: its head gives {traced.output} ids and the embedding matrix has "
             f"{traced.limits['ids']}; download it again"
         )
-    weight_bytes = converted_bytes(checkpoint.tensors, names, weights)
+    weight_bytes = converted_bytes(checkpoint.tensors, names, weights, STORED)
     block_bytes = sum(cache_bytes(traced, layer) for layer in range(traced.layers))
     context, blocks = cache_size(checkpoint, block_bytes, weight_bytes, options)
     program = Program(traced, mapped, options.threads or usable_cores(), blocks, shared=False)

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from turboprop.engines.conversion import ConversionProgress, check_memory, converted_bytes
 from turboprop.engines.graph_cache import cached_files
-from turboprop.engines.native.weights import INDEX, VALUES, Format, MappedWeights, Weights, write_weights
+from turboprop.engines.native.weights import INDEX, STORED, VALUES, Format, MappedWeights, Weights, write_weights
 from turboprop.engines.resident import give_back_heap
 from turboprop.errors import EngineError
 from turboprop.models.checkpoint import Checkpoint
 from turboprop.models.hub_progress import DownloadProgress
 
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 """Raised whenever the same weights are laid out in another way, or others are asked for."""
 
 
@@ -34,7 +34,8 @@ def kept_weights(
 
     def write(folder: Path) -> None:
         sizes = {
-            kind: converted_bytes(checkpoint.tensors, names, kind) for kind in {"int8", "int4", weights, "float32"}
+            kind: converted_bytes(checkpoint.tensors, names, kind, STORED)
+            for kind in {"int8", "int4", weights, "float32"}
         }
         check_memory(checkpoint.name, weights, sizes, memory)
         with ConversionProgress(checkpoint.name, weights, sizes["float32"], progress) as shown:

@@ -17,10 +17,12 @@ LIBRARY = Path(__file__).parent / "kernels" / "kernels.so"
 LANES = 16
 GROUP = 128
 GROUP_FOUR = 32
+HALF = 16
+SUPER = 256
 BLOCK = 32
 """Tokens of a block of the cache."""
 HEAD_GROUP = 32
-EIGHT_BITS, FOUR_BITS = 0, 1
+EIGHT_BITS, FOUR_BITS, SUPER_FOUR, SUPER_FIVE, SUPER_SIX = range(5)
 ALIGNMENT = 64
 
 

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turboprop.architectures.ops import Attention, Rope
-from turboprop.engines.native.library import FOUR_BITS, GROUP, GROUP_FOUR, HEAD_GROUP, AttentionShape, Matrix
-from turboprop.engines.native.weights import Weights, padded
+from turboprop.engines.native.library import EIGHT_BITS, GROUP, GROUP_FOUR, HEAD_GROUP, AttentionShape, Matrix
+from turboprop.engines.native.panels import padded
+from turboprop.engines.native.weights import Weights
 
 MOST_WINDOW = 1 << 30
 """More than any context has."""
@@ -167,7 +168,7 @@ class NativeOps:
         if bias is not None:
             self._vector(bias, self._weights.rows(weight))
         matrix = self._weights.matrix(weight, bias)
-        group = GROUP_FOUR if matrix.kind == FOUR_BITS or x in self._gated else GROUP
+        group = GROUP_FOUR if matrix.kind != EIGHT_BITS or x in self._gated else GROUP
         if self._quantized is None or self._quantized[0] is not x or self._quantized[1] != group:
             inputs = padded(x.width)
             self.traced.inputs = max(self.traced.inputs, inputs)

@@ -17,6 +17,7 @@ from turboprop.architectures.ops import Rope
 from turboprop.engines.native.library import (
     BLOCK,
     GROUP_FOUR,
+    HALF,
     Place,
     Run,
     Step,
@@ -171,7 +172,7 @@ class Program:
             self._arena = aligned(self._width * tokens, np.float32)
             self._values = aligned(inputs * tokens, np.int8)
             self._scales = aligned(inputs // GROUP_FOUR * tokens, np.float32)
-            self._offsets = aligned(inputs // GROUP_FOUR * tokens, np.int32)
+            self._offsets = aligned(inputs // HALF * tokens, np.int32)
             self._sums = aligned(inputs // GROUP_FOUR * tokens, np.float32)
         longest = -(-longest // BLOCK) * BLOCK
         if longest > self._longest:

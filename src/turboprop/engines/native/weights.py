@@ -16,27 +16,33 @@ from typing import Any, BinaryIO, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from turboprop.engines.conversion import StoredSizes
 from turboprop.engines.native.library import (
     ALIGNMENT,
     EIGHT_BITS,
     FOUR_BITS,
     GROUP,
     GROUP_FOUR,
-    LANES,
+    SUPER_FIVE,
+    SUPER_FOUR,
+    SUPER_SIX,
     Matrix,
 )
+from turboprop.engines.native.panels import PAIR, filled, pack_eight, pack_four, pack_super, padded
 from turboprop.engines.quantize import quantize_int8, quantize_uint4
-from turboprop.engines.stored import is_four_bit
+from turboprop.engines.stored import is_four_bit, is_super
 from turboprop.errors import ModelFormatError
+from turboprop.models.gguf_tensors import GGUFTensor
 from turboprop.models.tensors import StoredTensor
 
 INDEX, VALUES = "weights.json", "weights.bin"
 _BLOCK_ELEMENTS = 1 << 20
 """Values that are converted at a time, see `openvino_ops.BLOCK_ELEMENTS`."""
-_PAIR = 2 * LANES
-"""Outputs of a product's item."""
 _LEAST_EXPONENT = -126
 """Of float32."""
+_MORE_BITS = {"Q4_K": 0, "Q5_K": 1, "Q6_K": 2}
+"""Bits of a weight beside the first four."""
+STORED = StoredSizes({"Q4_0": 0.625, "Q4_1": 0.625, "Q4_K": 0.579, "Q5_K": 0.704, "Q6_K": 0.829}, table_beside=False)
 
 Format = Literal["int8", "int4", "stored"]
 
@@ -55,33 +61,6 @@ class Weights(Protocol):
     def matrix(self, weight: str, bias: str | None) -> Matrix: ...
 
     def dense(self, weight: str) -> NDArray[np.float32]: ...
-
-
-def padded(inputs: int) -> int:
-    return -(-inputs // GROUP) * GROUP
-
-
-def pack_eight(values: NDArray[np.int8], scales: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """int8 [outputs, inputs] and float32 [outputs, inputs / 128] to panels uint8 [outputs / 16, bytes]."""
-    outputs, inputs = values.shape
-    panels, groups = outputs // LANES, inputs // GROUP
-    bytes_ = (values.view(np.uint8) ^ np.uint8(0x80)).reshape(panels, LANES, groups, GROUP // 4, 4)
-    data = np.ascontiguousarray(bytes_.transpose(0, 2, 3, 1, 4)).reshape(panels, groups, -1)
-    by_lane = np.ascontiguousarray(scales.reshape(panels, LANES, groups).transpose(0, 2, 1), np.float32)
-    return np.concatenate([data, by_lane.view(np.uint8)], 2).reshape(panels, -1)
-
-
-def pack_four(values: NDArray[np.uint8], scales: NDArray[np.float16], minima: NDArray[np.float16]) -> NDArray[np.uint8]:
-    """Values 0 to 15 [outputs, inputs], float16 [outputs, inputs / 32] each, to panels uint8 [outputs / 16, bytes]."""
-    outputs, inputs = values.shape
-    panels, groups = outputs // LANES, inputs // GROUP_FOUR
-    eights = values.reshape(panels, LANES, groups, GROUP_FOUR // 8, 2, 4).transpose(0, 2, 3, 1, 4, 5)
-    data = (eights[..., 0, :] | (eights[..., 1, :] << np.uint8(4))).reshape(panels, groups, -1)
-    parts = [data]
-    for numbers in (scales, minima):
-        by_lane = np.ascontiguousarray(numbers.reshape(panels, LANES, groups).transpose(0, 2, 1), np.float16)
-        parts.append(by_lane.view(np.uint8))
-    return np.concatenate(parts, 2).reshape(panels, -1)
 
 
 class WeightWriter:
@@ -120,9 +99,10 @@ class WeightWriter:
         outputs, inputs = self._tensors[self._names[weight]].shape
         if weight not in self.index:
             tensor = self._tensors[self._names[weight]]
-            four = self._weights == "stored" and is_four_bit(tensor)
-            if four or self._weights == "int4":
-                self._write_four(weight, tensor, four)
+            if self._weights == "stored" and is_super(tensor):
+                self._write_super(weight, tensor)
+            elif self._weights == "int4" or (self._weights == "stored" and is_four_bit(tensor)):
+                self._write_four(weight, tensor, self._weights == "stored")
             else:
                 self._write_eight(weight)
         if bias is not None and bias not in self.index:
@@ -145,11 +125,11 @@ class WeightWriter:
 
     def _steps(self, tensor: StoredTensor) -> Iterator[slice]:
         rows = tensor.shape[0]
-        step = max(1, _BLOCK_ELEMENTS // max(1, prod(tensor.shape[1:])) // _PAIR) * _PAIR
+        step = max(1, _BLOCK_ELEMENTS // max(1, prod(tensor.shape[1:])) // PAIR) * PAIR
         for start in range(0, rows, step):
             yield slice(start, min(rows, start + step))
 
-    def _check(self, weight: str, *parts: NDArray[np.float32]) -> None:
+    def _check(self, weight: str, *parts: NDArray[np.floating]) -> None:
         if not all(np.isfinite(part).all() for part in parts):
             raise ModelFormatError(f"the tensor {self._names[weight]!r} holds values that are not finite")
 
@@ -157,9 +137,21 @@ class WeightWriter:
         outputs, inputs = self._tensors[self._names[weight]].shape
         self._begin(weight, {"kind": EIGHT_BITS, "outputs": outputs, "inputs": inputs, "factor": 1.0})
         for _, part in self._blocks(weight):
-            wide = _filled(part, _PAIR, GROUP)
+            wide = filled(part, PAIR, GROUP)
             values, scales = quantize_int8(wide, GROUP)
             self._file.write(pack_eight(values.reshape(wide.shape), scales[:, :, 0]).tobytes())
+
+    def _write_super(self, weight: str, tensor: GGUFTensor) -> None:
+        outputs, inputs = tensor.shape
+        more = _MORE_BITS[tensor.kind]
+        kind = (SUPER_FOUR, SUPER_FIVE, SUPER_SIX)[more]
+        self._begin(weight, {"kind": kind, "outputs": outputs, "inputs": inputs, "factor": 1.0})
+        for block in self._steps(tensor):
+            parts = tensor.super_blocks(block)
+            self._check(weight, parts.d, *([] if parts.dmin is None else [parts.dmin]))
+            self._file.write(pack_super(parts, inputs, more).tobytes())
+            self._advance(4 * parts.q.size)
+        tensor.release()
 
     def _write_four(self, weight: str, tensor: StoredTensor, stored: bool) -> None:
         outputs, inputs = tensor.shape
@@ -170,8 +162,8 @@ class WeightWriter:
         factor = 2.0 ** max(ceil(log2(largest)) - 10, _LEAST_EXPONENT) if largest > 0 else 1.0
         self._begin(weight, {"kind": FOUR_BITS, "outputs": outputs, "inputs": inputs, "factor": factor})
         for q, scale, minimum in self._fours(weight, tensor, stored):
-            values = _filled(q.reshape(len(q), -1), _PAIR, GROUP)
-            halves = (_filled(x / np.float32(factor), _PAIR, GROUP // GROUP_FOUR) for x in (scale, minimum))
+            values = filled(q.reshape(len(q), -1), PAIR, GROUP)
+            halves = (filled(x / np.float32(factor), PAIR, GROUP // GROUP_FOUR) for x in (scale, minimum))
             self._file.write(pack_four(values, *(half.astype(np.float16) for half in halves)).tobytes())
             self._advance(4 * q.size)
         tensor.release()
@@ -186,16 +178,10 @@ class WeightWriter:
             else:
                 part = tensor.dequantize(block)
                 self._check(weight, part)
-                q, scale, zero = quantize_uint4(_filled(part, 1, GROUP_FOUR), GROUP_FOUR)
+                q, scale, zero = quantize_uint4(filled(part, 1, GROUP_FOUR), GROUP_FOUR)
                 minimum = -zero.astype(np.float32) * scale
             self._check(weight, scale, minimum)
             yield q, scale[:, :, 0], minimum[:, :, 0]
-
-
-def _filled(values: NDArray[Any], rows: int, columns: int) -> NDArray[Any]:
-    """With zeros up to multiples of `rows` and `columns`."""
-    more = [(0, -extent % step) for extent, step in zip(values.shape, (rows, columns), strict=True)]
-    return np.pad(values, more) if any(after for _, after in more) else values
 
 
 def write_weights(
