@@ -413,4 +413,5 @@ def test_unigram_from_metadata_equals_the_trained_one(tmp_path: Path, code_piece
     for piece in code_pieces:
         text = " ".join(piece.split())
         assert built.encode(f" {text}   ").ids == [0, *original.encode(text).ids, 1]
-        assert built.decode(built.encode(text).ids) == text
+        if "▁" not in text and "</s>" not in text:  # they stand for something else in the ids
+            assert built.decode(built.encode(text).ids) == text
