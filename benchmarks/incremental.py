@@ -22,7 +22,7 @@ from pathlib import Path
 
 from turboprop import Index
 from turboprop.code.walk import walk
-from turboprop.index.build import bytes_on_disk
+from turboprop.index.schema import bytes_on_disk
 from turboprop.settings import load_settings
 
 RESULTS = Path(__file__).parent / "results" / "incremental.json"

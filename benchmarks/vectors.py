@@ -26,10 +26,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from turboprop.index.build import bytes_on_disk
 from turboprop.index.lance_table import load_lance, row_batch
 from turboprop.index.read import IndexReader
-from turboprop.index.schema import VECTOR, IndexSpec, table_folder, text_digest
+from turboprop.index.schema import VECTOR, IndexSpec, bytes_on_disk, table_folder, text_digest
 from turboprop.index.write import TableWriter
 from turboprop.search.search import search
 from turboprop.types import Chunk, IndexedFile, Prompts, SearchFilter

@@ -5,40 +5,73 @@ from __future__ import annotations
 import time
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from turboprop.code.read import read_source
 from turboprop.code.walk import Skipped, SourceFile, Walk, walk
-from turboprop.embed.documents import MAX_CHUNK_CHARS
 from turboprop.errors import RepositoryIndexError
 from turboprop.index import refresh
-from turboprop.index.build import Changes, bytes_on_disk, chunker_name, find_changes
-from turboprop.index.manifest import Header
-from turboprop.index.read import IndexReader
-from turboprop.types import IndexedFile, IndexScope, IndexStatus, IndexSummary, Refresh
+from turboprop.index.changes import Changes, chunker_name, find_changes
+from turboprop.index.lease import is_whole
+from turboprop.index.manifest import Header, index_tables, read_manifest
+from turboprop.index.schema import bytes_on_disk, lexicon_file, manifest_file, table_folder
+from turboprop.types import MAX_CHUNK_CHARS, IndexedFile, IndexScope, IndexStatus, IndexSummary, Refresh
+
+if TYPE_CHECKING:
+    from turboprop.index.read import IndexReader
 
 
 def open_unchanged(root: Path, directory: Path, scope: IndexScope) -> tuple[IndexReader, IndexSummary] | None:
     """An index that is whole and up to date; found without loading a model, which takes longer than looking."""
-    started = time.monotonic()
+    found = find_unchanged(root, directory, scope)
+    if found is None:
+        return None
+    from turboprop.index.read import IndexReader
+
+    header, summary = found
     try:
         reader = IndexReader.open(directory)
     except RepositoryIndexError:  # the writer says what is wrong, or mends it
         return None
-    found = walk(root, max_filesize=scope.max_filesize, exclude=scope.exclude)
-    known = reader.manifest()
-    changes = find_changes(found.files, known.files, known.left_out, scope.limit)
-    header = reader.header
+    if (reader.header.table, reader.header.version) != (header.table, header.version):
+        reader.close()
+        return None
+    return reader, summary
+
+
+def find_unchanged(root: Path, directory: Path, scope: IndexScope) -> tuple[Header, IndexSummary] | None:
+    """The table that was written last, where it is whole and holds the files as they are now, and what a run would
+    say that finds nothing to do.
+
+    Loads neither a model nor the table: `tp index` of 5,000 unchanged files takes 0.18 s, and 0.40 with Lance.
+    """
+    started = time.monotonic()
+    try:
+        tables = index_tables(directory)
+        if not tables:
+            return None
+        header = tables[0]
+        known = read_manifest(manifest_file(directory, header.table))
+    except RepositoryIndexError:
+        return None
     if (
-        not (header.complete and header.scope == scope and reader.is_maintained())
+        not (header.complete and header.scope == scope)
         or header.spec.chunker != chunker_name(MAX_CHUNK_CHARS)
-        or changes.removed
+        or known.header.version != header.version
+        or not lexicon_file(directory, header.table, header.version).exists()  # the last writer came to its end
+        or not is_whole(table_folder(directory, header.table), header.version)
+    ):
+        return None
+    found = walk(root, max_filesize=scope.max_filesize, exclude=scope.exclude)
+    changes = find_changes(found.files, known.files, known.left_out, scope.limit)
+    if (
+        changes.removed
         or not refresh.are_few(changes.to_read)
         or refresh.differing(changes.to_read, known.files, known.left_out, scope.max_filesize)
     ):
-        reader.close()
         return None
     size, seconds = bytes_on_disk(directory), time.monotonic() - started
-    return reader, _unchanged_summary(header, found, changes, size, seconds)
+    return header, _unchanged_summary(header, found, changes, size, seconds)
 
 
 def quick_changes(root: Path, directory: Path, reader: IndexReader, scope: IndexScope) -> Refresh:

@@ -14,16 +14,16 @@ from turboprop.code.chunk import chunk_text
 from turboprop.code.preview import Preview, preview
 from turboprop.code.read import read_source
 from turboprop.code.walk import Skipped, SourceFile, walk
-from turboprop.embed.documents import MAX_CHUNK_CHARS, IndexingEmbedder
+from turboprop.embed.documents import IndexingEmbedder
 from turboprop.engines.resident import peak_resident_bytes
 from turboprop.errors import ModelNotFoundError, UsageError
-from turboprop.index.build import find_changes
+from turboprop.index.changes import find_changes
 from turboprop.index.manifest import Manifest
 from turboprop.index.schema import embedded_text
 from turboprop.loading import ModelLoading
 from turboprop.repository import checked_repo, index_directory, recorded_model
 from turboprop.settings import Settings, load_settings
-from turboprop.types import IndexScope
+from turboprop.types import MAX_CHUNK_CHARS, IndexScope
 
 _SAMPLE_FILES = 60
 _SAMPLE_SECONDS = 3.0

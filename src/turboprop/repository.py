@@ -10,18 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from turboprop.code.walk import shown, walk
-from turboprop.embed.documents import IndexingEmbedder
 from turboprop.errors import IndexMismatchError, IndexNotFoundError, RepositoryIndexError, UsageError
-from turboprop.index.budget import memory_budget
-from turboprop.index.build import Progress, update
 from turboprop.index.lock import wait_until_free
-from turboprop.index.read import index_tables
+from turboprop.index.manifest import index_tables
 from turboprop.index.schema import INDEX_FOLDER
 from turboprop.settings import Settings
 from turboprop.types import IndexScope, IndexSummary
 
 if TYPE_CHECKING:
     from turboprop.embed.model import EmbeddingModel
+    from turboprop.index.build import Progress
 
 
 def checked_repo(repo: str | Path) -> Path:
@@ -96,6 +94,10 @@ def bring_up_to_date(
     Another writer is waited for a moment, unless `wait` is false. Raises `IndexBusyError` where that takes longer,
     and `MemoryBudgetError` where the memory is too little.
     """
+    from turboprop.embed.documents import IndexingEmbedder  # what only looks for changes does without them
+    from turboprop.index.budget import memory_budget
+    from turboprop.index.build import update
+
     if wait:
         wait_until_free(directory)  # before the walk: what the other brings in is compared with the files of now
     found = walk(root, max_filesize=scope.max_filesize, exclude=scope.exclude)

@@ -14,7 +14,8 @@ import pytest
 from turboprop.code.walk import walk
 from turboprop.errors import EngineError, IndexNotFoundError, StorageError
 from turboprop.index import build
-from turboprop.index.build import Progress, find_changes, update
+from turboprop.index.build import Progress, update
+from turboprop.index.changes import find_changes
 from turboprop.index.manifest import LeftOutFile
 from turboprop.index.read import IndexReader
 from turboprop.types import IndexedFile, IndexScope

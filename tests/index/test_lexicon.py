@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 
 from turboprop.code.terms import definition_hash, hashed_terms, term_hash
 from turboprop.index.lexicon import K1, B, Lexicon, LexiconError
-from turboprop.index.lexicon_build import lexicon_file
 from turboprop.index.read import IndexReader
-from turboprop.index.schema import IndexSpec
+from turboprop.index.schema import IndexSpec, lexicon_file
 from turboprop.index.terms_column import STEM_WEIGHT, SYMBOL_WEIGHT, row_terms
 from turboprop.index.write import TableWriter
 from turboprop.types import Chunk

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 from turboprop.index import maintain
-from turboprop.index.lexicon_build import lexicon_file
 from turboprop.index.maintain import Coverage, _parts_to_merge, coverage
 from turboprop.index.read import IndexReader
-from turboprop.index.schema import VECTOR, IndexSpec, table_folder, text_digest
+from turboprop.index.schema import VECTOR, IndexSpec, lexicon_file, table_folder, text_digest
 from turboprop.index.write import TableWriter
 from turboprop.types import Chunk, IndexedFile
 

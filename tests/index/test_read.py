@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from turboprop.errors import IndexDamagedError, IndexMismatchError, IndexNotFoundError, UsageError
-from turboprop.index.read import IndexReader, index_tables
+from turboprop.index.manifest import index_tables
+from turboprop.index.read import IndexReader
 from turboprop.index.schema import IndexSpec, table_folder
 from turboprop.index.write import TableWriter
 

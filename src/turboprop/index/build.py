@@ -6,23 +6,23 @@ repository.
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from turboprop.code.chunk import CHUNKER, chunk_text
+from turboprop.code.chunk import chunk_text
 from turboprop.code.exclude import Reason
 from turboprop.code.read import SourceText, read_source
 from turboprop.code.walk import Skipped, SourceFile
 from turboprop.errors import MemoryBudgetError
 from turboprop.index.budget import MemoryBudget
+from turboprop.index.changes import Changes, chunker_name, find_changes
 from turboprop.index.fit import fit_chunks
 from turboprop.index.manifest import LeftOutFile
-from turboprop.index.schema import IndexSpec, embedded_text, text_digest
+from turboprop.index.schema import IndexSpec, bytes_on_disk, embedded_text, text_digest
 from turboprop.index.write import TableWriter, expect_shape
 from turboprop.types import DEFAULT_SCOPE, Chunk, IndexedFile, IndexScope, IndexSummary, Prompts
 
@@ -88,56 +88,10 @@ class Progress:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """What differs between the files of a walk and the index."""
-
-    unchanged: int = 0
-    to_read: list[SourceFile] = field(default_factory=list)
-    removed: list[str] = field(default_factory=list)
-    skipped: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def any(self) -> bool:
-        """Whether there is something to do."""
-        return bool(self.to_read or self.removed)
-
-
-def chunker_name(max_chars: int) -> str:
-    """What an index records of how its files were cut."""
-    return f"{CHUNKER}/{max_chars}"
-
-
 def index_spec(embedder: DocumentEmbedder) -> IndexSpec:
     """What an index made with this embedder records."""
     chunker = chunker_name(embedder.max_chars)
     return IndexSpec(embedder.name, embedder.fingerprint, embedder.dimensions, embedder.prompts, chunker)
-
-
-def find_changes(
-    found: Sequence[SourceFile],
-    indexed: Mapping[str, IndexedFile],
-    left_out: Mapping[str, LeftOutFile],
-    limit: int | None = None,
-) -> Changes:
-    """Compare by size, time of change and inode; what differs has to be read to know.
-
-    Only the first `limit` files are compared; a file counts as removed when the whole walk lacks it.
-    """
-    unchanged = 0
-    to_read: list[SourceFile] = []
-    skipped: Counter[str] = Counter()
-    for file in found[:limit]:
-        known = indexed.get(file.path) or left_out.get(file.path)
-        if known is None or known.mtime_ns != file.mtime_ns or known.size != file.size or known.inode != file.inode:
-            to_read.append(file)
-        elif isinstance(known, LeftOutFile):
-            skipped[known.reason] += 1
-        else:
-            unchanged += 1
-    present = {file.path for file in found}
-    removed = [path for path in (*indexed, *left_out) if path not in present]
-    return Changes(unchanged, to_read, removed, dict(skipped))
 
 
 def update(
@@ -190,15 +144,6 @@ def update(
         model=embedder.name,
         skipped=dict(counts),
     )
-
-
-def bytes_on_disk(directory: Path) -> int:
-    """The size of everything in an index folder."""
-    total = 0
-    for file in directory.rglob("*"):
-        with contextlib.suppress(OSError):  # a writer may remove it meanwhile
-            total += file.stat().st_size if file.is_file() else 0
-    return total
 
 
 class _Run:

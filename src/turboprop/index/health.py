@@ -15,10 +15,10 @@ from typing import Any, Literal
 from turboprop.errors import RepositoryIndexError
 from turboprop.index import maintain, schema
 from turboprop.index.lexicon import Lexicon, LexiconError
-from turboprop.index.lexicon_build import lexicon_file
 from turboprop.index.manifest import read_manifest
 from turboprop.index.read import IndexReader
 from turboprop.index.reuse import vector_array
+from turboprop.index.schema import lexicon_file
 
 Repair = Literal["", "rebuild", "index", "maintain", "remove"]
 """What mends a finding: a new index, an ordinary run, upkeep alone, deleting a leftover; nothing by itself."""

@@ -27,6 +27,7 @@ except ImportError:  # Windows
 _LATEST = 2**64 - 1
 """Lance names the file of version n by this minus n, so that a listing begins with the newest."""
 
+_END = b"LANC"
 _TAKEN = {errno.EAGAIN, errno.EACCES}
 
 
@@ -37,6 +38,16 @@ class VersionGoneError(Exception):
 def version_file(folder: Path, version: int) -> Path:
     """The file in which Lance describes one version of the table in `folder`."""
     return folder / "_versions" / f"{_LATEST - version:020}.manifest"
+
+
+def is_whole(folder: Path, version: int) -> bool:
+    """Whether the file of a version is there to its end, which Lance marks."""
+    try:
+        with version_file(folder, version).open("rb") as file:
+            file.seek(-len(_END), os.SEEK_END)
+            return file.read() == _END
+    except OSError:
+        return False
 
 
 class Lease:

@@ -19,6 +19,7 @@ from turboprop.code.terms import split_identifier, term_hash, words
 from turboprop.index import schema
 from turboprop.index.lexicon import ALIGNMENT, ARRAYS, MAGIC, Lexicon, LexiconError
 from turboprop.index.reuse import vector_array
+from turboprop.index.schema import lexicon_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,11 +27,6 @@ if TYPE_CHECKING:
 SAMPLE_ROWS = 512
 """Vectors that stand for the table where a query's mean cosine and its spread are wanted: with 512 both are within
 2% of those of all rows (100,000 chunks, all-MiniLM-L6-v2)."""
-
-
-def lexicon_file(directory: Path, table: str, version: int) -> Path:
-    """Where the lexicon of one version lies."""
-    return directory / f"{table}.{version}.lexicon"
 
 
 def open_lexicon(directory: Path, table: str, dataset: Any) -> Lexicon:

@@ -88,6 +88,12 @@ def read_header(path: Path) -> Header:
         return _parse_header(path, stream.readline(_MAX_HEADER_BYTES))
 
 
+def index_tables(directory: Path) -> list[Header]:
+    """The headers of every table in an index folder, the one written last first."""
+    headers = [read_header(path) for path in sorted(directory.glob("*.manifest.json"))]
+    return sorted(headers, key=lambda header: header.updated, reverse=True)
+
+
 def read_manifest(path: Path) -> Manifest:
     """A whole manifest, its second line checked against the first; errors as `read_header`."""
     with _opened(path) as stream:

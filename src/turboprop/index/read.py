@@ -13,7 +13,7 @@ from turboprop.index import schema
 from turboprop.index.failures import translated
 from turboprop.index.lance_table import open_version
 from turboprop.index.lease import Lease, VersionGoneError
-from turboprop.index.manifest import Header, Manifest, check_spec, read_header, read_manifest
+from turboprop.index.manifest import Header, Manifest, check_spec, index_tables, read_header, read_manifest
 from turboprop.index.reuse import vector_array
 from turboprop.index.schema import IndexSpec, manifest_file, table_folder, table_name
 
@@ -97,12 +97,6 @@ class IndexReader:
     def manifest(self) -> Manifest:
         """The whole manifest, which may have moved on since this reader was opened."""
         return read_manifest(manifest_file(self._directory, self.header.table))
-
-    def is_maintained(self) -> bool:
-        """Whether the last writer came to its end: the lexicon of this version is there."""
-        from turboprop.index.lexicon_build import lexicon_file
-
-        return lexicon_file(self._directory, self.header.table, self.header.version).exists()
 
     def is_current(self) -> bool:
         """Whether no newer version has been published."""
@@ -249,12 +243,6 @@ def _opened(directory: Path, folder: Path, header: Header) -> Any:
             "Make it anew with `tp index --rebuild`"
         )
     return dataset
-
-
-def index_tables(directory: Path) -> list[Header]:
-    """The headers of every table in an index folder, the one written last first."""
-    headers = [read_header(path) for path in sorted(directory.glob("*.manifest.json"))]
-    return sorted(headers, key=lambda header: header.updated, reverse=True)
 
 
 def _find_manifest(directory: Path, fingerprint: str | None, model: str) -> Path:

@@ -17,6 +17,7 @@ Importing this module loads neither lance nor pyarrow.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,6 +78,20 @@ def table_folder(directory: Path, table: str) -> Path:
 def manifest_file(directory: Path, table: str) -> Path:
     """Where the manifest of one table lies."""
     return directory / f"{table}.manifest.json"
+
+
+def lexicon_file(directory: Path, table: str, version: int) -> Path:
+    """Where the lexicon of one version lies."""
+    return directory / f"{table}.{version}.lexicon"
+
+
+def bytes_on_disk(directory: Path) -> int:
+    """The size of everything in an index folder."""
+    total = 0
+    for file in directory.rglob("*"):
+        with contextlib.suppress(OSError):  # a writer may remove it meanwhile
+            total += file.stat().st_size if file.is_file() else 0
+    return total
 
 
 def embedded_text(chunk: Chunk) -> str:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from turboprop.api import Index
 from turboprop.errors import RepositoryIndexError
-from turboprop.index.read import index_tables
+from turboprop.index.manifest import index_tables
 from turboprop.repository import checked_repo, index_directory
 from turboprop.settings import Settings, load_settings
 

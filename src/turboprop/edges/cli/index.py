@@ -16,6 +16,8 @@ from turboprop.edges.cli import options
 from turboprop.edges.cli.options import human_size, plural
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from turboprop.api import Index
     from turboprop.index.build import Progress
     from turboprop.types import IndexSummary
@@ -68,6 +70,17 @@ def index(
 
         show_dry_run(repo, model, index_dir, engine, limit=limit, max_filesize=max_filesize, as_json=as_json)
         return
+    if not (model or engine or weights or memory or rebuild or watch or verbose):
+        from turboprop.freshness import find_unchanged
+        from turboprop.repository import checked_repo, index_directory, index_scope
+        from turboprop.settings import load_settings
+
+        root = checked_repo(repo)
+        settings = load_settings(root)
+        scope = index_scope(settings, limit=limit, max_filesize=max_filesize)
+        if unchanged := find_unchanged(root, index_directory(root, index_dir, settings), scope):
+            _show(root, unchanged[1], as_json)
+            return
     from turboprop.api import Index
     from turboprop.edges.cli.download import transfer_progress
 
@@ -88,16 +101,20 @@ def index(
     with made:  # the bar is gone by now, or it would stand in the lines that follow
         summary = made.summary
         assert summary is not None
-        for note in summary.notes:
-            click.echo(f"tp: {note}", err=True)
         if verbose:
             click.echo(options.choice_text(made.embedding_model), err=True)
-        if as_json:
-            click.echo(json.dumps({"repo": str(made.repo), **dataclasses.asdict(summary)}))
-        else:
-            click.echo(summary_text(summary))
+        _show(made.repo, summary, as_json)
         if watch:
             _watch(made, as_json)
+
+
+def _show(repo: Path, summary: IndexSummary, as_json: bool) -> None:
+    for note in summary.notes:
+        click.echo(f"tp: {note}", err=True)
+    if as_json:
+        click.echo(json.dumps({"repo": str(repo), **dataclasses.asdict(summary)}))
+    else:
+        click.echo(summary_text(summary))
 
 
 def _watch(made: Index, as_json: bool) -> None:

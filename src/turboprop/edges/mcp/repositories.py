@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from turboprop.api import Index
 from turboprop.errors import IndexBusyError, IndexNotFoundError, TurboPropError, UsageError
 from turboprop.federated import repository_names
-from turboprop.index.read import index_tables
+from turboprop.index.manifest import index_tables
 from turboprop.index.schema import INDEX_FOLDER
 from turboprop.repository import checked_repo
 from turboprop.runtime.pool import IndexPool
