@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -218,3 +221,17 @@ def test_a_vocabulary_of_one(tmp_path: Path) -> None:
     checkpoint = opened(TinyModel({**model.config, "vocab_size": 1}, model.shapes), "hf", tmp_path)
     batch = pack([[0], [0] * 20])
     assert cosines(encode(checkpoint, batch), exact(checkpoint, batch)).min() >= 0.999
+
+
+def test_ctrl_c_ends_a_long_run(tmp_path: Path) -> None:
+    """One input of 60,000 tokens attends for tens of seconds."""
+    checkpoint = opened(MODELS["qwen3"], "hf", tmp_path)
+    encoder = load_encoder(checkpoint, "native", EngineOptions(weights="int8", threads=2))
+    press = threading.Timer(0.5, os.kill, [os.getpid(), signal.SIGINT])
+    press.start()
+    with pytest.raises(KeyboardInterrupt):
+        encoder.encode(pack([[5] * 60_000]))
+    press.join()
+    assert encoder._program._stop.value == 1  # in the middle, not after it
+    assert np.isfinite(encoder.encode(pack([[5, 6, 7]]))).all()
+    encoder.close()

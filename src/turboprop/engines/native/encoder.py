@@ -6,6 +6,9 @@ so a model loads in milliseconds. See docs/decisions/0007-native-kernels.md for 
 
 from __future__ import annotations
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import cast
 
@@ -15,8 +18,8 @@ from numpy.typing import NDArray
 from turboprop.engines.contract import EngineOptions
 from turboprop.engines.conversion import converted_bytes
 from turboprop.engines.native.kept import kept_weights
-from turboprop.engines.native.library import BLOCK, refusal
-from turboprop.engines.native.ops import NativeOps, Traced
+from turboprop.engines.native.library import BLOCK, Matrix, refusal
+from turboprop.engines.native.ops import Kind, NativeOps, Traced
 from turboprop.engines.native.program import Inputs, Program
 from turboprop.engines.native.weights import Format, Weights
 from turboprop.engines.shape import as_format_error, read_shape
@@ -27,6 +30,8 @@ from turboprop.types import TokenBatch
 
 RUN_TOKENS = 1024
 """Tokens of one run, unless one input has more: their values (40 MB for a Qwen3-0.6B shape) stay near the cores."""
+LONG_RUN = 20_000_000_000
+"""Tokens times weights that take about 50 ms on two cores: a longer run listens for Ctrl-C, for 0.1 ms."""
 
 
 class NativeEncoder:
@@ -48,6 +53,10 @@ class NativeEncoder:
         self._pooling = pooling
         self._pairs = pairs
         self._width = traced.output
+        matrices = [
+            step.detail for step in traced.steps if isinstance(step.detail, Matrix) and step.kind == Kind.PRODUCT
+        ]
+        self._multiplied: int = sum(matrix.inputs * matrix.outputs for matrix in matrices)
 
     @property
     def dimensions(self) -> int:
@@ -86,25 +95,41 @@ class NativeEncoder:
         types = None
         if self._pairs and batch.second is not None:
             types = (positions >= np.repeat(batch.second, lengths)).astype(np.int32)
-        hidden = program.run(
-            Inputs(
-                np.ascontiguousarray(batch.ids, np.int32),
-                positions,
-                begins,
-                np.zeros(len(lengths), np.int32),
-                np.arange(counts.sum(), dtype=np.int32),
-                np.concatenate([[0], np.cumsum(counts)]).astype(np.int32),
-                np.zeros(1, np.int32),
-                types,
-            )
+        inputs = Inputs(
+            np.ascontiguousarray(batch.ids, np.int32),
+            positions,
+            begins,
+            np.zeros(len(lengths), np.int32),
+            np.arange(counts.sum(), dtype=np.int32),
+            np.concatenate([[0], np.cumsum(counts)]).astype(np.int32),
+            np.zeros(1, np.int32),
+            types,
         )
-        assert hidden is not None  # nobody interrupts
+        long = len(batch.ids) > RUN_TOKENS or len(batch.ids) * self._multiplied > LONG_RUN
+        hidden = _run_listening(program, inputs) if long else program.run(inputs)
+        assert hidden is not None  # who interrupts it waits for no answer
         return np.concatenate([_pooled(hidden, begins, batch.skip, mode) for mode in self._pooling], 1)
 
     def close(self) -> None:
         if self._program is not None:
             self._program.close()
             self._program = None
+
+
+def _run_listening(program: Program, inputs: Inputs) -> NDArray[np.float32] | None:
+    """A run that Ctrl-C ends: the main thread hears of it only while it is not inside of the kernels, and 1,024
+    tokens of a model of 7B are half a minute."""
+    if threading.current_thread() is not threading.main_thread():
+        return program.run(inputs)
+    with ThreadPoolExecutor(1, "encode") as pool:
+        running = pool.submit(program.run, inputs)
+        try:
+            return running.result()
+        except KeyboardInterrupt:
+            while not running.done():  # it may not have begun
+                program.interrupt()
+                time.sleep(0.001)
+            raise
 
 
 def _pooled(
