@@ -113,8 +113,8 @@ def write_model(path: Path, name: str, mix: str) -> None:
 def serve(engine: str, weights: WeightFormat, path: Path, cache: Path, prompt: int, tokens: int) -> None:
     """The contender's process: for each line of standard input one round, its figures as a line of JSON."""
     from turboprop.engines.generation_contract import GenerationEngineOptions, Generator, TokenRequest
-    from turboprop.engines.generation_loop import StepBatch
     from turboprop.engines.generators import load_generator
+    from turboprop.engines.step import StepBatch
     from turboprop.models.checkpoint_gguf import open_gguf
 
     started = time.perf_counter()

@@ -20,8 +20,8 @@ from architectures.tiny_models import INPUTS, MODELS
 from engines.language_models import LANGUAGE_MODELS, write_four_bit, write_phi_gguf
 from reference import reference
 from turboprop.engines.generation_contract import GenerationEngineOptions, Generator, Sampling, TokenRequest
-from turboprop.engines.generation_loop import StepBatch
 from turboprop.engines.generators import load_generator
+from turboprop.engines.step import StepBatch
 from turboprop.errors import EngineError, InputTooLongError, ModelUnsupportedError, TurboPropError, UsageError
 from turboprop.models.checkpoint import Checkpoint
 from turboprop.models.checkpoint_gguf import open_gguf

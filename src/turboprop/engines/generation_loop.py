@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +22,7 @@ from turboprop.engines.constraint import Constraint
 from turboprop.engines.generation_contract import EngineFinish, GeneratedToken, TokenRequest
 from turboprop.engines.prompt_lookup import MOST, PromptLookup
 from turboprop.engines.sampler import Sampler
+from turboprop.engines.step import Forward, StepBatch, StepInterruptedError
 from turboprop.errors import EngineError
 
 PROMPT_TOKENS = 256
@@ -31,38 +31,6 @@ PROMPT_TOKENS = 256
 PROMPT_TOKENS_BESIDE = 128
 """The same while answers are being written: each of them waits that long for its next token."""
 MOST_RUNNING = 64
-
-
-@dataclass(frozen=True, slots=True)
-class StepBatch:
-    """What one call of the model computes. Arrays are int32.
-
-    `ids` and `positions` [tokens] hold the sequences end to end; `begins` [sequences + 1] says where; `past`
-    [sequences] tokens of each are in the cache. `blocks` holds their blocks end to end, `block_begins`
-    [sequences + 1] says where. `rows` [n]: the tokens whose logits are wanted.
-    """
-
-    ids: NDArray[np.int32]
-    positions: NDArray[np.int32]
-    begins: NDArray[np.int32]
-    past: NDArray[np.int32]
-    blocks: NDArray[np.int32]
-    block_begins: NDArray[np.int32]
-    rows: NDArray[np.int32]
-
-
-class StepInterruptedError(Exception):
-    """A step was ended from outside; nothing of it counts."""
-
-
-class Forward(Protocol):
-    """The model. One call at a time."""
-
-    def __call__(self, batch: StepBatch) -> NDArray[np.float32]:
-        """Logits float32 [n, vocabulary]. Raises `EngineError`, and `StepInterruptedError`."""
-
-    def interrupt(self) -> None:
-        """End the call that runs in another thread, if one does. A short one may run to its end."""
 
 
 class _Sequence:

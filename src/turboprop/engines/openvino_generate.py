@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from turboprop.engines.contract import PAD_TO, EngineOptions, padded
 from turboprop.engines.conversion import ConversionProgress, check_memory, converted_bytes
 from turboprop.engines.generation_contract import GenerationEngineOptions
-from turboprop.engines.generation_loop import StepBatch, StepInterruptedError
 from turboprop.engines.graph_cache import cached_graph
 from turboprop.engines.openvino import choose_weights
 from turboprop.engines.openvino_generate_ops import GenerateOps, with_paged_attention
@@ -28,6 +27,7 @@ from turboprop.engines.paged_generator import PagedGenerator, cache_size
 from turboprop.engines.quantize import GROUP, GROUP_INT4
 from turboprop.engines.resident import give_back_heap, pages_given_up
 from turboprop.engines.shape import as_format_error, read_language_model
+from turboprop.engines.step import StepBatch, StepInterruptedError
 from turboprop.engines.stored import is_four_bit
 from turboprop.engines.threads import usable_cores
 from turboprop.errors import EngineError, ModelUnsupportedError

@@ -8,7 +8,8 @@ from turboprop.engines.cache_blocks import CacheBlocks
 from turboprop.engines.constraint import Constraints, supported
 from turboprop.engines.conversion import SHARE
 from turboprop.engines.generation_contract import GenerationEngineOptions, TokenRequest
-from turboprop.engines.generation_loop import Forward, GenerationLoop, LoopStream
+from turboprop.engines.generation_loop import GenerationLoop, LoopStream
+from turboprop.engines.step import Forward
 from turboprop.errors import EngineError, InputTooLongError, UsageError
 from turboprop.models.checkpoint import Checkpoint
 from turboprop.models.store_memory import available_bytes

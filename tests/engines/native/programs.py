@@ -23,8 +23,9 @@ from turboprop.engines.native.library import (
 )
 from turboprop.engines.native.ops import NativeOps, Value
 from turboprop.engines.native.panels import filled, pack_eight, pack_four, pack_super, padded
-from turboprop.engines.native.program import Inputs, Program, aligned
+from turboprop.engines.native.program import Program, aligned
 from turboprop.engines.quantize import quantize_int8, quantize_uint4
+from turboprop.engines.step import StepBatch
 from turboprop.models.gguf_parts import SuperBlocks
 
 KINDS = {"int8": EIGHT_BITS, "int4": FOUR_BITS, "Q4_K": SUPER_FOUR, "Q5_K": SUPER_FIVE, "Q6_K": SUPER_SIX}
@@ -121,7 +122,7 @@ def given(
     blocks: Sequence[Sequence[int]] | None = None,
     rows: Sequence[int] = (0,),
     types: Sequence[int] | NDArray[Any] | None = None,
-) -> Inputs:
+) -> StepBatch:
     """One sequence of all tokens and the first blocks, unless told otherwise."""
     lengths = [len(positions)] if lengths is None else lengths
     past = [0] * len(lengths) if past is None else past
@@ -132,7 +133,7 @@ def given(
     def whole(values: Any) -> NDArray[np.int32]:
         return np.array(values, np.int32)
 
-    return Inputs(
+    return StepBatch(
         ids=whole(np.zeros(len(positions)) if ids is None else ids),
         positions=whole(positions),
         begins=whole(np.cumsum([0, *lengths])),
@@ -144,7 +145,7 @@ def given(
     )
 
 
-def compute(build: Build, weights: Any, inputs: Inputs, *, threads: int = 2) -> NDArray[np.float32]:
+def compute(build: Build, weights: Any, inputs: StepBatch, *, threads: int = 2) -> NDArray[np.float32]:
     program = make(build, weights, threads=threads, blocks=len(inputs.blocks))
     try:
         found = program.run(inputs)

@@ -16,7 +16,8 @@ from engines.native.programs import MemoryWeights, given, make
 from turboprop.architectures.ops import Attention, Rope
 from turboprop.engines.native.library import BLOCK, counter_bytes
 from turboprop.engines.native.ops import NativeOps, Value
-from turboprop.engines.native.program import Inputs, Program
+from turboprop.engines.native.program import Program
+from turboprop.engines.step import StepBatch
 from turboprop.errors import EngineError
 
 LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
@@ -54,12 +55,12 @@ def text(length: int, seed: int = 0) -> NDArray[np.int64]:
     return np.random.default_rng(seed).integers(0, VOCABULARY, length)
 
 
-def inputs(*lengths: int) -> Inputs:
+def inputs(*lengths: int) -> StepBatch:
     ids = np.concatenate([text(length, number) for number, length in enumerate(lengths)])
     return given(np.concatenate([np.arange(length) for length in lengths]), ids=ids, lengths=lengths)
 
 
-def run(program: Program, what: Inputs) -> NDArray[np.float32]:
+def run(program: Program, what: StepBatch) -> NDArray[np.float32]:
     found = program.run(what)
     assert found is not None
     return found

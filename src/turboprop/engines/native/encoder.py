@@ -20,9 +20,10 @@ from turboprop.engines.conversion import converted_bytes
 from turboprop.engines.native.kept import kept_weights
 from turboprop.engines.native.library import BLOCK, Matrix, refusal
 from turboprop.engines.native.ops import Kind, NativeOps, Traced
-from turboprop.engines.native.program import Inputs, Program
+from turboprop.engines.native.program import Program
 from turboprop.engines.native.weights import Format, Weights
 from turboprop.engines.shape import as_format_error, read_shape
+from turboprop.engines.step import StepBatch
 from turboprop.engines.threads import usable_cores
 from turboprop.errors import EngineError, ModelUnsupportedError
 from turboprop.models.checkpoint import Checkpoint, PoolingMode
@@ -95,7 +96,7 @@ class NativeEncoder:
         types = None
         if self._pairs and batch.second is not None:
             types = (positions >= np.repeat(batch.second, lengths)).astype(np.int32)
-        inputs = Inputs(
+        inputs = StepBatch(
             np.ascontiguousarray(batch.ids, np.int32),
             positions,
             begins,
@@ -116,7 +117,7 @@ class NativeEncoder:
             self._program = None
 
 
-def _run_listening(program: Program, inputs: Inputs) -> NDArray[np.float32] | None:
+def _run_listening(program: Program, inputs: StepBatch) -> NDArray[np.float32] | None:
     """A run that Ctrl-C ends: the main thread hears of it only while it is not inside of the kernels, and 1,024
     tokens of a model of 7B are half a minute."""
     if threading.current_thread() is not threading.main_thread():

@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 
 from turboprop.engines.conversion import converted_bytes
 from turboprop.engines.generation_contract import GenerationEngineOptions
-from turboprop.engines.generation_loop import StepBatch, StepInterruptedError
 from turboprop.engines.native.kept import kept_weights
 from turboprop.engines.native.library import refusal
 from turboprop.engines.native.ops import NativeOps, Traced
-from turboprop.engines.native.program import Inputs, Program, cache_bytes
+from turboprop.engines.native.program import Program, cache_bytes
 from turboprop.engines.native.weights import STORED, Format, Weights
 from turboprop.engines.paged_generator import PagedGenerator, cache_size
 from turboprop.engines.shape import as_format_error, read_language_model
+from turboprop.engines.step import StepBatch, StepInterruptedError
 from turboprop.engines.stored import is_four_bit, is_super
 from turboprop.engines.threads import usable_cores
 from turboprop.errors import EngineError, ModelFormatError, ModelUnsupportedError
@@ -36,9 +36,7 @@ class _Forward:
     def __call__(self, batch: StepBatch) -> NDArray[np.float32]:
         if self._program is None:
             raise EngineError("this model is closed; load it again")
-        logits = self._program.run(
-            Inputs(batch.ids, batch.positions, batch.begins, batch.past, batch.blocks, batch.block_begins, batch.rows)
-        )
+        logits = self._program.run(batch)
         if logits is None:
             raise StepInterruptedError
         return logits

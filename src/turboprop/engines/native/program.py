@@ -6,7 +6,6 @@ import ctypes
 import mmap
 import threading
 import weakref
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -26,6 +25,7 @@ from turboprop.engines.native.library import (
 )
 from turboprop.engines.native.ops import Traced, TracedStep, Value, lay_out
 from turboprop.engines.native.weights import Weights
+from turboprop.engines.step import StepBatch
 from turboprop.errors import EngineError
 
 
@@ -39,22 +39,6 @@ def aligned(count: int, kind: Any) -> NDArray[Any]:
 def cache_bytes(traced: Traced, layer: int) -> int:
     """Bytes of one block of the cache of a layer."""
     return traced.kv_heads[layer] * int(library().cache_chunk_bytes(traced.padded[layer]))
-
-
-@dataclass(frozen=True, slots=True)
-class Inputs:
-    """What a run computes, arrays int32. Sequences lie end to end; `begins` [sequences + 1] says where, `past`
-    [sequences] tokens of each are in the cache; `blocks` and `block_begins` [sequences + 1] say in which blocks.
-    `rows` are those that a picking program answers for, `types` the tokens' types."""
-
-    ids: NDArray[np.int32]
-    positions: NDArray[np.int32]
-    begins: NDArray[np.int32]
-    past: NDArray[np.int32]
-    blocks: NDArray[np.int32]
-    block_begins: NDArray[np.int32]
-    rows: NDArray[np.int32]
-    types: NDArray[np.int32] | None = None
 
 
 class Program:
@@ -99,7 +83,7 @@ class Program:
             if self._busy:
                 self._stop.value = 1
 
-    def run(self, inputs: Inputs) -> NDArray[np.float32] | None:
+    def run(self, inputs: StepBatch) -> NDArray[np.float32] | None:
         """float32 [rows or tokens, output width]; None where it was interrupted.
 
         Raises `EngineError` for ids, positions and types that the model has no rows for, and once it is closed.
@@ -110,7 +94,7 @@ class Program:
                 raise EngineError("this model is closed; load it again")
             return self._run(inputs)
 
-    def _check(self, inputs: Inputs) -> None:
+    def _check(self, inputs: StepBatch) -> None:
         for what, limit in self._traced.limits.items():
             values = getattr(inputs, what)
             if values is not None and not 0 <= values.min() <= values.max() < limit:
@@ -119,7 +103,7 @@ class Program:
                     f"{values.max()}: its files do not belong together; download it again"
                 )
 
-    def _run(self, inputs: Inputs) -> NDArray[np.float32] | None:
+    def _run(self, inputs: StepBatch) -> NDArray[np.float32] | None:
         tokens, picked = len(inputs.ids), len(inputs.rows)
         self._make_room(max(tokens, picked), int((inputs.past + np.diff(inputs.begins)).max()))
         if self._shared and len(inputs.blocks) > self._blocks:
@@ -220,7 +204,7 @@ class _Rotation:
         self._rope = rope
         self._table = np.zeros((0, 2, rope.dims // 2), np.float32)
 
-    def rows(self, inputs: Inputs) -> NDArray[np.float32]:
+    def rows(self, inputs: StepBatch) -> NDArray[np.float32]:
         """float32 [tokens, 2, dims / 2]"""
         positions = inputs.positions
         most = int(positions.max()) + 1
