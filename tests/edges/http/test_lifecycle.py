@@ -143,9 +143,10 @@ def test_sigterm_lets_embeddings_finish(start_server: Callable[..., Any]) -> Non
             return len(httpx.post(f"{server.url}/v1/embeddings", json=body, timeout=60).json()["data"])
 
         asked = [pool.submit(ask, number) for number in range(8)]
-        while gauge(server, "tp_requests_running") < 8:
-            if any(each.done() for each in asked):
-                break
+        arrived = 0
+        while arrived < 8:  # each one runs or is done
+            before = sum(each.done() for each in asked)
+            arrived = before + int(gauge(server, "tp_requests_running"))
         assert server.stop() == 0
         assert [each.result() for each in asked] == [8] * 8
 
