@@ -21,14 +21,14 @@ def config() -> None:
 
 
 @config.command()
-@options.repo
+@options.repo_or_path
 @options.as_json
 def show(repo: str, as_json: bool) -> None:
     """Show every setting with its value, where it came from, and how to set it."""
+    from turboprop.repository import checked_repo
     from turboprop.settings import KEYS, load_settings
 
-    root = Path(repo).expanduser()
-    settings = load_settings(root.resolve() if root.is_dir() else None)
+    settings = load_settings(checked_repo(repo))
     rows = [(name, getattr(settings, name), _origin(settings, name), key.variable) for name, key in KEYS.items()]
     if as_json:
         values = {
@@ -79,7 +79,7 @@ def _exists(path: Path | None) -> bool:
 
 
 @click.command()
-@options.repo
+@options.repo_or_path
 @click.option("--revoke", is_flag=True, help="Trust it no longer.")
 @click.option("--list", "as_list", is_flag=True, help="Show which files are trusted.")
 @options.as_json
