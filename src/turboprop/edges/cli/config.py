@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,9 +27,10 @@ def config() -> None:
 def show(repo: str, as_json: bool) -> None:
     """Show every setting with its value, where it came from, and how to set it."""
     from turboprop.repository import checked_repo
-    from turboprop.settings import KEYS, load_settings
+    from turboprop.settings import KEYS, load_settings, mistyped_variables
 
     settings = load_settings(checked_repo(repo))
+    mistyped = mistyped_variables(os.environ)
     rows = [(name, getattr(settings, name), _origin(settings, name), key.variable) for name, key in KEYS.items()]
     if as_json:
         values = {
@@ -37,7 +39,9 @@ def show(repo: str, as_json: bool) -> None:
         }
         folders = {"data": settings.data_home, "cache": settings.cache_home, "config_file": settings.config_file}
         places = {name: _plain(place) for name, place in folders.items()}
-        click.echo(json.dumps({"settings": values, "untrusted": list(settings.untrusted), **places}))
+        click.echo(
+            json.dumps({"settings": values, "untrusted": list(settings.untrusted), "mistyped": mistyped, **places})
+        )
         return
     from rich.console import Console
     from rich.table import Table
@@ -52,6 +56,8 @@ def show(repo: str, as_json: bool) -> None:
     if settings.project is not None:
         click.echo(f"repository  {settings.project.path}")
     click.echo(f"models      {settings.models_dir}\ncache       {settings.cache_home}")
+    for name, near in mistyped.items():
+        click.echo(f"mistyped    {name}, which nothing reads; {near} is a setting")
 
 
 def _origin(settings: Settings, name: str) -> str:
