@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from turboprop.errors import IndexNotFoundError, TurboPropError
 from turboprop.index.health import Finding, IndexFacts, examine, remove_leftover
 from turboprop.models.store_memory import available_bytes
 from turboprop.repository import checked_repo, index_directory
-from turboprop.settings import Settings, load_settings
+from turboprop.settings import Settings, load_settings, mistyped_variables
 
 _LEAST_DISK = 500_000_000
 _LEAST_MEMORY = 1_000_000_000
@@ -50,6 +51,12 @@ def diagnose(repo: str | Path, *, index_dir: str | Path | None = None, settings:
     stats = cache.stats()
     cache.close()
     found.cache.update(path=str(stats.path), vectors=stats.vectors, bytes=stats.bytes, limit=stats.limit)
+    findings += [
+        Finding(
+            "settings", f"nothing reads the variable {name}", f"if {near} is meant, name it so; else it does no harm"
+        )
+        for name, near in mistyped_variables(os.environ).items()
+    ]
     free = shutil.disk_usage(directory if directory.exists() else root).free
     memory = available_bytes()
     if free < _LEAST_DISK:

@@ -6,10 +6,11 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from turboprop.edges.cli.options import Folder
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -31,9 +32,17 @@ class _Size(click.ParamType[int]):
 
 
 @click.command()
+@click.argument("folders", type=Folder(), nargs=-1, metavar="[PATH]...")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; others need an API key.")
 @click.option("--port", type=click.IntRange(0, 65_535), default=8321, show_default=True, help="Port; 0 takes any.")
-@click.option("--repo", "repos", multiple=True, metavar="PATH", help="Repository to search in; repeatable.")
+@click.option(
+    "--repo",
+    "repos",
+    type=Folder(),
+    multiple=True,
+    metavar="PATH",
+    help="Repository to search in, as PATH; repeatable.",
+)
 @click.option(
     "--model",
     "models",
@@ -48,6 +57,7 @@ class _Size(click.ParamType[int]):
     "--memory", type=_Size(), metavar="SIZE", help="Memory for all models [default: three quarters of what is free]."
 )
 def serve(
+    folders: tuple[str, ...],
     host: str,
     port: int,
     repos: tuple[str, ...],
@@ -59,7 +69,7 @@ def serve(
 ) -> None:
     """Serve embeddings, answers, search and the page over HTTP, as OpenAI's clients expect it.
 
-    Ends with 0 after Ctrl-C or SIGTERM, once the requests at work are done.
+    Each PATH is a repository to search in. Ends with 0 after Ctrl-C or SIGTERM, once the requests at work are done.
     """
     from contextlib import ExitStack
 
@@ -71,7 +81,7 @@ def serve(
     options = ServerOptions(
         host=host,
         port=port,
-        repos=tuple(Path(checked_repo(repo)) for repo in repos),
+        repos=tuple(dict.fromkeys(checked_repo(repo) for repo in (*folders, *repos))),
         models=models,
         api_key=api_key,
         cors=cors,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from turboprop.errors import SettingsError
-from turboprop.settings import DEFAULT, DEFAULT_MODEL, ENVIRONMENT, PROJECT, USER, load_settings
+from turboprop.settings import DEFAULT, DEFAULT_MODEL, ENVIRONMENT, PROJECT, USER, load_settings, mistyped_variables
+from turboprop.settings.schema import KEYS, OTHER_VARIABLES
 
 
 @pytest.fixture
@@ -114,3 +116,34 @@ def test_the_warm_server(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_settings().server is False
     monkeypatch.setenv("TP_SERVER", "1")
     assert load_settings().server is True
+
+
+def test_variables_that_are_nearly_known() -> None:
+    wrong = {
+        "TP_EMBEDING_CACHE": "0",
+        "TP_MODLE": "x",
+        "TP_OFLINE": "1",
+        "TP_CACHE_HOME": "/x",
+        "TP_MAX_FILE_SIZE": "1",
+    }
+    assert mistyped_variables(wrong) == {
+        "TP_EMBEDING_CACHE": "TP_EMBEDDING_CACHE",
+        "TP_MAX_FILE_SIZE": "TP_MAX_FILESIZE",
+        "TP_MODLE": "TP_MODEL",
+        "TP_OFLINE": "TP_OFFLINE",
+    }
+    # Other programs' own, what is known, what is empty, what has another prefix.
+    others = ["TP_NODE", "TP_VERSION", "TP_LINK_IP", "TP_PORT", "TP_USER", "TP_TOKEN", "TP_REFERENCE_DATA", "TP_"]
+    known = ["TP_MODEL", "TP_DEBUG", "TP_HOME", "TP_CACHE", "TP_CONFIG", "TP_API_KEY", "TP_SERVER_IDLE"]
+    assert mistyped_variables({**dict.fromkeys([*others, *known], "1"), "TP_MODLE": "", "MODLE": "x"}) == {}
+
+
+def test_every_variable_that_is_read_is_known() -> None:
+    source = Path(__file__).parent.parent.parent / "src" / "turboprop"
+    read = {
+        name for path in source.rglob("*.py") for name in re.findall(r"(?<![A-Z_])TP_[A-Z_]+", path.read_text("utf-8"))
+    }
+    known = {*OTHER_VARIABLES, *(key.variable for key in KEYS.values())}
+    assert read - known == set()
+    page = (source.parent.parent / "docs" / "settings.md").read_text("utf-8")
+    assert {name for name in known if f"`{name}`" not in page} == {"TP_DEBUG", "TP_API_KEY"}  # docs/commands.md

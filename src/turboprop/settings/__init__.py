@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from turboprop.settings.layers import DEFAULT, ENVIRONMENT, PROJECT, USER, Settings, load_settings
 from turboprop.settings.project import PROJECT_FILE, ProjectFile, read_project_file
-from turboprop.settings.schema import DEFAULT_MODEL, EMBEDDING_CACHE, KEYS, MAX_FILESIZE, parse_size
+from turboprop.settings.schema import DEFAULT_MODEL, EMBEDDING_CACHE, KEYS, MAX_FILESIZE, mistyped_variables, parse_size
 
 __all__ = [
     "DEFAULT",
@@ -19,6 +19,7 @@ __all__ = [
     "ProjectFile",
     "Settings",
     "load_settings",
+    "mistyped_variables",
     "parse_size",
     "read_project_file",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -80,6 +80,28 @@ KEYS = {
         Key("server_idle", "count", SERVER_IDLE),
     )
 }
+
+
+OTHER_VARIABLES = ("TP_HOME", "TP_CACHE", "TP_CONFIG", "TP_DEBUG", "TP_API_KEY")
+"""Variables that are read and are no settings: folders, and what one command alone takes."""
+
+_NEAR = 0.75
+"""How alike two names are, of 1, where one is the other mistyped: MODLE and MODEL are 0.8. Other programs have
+variables that begin with TP_, too; at difflib's own 0.6, NODE would count as MODEL."""
+
+
+def mistyped_variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """Variables that nothing reads and that are nearly known: `{name: the known one}`."""
+    known = {name.removeprefix("TP_") for name in (*OTHER_VARIABLES, *(key.variable for key in KEYS.values()))}
+    unknown = [
+        name for name, value in environment.items() if value and name.startswith("TP_") and name[3:] not in known
+    ]
+    if not unknown:
+        return {}
+    from difflib import get_close_matches
+
+    near = {name: get_close_matches(name[3:], known, n=1, cutoff=_NEAR) for name in sorted(unknown)}
+    return {name: f"TP_{found[0]}" for name, found in near.items() if found}
 
 
 def parse_size(text: str) -> int | None:

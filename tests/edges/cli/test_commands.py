@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -125,6 +127,55 @@ def test_dry_run_writes_nothing(write_files: Write) -> None:
     assert not (root / ".turboprop").exists()
 
 
+def test_a_folder_may_stand_alone(write_files: Write, tmp_path: Path) -> None:
+    root = write_files(FILES)
+    assert "would index 3 files" in tp("index", root, "--dry-run").stdout
+    assert "3 files" in tp("index", "repo", cwd=tmp_path).stdout
+    assert (root / ".turboprop").is_dir()
+    assert "up to date" in tp("status", root).stdout
+    assert json.loads(tp("doctor", "./repo/", "--json", cwd=tmp_path).stdout)["directory"] == str(root / ".turboprop")
+    assert tp("bench", "nowhere", cwd=tmp_path).stderr.startswith("tp: nowhere does not exist")
+    (root / ".turboprop.toml").write_text("limit = 7\n")
+    assert json.loads(tp("config", "show", root, "--json").stdout)["settings"]["limit"]["value"] == 7
+    assert json.loads(tp("trust", root, "--json").stdout)["path"] == str(root / ".turboprop.toml")
+    same = tp("status", "repo", "--repo", root, cwd=tmp_path)
+    assert same.returncode == 0, same.stderr
+    differing = tp("index", "repo", "--repo", tmp_path, cwd=tmp_path)
+    assert (differing.returncode, differing.stdout) == (2, "")
+    assert "give one of them" in differing.stderr
+
+
+@pytest.mark.parametrize("server", ["0", "1"])
+def test_a_folder_after_the_query(repo: Path, tmp_path: Path, server: str) -> None:
+    def hits(*arguments: str | Path, cwd: Path = tmp_path) -> list[str]:
+        done = tp("search", *arguments, "--mode", "lexical", "--json", cwd=cwd, TP_SERVER=server)
+        assert done.stderr == ""
+        answer = json.loads(done.stdout)
+        assert answer["query"] == "dial the server"
+        return [hit["path"] for hit in answer["hits"]]
+
+    try:
+        found = hits("dial the server", cwd=repo)
+        assert found
+        assert hits("dial the server", "./repo") == found
+        assert hits("dial", "the", "server", repo) == found
+        assert hits("dial", "the", "server", "..", cwd=repo / "app") == found
+    finally:
+        tp("server", "stop")
+    # What is no path, or comes with --repo, is a word of the query.
+    for arguments in (["dial", "app"], ["dial", "./nowhere"], ["dial", "./app", "--repo", "."]):
+        done = tp("search", *arguments, "--mode", "lexical", "--json", cwd=repo)
+        assert json.loads(done.stdout)["query"] == " ".join(arguments[:2])
+    asked = tp("ask", "how to dial", "./repo", cwd=tmp_path)
+    assert (asked.returncode, "app/client.go" in asked.stdout) == (2, True), asked.stderr  # no model is installed
+
+
+def test_a_shell_completes_folders(tmp_path: Path) -> None:
+    for line in ("tp index re", "tp status --repo re", "tp search words --repo re", "tp serve a re"):
+        done = tp(cwd=tmp_path, _TP_COMPLETE="bash_complete", COMP_WORDS=line, COMP_CWORD=str(len(line.split()) - 1))
+        assert done.stdout.strip() == "dir,re", line
+
+
 def test_no_index_yet(write_files: Write) -> None:
     root = write_files(FILES)
     done = tp("search", "port", cwd=root)
@@ -146,6 +197,11 @@ def test_no_index_yet(write_files: Write) -> None:
         (["index", "--max-filesize", "big"], "not a size"),
         (["index", "--engine", "steam"], "steam"),
         (["search"], "QUERY"),
+        (["index", "app", "app"], "unexpected extra argument"),
+        (["index", ""], "the path is empty"),
+        (["config", "show", "nowhere"], "does not exist"),
+        (["serve", "nowhere"], "does not exist"),
+        (["mcp", "."], "tp mcp --repo ."),
         (["search", "x", "--mode", "psychic"], "psychic"),
         (["serach", "x"], "Did you mean `tp search`"),
         (["search", "x", "--repo", "nowhere"], "does not exist"),
@@ -282,6 +338,12 @@ def test_version_and_completion() -> None:
         assert "_TP_COMPLETE" in tp("completion", shell).stdout
 
 
+def _options(command: Any) -> set[str]:
+    """What a command takes, or `tp config show` and its like."""
+    commands = [command, *getattr(command, "commands", {}).values()]
+    return {option for each in commands for parameter in each.params for option in parameter.opts}
+
+
 def test_every_command_is_documented() -> None:
     from turboprop.edges.cli.entry import COMMANDS
     from turboprop.edges.cli.entry import tp as group
@@ -290,6 +352,8 @@ def test_every_command_is_documented() -> None:
     for name in COMMANDS:
         assert f"## `tp {name}" in page, f"docs/commands.md has no section on tp {name}"
         command = group.get_command(None, name)  # type: ignore[arg-type]
+        if "--repo" in (options := _options(command)) and options & {"folder", "folders"}:
+            assert re.search(rf"## `tp {name}`[^#]*`PATH`, `--repo PATH`", page), f"tp {name} takes a folder"
         for parameter in command.params if command else []:
             for option in parameter.opts:
                 if option.startswith("--") and option != "--help":

@@ -72,3 +72,17 @@ def test_a_wrong_file_is_named(root: Path) -> None:
         done = tp(*command, cwd=root)
         assert done.returncode == 2
         assert "did you mean 'exclude'?" in done.stderr
+
+
+def test_a_mistyped_variable_is_said_and_listed(root: Path) -> None:
+    said = "tp: nothing reads the variable TP_MODLE; did you mean TP_MODEL?\n"
+    shown = tp("config", "show", "--json", cwd=root, TP_MODLE="x", TP_LINK_IP="10.0.0.1")
+    assert json.loads(shown.stdout)["mistyped"] == {"TP_MODLE": "TP_MODEL"}
+    assert shown.stderr.count(said) == 1
+    assert "mistyped    TP_MODLE" in tp("config", "show", cwd=root, TP_MODLE="x").stdout
+    examined = tp("doctor", "--json", cwd=root, TP_MODLE="x")
+    assert examined.returncode == 1
+    assert any("TP_MODLE" in finding["problem"] for finding in json.loads(examined.stdout)["findings"])
+    assert tp("model", "list", cwd=root, TP_MODLE="x").stderr == said
+    for quiet in ("--help", "--version"):
+        assert tp(quiet, cwd=root, TP_MODLE="x").stderr == ""

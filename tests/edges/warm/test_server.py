@@ -72,6 +72,15 @@ def test_the_same_bytes(tp: Any, repo: Path, warm: Warm, status: Status) -> None
         assert status()["answered"] == answered, arguments
 
 
+def test_a_mistyped_variable_is_said_each_time(tp: Any, repo: Path, warm: Warm, status: Status) -> None:
+    answered = warm(TP_MODLE="x")["answered"]
+    cold = seen(tp("search", "port", "--no-server", cwd=repo, TP_MODLE="x"))
+    assert cold[2] == b"tp: nothing reads the variable TP_MODLE; did you mean TP_MODEL?\n"
+    for _ in range(2):
+        assert seen(tp("search", "port", cwd=repo, TP_MODLE="x")) == cold
+    assert status()["answered"] == answered + 2
+
+
 def test_errors_are_worded_by_the_command(tp: Any, repo: Path, warm: Warm, status: Status, own_places: Path) -> None:
     pid = warm()["pid"]
     for arguments in ERRORS:

@@ -24,7 +24,13 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("question", nargs=-1)
-@options.repo
+@click.option(
+    "--repo",
+    type=options.Folder(),
+    show_default="the current folder",
+    metavar="PATH",
+    help="The repository's folder.",
+)
 @options.index_dir
 @click.option("--embedding-model", metavar="NAME", help="Search the table that this model made.")
 @loading_options
@@ -36,7 +42,7 @@ if TYPE_CHECKING:
 @options.as_json
 def ask(
     question: tuple[str, ...],
-    repo: str,
+    repo: str | None,
     index_dir: str | None,
     embedding_model: str | None,
     model: str | None,
@@ -53,9 +59,11 @@ def ask(
 ) -> None:
     """Answer a question about a repository; every citation is checked to be of lines that were retrieved.
 
+    Several words need no quotes. A last word that is written as a path and names a folder (./app) is the repository.
+
     Ends with 0 when there is an answer, 1 when nothing carries one and 2 on an error.
     """
-    text = " ".join(question)
+    text, folder = (" ".join(question), repo) if repo else options.words_and_folder(question)
     if not text.strip() and not interactive:
         raise UsageError("give a question, or --interactive")
     if interactive and as_json:
@@ -70,7 +78,7 @@ def ask(
     if given.get("reasoning") is None:
         given["reasoning"] = False
     wishes = made_options(given)
-    with Index.open(repo, embedding_model, index_dir=index_dir) as index:
+    with Index.open(folder or ".", embedding_model, index_dir=index_dir) as index:
         name = model or installed_language_model(index.settings)
         if name is None:
             _print_without_model(index, text, as_json, how_to_get_one())

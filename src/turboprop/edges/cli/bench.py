@@ -17,7 +17,7 @@ SOURCES = ("documentation", "commit")
 
 
 @click.command()
-@options.repo
+@options.repo_or_path
 @click.option("--model", "models", multiple=True, metavar="NAME", help="Embedding model to compare; repeatable.")
 @click.option(
     "--mode",

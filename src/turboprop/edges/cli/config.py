@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,14 +22,15 @@ def config() -> None:
 
 
 @config.command()
-@options.repo
+@options.repo_or_path
 @options.as_json
 def show(repo: str, as_json: bool) -> None:
     """Show every setting with its value, where it came from, and how to set it."""
-    from turboprop.settings import KEYS, load_settings
+    from turboprop.repository import checked_repo
+    from turboprop.settings import KEYS, load_settings, mistyped_variables
 
-    root = Path(repo).expanduser()
-    settings = load_settings(root.resolve() if root.is_dir() else None)
+    settings = load_settings(checked_repo(repo))
+    mistyped = mistyped_variables(os.environ)
     rows = [(name, getattr(settings, name), _origin(settings, name), key.variable) for name, key in KEYS.items()]
     if as_json:
         values = {
@@ -37,7 +39,9 @@ def show(repo: str, as_json: bool) -> None:
         }
         folders = {"data": settings.data_home, "cache": settings.cache_home, "config_file": settings.config_file}
         places = {name: _plain(place) for name, place in folders.items()}
-        click.echo(json.dumps({"settings": values, "untrusted": list(settings.untrusted), **places}))
+        click.echo(
+            json.dumps({"settings": values, "untrusted": list(settings.untrusted), "mistyped": mistyped, **places})
+        )
         return
     from rich.console import Console
     from rich.table import Table
@@ -52,6 +56,8 @@ def show(repo: str, as_json: bool) -> None:
     if settings.project is not None:
         click.echo(f"repository  {settings.project.path}")
     click.echo(f"models      {settings.models_dir}\ncache       {settings.cache_home}")
+    for name, near in mistyped.items():
+        click.echo(f"mistyped    {name}, which nothing reads; {near} is a setting")
 
 
 def _origin(settings: Settings, name: str) -> str:
@@ -79,7 +85,7 @@ def _exists(path: Path | None) -> bool:
 
 
 @click.command()
-@options.repo
+@options.repo_or_path
 @click.option("--revoke", is_flag=True, help="Trust it no longer.")
 @click.option("--list", "as_list", is_flag=True, help="Show which files are trusted.")
 @options.as_json

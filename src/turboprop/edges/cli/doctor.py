@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@options.repo
+@options.repo_or_path
 @options.index_dir
 @click.option("--fix", is_flag=True, help="Do what the findings advise, then look again.")
 @options.as_json

@@ -76,6 +76,17 @@ class _Commands(click.Group):
 def tp(ctx: click.Context, debug: bool) -> None:
     """A local runtime for code and language models: index a repository and search it, offline."""
     ctx.obj = {**(ctx.obj or {}), "debug": debug}
+    _warn_of_mistyped_variables()
+
+
+def _warn_of_mistyped_variables() -> None:
+    """No error: other programs have variables that begin with TP_, too."""
+    if not any(name.startswith("TP_") for name in os.environ):
+        return  # `tp COMMAND --help` comes here, and most people have none
+    from turboprop.settings import mistyped_variables
+
+    for name, near in mistyped_variables(os.environ).items():
+        click.echo(f"tp: nothing reads the variable {name}; did you mean {near}?", err=True)
 
 
 def main(argv: Sequence[str] | None = None, *, services: Mapping[str, Any] | None = None) -> None:

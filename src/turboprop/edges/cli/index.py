@@ -28,7 +28,7 @@ _SPEED_COLUMNS = 80
 
 
 @click.command()
-@options.repo
+@options.repo_or_path
 @options.model
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Index the first N files only.")
 @options.index_dir

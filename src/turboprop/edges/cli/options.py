@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from turboprop.errors import UsageError
+
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from turboprop.embed.model import EmbeddingModel
     from turboprop.rerank.model import Reranker
 
@@ -27,8 +33,34 @@ class Size(click.ParamType[int]):
         return size
 
 
+class Folder(click.ParamType[str]):
+    """A folder, which a shell completes; whether it is there is for the command to say."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not value:  # what a variable that is not set comes to must not mean the current folder
+            self.fail("the path is empty", param, ctx)
+        return str(value)
+
+    def shell_complete(
+        self,
+        ctx: click.Context,  # noqa: ARG002
+        param: click.Parameter,  # noqa: ARG002
+        incomplete: str,
+    ) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(incomplete, type="dir")]
+
+
 repo = click.option(
-    "--repo", default=".", show_default="the current folder", metavar="PATH", help="The repository's folder."
+    "--repo",
+    type=Folder(),
+    default=".",
+    show_default="the current folder",
+    metavar="PATH",
+    help="The repository's folder.",
 )
 model = click.option("--model", metavar="NAME", help="Embedding model: catalogue name, hub id, file or folder.")
 index_dir = click.option(
@@ -51,6 +83,38 @@ memory = click.option(
 )
 verbose = click.option("--verbose", "-v", is_flag=True, help="Say on stderr which engine was chosen and why.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+
+
+def repo_or_path(command: Any) -> Any:
+    """`[PATH]` and `--repo PATH`, which mean the same, as `repo`."""
+
+    @click.argument("folder", type=Folder(), required=False, metavar="[PATH]")
+    @click.option(
+        "--repo",
+        type=Folder(),
+        show_default="the current folder",
+        metavar="PATH",
+        help="The repository's folder, as PATH.",
+    )
+    @wraps(command)
+    def run(*arguments: Any, folder: str | None, repo: str | None, **others: Any) -> Any:
+        if folder and repo and os.path.realpath(folder) != os.path.realpath(repo):
+            raise UsageError(f"PATH is {folder} and --repo is {repo}; they mean the same, so give one of them")
+        return command(*arguments, repo=folder or repo or ".", **others)
+
+    return run
+
+
+def words_and_folder(words: tuple[str, ...]) -> tuple[str, str | None]:
+    """A text of several words, and the folder that its last word is where that is written as a path (`./app`, `..`).
+
+    Other tools take the folder second. A folder's bare name stays a word: `blueprint flask` asks for both.
+    """
+    # Not pathlib: it raises for a word that is too long for a name, or that begins with the home of nobody.
+    last = os.path.expanduser(words[-1]) if len(words) > 1 else ""  # noqa: PTH111
+    if last.startswith((".", os.sep, "/")) and os.path.isdir(last):  # noqa: PTH112
+        return " ".join(words[:-1]), words[-1]
+    return " ".join(words), None
 
 
 def narrowing(command: Any) -> Any:

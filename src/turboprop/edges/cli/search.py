@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 @click.option(
     "--repo",
     "repos",
+    type=options.Folder(),
     multiple=True,
     metavar="PATH",
     help="The repository's folder; several are searched together.  [default: the current folder]",
@@ -90,17 +91,20 @@ def search(
 ) -> None:
     """Search a repository by meaning and by words.
 
+    Several words need no quotes. A last word that is written as a path and names a folder (./app) is the repository.
+
     Ends with 0 when something was found, 1 when nothing was and 2 on an error.
     """
     if index_dir is not None and len(repos) > 1:
         raise UsageError("--index belongs to one repository; leave it out, or search in one")
     if rerank_top is not None and rerank is None:
         raise UsageError("--rerank-top says how many hits a reranker reads; name one with --rerank MODEL")
-    text = " ".join(query)
+    text, folder = (" ".join(query), None) if repos else options.words_and_folder(query)
     started = time.perf_counter()
     with ExitStack() as stack:
         indexes = [
-            stack.enter_context(_open(ctx, repo, model, index_dir, engine, weights, build)) for repo in repos or (".",)
+            stack.enter_context(_open(ctx, repo, model, index_dir, engine, weights, build))
+            for repo in repos or (folder or ".",)
         ]
         for index in indexes:
             _refresh(index, refresh)

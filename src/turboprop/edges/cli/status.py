@@ -14,7 +14,7 @@ from turboprop.edges.cli.printable import printable_name
 
 
 @click.command()
-@options.repo
+@options.repo_or_path
 @options.index_dir
 @options.as_json
 def status(repo: str, index_dir: str | None, as_json: bool) -> None:

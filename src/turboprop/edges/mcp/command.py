@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 
-@click.group("mcp", invoke_without_command=True)
+class _Commands(click.Group):
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in self.commands and Path(args[0]).is_dir():
+            raise click.UsageError(f"a repository is given with --repo: tp mcp --repo {args[0]}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group("mcp", cls=_Commands, invoke_without_command=True)
 @click.option(
     "--repo",
     "repos",
