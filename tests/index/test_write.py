@@ -168,6 +168,27 @@ def test_publish_inside_of_a_file_is_a_bug(tmp_path: Path, spec: IndexSpec) -> N
             writer.publish()
 
 
+@pytest.mark.parametrize("buffer", [64_000_000, 1], ids=["buffered", "in the table already"])
+def test_an_unfinished_file_is_dropped_and_the_rest_published(
+    tmp_path: Path, spec: IndexSpec, put: Put, make_chunk: Callable[..., Chunk], buffer: int
+) -> None:
+    with TableWriter.open(tmp_path, spec) as writer:
+        put(writer, "b.py", "old\n")
+        writer.publish()
+    with TableWriter.open(tmp_path, spec) as writer:
+        writer.buffer_bytes = buffer
+        put(writer, "a.py", "whole\n")
+        writer.begin_file("b.py")
+        for _ in range(2):
+            writer.add([make_chunk("b.py")], [b"0" * 16], np.ones((1, spec.dimensions), np.float32))
+        writer.drop_unfinished()
+        assert writer.settled
+        writer.publish(complete=False)
+        writer.drop_unfinished()  # nothing is
+        assert not writer.publish(complete=False)
+    assert texts_of(tmp_path) == {"a.py": ["whole\n"]}
+
+
 def test_another_chunker_is_refused_and_a_rebuild_keeps_readers(tmp_path: Path, spec: IndexSpec, put: Put) -> None:
     with TableWriter.open(tmp_path, spec) as writer:
         put(writer, "a.py", "old\n")
