@@ -26,6 +26,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from turboprop.code.terms import hashed_terms
 from turboprop.index.lance_table import load_lance, row_batch
 from turboprop.index.read import IndexReader
 from turboprop.index.schema import VECTOR, IndexSpec, bytes_on_disk, table_folder, text_digest
@@ -162,9 +163,7 @@ def latencies(reader: IndexReader, queries: NDArray[np.float32], asked: list[str
         "vector_search_10": timed(lambda number: reader.vector_search(queries[number], 10)),
         "vector_search_50": timed(lambda number: reader.vector_search(queries[number], 50)),
         "exact_scan_10": timed(scan, 10),
-        "text_search_50": timed(lambda number: reader.text_search(asked[number], 50, columns=["text"])),
-        "context_search_50": timed(lambda number: reader.text_search(asked[number], 50, columns=["context"])),
-        "text_and_context_search_50": timed(lambda number: reader.text_search(asked[number], 50)),
+        "scores_of_words": timed(lambda number: reader.lexicon.scores(dict.fromkeys(hashed_terms(asked[number]), 1.0))),
         "fetch_10_rows": timed(lambda number: reader.fetch(ids[number][:10])),
         "fetch_50_rows": timed(lambda number: reader.fetch(ids[number])),
         "hybrid_query": timed(whole),

@@ -287,6 +287,71 @@ print("done", flush=True)
 """
 
 
+INTERRUPTED = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, sys.argv[3])
+from conftest import HashingEmbedder
+from turboprop.code.walk import walk
+from turboprop.index import build
+
+class Slow(HashingEmbedder):
+    def embed_documents(self, texts):
+        for _ in texts:
+            time.sleep(0.02)
+        return super().embed_documents(texts)
+files = walk(Path(sys.argv[2])).files
+build.update(Path(sys.argv[1]), files, Slow(), progress=lambda item: print(item.files, flush=True))
+"""
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_an_interrupted_process_keeps_what_was_embedded(tmp_path: Path, embedder, times: int) -> None:
+    root, directory = tmp_path / "repo", tmp_path / "index"
+    root.mkdir()
+    for number in range(100):
+        (root / f"m{number}.py").write_text(
+            "".join(f"def f{number}_{k}(x):\n    return x * {k}\n\n\n" for k in range(40))
+        )
+    command = [sys.executable, "-c", INTERRUPTED, str(directory), str(root), str(Path(__file__).parent)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        said = [process.stdout.readline()]
+        for _ in range(times):
+            process.send_signal(signal.SIGINT)
+        rest, errors = process.communicate()
+    assert process.returncode != 0
+    assert "KeyboardInterrupt" in errors
+    said += rest.split()
+    if times == 1:
+        with IndexReader.open(directory) as reader:
+            assert len(reader.manifest().files) == int(said[-1]) > 0
+            assert not reader.header.complete
+    summary = run(directory, root, embedder)
+    assert summary.files == 100
+    run(tmp_path / "fresh", root, embedder)
+    assert rows_of(directory) == rows_of(tmp_path / "fresh")
+
+
+def test_an_interrupt_inside_of_a_large_file_keeps_the_others(tmp_path: Path, embedder, monkeypatch) -> None:
+    monkeypatch.setattr(build, "FIRST_GROUP", 4)
+    monkeypatch.setattr(build, "SMALLEST_GROUP", 10_000)
+    root, directory = tmp_path / "repo", tmp_path / "index"
+    root.mkdir()
+    (root / "a.py").write_text("x = 1\n")
+    (root / "large.py").write_text("".join(f"def f{k}(x):\n    return {'x + ' * 40} {k}\n\n\n" for k in range(60)))
+
+    def stop(progress: Progress) -> None:
+        if progress.chunks >= 12:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(directory, root, embedder, progress=stop)
+    with IndexReader.open(directory) as reader:
+        assert set(reader.manifest().files) == {"a.py"}
+    assert run(directory, root, embedder).files == 2
+
+
 def start(directory: Path, root: Path, pause: float) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", KILLED, str(directory), str(root), str(Path(__file__).parent), str(pause)],

@@ -8,6 +8,7 @@ import lance
 import numpy as np
 import pytest
 
+from index.words import text_search
 from turboprop.index import maintain
 from turboprop.index.maintain import Coverage, _parts_to_merge, coverage
 from turboprop.index.read import IndexReader
@@ -48,9 +49,9 @@ def test_rows_before_and_after_maintenance_are_found_alike(tmp_path: Path, spec:
             kept = lexicon_file(tmp_path, writer.header.table, writer.header.version)
             assert kept.exists() is maintained
             with IndexReader.open(tmp_path) as reader:
-                found = reader.text_search(word(1, 77), 5)
+                found = text_search(reader, word(1, 77), 5)
                 assert [row["symbol"] for row in reader.fetch([row.row_id for row in found])] == ["name_1_77"]
-                found = reader.text_search("name_1_3", 1)
+                found = text_search(reader, "name_1_3", 1)
                 assert [row["symbol"] for row in reader.fetch([row.row_id for row in found])] == ["name_1_3"]
 
 
@@ -240,8 +241,8 @@ def test_many_small_updates_stay_few_parts_and_little_disk(tmp_path: Path, spec:
         writer.maintain()
     assert size(directory) <= 2 * size(tmp_path / "fresh")
     with IndexReader.open(directory) as reader:
-        assert len(reader.text_search(word(90, 7), 5)) == 1
-        assert reader.text_search(word(70, 7), 5) == [], "replaced since"
+        assert len(text_search(reader, word(90, 7), 5)) == 1
+        assert text_search(reader, word(70, 7), 5) == [], "replaced since"
 
 
 def test_maintenance_before_publish_is_a_bug(tmp_path: Path, spec: IndexSpec, put: Callable[..., None]) -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from index.words import text_search
 from turboprop.errors import IndexDamagedError, IndexMismatchError, IndexNotFoundError, UsageError
 from turboprop.index.manifest import index_tables
 from turboprop.index.read import IndexReader
@@ -45,13 +46,13 @@ def directory(tmp_path: Path, spec: IndexSpec, put: Callable[..., None]) -> Path
 )
 def test_identifiers_are_found_whole_and_in_parts(directory: Path, query: str, text: str) -> None:
     with IndexReader.open(directory) as reader:
-        found = reader.text_search(query, 1)
+        found = text_search(reader, query, 1)
         assert [row["text"] for row in reader.fetch([row.row_id for row in found])] == [text]
 
 
 def test_words_of_the_path_count_as_words_of_the_text(directory: Path) -> None:
     with IndexReader.open(directory) as reader:
-        found = reader.text_search("config", 10)
+        found = text_search(reader, "config", 10)
         assert {row["path"] for row in reader.fetch([row.row_id for row in found])} == {"src/config.py"}
 
 
@@ -59,7 +60,7 @@ def test_words_of_the_path_count_as_words_of_the_text(directory: Path) -> None:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_no_query_breaks_the_search(directory: Path, query: str) -> None:
     with IndexReader.open(directory) as reader:
-        for hit in reader.text_search(query, 3):
+        for hit in text_search(reader, query, 3):
             assert np.isfinite(hit.score)
 
 
@@ -68,7 +69,7 @@ def test_no_query_breaks_the_search(directory: Path, query: str) -> None:
 )
 def test_query_syntax_is_only_words(directory: Path, query: str) -> None:
     with IndexReader.open(directory) as reader:
-        reader.text_search(query, 3)
+        text_search(reader, query, 3)
 
 
 def test_rows_come_in_the_order_asked_for(directory: Path, embedder) -> None:
@@ -109,7 +110,7 @@ def test_a_filter_holds_before_the_best_are_taken(directory: Path) -> None:
     with IndexReader.open(directory) as reader:
         for hits in (
             reader.vector_search(np.ones(32, np.float32), 2, where),
-            reader.text_search("def pool", 2, where),
+            text_search(reader, "def pool", 2, where),
         ):
             rows = reader.fetch([hit.row_id for hit in hits])
             assert [row["path"] for row in rows] == ["src/pool.py"] * 2
@@ -120,7 +121,7 @@ def test_a_closed_reader_says_so(directory: Path) -> None:
     reader.close()
     reader.close()
     for ask in (
-        lambda: reader.text_search("pool", 1),
+        lambda: text_search(reader, "pool", 1),
         lambda: reader.vector_search(np.ones(32, np.float32), 1),
         lambda: reader.fetch([1]),
     ):

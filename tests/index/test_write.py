@@ -9,6 +9,7 @@ import lance
 import numpy as np
 import pytest
 
+from index.words import text_search
 from turboprop.errors import (
     EngineError,
     IndexBusyError,
@@ -74,12 +75,11 @@ def test_an_edit_is_one_step_for_readers(tmp_path: Path, spec: IndexSpec, put: P
         assert texts_of(tmp_path) == {"a.py": ["old one\n", "old two\n"]}
         writer.publish()
         assert texts_of(tmp_path) == {"a.py": ["new\n"]}
-        rows = before.text_search("old", 10)
+        rows = text_search(before, "old", 10)
         assert sorted(row["text"] for row in before.fetch([row.row_id for row in rows])) == [
             "old one\n",
             "old two\n",
         ]
-        assert not before.is_current()
         before.close()
 
 
@@ -108,7 +108,7 @@ def test_files_without_chunks_are_recorded(tmp_path: Path, spec: IndexSpec, put:
         assert writer.files["empty.py"].chunks == 0
     with IndexReader.open(tmp_path) as reader:
         assert reader.rows == 0
-        assert reader.text_search("x", 3) == []
+        assert text_search(reader, "x", 3) == []
         assert reader.vector_search(np.ones(spec.dimensions, np.float32), 3) == []
 
 
@@ -166,6 +166,27 @@ def test_publish_inside_of_a_file_is_a_bug(tmp_path: Path, spec: IndexSpec) -> N
         assert not writer.settled
         with pytest.raises(RuntimeError, match="half written"):
             writer.publish()
+
+
+@pytest.mark.parametrize("buffer", [64_000_000, 1], ids=["buffered", "in the table already"])
+def test_an_unfinished_file_is_dropped_and_the_rest_published(
+    tmp_path: Path, spec: IndexSpec, put: Put, make_chunk: Callable[..., Chunk], buffer: int
+) -> None:
+    with TableWriter.open(tmp_path, spec) as writer:
+        put(writer, "b.py", "old\n")
+        writer.publish()
+    with TableWriter.open(tmp_path, spec) as writer:
+        writer.buffer_bytes = buffer
+        put(writer, "a.py", "whole\n")
+        writer.begin_file("b.py")
+        for _ in range(2):
+            writer.add([make_chunk("b.py")], [b"0" * 16], np.ones((1, spec.dimensions), np.float32))
+        writer.drop_unfinished()
+        assert writer.settled
+        writer.publish(complete=False)
+        writer.drop_unfinished()  # nothing is
+        assert not writer.publish(complete=False)
+    assert texts_of(tmp_path) == {"a.py": ["whole\n"]}
 
 
 def test_another_chunker_is_refused_and_a_rebuild_keeps_readers(tmp_path: Path, spec: IndexSpec, put: Put) -> None:
@@ -299,7 +320,7 @@ def test_old_versions_stay_for_readers_and_then_go(tmp_path: Path, spec: IndexSp
             put(writer, "a.py", f"new {number}\n")
             writer.publish()
             writer.maintain()
-    assert held.fetch([row.row_id for row in held.text_search("old", 1)])[0]["text"] == "old\n"
+    assert held.fetch([row.row_id for row in text_search(held, "old", 1)])[0]["text"] == "old\n"
     held.close()
     with TableWriter.open(tmp_path, spec, retention_seconds=0.0) as writer:
         put(writer, "a.py", "last\n")

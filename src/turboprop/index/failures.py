@@ -18,6 +18,42 @@ from turboprop.errors import IndexDamagedError, StorageError, TurboPropError
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REFUSED = {errno.EROFS, errno.EACCES, errno.EPERM}
+_DAMAGED = {None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
+"""A file of the table is missing or is something else; without a number Lance found a file's content wrong."""
+
+_ELSEWHERE = "put the index elsewhere with --index DIR"
+_ADVICE = {
+    "Raise the limit of open files (ulimit -n), or close other programs, and run again": ("EMFILE", "ENFILE"),
+    "Close other programs, or give less memory to this one with --memory SIZE, and run again": ("ENOMEM",),
+    f"The disk or its file system fails: look at the system's log, and {_ELSEWHERE}, on another disk": (
+        "EIO",
+        "EBADMSG",
+        "EUCLEAN",
+        "EILSEQ",
+        "EREMOTEIO",
+        "ENXIO",
+        "ENODEV",
+    ),
+    f"Its file system did not answer: run again, and where it is a network's, {_ELSEWHERE}, on this machine": (
+        "ETIMEDOUT",
+        "ESTALE",
+        "EAGAIN",
+        "EBUSY",
+        "EDEADLK",
+        "EHOSTDOWN",
+        "EHOSTUNREACH",
+        "ENETDOWN",
+        "ENETUNREACH",
+        "ENETRESET",
+        "ECONNABORTED",
+        "ECONNREFUSED",
+        "ECONNRESET",
+        "ENOTCONN",
+        "ENOLCK",
+    ),
+    f"Its path cannot be used: {_ELSEWHERE}": ("ELOOP", "ENAMETOOLONG"),
+}
+_NEXT_STEP = {getattr(errno, name): step for step, names in _ADVICE.items() for name in names if hasattr(errno, name)}
 
 
 @contextmanager
@@ -37,11 +73,15 @@ def _is_failure(error: BaseException) -> bool:
     """Everything but a wish to stop (Ctrl-C, exit) and a bug of the calling code."""
     if type(error).__name__ == "PanicException":
         return True
-    return isinstance(error, OSError | ValueError | RuntimeError) or type(error).__module__.startswith("pyarrow")
+    return isinstance(error, OSError | ValueError | RuntimeError | MemoryError) or type(error).__module__.startswith(
+        "pyarrow"
+    )
 
 
 def error_number(error: BaseException) -> int | None:
     """The errno behind an error, also where only Lance's text tells it."""
+    if isinstance(error, MemoryError):  # Arrow's, too
+        return errno.ENOMEM
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno
     found = _OS_ERROR.search(str(error))
@@ -61,6 +101,9 @@ def _translate(error: BaseException, directory: Path, action: str) -> TurboPropE
             f"cannot {action}: {directory} may not be written ({os.strerror(number or 0)}). "
             "Change its permissions, or put the index elsewhere with --index DIR"
         )
+    if number not in _DAMAGED:
+        step = _NEXT_STEP.get(number or 0, f"Run again; where that does not help, {_ELSEWHERE}")
+        return StorageError(f"cannot {action}: the index in {directory} ({os.strerror(number or 0)}). {step}")
     cause = str(error).splitlines()[0] if str(error) else type(error).__name__
     return IndexDamagedError(
         f"cannot {action}: the index in {directory} is damaged ({cause[:300]}). Make it anew with `tp index --rebuild`"

@@ -98,11 +98,6 @@ class IndexReader:
         """The whole manifest, which may have moved on since this reader was opened."""
         return read_manifest(manifest_file(self._directory, self.header.table))
 
-    def is_current(self) -> bool:
-        """Whether no newer version has been published."""
-        published = read_header(manifest_file(self._directory, self.header.table))
-        return published.version == self.header.version
-
     def vector_search(self, vector: NDArray[np.float32], limit: int, where: str | None = None) -> list[Candidate]:
         """The rows nearest to a vector, float32 [dimensions]; scores are cosine similarities.
 
@@ -147,21 +142,6 @@ class IndexReader:
             with translated(self._directory, "read the index"):
                 self._lexicon = open_lexicon(self._directory, self.header.table, self._table)
         return self._lexicon
-
-    def text_search(self, query: str, limit: int, where: str | None = None) -> list[Candidate]:
-        """The rows that hold words of `query`, by BM25F, as a share of what the words could reach.
-
-        `query` is words, never syntax: no character in it can break the search.
-        """
-        import numpy as np
-
-        from turboprop.code.terms import hashed_terms
-
-        scores = self.lexicon.scores(dict.fromkeys(hashed_terms(query), 1.0))
-        if where is not None:
-            scores = np.where(self.allowed(where), scores, 0)
-        best = np.argsort(-scores, kind="stable")[:limit]
-        return [Candidate(int(self.lexicon.row_ids[row]), float(scores[row])) for row in best if scores[row] > 0]
 
     def allowed(self, where: str) -> NDArray[np.bool_]:
         """Which rows of the lexicon meet a Lance condition, bool [rows]."""

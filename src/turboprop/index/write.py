@@ -66,7 +66,9 @@ class TableWriter:
         self._buffered_rows = 0
         self._buffered_bytes = 0
         self._stale: set[str] = set()
-        self._unsettled = False
+        self._unsettled = self._flushing = False
+        self._open_file: str | None = None
+        self._open_from = 0
         self._begun = opened.begun
         self._changed = opened.begun
         self._synced = set() if opened.begun else _file_names(self._folder)
@@ -129,9 +131,10 @@ class TableWriter:
 
     def begin_file(self, path: str) -> None:
         """What the table holds of this file goes, and chunks of it may be added."""
+        self._open_file, self._open_from = path, len(self._batches)
+        self._unsettled = True
         if path in self._files:
             self._stale.add(path)
-        self._unsettled = True
 
     def add(
         self,
@@ -160,6 +163,20 @@ class TableWriter:
         self._files[file.path] = file
         self._unsettled = False
         self._changed = True
+
+    def drop_unfinished(self) -> None:
+        """Forget a file that was begun and is not whole, so that what is whole may be published (after an interrupt).
+
+        Its chunks go, those of before included; the next run reads it again. Where Lance was interrupted while it
+        wrote, what the table holds is not known, and nothing is done.
+        """
+        if self._flushing or not self._unsettled or self._open_file is None:
+            return
+        del self._batches[self._open_from :]
+        self._files.pop(self._open_file, None)
+        self._stale.add(self._open_file)  # some of it may be in the table already
+        self._changed = True
+        self._unsettled = False
 
     def refresh_file(self, file: IndexedFile) -> None:
         """Record another size, time or inode of a file whose content is the same."""
@@ -270,7 +287,7 @@ class TableWriter:
 
     def _flush(self) -> None:
         """Hand deletes and rows to Lance. Deletes first: an edited file's new rows have its old path."""
-        self._unsettled, inside = True, self._unsettled
+        self._flushing, self._unsettled, inside = True, True, self._unsettled
         with self._translated("write to the index"):
             stale = sorted(self._stale)
             for start in range(0, len(stale), _DELETE_PATHS):
@@ -282,8 +299,9 @@ class TableWriter:
                 table = pa.Table.from_batches(self._batches)
                 self._dataset = load_lance().write_dataset(table, self._dataset, mode="append")
         self._batches.clear()
-        self._buffered_rows = self._buffered_bytes = 0
+        self._buffered_rows = self._buffered_bytes = self._open_from = 0
         self._unsettled = inside
+        self._flushing = False
 
     def _name_newest(self, complete: bool) -> None:
         """Write the manifest that names the table's newest version, after that is safely on the disk."""
