@@ -8,11 +8,6 @@
 enum {
     ROWS = 8,
     TILE = 4,
-#ifdef KERNELS_AVX512
-    SIDES = 2,  /* of a block, 16 keys each, that are multiplied together */
-#else
-    SIDES = 1,
-#endif
     KEYS = 4 * BLOCK,  /* bytes of 4 features of a block's keys */
 };
 
@@ -52,55 +47,58 @@ typedef struct {
     int8_t *queries;     /* [ROWS][padded] */
 } Scratch;
 
-/* Adds the products of the next HEAD_GROUP features of 16 * sides keys, of 10 bits each. */
-ALWAYS void score_part(const uint8_t *keys, const uint8_t *low, const int8_t *queries, long padded,
-    Ints sums[TILE][SIDES], const int rows)
+/* Once for each of the 2 columns, a register of keys each, that are multiplied together. No loop: see product.c. */
+#define EACH_COLUMN(...)                                                                                               \
+    do {                                                                                                               \
+        { enum { c = 0 }; __VA_ARGS__; }                                                                               \
+        { enum { c = 1 }; __VA_ARGS__; }                                                                               \
+    } while (0)
+
+/* The products of the queries' next HEAD_GROUP features and those of the keys of 2 columns, of 10 bits each. */
+ALWAYS void score_part(const uint8_t *keys, const uint8_t *low, const int8_t *queries, long padded, Wholes sums[TILE][2],
+    const int rows)
 {
     for (int m = 0; m < rows; m++)
-        for (int side = 0; side < SIDES; side++)
-            sums[m][side] = no_ints();
+        EACH_COLUMN(sums[m][c] = no_wholes());
 #ifdef KERNELS_AVX2
+    /* Bytes become words anyway: the 10 bits of a key in one. */
     int32_t even[TILE][HEAD_GROUP / 4], odd[TILE][HEAD_GROUP / 4];
     for (int m = 0; m < rows; m++) {
-        __m256i bytes = _mm256_loadu_si256((const __m256i *)(queries + m * padded));
+        Wholes bytes = load_wholes(queries + m * padded);
         _mm256_storeu_si256((__m256i *)even[m], even_signed(bytes));
         _mm256_storeu_si256((__m256i *)odd[m], odd_signed(bytes));
     }
     for (int k = 0; k < HEAD_GROUP / 4; k++) {
-        /* Bytes become words anyway: the 10 bits of a key in one. */
-        Ints high = load_ints(keys + k * KEYS), two = load_ints(low + k / 4 * KEYS);
-        two = and_ints(down_words(two, k % 4 * 2), all_bytes(3));
-        Ints first = add_words(up_words(even_words(high), 2), even_words(two));
-        Ints second = add_words(up_words(odd_words(high), 2), odd_words(two));
-        for (int m = 0; m < rows; m++)
-            sums[m][0] = dot_words(dot_words(sums[m][0], first, spread(&even[m][k])), second, spread(&odd[m][k]));
+        Wholes high[2], two[2], word[2];
+        EACH_COLUMN(high[c] = load_wholes(keys + k * KEYS + 4 * c * WIDTH));
+        EACH_COLUMN(two[c] = both(down_words(load_wholes(low + k / 4 * KEYS + 4 * c * WIDTH), k % 4 * 2), all_bytes(3)));
+        EACH_COLUMN(word[c] = add_words(up_words(even_unsigned(high[c]), 2), even_unsigned(two[c])));
+        for (int m = 0; m < rows; m++) {
+            Wholes q = spread(&even[m][k]);
+            EACH_COLUMN(sums[m][c] = dot_words(sums[m][c], word[c], q));
+        }
+        EACH_COLUMN(word[c] = add_words(up_words(odd_unsigned(high[c]), 2), odd_unsigned(two[c])));
+        for (int m = 0; m < rows; m++) {
+            Wholes q = spread(&odd[m][k]);
+            EACH_COLUMN(sums[m][c] = dot_words(sums[m][c], word[c], q));
+        }
     }
 #else
+    Wholes rest[TILE][2];
+    for (int m = 0; m < rows; m++)
+        EACH_COLUMN(rest[m][c] = no_wholes());
     for (int k = 0; k < HEAD_GROUP / 4; k++) {
-        Ints high[SIDES];
-        for (int side = 0; side < SIDES; side++)
-            high[side] = load_ints(keys + k * KEYS + side * CACHE_LINE);
+        Wholes high[2], two[2];
+        EACH_COLUMN(high[c] = load_wholes(keys + k * KEYS + 4 * c * WIDTH));
+        EACH_COLUMN(two[c] = both(down_words(load_wholes(low + k / 4 * KEYS + 4 * c * WIDTH), k % 4 * 2), all_bytes(3)));
         for (int m = 0; m < rows; m++) {
-            Spread q = spread(queries + m * padded + k * 4);
-            for (int side = 0; side < SIDES; side++)
-                sums[m][side] = dot(sums[m][side], high[side], q);
+            Wholes q = spread(queries + m * padded + k * 4);
+            EACH_COLUMN(sums[m][c] = dot(sums[m][c], high[c], q));
+            EACH_COLUMN(rest[m][c] = dot(rest[m][c], two[c], q));
         }
     }
     for (int m = 0; m < rows; m++)
-        for (int side = 0; side < SIDES; side++)
-            sums[m][side] = up_ints(sums[m][side], 2);
-    for (int k = 0; k < HEAD_GROUP / 4; k++) {
-        Ints two[SIDES];
-        for (int side = 0; side < SIDES; side++) {
-            two[side] = load_ints(low + k / 4 * KEYS + side * CACHE_LINE);
-            two[side] = and_ints(down_words(two[side], k % 4 * 2), all_bytes(3));
-        }
-        for (int m = 0; m < rows; m++) {
-            Spread q = spread(queries + m * padded + k * 4);
-            for (int side = 0; side < SIDES; side++)
-                sums[m][side] = dot(sums[m][side], two[side], q);
-        }
-    }
+        EACH_COLUMN(sums[m][c] = add_wholes(up_wholes(sums[m][c], 2), rest[m][c]));
 #endif
 }
 
@@ -108,31 +106,32 @@ ALWAYS void score_tile(
     const Scratch *s, const uint8_t *chunk, long padded, long row, float *to, long stride, const int rows)
 {
     const long parts = padded / HEAD_GROUP;
-    const float *scales = key_scales(chunk, padded);
-    for (long line = 0; line < (long)key_bytes(padded); line += CACHE_LINE)
-        _mm_prefetch((const char *)chunk + key_bytes(padded) + line, _MM_HINT_T1);
-    for (long first = 0; first < BLOCK; first += SIDES * LANES) {
-        Floats f[TILE][SIDES];
+    for (long first = 0; first < BLOCK; first += 2 * WIDTH) {
+        Reals f[TILE][2];
         for (int m = 0; m < rows; m++)
-            for (int side = 0; side < SIDES; side++)
-                f[m][side] = zero16();
+            EACH_COLUMN(f[m][c] = no_reals());
         for (long part = 0; part < parts; part++) {
-            Ints sums[TILE][SIDES];
-            score_part(chunk + part * HEAD_GROUP * BLOCK + 4 * first,
-                low_bits(chunk, padded) + part * HEAD_GROUP * BLOCK / 4 + 4 * first,
-                s->queries + row * padded + part * HEAD_GROUP, padded, sums, rows);
+            const uint8_t *keys = chunk + part * HEAD_GROUP * BLOCK, *low = low_bits(chunk, padded) + part * HEAD_GROUP * BLOCK / 4;
+            Wholes sums[TILE][2];
+            if (first == 0) {
+                for (long line = 0; line < HEAD_GROUP * BLOCK; line += CACHE_LINE)
+                    _mm_prefetch((const char *)keys + line + key_bytes(padded), _MM_HINT_T1);
+                for (long line = 0; line < HEAD_GROUP * BLOCK / 4; line += CACHE_LINE)
+                    _mm_prefetch((const char *)low + line + key_bytes(padded), _MM_HINT_T1);
+            }
+            score_part(keys + 4 * first, low + 4 * first, s->queries + row * padded + part * HEAD_GROUP, padded, sums, rows);
+            const float *of = key_scales(chunk, padded) + 2 * part * BLOCK + first;
+            Reals step[2], least[2];
+            EACH_COLUMN(step[c] = load_reals(of + c * WIDTH));
+            EACH_COLUMN(least[c] = load_reals(of + BLOCK + c * WIDTH));
             for (int m = 0; m < rows; m++) {
-                Floats q = all16(s->scales[(row + m) * parts + part]), sum = all16(s->sums[(row + m) * parts + part]);
-                for (int side = 0; side < SIDES; side++) {
-                    const float *of = scales + 2 * part * BLOCK + first + side * LANES;
-                    f[m][side] = fma16(load16(of + BLOCK), sum, f[m][side]);
-                    f[m][side] = fma16(floats16(sums[m][side]), mul16(load16(of), q), f[m][side]);
-                }
+                Reals q = all_reals(s->scales[(row + m) * parts + part]), sum = all_reals(s->sums[(row + m) * parts + part]);
+                EACH_COLUMN(f[m][c] = times_plus(least[c], sum, f[m][c]));
+                EACH_COLUMN(f[m][c] = times_plus(reals_of(sums[m][c]), times(step[c], q), f[m][c]));
             }
         }
         for (int m = 0; m < rows; m++)
-            for (int side = 0; side < SIDES; side++)
-                store16(to + (row + m) * stride + first + side * LANES, f[m][side]);
+            EACH_COLUMN(store_reals(to + (row + m) * stride + first + c * WIDTH, f[m][c]));
     }
 }
 
@@ -141,20 +140,30 @@ static inline void value_row(
 {
     const uint8_t *weights = s->weights + row * longest + block * BLOCK;
     float *out = s->out + row * padded;
-    const Floats step = all16(s->steps[row * (longest / BLOCK) + block]);
-    Spread fours[BLOCK / 4];
+    const Reals step = all_reals(s->steps[row * (longest / BLOCK) + block]);
+    Wholes fours[BLOCK / 4];
     for (int k = 0; k < BLOCK / 4; k++)
         fours[k] = spread(weights + k * 4);
-    for (long d = 0; d < padded; d += 16) {
-        Ints even = no_ints(), odd = even;
+    for (long d = 0; d < padded; d += WIDTH) {
+        Wholes even = no_wholes(), odd = even;
         for (int k = 0; k < BLOCK / 4; k += 2) {
             const uint8_t *at = chunk + (k * padded + d) * 4, *next = at + 4 * padded;
-            _mm_prefetch((const char *)at + value_bytes(padded), _MM_HINT_T1);
-            _mm_prefetch((const char *)next + value_bytes(padded), _MM_HINT_T1);
-            even = spread_dot(even, fours[k], load_ints(at));
-            odd = spread_dot(odd, fours[k + 1], load_ints(next));
+            if (d % LANES == 0) {
+                _mm_prefetch((const char *)at + value_bytes(padded), _MM_HINT_T1);
+                _mm_prefetch((const char *)next + value_bytes(padded), _MM_HINT_T1);
+            }
+#ifdef KERNELS_AVX2
+            Wholes v = load_wholes(at), w = load_wholes(next);
+            even = dot_words(even, even_signed(v), even_unsigned(fours[k]));
+            odd = dot_words(odd, odd_signed(v), odd_unsigned(fours[k]));
+            even = dot_words(even, even_signed(w), even_unsigned(fours[k + 1]));
+            odd = dot_words(odd, odd_signed(w), odd_unsigned(fours[k + 1]));
+#else
+            even = dot(even, fours[k], load_wholes(at));
+            odd = dot(odd, fours[k + 1], load_wholes(next));
+#endif
         }
-        store16(out + d, fma16(floats16(add_ints(even, odd)), step, load16(out + d)));
+        store_reals(out + d, times_plus(reals_of(add_wholes(even, odd)), step, load_reals(out + d)));
     }
 }
 

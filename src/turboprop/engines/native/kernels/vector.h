@@ -15,6 +15,14 @@
 #include "vector_256.h"
 #endif
 
+/* The same four bytes in each number. */
+ALWAYS Wholes spread(const void *four)
+{
+    int32_t word;
+    memcpy(&word, four, 4);
+    return all_wholes(word);
+}
+
 /* The larger sizes of two times 16 numbers, as whole numbers: a NaN is larger than all others and is kept. */
 ALWAYS Ints larger_sizes(Ints most, Floats x)
 {

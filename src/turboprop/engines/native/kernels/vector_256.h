@@ -194,115 +194,76 @@ ALWAYS void store_ten(uint8_t *high, uint8_t *low, Ints x)
     store_unsigned(low, BOTH(Ints, _mm256_and_si256(x.a, three), _mm256_and_si256(x.b, three)));
 }
 
-/* Whole numbers of 8 bits, four to a lane. */
-ALWAYS Ints all_ints(int32_t x) { return BOTH(Ints, _mm256_set1_epi32(x), _mm256_set1_epi32(x)); }
-ALWAYS Ints load_ints(const void *from)
+/* One register, of WIDTH numbers: products keep as many of these as there are. */
+enum { WIDTH = 8 };
+typedef __m256 Reals;
+typedef __m256i Wholes;
+
+ALWAYS Reals no_reals(void) { return _mm256_setzero_ps(); }
+ALWAYS Reals all_reals(float x) { return _mm256_set1_ps(x); }
+ALWAYS Reals load_reals(const void *from) { return _mm256_loadu_ps(from); }
+ALWAYS void store_reals(float *to, Reals x) { _mm256_storeu_ps(to, x); }
+ALWAYS Reals load_some_reals(const float *from, long left)
 {
-    return BOTH(Ints, _mm256_loadu_si256(from), _mm256_loadu_si256((const __m256i *)from + 1));
+    return left >= 8 ? _mm256_loadu_ps(from) : _mm256_maskload_ps(from, lanes(left).a);
 }
-ALWAYS Ints all_bytes(int x) { return BOTH(Ints, _mm256_set1_epi8((char)x), _mm256_set1_epi8((char)x)); }
-ALWAYS Ints and_ints(Ints x, Ints y)
+ALWAYS void store_some_reals(float *to, long left, Reals x)
 {
-    return BOTH(Ints, _mm256_and_si256(x.a, y.a), _mm256_and_si256(x.b, y.b));
+    if (left >= 8)
+        _mm256_storeu_ps(to, x);
+    else
+        _mm256_maskstore_ps(to, lanes(left).a, x);
 }
-ALWAYS Ints up_words(Ints x, int by)
+ALWAYS Reals add_reals(Reals x, Reals y) { return _mm256_add_ps(x, y); }
+ALWAYS Reals times(Reals x, Reals y) { return _mm256_mul_ps(x, y); }
+ALWAYS Reals times_plus(Reals x, Reals y, Reals z) { return _mm256_fmadd_ps(x, y, z); }
+ALWAYS Reals reals_of(Wholes x) { return _mm256_cvtepi32_ps(x); }
+/* Numbers from memory: float16, and bytes with and without sign. */
+ALWAYS Reals halves_at(const uint8_t *from) { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)from)); }
+ALWAYS Reals unsigned_at(const uint8_t *from)
 {
-    return BOTH(Ints, _mm256_slli_epi16(x.a, by), _mm256_slli_epi16(x.b, by));
+    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)from)));
 }
-ALWAYS Ints down_words(Ints x, int by)
+ALWAYS Reals signed_at(const uint8_t *from)
 {
-    return BOTH(Ints, _mm256_srli_epi16(x.a, by), _mm256_srli_epi16(x.b, by));
-}
-ALWAYS Ints up_ints(Ints x, int by)
-{
-    return BOTH(Ints, _mm256_slli_epi32(x.a, by), _mm256_slli_epi32(x.b, by));
-}
-/* With the sign. */
-ALWAYS Ints down_ints(Ints x, int by)
-{
-    return BOTH(Ints, _mm256_srai_epi32(x.a, by), _mm256_srai_epi32(x.b, by));
-}
-/* x | y & mask */
-ALWAYS Ints or_masked(Ints x, Ints y, Ints mask)
-{
-    y = and_ints(y, mask);
-    return BOTH(Ints, _mm256_or_si256(x.a, y.a), _mm256_or_si256(x.b, y.b));
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)from)));
 }
 
-/* The same four bytes in each lane. */
-typedef __m256i Spread;
-ALWAYS Spread spread(const void *four)
-{
-    int32_t word;
-    memcpy(&word, four, 4);
-    return _mm256_set1_epi32(word);
-}
+ALWAYS Wholes no_wholes(void) { return _mm256_setzero_si256(); }
+ALWAYS Wholes all_wholes(int32_t x) { return _mm256_set1_epi32(x); }
+ALWAYS Wholes load_wholes(const void *from) { return _mm256_loadu_si256(from); }
+ALWAYS Wholes add_wholes(Wholes x, Wholes y) { return _mm256_add_epi32(x, y); }
+ALWAYS Wholes up_wholes(Wholes x, int by) { return _mm256_slli_epi32(x, by); }
+ALWAYS Wholes down_wholes(Wholes x, int by) { return _mm256_srai_epi32(x, by); }
+/* As bytes, four to a number; shifts are of words. */
+ALWAYS Wholes all_bytes(int x) { return _mm256_set1_epi8((char)x); }
+ALWAYS Wholes both(Wholes x, Wholes y) { return _mm256_and_si256(x, y); }
+ALWAYS Wholes up_words(Wholes x, int by) { return _mm256_slli_epi16(x, by); }
+ALWAYS Wholes down_words(Wholes x, int by) { return _mm256_srli_epi16(x, by); }
+/* x | y & mask */
+ALWAYS Wholes or_masked(Wholes x, Wholes y, Wholes mask) { return _mm256_or_si256(x, _mm256_and_si256(y, mask)); }
 
 #ifdef KERNELS_AVX2
-/* Products of bytes in pairs have 17 bits: `vpmaddubsw` keeps 16. Here bytes become words first, the even ones of a lane
-   and the odd ones apart. */
-ALWAYS Ints dot_words(Ints sum, Ints words, Spread two)
+/* `vpmaddubsw` adds the products of two unsigned and two signed bytes and keeps 16 bits, which is too few for bytes of 8
+   bits. These become words first: the even ones of each number, and the odd ones. */
+ALWAYS Wholes even_signed(Wholes x) { return _mm256_srai_epi16(_mm256_slli_epi16(x, 8), 8); }
+ALWAYS Wholes odd_signed(Wholes x) { return _mm256_srai_epi16(x, 8); }
+ALWAYS Wholes even_unsigned(Wholes x) { return _mm256_and_si256(x, _mm256_set1_epi16(255)); }
+ALWAYS Wholes odd_unsigned(Wholes x) { return _mm256_srli_epi16(x, 8); }
+ALWAYS Wholes dot_words(Wholes sum, Wholes x, Wholes y)
 {
-    return BOTH(Ints, _mm256_add_epi32(sum.a, _mm256_madd_epi16(words.a, two)),
-        _mm256_add_epi32(sum.b, _mm256_madd_epi16(words.b, two)));
+    sum = _mm256_add_epi32(sum, _mm256_madd_epi16(x, y));
+    /* Else GCC 12 adds products to each other first and runs out of registers: 145 GOP/s in int8 became 133. */
+    __asm__("" : "+x"(sum));
+    return sum;
 }
-ALWAYS Spread even_signed(Spread x) { return _mm256_srai_epi16(_mm256_slli_epi16(x, 8), 8); }
-ALWAYS Spread odd_signed(Spread x) { return _mm256_srai_epi16(x, 8); }
-ALWAYS Ints even_words(Ints x)
-{
-    const __m256i mask = _mm256_set1_epi16(255);
-    return BOTH(Ints, _mm256_and_si256(x.a, mask), _mm256_and_si256(x.b, mask));
-}
-ALWAYS Ints odd_words(Ints x) { return down_words(x, 8); }
-/* Where no product passes 16 bits: in words, to add to others, and then to sums. */
-ALWAYS Ints pairs(Ints weights, Spread four)
-{
-    return BOTH(Ints, _mm256_maddubs_epi16(weights.a, four), _mm256_maddubs_epi16(weights.b, four));
-}
-ALWAYS Ints add_words(Ints x, Ints y)
-{
-    return BOTH(Ints, _mm256_add_epi16(x.a, y.a), _mm256_add_epi16(x.b, y.b));
-}
-ALWAYS Ints add_pairs(Ints sum, Ints words) { return dot_words(sum, words, _mm256_set1_epi16(1)); }
-/* Adds the products of unsigned bytes, the same four in each lane, and signed ones. */
-ALWAYS Ints spread_dot(Ints sum, Spread four, Ints values)
-{
-    const Spread even = _mm256_and_si256(four, _mm256_set1_epi16(255)), odd = _mm256_srli_epi16(four, 8);
-    Ints first = BOTH(Ints, even_signed(values.a), even_signed(values.b));
-    Ints second = BOTH(Ints, odd_signed(values.a), odd_signed(values.b));
-    return dot_words(dot_words(sum, first, even), second, odd);
-}
-#else
-#ifdef __AVXVNNI__
-#define DPBUSD _mm256_dpbusd_avx_epi32
-#else
-#define DPBUSD _mm256_dpbusd_epi32
-#endif
+/* Where the sums of two products have no more than 16 bits, as words; and such words added to sums. */
+ALWAYS Wholes pairs(Wholes x, Wholes y) { return _mm256_maddubs_epi16(x, y); }
+ALWAYS Wholes add_words(Wholes x, Wholes y) { return _mm256_add_epi16(x, y); }
+ALWAYS Wholes add_pairs(Wholes sum, Wholes words) { return dot_words(sum, words, _mm256_set1_epi16(1)); }
+#elif defined(__AVXVNNI__)
 /* Adds the products of unsigned and signed bytes. */
-ALWAYS Ints dot(Ints sum, Ints weights, Spread four)
-{
-    return BOTH(Ints, DPBUSD(sum.a, weights.a, four), DPBUSD(sum.b, weights.b, four));
-}
-ALWAYS Ints spread_dot(Ints sum, Spread four, Ints values)
-{
-    return BOTH(Ints, DPBUSD(sum.a, four, values.a), DPBUSD(sum.b, four, values.b));
-}
+ALWAYS Wholes dot(Wholes sum, Wholes x, Wholes y) { return _mm256_dpbusd_avx_epi32(sum, x, y); }
+#else
+ALWAYS Wholes dot(Wholes sum, Wholes x, Wholes y) { return _mm256_dpbusd_epi32(sum, x, y); }
 #endif
-
-ALWAYS Floats floats16(Ints x) { return BOTH(Floats, _mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b)); }
-/* Numbers from memory: float16, and bytes with and without sign. */
-ALWAYS Floats halves16(const uint8_t *from)
-{
-    return BOTH(Floats, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)from)),
-        _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)from + 1)));
-}
-ALWAYS Floats unsigned16(const uint8_t *from)
-{
-    return floats16(BOTH(Ints, _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)from)),
-        _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(from + 8)))));
-}
-ALWAYS Floats signed16(const uint8_t *from)
-{
-    return floats16(BOTH(Ints, _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)from)),
-        _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(from + 8)))));
-}

@@ -90,42 +90,45 @@ ALWAYS void store_ten(uint8_t *high, uint8_t *low, Ints x)
     _mm_storeu_si128((__m128i *)low, _mm512_cvtepi32_epi8(_mm512_and_si512(x, _mm512_set1_epi32(3))));
 }
 
-/* Whole numbers of 8 bits, four to a lane. */
-ALWAYS Ints all_ints(int32_t x) { return _mm512_set1_epi32(x); }
-ALWAYS Ints load_ints(const void *from) { return _mm512_loadu_si512(from); }
-ALWAYS Ints all_bytes(int x) { return _mm512_set1_epi8((char)x); }
-ALWAYS Ints and_ints(Ints x, Ints y) { return _mm512_and_si512(x, y); }
-ALWAYS Ints up_words(Ints x, int by) { return _mm512_slli_epi16(x, by); }
-ALWAYS Ints down_words(Ints x, int by) { return _mm512_srli_epi16(x, by); }
-ALWAYS Ints up_ints(Ints x, int by) { return _mm512_slli_epi32(x, (unsigned)by); }
-/* With the sign. */
-ALWAYS Ints down_ints(Ints x, int by) { return _mm512_srai_epi32(x, (unsigned)by); }
-/* x | y & mask */
-ALWAYS Ints or_masked(Ints x, Ints y, Ints mask) { return _mm512_ternarylogic_epi64(x, y, mask, 0xf8); }
+/* One register, of WIDTH numbers: products keep as many of these as there are. */
+enum { WIDTH = 16 };
+typedef __m512 Reals;
+typedef __m512i Wholes;
 
-/* The same four bytes in each lane. */
-typedef __m512i Spread;
-ALWAYS Spread spread(const void *four)
-{
-    int32_t word;
-    memcpy(&word, four, 4);
-    return _mm512_set1_epi32(word);
-}
-/* Adds the products of unsigned and signed bytes. */
-ALWAYS Ints dot(Ints sum, Ints weights, Spread four) { return _mm512_dpbusd_epi32(sum, weights, four); }
-ALWAYS Ints spread_dot(Ints sum, Spread four, Ints values) { return _mm512_dpbusd_epi32(sum, four, values); }
-
-ALWAYS Floats floats16(Ints x) { return _mm512_cvtepi32_ps(x); }
+ALWAYS Reals no_reals(void) { return _mm512_setzero_ps(); }
+ALWAYS Reals all_reals(float x) { return _mm512_set1_ps(x); }
+ALWAYS Reals load_reals(const void *from) { return _mm512_loadu_ps(from); }
+ALWAYS void store_reals(float *to, Reals x) { _mm512_storeu_ps(to, x); }
+ALWAYS Reals load_some_reals(const float *from, long left) { return _mm512_maskz_loadu_ps(lanes(left), from); }
+ALWAYS void store_some_reals(float *to, long left, Reals x) { _mm512_mask_storeu_ps(to, lanes(left), x); }
+ALWAYS Reals add_reals(Reals x, Reals y) { return _mm512_add_ps(x, y); }
+ALWAYS Reals times(Reals x, Reals y) { return _mm512_mul_ps(x, y); }
+ALWAYS Reals times_plus(Reals x, Reals y, Reals z) { return _mm512_fmadd_ps(x, y, z); }
+ALWAYS Reals reals_of(Wholes x) { return _mm512_cvtepi32_ps(x); }
 /* Numbers from memory: float16, and bytes with and without sign. */
-ALWAYS Floats halves16(const uint8_t *from)
-{
-    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)from));
-}
-ALWAYS Floats unsigned16(const uint8_t *from)
+ALWAYS Reals halves_at(const uint8_t *from) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)from)); }
+ALWAYS Reals unsigned_at(const uint8_t *from)
 {
     return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)from)));
 }
-ALWAYS Floats signed16(const uint8_t *from)
+ALWAYS Reals signed_at(const uint8_t *from)
 {
     return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)from)));
 }
+
+ALWAYS Wholes no_wholes(void) { return _mm512_setzero_si512(); }
+ALWAYS Wholes all_wholes(int32_t x) { return _mm512_set1_epi32(x); }
+ALWAYS Wholes load_wholes(const void *from) { return _mm512_loadu_si512(from); }
+ALWAYS Wholes add_wholes(Wholes x, Wholes y) { return _mm512_add_epi32(x, y); }
+ALWAYS Wholes up_wholes(Wholes x, int by) { return _mm512_slli_epi32(x, (unsigned)by); }
+ALWAYS Wholes down_wholes(Wholes x, int by) { return _mm512_srai_epi32(x, (unsigned)by); }
+/* As bytes, four to a number; shifts are of words. */
+ALWAYS Wholes all_bytes(int x) { return _mm512_set1_epi8((char)x); }
+ALWAYS Wholes both(Wholes x, Wholes y) { return _mm512_and_si512(x, y); }
+ALWAYS Wholes up_words(Wholes x, int by) { return _mm512_slli_epi16(x, by); }
+ALWAYS Wholes down_words(Wholes x, int by) { return _mm512_srli_epi16(x, by); }
+/* x | y & mask */
+ALWAYS Wholes or_masked(Wholes x, Wholes y, Wholes mask) { return _mm512_ternarylogic_epi64(x, y, mask, 0xf8); }
+
+/* Adds the products of unsigned and signed bytes. */
+ALWAYS Wholes dot(Wholes sum, Wholes x, Wholes y) { return _mm512_dpbusd_epi32(sum, x, y); }
