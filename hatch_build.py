@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import shlex
@@ -17,30 +18,50 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 FOLDER = Path("src/turboprop/engines/native/kernels")
 FLAGS = ["-O3", "-std=c11", "-D_GNU_SOURCE", "-fPIC", "-pthread"]
-WIDE = ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni", "-mfma", "-mf16c"]
+SETS = {
+    "avx512": ["-DKERNELS_AVX512", *(f"-mavx512{part}" for part in ("f", "bw", "dq", "vl", "vnni")), "-mfma", "-mf16c"],
+    "avxvnni": ["-DKERNELS_AVXVNNI", "-mavx2", "-mfma", "-mf16c", "-mavxvnni"],
+    "avx2": ["-DKERNELS_AVX2", "-mavx2", "-mfma", "-mf16c"],
+}
+"""The instruction sets that the same sources are compiled for, each into a library of its own."""
 ANYWHERE = ("support.c",)
 """Compiled for any processor: it says whether the others can run."""
 
 
-def compile_kernels(folder: Path) -> str:
-    """Compile `folder`/*.c into kernels.so beside them. Returns why it could not; empty where it did."""
-    if platform.machine().lower() not in ("x86_64", "amd64") or sys.platform == "win32":
-        return "the kernels are for x86-64 on Linux and macOS"
+def compile_kernels(folder: Path) -> dict[str, str]:
+    """Compile `folder`/*.c into kernels-SET.so beside them. Returns for each set why it could not; empty where it did.
+
+    A compiler that does not know the flags of a set leaves that one out.
+    """
+    reason = ""
     compiler = shlex.split(os.environ.get("CC", "")) or ["cc"]
-    if shutil.which(compiler[0]) is None:
-        return f"there is no C compiler ({compiler[0]})"
+    if platform.machine().lower() not in ("x86_64", "amd64") or sys.platform == "win32":
+        reason = "the kernels are for x86-64 on Linux and macOS"
+    elif shutil.which(compiler[0]) is None:
+        reason = f"there is no C compiler ({compiler[0]})"
+    reasons = {}
+    for name in SETS:
+        target = folder / f"kernels-{name}.so"
+        reasons[name] = reason or _compile_set(folder, name, compiler, target)
+        if reasons[name]:
+            with contextlib.suppress(OSError):
+                target.unlink()  # one of another version
+    return reasons
+
+
+def _compile_set(folder: Path, name: str, compiler: list[str], target: Path) -> str:
+    define, *instructions = SETS[name]
     with tempfile.TemporaryDirectory() as scratch:
         objects = []
         for source in sorted(folder.glob("*.c")):
             objects.append(str(Path(scratch) / f"{source.stem}.o"))
-            wide = [] if source.name in ANYWHERE else WIDE
-            command = [*compiler, *FLAGS, *wide, "-c", str(source), "-o", objects[-1]]
+            wide = [] if source.name in ANYWHERE else instructions
+            command = [*compiler, *FLAGS, define, *wide, "-c", str(source), "-o", objects[-1]]
             if reason := _run(command):
                 return reason
         library = str(Path(scratch) / "kernels.so")
         if reason := _run([*compiler, "-shared", "-pthread", "-o", library, *objects, "-lm"]):
             return reason
-        target = folder / "kernels.so"
         try:
             shutil.copyfile(library, target.with_suffix(".new"))
             target.with_suffix(".new").replace(target)  # a process that has the old one mapped keeps it
@@ -62,9 +83,13 @@ class KernelHook(BuildHookInterface[Any]):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002
         if self.target_name != "wheel":
             return
-        if reason := compile_kernels(Path(self.root) / FOLDER):
-            self.app.display_warning(f"without the native engine: {reason}")
+        reasons = compile_kernels(Path(self.root) / FOLDER)
+        made = [name for name, reason in reasons.items() if not reason]
+        for reason in dict.fromkeys(filter(None, reasons.values())):
+            names = ", ".join(name for name, other in reasons.items() if other == reason)
+            self.app.display_warning(f"the native engine without {names}: {reason}")
+        if not made:
             return
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-{sysconfig.get_platform().replace('-', '_').replace('.', '_')}"
-        build_data["artifacts"].append(str(FOLDER / "kernels.so"))
+        build_data["artifacts"] += [str(FOLDER / f"kernels-{name}.so") for name in made]

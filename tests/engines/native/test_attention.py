@@ -21,6 +21,8 @@ from turboprop.engines.native.library import BLOCK, HEAD_GROUP
 from turboprop.engines.native.ops import NativeOps, Value
 from turboprop.engines.native.program import Program
 
+pytestmark = pytest.mark.usefixtures("each_set")
+
 
 @dataclass(frozen=True)
 class Case:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import subprocess
-import sys
-import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,9 +22,7 @@ from turboprop.engines.native import library
 from turboprop.errors import ModelUnsupportedError
 from turboprop.models.checkpoint_hf import open_folder
 
-PROJECT = Path(__file__).parents[3]
-SOURCES = Path(library.LIBRARY).parent
-NEEDS_KERNELS = pytest.mark.skipif(bool(library.refusal("int8")), reason=library.refusal("int8"))
+NEEDS_KERNELS = pytest.mark.skipif(bool(library.refusal("int8")), reason=library.refusal("int8") or "runs")
 NEEDS_COMPILER = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
 
 
@@ -37,9 +32,9 @@ def kernels() -> None:
 
 
 @pytest.fixture
-def use(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], None]]:
-    def other(path: Path) -> None:
-        monkeypatch.setattr(library, "LIBRARY", path)
+def use(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    def other(*paths: Path) -> None:
+        monkeypatch.setattr(library, "LIBRARIES", paths)
         library._load.cache_clear()
 
     yield other
@@ -103,7 +98,7 @@ def test_a_library_of_other_structures(use: Callable[[Path], None], tmp_path: Pa
 @NEEDS_COMPILER
 def test_a_processor_without_the_instructions(use: Callable[[Path], None], tmp_path: Path) -> None:
     use(compile_one("int kernels_supported(void) { return 0; }", tmp_path / "kernels.so"))
-    assert_openvino_instead("no AVX-512 VNNI", tmp_path)
+    assert_openvino_instead("no AVX2", tmp_path)
 
 
 @NEEDS_KERNELS
@@ -120,35 +115,6 @@ def test_where_they_are_they_are_chosen(tmp_path: Path) -> None:
         generator.close()
 
 
-@pytest.fixture(scope="module")
-def build_hook() -> Any:
-    """`hatch_build.py`, with an empty base where the build system is not installed."""
-    interface: Any = types.ModuleType("hatchling.builders.hooks.plugin.interface")
-    interface.BuildHookInterface = type("BuildHookInterface", (), {"__class_getitem__": classmethod(lambda c, _: c)})
-    missing = {"hatchling.builders.hooks.plugin.interface": interface}
-    missing |= {name: types.ModuleType(name) for name in _parents(interface.__name__)}
-    with pytest.MonkeyPatch.context() as patch:
-        for name, module in missing.items():
-            patch.setitem(sys.modules, name, module)
-        spec = importlib.util.spec_from_file_location("hatch_build", PROJECT / "hatch_build.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    return module
-
-
-def _parents(name: str) -> list[str]:
-    parts = name.split(".")
-    return [".".join(parts[:count]) for count in range(1, len(parts))]
-
-
-@pytest.fixture
-def sources(tmp_path: Path) -> Path:
-    """A copy of the kernels' sources, nothing compiled."""
-    return Path(shutil.copytree(SOURCES, tmp_path / "kernels", ignore=shutil.ignore_patterns("*.so", "*.new")))
-
-
 def program(folder: Path, text: str) -> str:
     path = folder / "compiler"
     path.write_text(text, "utf-8")
@@ -158,8 +124,9 @@ def program(folder: Path, text: str) -> str:
 
 def test_without_a_compiler(build_hook: Any, sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CC", "/nonexistent")
-    assert build_hook.compile_kernels(sources) == "there is no C compiler (/nonexistent)"
-    assert not list(sources.glob("kernels.*o"))
+    reasons = build_hook.compile_kernels(sources)
+    assert reasons == dict.fromkeys(library.SETS, "there is no C compiler (/nonexistent)")
+    assert not list(sources.glob("kernels*.so"))
 
 
 @pytest.mark.parametrize(
@@ -176,13 +143,15 @@ def test_with_a_broken_compiler(
     build_hook: Any, sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, reason: str
 ) -> None:
     monkeypatch.setenv("CC", program(tmp_path, script))
-    assert reason in build_hook.compile_kernels(sources)
-    assert not (sources / "kernels.so").exists()
+    reasons = build_hook.compile_kernels(sources)
+    assert list(reasons) == list(library.SETS)
+    assert all(reason in found for found in reasons.values())
+    assert not list(sources.glob("kernels*.so"))
 
 
 @NEEDS_COMPILER
 @NEEDS_KERNELS
-@pytest.mark.parametrize("variable", ["", "cc -O1", "  "])
+@pytest.mark.parametrize(("variable", "sets"), [("", "avx512 avxvnni avx2"), ("cc -O1", "avx2"), ("  ", "avx2")])
 def test_what_is_compiled_is_loaded(
     build_hook: Any,
     sources: Path,
@@ -190,12 +159,17 @@ def test_what_is_compiled_is_loaded(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     variable: str,
+    sets: str,
 ) -> None:
     monkeypatch.setenv("CC", variable)
+    monkeypatch.setattr(build_hook, "SETS", {name: build_hook.SETS[name] for name in sets.split()})
     monkeypatch.setattr(build_hook, "FLAGS", [flag for flag in build_hook.FLAGS if flag != "-O3"])
-    assert build_hook.compile_kernels(sources) == ""
-    assert sorted(path.name for path in sources.glob("*.so*")) == ["kernels.so"]
-    use(sources / "kernels.so")
+    reasons = build_hook.compile_kernels(sources)
+    made = [path for path in (sources / f"kernels-{name}.so" for name in library.SETS) if path.exists()]
+    assert made
+    assert sorted(sources.glob("*.so*")) == sorted(made)
+    assert [f"kernels-{name}.so" for name, reason in reasons.items() if not reason] == [path.name for path in made]
+    use(*made)
     assert library.refusal("int8") == ""
     checkpoint = open_folder(MODELS["bert"].save(tmp_path / "model"))
     encoder = load_encoder(checkpoint, "native", EngineOptions(weights="int8", threads=2))
@@ -204,8 +178,37 @@ def test_what_is_compiled_is_loaded(
 
 
 @NEEDS_COMPILER
+def test_a_compiler_that_does_not_know_a_set(
+    build_hook: Any, sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = '#!/bin/sh\ncase "$*" in *-mavxvnni*) echo "unrecognized option" >&2; exit 1;; esac\nexec cc "$@"\n'
+    monkeypatch.setenv("CC", program(tmp_path, script))
+    monkeypatch.setattr(build_hook, "FLAGS", [flag for flag in build_hook.FLAGS if flag != "-O3"])
+    monkeypatch.setattr(build_hook, "SETS", {name: build_hook.SETS[name] for name in ("avxvnni", "avx2")})
+    old = sources / "kernels-avxvnni.so"
+    old.write_bytes(b"of another version")
+    reasons = build_hook.compile_kernels(sources)
+    assert "unrecognized option" in reasons["avxvnni"]
+    assert reasons["avx2"] == ""
+    assert not old.exists()
+
+
+@NEEDS_KERNELS
+def test_the_first_that_runs_is_taken(use: Callable[..., None], tmp_path: Path) -> None:
+    """A set that the processor has not, or that cannot be loaded, is passed over."""
+    runs = next(path for path in library.LIBRARIES if library.load_one(path)[0] is not None)
+    broken = tmp_path / "kernels-avx512.so"
+    broken.write_bytes(b"\x7fELF and then nothing that makes sense")
+    use(tmp_path / "none.so", broken, runs)
+    assert library.refusal("int8") == ""
+    assert library.library()._name == str(runs)
+    use(tmp_path / "none.so", broken)
+    assert "cannot be loaded" in library.refusal("int8")
+
+
+@NEEDS_COMPILER
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
 def test_a_folder_that_cannot_be_written(build_hook: Any, sources: Path) -> None:
     sources.chmod(0o555)
-    assert "ermission" in build_hook.compile_kernels(sources)
+    assert all("ermission" in reason for reason in build_hook.compile_kernels(sources).values())
     sources.chmod(0o755)

@@ -13,6 +13,8 @@ from engines.native.programs import MemoryWeights, compute, eight_bits, given
 from turboprop.engines.native.library import GROUP, GROUP_FOUR
 from turboprop.engines.native.ops import Buffer, NativeOps, Value
 
+pytestmark = pytest.mark.usefixtures("each_set")
+
 SUPER_KINDS = ("Q4_K", "Q5_K", "Q6_K")
 KINDS = ("int8", "int8 gated", "int4", *SUPER_KINDS)
 """All but int8, and the product of two values by int8, have a scale for each 32 activations."""

@@ -13,6 +13,8 @@ from engines.native.programs import MemoryWeights, compute, given, on_rows
 from turboprop.architectures.ops import Rope
 from turboprop.engines.native.ops import NativeOps, Value
 
+pytestmark = pytest.mark.usefixtures("each_set")
+
 WIDTHS = [1, 7, 15, 16, 17, 31, 33, 64, 100]
 
 

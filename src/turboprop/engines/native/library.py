@@ -1,7 +1,8 @@
 """The compiled kernels of the folder `kernels`, and the structures that they share with Python.
 
-They are built when the package is installed, where a C compiler is at hand (`hatch_build.py`), and need a processor
-with AVX-512 VNNI. Where either is missing OpenVINO does their work.
+They are built when the package is installed, where a C compiler is at hand (`hatch_build.py`), once for each set of
+instructions; the best one that the processor has is loaded. They need AVX2, FMA and F16C, which x86-64 processors have
+since 2013. Where they are missing OpenVINO does their work.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-LIBRARY = Path(__file__).parent / "kernels" / "kernels.so"
+SETS = ("avx512", "avxvnni", "avx2")
+"""Best first: AVX-512 with VNNI, AVX-VNNI, AVX2."""
+LIBRARIES = tuple(Path(__file__).parent / "kernels" / f"kernels-{name}.so" for name in SETS)
 
 LANES = 16
 GROUP = 128
@@ -89,17 +92,29 @@ class Run(ctypes.Structure):
 
 @cache
 def _load() -> tuple[Any, str]:
-    """The library, or None and why there is none."""
-    if not LIBRARY.is_file():
+    """The best library that runs here, or None and why there is none."""
+    there = [path for path in LIBRARIES if path.is_file()]
+    if not there:
         return None, "the kernels were not compiled when the package was installed (no C compiler)"
+    reason = ""
+    for path in there:
+        library, other = load_one(path)
+        if library is not None:
+            return library, ""
+        reason = reason or other
+    return None, reason
+
+
+def load_one(path: Path) -> tuple[Any, str]:
+    """A library of kernels, or None and why it does not run here."""
     try:
-        library = ctypes.CDLL(str(LIBRARY))
+        library = ctypes.CDLL(str(path))
     except OSError as error:
         return None, f"the kernels cannot be loaded: {error}"
     stale = "the kernels were compiled from another version; install the package again"
     try:
         if not library.kernels_supported():
-            return None, "the processor has no AVX-512 VNNI"
+            return None, "the processor has no AVX2 with FMA"
         _describe(library)
     except AttributeError:
         return None, stale

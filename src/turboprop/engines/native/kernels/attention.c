@@ -9,54 +9,15 @@
    where weights and activations in int8 move it by 0.0011. A value has one scale, which goes into the probabilities.
    These are rounded to 8 bits a block at a time, so a block of small ones keeps its precision beside a block with a
    large one. */
-#include "program.h"
-#include "vector.h"
+#include "attention_tiles.h"
 
 #include <math.h>
 #include <string.h>
-
-enum { ROWS = 8, TILE = 4 };
-
-static size_t key_bytes(long padded)
-{
-    return (size_t)(BLOCK * padded + BLOCK * padded / 4 + 8 * BLOCK * (padded / HEAD_GROUP));
-}
-
-static size_t value_bytes(long padded)
-{
-    return (size_t)(BLOCK * padded + 4 * BLOCK);
-}
 
 size_t cache_chunk_bytes(long padded)
 {
     return key_bytes(padded) + value_bytes(padded);
 }
-
-static const uint8_t *low_bits(const uint8_t *keys, long padded)
-{
-    return keys + BLOCK * padded;
-}
-
-static const float *key_scales(const uint8_t *keys, long padded)
-{
-    return (const float *)(keys + BLOCK * padded + BLOCK * padded / 4);
-}
-
-static const float *value_scales(const uint8_t *values, long padded)
-{
-    return (const float *)(values + BLOCK * padded);
-}
-
-/* What one thread needs for the rows of one item. */
-typedef struct {
-    float *scores;       /* [ROWS][longest] */
-    uint8_t *weights;    /* [ROWS][longest]: probabilities times the values' scales */
-    float *steps;        /* [ROWS][longest / BLOCK]: what 1 of them stands for */
-    float *out;          /* [ROWS][padded] */
-    float *scales;       /* [ROWS][padded / HEAD_GROUP] of the queries */
-    float *sums;         /* the same: the sum of what they stand for */
-    int8_t *queries;     /* [ROWS][padded] */
-} Scratch;
 
 static size_t lay_out(Scratch *scratch, uint8_t *at, long padded, long longest)
 {
@@ -82,39 +43,32 @@ size_t attention_scratch_bytes(long padded, long longest)
 
 static float largest(const float *x, long count)
 {
-    __m512i most = _mm512_setzero_si512();
+    Ints most = no_ints();
     for (long i = 0; i < count; i += 16)
-        most = larger_sizes(most, _mm512_maskz_loadu_ps(lanes(count - i), x + i));
+        most = larger_sizes(most, load_some16(x + i, count - i));
     return largest_size(most);
 }
 
 /* Up to 32 numbers to 8 bits; what lies beyond `count` becomes 0, and all where `by` is 0. Returns their sum. */
 static int32_t to_bytes(const float *x, long count, float by, int8_t *to)
 {
-    __m512 factor = _mm512_set1_ps(by);
-    __mmask16 some = by > 0 ? 0xffff : 0;
-    __m512i a = _mm512_maskz_cvtps_epi32(some, _mm512_mul_ps(_mm512_maskz_loadu_ps(lanes(count), x), factor));
-    __m512i b = _mm512_maskz_cvtps_epi32(some, _mm512_mul_ps(_mm512_maskz_loadu_ps(lanes(count - 16), x + 16), factor));
-    _mm_storeu_si128((__m128i *)to, _mm512_cvtsepi32_epi8(a));
-    _mm_storeu_si128((__m128i *)(to + 16), _mm512_cvtsepi32_epi8(b));
-    return _mm512_reduce_add_epi32(_mm512_add_epi32(a, b));
+    Ints a = whole16(mul16(load_some16(x, count), all16(by)), by > 0);
+    Ints b = whole16(mul16(load_some16(x + 16, count - 16), all16(by)), by > 0);
+    store_signed(to, a);
+    store_signed(to + 16, b);
+    return sum_ints(add_ints(a, b));
 }
 
 /* Up to 32 numbers to 0 .. 1023 above the least of them: their upper 8 and their lower 2 bits. Returns what 1 stands
    for. */
 static float ten_bits(const float *x, long count, uint8_t *high, uint8_t *low, float *least)
 {
-    const __m512 none = _mm512_set1_ps(x[0]);
-    __m512 a = _mm512_mask_loadu_ps(none, lanes(count), x), b = _mm512_mask_loadu_ps(none, lanes(count - 16), x + 16);
-    float from = _mm512_reduce_min_ps(_mm512_min_ps(a, b)), to = _mm512_reduce_max_ps(_mm512_max_ps(a, b));
-    __m512 by = _mm512_set1_ps(factor_to(1023, to - from)), base = _mm512_set1_ps(from);
-    const __m512i three = _mm512_set1_epi32(3);
-    __m512i parts[2] = {_mm512_cvtps_epi32(_mm512_mul_ps(_mm512_sub_ps(a, base), by)),
-        _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_sub_ps(b, base), by))};
-    for (int half = 0; half < 2; half++) {
-        _mm_storeu_si128((__m128i *)(high + 16 * half), _mm512_cvtusepi32_epi8(_mm512_srli_epi32(parts[half], 2)));
-        _mm_storeu_si128((__m128i *)(low + 16 * half), _mm512_cvtepi32_epi8(_mm512_and_si512(parts[half], three)));
-    }
+    const Floats none = all16(x[0]);
+    Floats a = load_some_or16(none, x, count), b = load_some_or16(none, x + 16, count - 16);
+    float from = least16(min16(a, b)), to = most16(max16(a, b));
+    Floats by = all16(factor_to(1023, to - from)), base = all16(from);
+    store_ten(high, low, whole16(mul16(sub16(a, base), by), 1));
+    store_ten(high + 16, low + 16, whole16(mul16(sub16(b, base), by), 1));
     *least = from + largest(x, count) * 0; /* what is not finite stays so */
     return (to - from) / 1023.0f;
 }
@@ -188,85 +142,6 @@ void store_rows(const Run *run, const Step *step, long first, long count)
     }
 }
 
-static inline __attribute__((always_inline)) void score_tile(
-    const Scratch *s, const uint8_t *chunk, long padded, long row, float *to, long stride, const int rows)
-{
-    const long parts = padded / HEAD_GROUP;
-    const float *scales = key_scales(chunk, padded);
-    __m512 f[TILE][2];
-    for (int m = 0; m < rows; m++)
-        f[m][0] = f[m][1] = _mm512_setzero_ps();
-    for (long part = 0; part < parts; part++) {
-        __m512i sums[TILE][2], rest[TILE][2];
-        const uint8_t *keys = chunk + part * HEAD_GROUP * BLOCK;
-        const uint8_t *low = low_bits(chunk, padded) + part * HEAD_GROUP * BLOCK / 4;
-        const __m512i three = _mm512_set1_epi8(3);
-        for (int m = 0; m < rows; m++)
-            sums[m][0] = sums[m][1] = rest[m][0] = rest[m][1] = _mm512_setzero_si512();
-        for (int k = 0; k < HEAD_GROUP / 4; k++) {
-            __m512i k0 = _mm512_loadu_si512(keys + k * 128), k1 = _mm512_loadu_si512(keys + k * 128 + 64);
-            _mm_prefetch((const char *)keys + k * 128 + key_bytes(padded), _MM_HINT_T1);
-            _mm_prefetch((const char *)keys + k * 128 + 64 + key_bytes(padded), _MM_HINT_T1);
-            _mm_prefetch((const char *)low + k * 32 + key_bytes(padded), _MM_HINT_T1);
-            __m512i l0 = _mm512_loadu_si512(low + k / 4 * 128), l1 = _mm512_loadu_si512(low + k / 4 * 128 + 64);
-            l0 = _mm512_and_si512(_mm512_srli_epi16(l0, k % 4 * 2), three);
-            l1 = _mm512_and_si512(_mm512_srli_epi16(l1, k % 4 * 2), three);
-            for (int m = 0; m < rows; m++) {
-                int32_t four;
-                memcpy(&four, s->queries + (row + m) * padded + part * HEAD_GROUP + k * 4, 4);
-                __m512i q = _mm512_set1_epi32(four);
-                sums[m][0] = _mm512_dpbusd_epi32(sums[m][0], k0, q);
-                sums[m][1] = _mm512_dpbusd_epi32(sums[m][1], k1, q);
-                rest[m][0] = _mm512_dpbusd_epi32(rest[m][0], l0, q);
-                rest[m][1] = _mm512_dpbusd_epi32(rest[m][1], l1, q);
-            }
-        }
-        const float *of = scales + 2 * part * BLOCK;
-        __m512 s0 = _mm512_loadu_ps(of), s1 = _mm512_loadu_ps(of + 16);
-        __m512 least0 = _mm512_loadu_ps(of + BLOCK), least1 = _mm512_loadu_ps(of + BLOCK + 16);
-        for (int m = 0; m < rows; m++) {
-            __m512 q = _mm512_set1_ps(s->scales[(row + m) * parts + part]);
-            __m512 sum = _mm512_set1_ps(s->sums[(row + m) * parts + part]);
-            for (int half = 0; half < 2; half++)
-                sums[m][half] = _mm512_add_epi32(_mm512_slli_epi32(sums[m][half], 2), rest[m][half]);
-            f[m][0] = _mm512_fmadd_ps(least0, sum, f[m][0]);
-            f[m][1] = _mm512_fmadd_ps(least1, sum, f[m][1]);
-            f[m][0] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[m][0]), _mm512_mul_ps(s0, q), f[m][0]);
-            f[m][1] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[m][1]), _mm512_mul_ps(s1, q), f[m][1]);
-        }
-    }
-    for (int m = 0; m < rows; m++) {
-        _mm512_storeu_ps(to + (row + m) * stride, f[m][0]);
-        _mm512_storeu_ps(to + (row + m) * stride + 16, f[m][1]);
-    }
-}
-
-static void value_row(
-    const Scratch *s, const uint8_t *chunk, long padded, long row, long block, long longest)
-{
-    const int8_t *values = (const int8_t *)chunk;
-    const uint8_t *weights = s->weights + row * longest + block * BLOCK;
-    float *out = s->out + row * padded;
-    const __m512 step = _mm512_set1_ps(s->steps[row * (longest / BLOCK) + block]);
-    __m512i fours[BLOCK / 4];
-    for (int k = 0; k < BLOCK / 4; k++) {
-        int32_t four;
-        memcpy(&four, weights + k * 4, 4);
-        fours[k] = _mm512_set1_epi32(four);
-    }
-    for (long d = 0; d < padded; d += 16) {
-        __m512i even = _mm512_setzero_si512(), odd = even;
-        for (int k = 0; k < BLOCK / 4; k += 2) {
-            _mm_prefetch((const char *)values + (k * padded + d) * 4 + value_bytes(padded), _MM_HINT_T1);
-            _mm_prefetch((const char *)values + ((k + 1) * padded + d) * 4 + value_bytes(padded), _MM_HINT_T1);
-            even = _mm512_dpbusd_epi32(even, fours[k], _mm512_loadu_si512(values + (k * padded + d) * 4));
-            odd = _mm512_dpbusd_epi32(odd, fours[k + 1], _mm512_loadu_si512(values + ((k + 1) * padded + d) * 4));
-        }
-        __m512 sum = _mm512_cvtepi32_ps(_mm512_add_epi32(even, odd));
-        _mm512_storeu_ps(out + d, _mm512_fmadd_ps(sum, step, _mm512_loadu_ps(out + d)));
-    }
-}
-
 #define EACH_TILE(rows, call)                                                                                          \
     for (long row = 0; row < (rows); row += TILE) {                                                                    \
         switch ((rows) - row) {                                                                                        \
@@ -278,10 +153,9 @@ static void value_row(
     }
 
 /* Slots that nothing was stored in hold anything, NaN too: their scales are not read. */
-static inline __m512 weighted(__m512 probabilities, const float *scales)
+static inline Floats weighted(Floats probabilities, const float *scales)
 {
-    __mmask16 seen = _mm512_cmp_ps_mask(probabilities, _mm512_setzero_ps(), _CMP_NEQ_UQ);
-    return _mm512_mul_ps(probabilities, _mm512_maskz_loadu_ps(seen, scales));
+    return mul16(probabilities, load_where16(probabilities, scales));
 }
 
 /* Scores of one row to probabilities, not yet divided by their sum, which is returned; then, a block at a time, to
@@ -291,32 +165,30 @@ static float weigh(const Run *run, const AttentionShape *how, Scratch *s, long s
 {
     float *scores = s->scores + row * longest;
     const long first = from / BLOCK * BLOCK;
-    __m512 most = _mm512_set1_ps(-INFINITY), none = most, total = _mm512_setzero_ps();
+    const Floats none = all16(-INFINITY);
+    Floats most = none, total = zero16();
     for (long j = first; j < to; j += 16) {
-        __mmask16 k = lanes(to - j);
-        if (j < from)
-            k = from - j >= 16 ? 0 : (__mmask16)(k & (0xffffu << (from - j)));
-        __m512 v = _mm512_mask_loadu_ps(none, k, scores + j);
-        _mm512_storeu_ps(scores + j, v);
-        most = _mm512_max_ps(most, v);
+        Floats v = load_between16(none, scores + j, from - j, to - j);
+        store16(scores + j, v);
+        most = max16(most, v);
     }
-    __m512 top = _mm512_set1_ps(_mm512_reduce_max_ps(most));
+    Floats top = all16(most16(most));
     for (long j = first; j < to; j += BLOCK) {
         const float *scales = value_scales(values_at(run, how, sequence, j / BLOCK, head), how->padded);
-        __m512 a = exp16(_mm512_sub_ps(_mm512_loadu_ps(scores + j), top)), b = _mm512_setzero_ps();
+        Floats a = exp16(sub16(load16(scores + j), top)), b = zero16();
         if (j + 16 < to)
-            b = exp16(_mm512_sub_ps(_mm512_loadu_ps(scores + j + 16), top));
-        total = _mm512_add_ps(total, _mm512_add_ps(a, b));
+            b = exp16(sub16(load16(scores + j + 16), top));
+        total = add16(total, add16(a, b));
         a = weighted(a, scales);
         b = weighted(b, scales + 16);
-        float largest = largest_size(larger_sizes(larger_sizes(_mm512_setzero_si512(), a), b));
-        __m512 by = _mm512_set1_ps(factor_to(255, largest));
+        float largest = largest_size(larger_sizes(larger_sizes(no_ints(), a), b));
+        Floats by = all16(factor_to(255, largest));
         uint8_t *weights = s->weights + row * longest + j;
-        _mm_storeu_si128((__m128i *)weights, _mm512_cvtusepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(a, by))));
-        _mm_storeu_si128((__m128i *)(weights + 16), _mm512_cvtusepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(b, by))));
+        store_unsigned(weights, whole16(mul16(a, by), 1));
+        store_unsigned(weights + 16, whole16(mul16(b, by), 1));
         s->steps[row * (longest / BLOCK) + j / BLOCK] = largest / 255.0f;
     }
-    return _mm512_reduce_add_ps(total);
+    return sum16(total);
 }
 
 /* Up to ROWS rows, each a token of the sequence and a query head, that share the key-value head. */
@@ -363,11 +235,9 @@ static void attend_rows(const Run *run, const Step *step, Scratch *s, long seque
     }
     for (long row = 0; row < rows; row++) {
         float *y = place(run, step->to, tokens[row]) + heads[row] * how->head_dim;
-        __m512 by = _mm512_set1_ps(1.0f / totals[row]);
-        for (long i = 0; i < how->head_dim; i += 16) {
-            __mmask16 k = lanes(how->head_dim - i);
-            _mm512_mask_storeu_ps(y + i, k, _mm512_mul_ps(by, _mm512_maskz_loadu_ps(k, s->out + row * padded + i)));
-        }
+        Floats by = all16(1.0f / totals[row]);
+        for (long i = 0; i < how->head_dim; i += 16)
+            store_some16(y + i, how->head_dim - i, mul16(by, load_some16(s->out + row * padded + i, how->head_dim - i)));
     }
 }
 

@@ -7,39 +7,36 @@
 
 static void rms(const float *x, float *to, const float *weight, long width, float eps)
 {
-    __m512 squares = _mm512_setzero_ps();
+    Floats squares = zero16();
     for (long i = 0; i < width; i += 16) {
-        __m512 v = _mm512_maskz_loadu_ps(lanes(width - i), x + i);
-        squares = _mm512_fmadd_ps(v, v, squares);
+        Floats v = load_some16(x + i, width - i);
+        squares = fma16(v, v, squares);
     }
-    __m512 by = _mm512_set1_ps(1.0f / sqrtf(_mm512_reduce_add_ps(squares) / (float)width + eps));
+    Floats by = all16(1.0f / sqrtf(sum16(squares) / (float)width + eps));
     for (long i = 0; i < width; i += 16) {
-        __mmask16 k = lanes(width - i);
-        __m512 v = _mm512_mul_ps(_mm512_maskz_loadu_ps(k, x + i), by);
-        _mm512_mask_storeu_ps(to + i, k, _mm512_mul_ps(v, _mm512_maskz_loadu_ps(k, weight + i)));
+        Floats v = mul16(load_some16(x + i, width - i), by);
+        store_some16(to + i, width - i, mul16(v, load_some16(weight + i, width - i)));
     }
 }
 
 static void layer(const float *x, float *to, const float *weight, const float *bias, long width, float eps)
 {
-    __m512 sum = _mm512_setzero_ps(), squares = sum;
+    Floats sum = zero16(), squares = sum;
     for (long i = 0; i < width; i += 16)
-        sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(lanes(width - i), x + i));
-    __m512 mean = _mm512_set1_ps(_mm512_reduce_add_ps(sum) / (float)width);
+        sum = add16(sum, load_some16(x + i, width - i));
+    Floats mean = all16(sum16(sum) / (float)width);
     for (long i = 0; i < width; i += 16) {
-        __mmask16 k = lanes(width - i);
-        __m512 v = _mm512_maskz_sub_ps(k, _mm512_maskz_loadu_ps(k, x + i), mean);
-        squares = _mm512_fmadd_ps(v, v, squares);
+        Floats v = some16(sub16(load_some16(x + i, width - i), mean), width - i);
+        squares = fma16(v, v, squares);
     }
-    __m512 by = _mm512_set1_ps(1.0f / sqrtf(_mm512_reduce_add_ps(squares) / (float)width + eps));
+    Floats by = all16(1.0f / sqrtf(sum16(squares) / (float)width + eps));
     for (long i = 0; i < width; i += 16) {
-        __mmask16 k = lanes(width - i);
-        __m512 v = _mm512_mul_ps(_mm512_sub_ps(_mm512_maskz_loadu_ps(k, x + i), mean), by);
+        Floats v = mul16(sub16(load_some16(x + i, width - i), mean), by);
         if (weight)
-            v = _mm512_mul_ps(v, _mm512_maskz_loadu_ps(k, weight + i));
+            v = mul16(v, load_some16(weight + i, width - i));
         if (bias)
-            v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(k, bias + i));
-        _mm512_mask_storeu_ps(to + i, k, v);
+            v = add16(v, load_some16(bias + i, width - i));
+        store_some16(to + i, width - i, v);
     }
 }
 
@@ -47,11 +44,11 @@ static void turn_halves(const float *x, float *to, const float *cosines, const f
 {
     const long half = dims / 2;
     for (long i = 0; i < half; i += 16) {
-        __mmask16 k = lanes(half - i);
-        __m512 a = _mm512_maskz_loadu_ps(k, x + i), b = _mm512_maskz_loadu_ps(k, x + half + i);
-        __m512 c = _mm512_maskz_loadu_ps(k, cosines + i), s = _mm512_maskz_loadu_ps(k, sines + i);
-        _mm512_mask_storeu_ps(to + i, k, _mm512_fnmadd_ps(b, s, _mm512_mul_ps(a, c)));
-        _mm512_mask_storeu_ps(to + half + i, k, _mm512_fmadd_ps(a, s, _mm512_mul_ps(b, c)));
+        const long left = half - i;
+        Floats a = load_some16(x + i, left), b = load_some16(x + half + i, left);
+        Floats c = load_some16(cosines + i, left), s = load_some16(sines + i, left);
+        store_some16(to + i, left, fnma16(b, s, mul16(a, c)));
+        store_some16(to + half + i, left, fma16(a, s, mul16(b, c)));
     }
 }
 
@@ -77,21 +74,21 @@ static void rope(const Run *run, const Step *step, const float *x, float *to, lo
     }
 }
 
-static inline __m512 function(__m512 x, int kind)
+static inline Floats function(Floats x, int kind)
 {
-    const __m512 half = _mm512_set1_ps(0.5f), one = _mm512_set1_ps(1);
+    const Floats half = all16(0.5f), one = all16(1);
     switch (kind) {
     case GELU:
-        return _mm512_mul_ps(_mm512_mul_ps(x, half), _mm512_add_ps(one, erf16(_mm512_mul_ps(x, _mm512_set1_ps(0.70710678f)))));
+        return mul16(mul16(x, half), add16(one, erf16(mul16(x, all16(0.70710678f)))));
     case GELU_TANH: { /* Hendrycks and Gimpel 2016, arXiv 1606.08415 */
-        __m512 cube = _mm512_mul_ps(_mm512_mul_ps(x, x), x);
-        __m512 inner = _mm512_mul_ps(_mm512_fmadd_ps(cube, _mm512_set1_ps(0.044715f), x), _mm512_set1_ps(0.79788456f));
-        return _mm512_mul_ps(_mm512_mul_ps(x, half), _mm512_add_ps(one, tanh16(inner)));
+        Floats cube = mul16(mul16(x, x), x);
+        Floats inner = mul16(fma16(cube, all16(0.044715f), x), all16(0.79788456f));
+        return mul16(mul16(x, half), add16(one, tanh16(inner)));
     }
     case SILU:
-        return _mm512_div_ps(x, _mm512_add_ps(one, exp16(_mm512_sub_ps(_mm512_setzero_ps(), x))));
+        return div16(x, add16(one, exp16(sub16(zero16(), x))));
     case RELU:
-        return _mm512_max_ps(_mm512_setzero_ps(), x);
+        return max16(zero16(), x);
     default:
         return tanh16(x);
     }
@@ -100,20 +97,18 @@ static inline __m512 function(__m512 x, int kind)
 static void activate(const float *x, const float *y, float *to, long width, int kind)
 {
     for (long i = 0; i < width; i += 16) {
-        __mmask16 k = lanes(width - i);
-        __m512 v = function(_mm512_maskz_loadu_ps(k, x + i), kind);
+        Floats v = function(load_some16(x + i, width - i), kind);
         if (y)
-            v = _mm512_mul_ps(v, _mm512_maskz_loadu_ps(k, y + i));
-        _mm512_mask_storeu_ps(to + i, k, v);
+            v = mul16(v, load_some16(y + i, width - i));
+        store_some16(to + i, width - i, v);
     }
 }
 
 static void combine(const float *x, const float *y, float *to, long width, int kind)
 {
     for (long i = 0; i < width; i += 16) {
-        __mmask16 k = lanes(width - i);
-        __m512 a = _mm512_maskz_loadu_ps(k, x + i), b = _mm512_maskz_loadu_ps(k, y + i);
-        _mm512_mask_storeu_ps(to + i, k, kind == STEP_ADD ? _mm512_add_ps(a, b) : _mm512_mul_ps(a, b));
+        Floats a = load_some16(x + i, width - i), b = load_some16(y + i, width - i);
+        store_some16(to + i, width - i, kind == STEP_ADD ? add16(a, b) : mul16(a, b));
     }
 }
 
