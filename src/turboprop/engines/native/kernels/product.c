@@ -29,8 +29,9 @@ enum { MOST = 2 * LANES / WIDTH };  /* columns of two panels */
 #define LANE(c) ((c) * WIDTH % LANES)
 typedef const uint8_t *Panels[2];
 
-/* For a single token memory sets the pace: the lines of the next pair of panels are asked for while this one's are
-   multiplied. A token of a Qwen3-0.6B shape took 16.9 ms with it and 18.4 without; matrices of Q4_K came at 12 GB/s
+/* For a few tokens memory sets the pace: the lines of the next pair of panels are asked for while the first tile of this
+   one is multiplied. Four tokens of weights of 4 to 6 bits took 0.4 to 0.55 of the time so; with more than one token int8
+   gains nothing. A token of a Qwen3-0.6B shape took 16.9 ms with it and 18.4 without; matrices of Q4_K came at 12 GB/s
    without and at 21 with it. GCC 12 leaves a function out that does nothing else, unless it is always inlined. */
 ALWAYS void foresee(const Panels w, long ahead, long bytes)
 {
@@ -174,7 +175,7 @@ ALWAYS void add_four(Quantized x, long token, long parts, long part, Wholes sums
 }
 
 ALWAYS void tile_four(const Panels panel, Quantized x, long token, long groups, Reals f[TILE][MOST], const int rows,
-    const int columns)
+    const int columns, const int fetch)
 {
     const long inputs = groups * GROUP, parts = inputs / GROUP_FOUR;
     const int8_t *a = x.values + token * inputs;
@@ -184,7 +185,7 @@ ALWAYS void tile_four(const Panels panel, Quantized x, long token, long groups, 
         Reals s[MOST], least[MOST];
         for (int m = 0; m < rows; m++)
             EACH_COLUMN(sums[m][c] = no_wholes());
-        if (rows == 1 && columns == MOST)
+        if (fetch && columns == MOST)
             foresee(w, 2 * parts * FOUR_STEP, FOUR_STEP);
         quads(w, a + part * GROUP_FOUR, inputs, sums, rows, columns, 0, 0, GROUP_FOUR / 4);
         EACH_COLUMN(s[c] = halves_at(w[PANEL(c)] + FOUR_DATA + 2 * LANE(c)));
@@ -194,7 +195,7 @@ ALWAYS void tile_four(const Panels panel, Quantized x, long token, long groups, 
 }
 
 ALWAYS void tile_super(const Panels panel, Quantized x, long token, long groups, Reals f[TILE][MOST], const int rows,
-    const int columns, const int more)
+    const int columns, const int more, const int fetch)
 {
     const long inputs = groups * GROUP, parts = inputs / GROUP_FOUR, step = super_step(more), bytes = part_bytes(more);
     const long ahead = 2 * (parts / PARTS) * step, lines = (step / CACHE_LINE + PARTS - 1) / PARTS * CACHE_LINE;
@@ -208,7 +209,7 @@ ALWAYS void tile_super(const Panels panel, Quantized x, long token, long groups,
         for (long part = 0; part < PARTS; part++, a += GROUP_FOUR) {
             const Panels from = {w[0] + part * bytes, w[1] + part * bytes};
             Wholes sums[TILE][MOST];
-            if (rows == 1 && columns == MOST)
+            if (fetch && columns == MOST)
                 foresee(w, ahead + part * lines, part * lines + lines < step ? lines : step - part * lines);
             if (more < 2) {
                 for (int m = 0; m < rows; m++)
@@ -242,7 +243,7 @@ ALWAYS void tile_super(const Panels panel, Quantized x, long token, long groups,
 
 /* 2 columns from a panel on, or all of two panels, for `rows` tokens. */
 ALWAYS void tile(const Matrix *matrix, Quantized x, float *y, long stride, long panel, long token, int add,
-    const int rows, const int columns)
+    const int rows, const int columns, const int fetch)
 {
     size_t bytes = panel_bytes(matrix->kind, matrix->inputs);
     const Panels w = {matrix->panels + (size_t)panel * bytes, matrix->panels + (size_t)(panel + 1) * bytes};
@@ -257,13 +258,13 @@ ALWAYS void tile(const Matrix *matrix, Quantized x, float *y, long stride, long 
     else if (matrix->kind == EIGHT_BITS)
         tile_eight(w, x, token, groups, f, rows, columns, 1);
     else if (matrix->kind == FOUR_BITS)
-        tile_four(w, x, token, groups, f, rows, columns);
+        tile_four(w, x, token, groups, f, rows, columns, fetch);
     else if (matrix->kind == SUPER_FOUR)
-        tile_super(w, x, token, groups, f, rows, columns, 0);
+        tile_super(w, x, token, groups, f, rows, columns, 0, fetch);
     else if (matrix->kind == SUPER_FIVE)
-        tile_super(w, x, token, groups, f, rows, columns, 1);
+        tile_super(w, x, token, groups, f, rows, columns, 1, fetch);
     else
-        tile_super(w, x, token, groups, f, rows, columns, 2);
+        tile_super(w, x, token, groups, f, rows, columns, 2, fetch);
     for (int m = 0; m < rows; m++) {
         float *to = y + (token + m) * stride + output;
         EACH_COLUMN(f[m][c] = times_plus(f[m][c], factor, b[c]));
@@ -275,16 +276,17 @@ ALWAYS void tile(const Matrix *matrix, Quantized x, float *y, long stride, long 
 
 static void tiles(const Matrix *matrix, Quantized x, float *y, long stride, long panel, long first, long count, int add)
 {
-    for (long end = first + count; first < end; first += TILE) {
+    int fetch = 1;
+    for (long end = first + count; first < end; first += TILE, fetch = 0) {
         switch (end - first) {
-        case 1: tile(matrix, x, y, stride, panel, first, add, 1, 2); break;
-        case 2: tile(matrix, x, y, stride, panel, first, add, 2, 2); break;
-        case 3: tile(matrix, x, y, stride, panel, first, add, 3, 2); break;
+        case 1: tile(matrix, x, y, stride, panel, first, add, 1, 2, fetch); break;
+        case 2: tile(matrix, x, y, stride, panel, first, add, 2, 2, fetch); break;
+        case 3: tile(matrix, x, y, stride, panel, first, add, 3, 2, fetch); break;
 #if TILE > 4
-        case 4: tile(matrix, x, y, stride, panel, first, add, 4, 2); break;
-        case 5: tile(matrix, x, y, stride, panel, first, add, 5, 2); break;
+        case 4: tile(matrix, x, y, stride, panel, first, add, 4, 2, fetch); break;
+        case 5: tile(matrix, x, y, stride, panel, first, add, 5, 2, fetch); break;
 #endif
-        default: tile(matrix, x, y, stride, panel, first, add, TILE, 2); break;
+        default: tile(matrix, x, y, stride, panel, first, add, TILE, 2, fetch); break;
         }
     }
 }
@@ -292,7 +294,7 @@ static void tiles(const Matrix *matrix, Quantized x, float *y, long stride, long
 void product_item(const Matrix *matrix, Quantized x, float *y, long stride, long pair, long first, long count, int add)
 {
     if (MOST > 2 && count == 1)
-        tile(matrix, x, y, stride, pair, first, add, 1, MOST);
+        tile(matrix, x, y, stride, pair, first, add, 1, MOST, 1);
     else
         for (long panel = 0; panel < 2; panel += 2 * WIDTH / LANES)
             tiles(matrix, x, y, stride, pair + panel, first, count, add);
