@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import gguf
 import pytest
 
 from best_engine import BEST
+from engines.language_models import write_super
 from reference import reference
+from turboprop import LanguageModel
 from turboprop.embed.inspect import inspect_model
 from turboprop.errors import ModelFormatError
 from turboprop.models.resolve import resolve
@@ -41,6 +44,25 @@ def test_quantised_types_are_counted() -> None:
     seen = report(reference("gguf/stories260K-Q4_K_M.gguf"))
     assert len(seen.tensors) > 1
     assert sum(kind.bytes for kind in seen.tensors) < seen.size
+
+
+def test_a_language_model_is_told_as_it_writes(tmp_path: Path) -> None:
+    types = gguf.GGMLQuantizationType
+    path = write_super(tmp_path / "m.gguf", types.Q4_K, types.Q6_K)
+    for weights, engine in ((None, None), ("int8", None), (None, "openvino")):
+        seen = report(path, weights=weights, engine=engine, embedding_engine="fastembed")
+        assert (seen.kind, seen.runs) == ("language", True)
+        with LanguageModel.load(str(path), weights=weights, engine=engine or "auto") as model:
+            assert (seen.engine, seen.weights) == (model.engine, model.weights)
+    if BEST == "native":
+        native = report(path)
+        assert native.weights == "stored"
+        assert (native.memory or 0) < 0.75 * (report(path, weights="int8").memory or 0)
+    other = report(path, engine="llamacpp")
+    assert (other.engine, other.weights, other.memory) == ("llamacpp", "as stored", path.stat().st_size)
+    refused = report(path, weights="int4", engine="llamacpp")
+    assert (refused.runs, "leave --weights away" in refused.why) == (False, True)
+    assert report(path, engine="steam").why.startswith("there is no engine 'steam' for language models")
 
 
 def test_a_vocabulary_is_sound_and_runs_nowhere() -> None:

@@ -13,9 +13,10 @@ from reference import reference
 from turboprop import GenerationOptions
 from turboprop.embed.model import EmbeddingModel
 from turboprop.errors import BusyError, EngineError, ModelLoadingError, ModelUnsupportedError, UsageError
+from turboprop.models.kind import kind_of
 from turboprop.models.resolve import resolve
 from turboprop.runtime.manager import ModelManager
-from turboprop.runtime.memory import estimated_bytes, kind_of
+from turboprop.runtime.memory import estimated_bytes
 from turboprop.settings import load_settings
 
 

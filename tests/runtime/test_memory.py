@@ -7,9 +7,10 @@ import pytest
 
 from reference import reference
 from turboprop.errors import ModelNotFoundError, UsageError
+from turboprop.models.kind import kind_of
 from turboprop.models.resolve import resolve
 from turboprop.runtime.library import known_models, remove_model
-from turboprop.runtime.memory import default_budget, estimated_bytes, kind_of
+from turboprop.runtime.memory import default_budget, estimated_bytes
 from turboprop.settings import load_settings
 
 

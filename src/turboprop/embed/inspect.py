@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from turboprop.engines import choose_engine, planned_weights
 from turboprop.engines.contract import EngineOptions, WeightFormat
+from turboprop.engines.generation_contract import GenerationEngineOptions
+from turboprop.engines.generators import choose_generator, planned_generation
 from turboprop.errors import ModelError, TurboPropError
 from turboprop.models.checkpoint import Checkpoint, open_checkpoint
 from turboprop.models.checkpoint_reranker import is_reranker, open_reranker
 from turboprop.models.gguf import GGUFFile
+from turboprop.models.kind import kind_of
 from turboprop.models.named_tokenizer import tokenizer_of
 
 if TYPE_CHECKING:
@@ -33,7 +36,7 @@ class TensorType:
 class ModelReport:
     """Sizes are in bytes. What the files do not state is None or empty.
 
-    `kind` is embedding or reranker. `runs` says whether an engine here can run it as that; `why` is the
+    `kind` is embedding, language or reranker. `runs` says whether an engine here can run it as that; `why` is the
     engine's reason, or the cause that none can. `memory` is what the converted weights take.
     """
 
@@ -60,9 +63,14 @@ class ModelReport:
     kind: str = "embedding"
 
 
-def inspect_model(local: LocalModel, weights: WeightFormat | None = None, engine: str = "auto") -> ModelReport:
-    """Read a model's files. Raises `ModelFormatError` and the like for files that are not sound; one that is
-    sound and cannot run here is told in the report."""
+def inspect_model(
+    local: LocalModel, weights: WeightFormat | None = None, engine: str | None = None, *, embedding_engine: str = "auto"
+) -> ModelReport:
+    """Read a model's files; `embedding_engine` is what runs a model that is no language model where `engine` is None.
+
+    Raises `ModelFormatError` and the like for files that are not sound; one that is
+    sound and cannot run here is told in the report.
+    """
     metadata: dict[str, Any] = {}
     checkpoint: Checkpoint | None
     reranks = is_reranker(local)
@@ -105,7 +113,12 @@ def inspect_model(local: LocalModel, weights: WeightFormat | None = None, engine
     }
     if checkpoint is None:
         return ModelReport(**report, why=reason)
-    return ModelReport(**report, **_facts(checkpoint), **_plan(checkpoint, weights, engine))
+    if kind_of(local) == "language":
+        report["kind"] = "language"
+        plan = _plan_of_writing(checkpoint, weights, engine or "auto")
+    else:
+        plan = _plan(checkpoint, weights, engine or embedding_engine)
+    return ModelReport(**report, **_facts(checkpoint), **plan)
 
 
 def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -124,6 +137,16 @@ def _plan(checkpoint: Checkpoint, weights: WeightFormat | None, engine: str) -> 
     try:
         choice = choose_engine(checkpoint, engine, weights or "auto")
         form, memory = planned_weights(checkpoint, choice.name, EngineOptions(weights or "auto"))
+    except TurboPropError as error:
+        return {"why": str(error)}
+    return {"runs": True, "engine": choice.name, "weights": form, "memory": memory, "why": choice.reason}
+
+
+def _plan_of_writing(checkpoint: Checkpoint, weights: WeightFormat | None, engine: str) -> dict[str, Any]:
+    options = GenerationEngineOptions(weights or "auto")
+    try:
+        choice = choose_generator(checkpoint, engine, options.weights)
+        form, memory = planned_generation(checkpoint, choice.name, options)
     except TurboPropError as error:
         return {"why": str(error)}
     return {"runs": True, "engine": choice.name, "weights": form, "memory": memory, "why": choice.reason}

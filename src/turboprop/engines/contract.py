@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from turboprop.types import TokenBatch
 
 WeightFormat = Literal["auto", "float32", "int8", "int4", "stored"]
-"""`stored`, of language models alone: weights of four bits as the file has them, others int8."""
+"""`stored`: weights of four bits (in the engine native of four to six) as a GGUF file has them, others int8; of
+language models, and of embedding models in the engine native."""
 
 
 PAD_TO = 16
@@ -50,7 +51,7 @@ class Encoder(Protocol):
 
     @property
     def weights(self) -> str:
-        """The weight format in use: float32, int8 or int4."""
+        """The weight format in use: float32, int8, int4 or stored."""
 
     def encode(self, batch: TokenBatch) -> NDArray[np.float32]:
         """Pooled vectors, float32 [n, dimensions], neither cut nor normalised."""

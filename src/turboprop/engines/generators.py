@@ -7,10 +7,12 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, cast
 
 from turboprop.architectures import FAMILIES, architecture
+from turboprop.engines import Choice
 from turboprop.engines.native.library import refusal
 from turboprop.errors import ModelUnsupportedError, UsageError
 
 if TYPE_CHECKING:
+    from turboprop.engines.contract import WeightFormat
     from turboprop.engines.generation_contract import GenerationEngineOptions, Generator
     from turboprop.models.checkpoint import Checkpoint
 
@@ -21,21 +23,38 @@ GENERATORS = {
 }
 
 
-def load_generator(checkpoint: Checkpoint, engine: str, options: GenerationEngineOptions) -> Generator:
-    """Load a language model in the engine named; `auto` takes native or openvino where the architecture has a file.
+def choose_generator(checkpoint: Checkpoint, engine: str, weights: WeightFormat) -> Choice:
+    """The engine that generates: of `auto` native or openvino where the architecture has a file, else llamacpp.
 
     Raises `UsageError` for an unknown engine, `ModelUnsupportedError` where none can run the model.
     """
-    name = engine
+    family = checkpoint.family
+    choice = Choice(engine, "asked for")
     if engine == "auto":
-        own = checkpoint.family in FAMILIES and hasattr(architecture(checkpoint.family), "head_names")
-        name = "llamacpp"
+        own = family in FAMILIES and hasattr(architecture(family), "head_names")
+        choice = Choice("llamacpp", f"no graph here for the architecture {family} writes, and llama.cpp may know it")
         if own or checkpoint.origin != "gguf":
-            name = "openvino" if refusal(options.weights) else "native"
-    if name not in GENERATORS:
+            choice = Choice("native", f"the architecture {family} and the processor suit our own kernels")
+            if reason := refusal(weights):
+                choice = Choice("openvino", f"the native engine is out: {reason}")
+    if choice.name not in GENERATORS:
         raise UsageError(f"there is no engine {engine!r} for language models; there are: auto, {', '.join(GENERATORS)}")
-    if find_spec(GENERATORS[name]) is None:
+    if find_spec(GENERATORS[choice.name]) is None:
         raise ModelUnsupportedError(
-            f"{checkpoint.name} is a {checkpoint.family or 'nameless'} model, and no engine here generates with it"
+            f"{checkpoint.name} is a {family or 'nameless'} model, and no engine here generates with it"
         )
+    return choice
+
+
+def load_generator(checkpoint: Checkpoint, engine: str, options: GenerationEngineOptions) -> Generator:
+    """Load a language model in the engine named, or in the best one for `auto`. Raises as `choose_generator` does."""
+    name = choose_generator(checkpoint, engine, options.weights).name
     return cast("Generator", import_module(GENERATORS[name]).load_generator(checkpoint, options))
+
+
+def planned_generation(checkpoint: Checkpoint, engine: str, options: GenerationEngineOptions) -> tuple[str, int]:
+    """The weight format that an engine would generate with, and the bytes that its weights take in memory.
+
+    Raises what loading would raise first.
+    """
+    return cast("tuple[str, int]", import_module(GENERATORS[engine]).plan(checkpoint, options))

@@ -206,15 +206,25 @@ class LlamaCppStream:
             self._conversation.close()
 
 
+def plan(checkpoint: Checkpoint, options: GenerationEngineOptions) -> tuple[str, int]:
+    """llama.cpp keeps the file's own format: its name here, and the bytes of the files."""
+    _check(checkpoint, options)
+    return LlamaCppGenerator.weights, sum(path.stat().st_size for path in checkpoint.weight_files)
+
+
+def _check(checkpoint: Checkpoint, options: GenerationEngineOptions) -> None:
+    if checkpoint.origin != "gguf":
+        raise ModelUnsupportedError(f"llama.cpp runs GGUF files, and {checkpoint.name} is none")
+    check_file(checkpoint, EngineOptions(options.weights))
+
+
 def load_generator(checkpoint: Checkpoint, options: GenerationEngineOptions) -> LlamaCppGenerator:
     """Start the worker and load the model.
 
     Raises `ModelUnsupportedError` for what llama.cpp cannot run, `ModelFormatError` for metadata that cannot be
     right, `EngineError` where the package is missing or loading fails.
     """
-    if checkpoint.origin != "gguf":
-        raise ModelUnsupportedError(f"llama.cpp runs GGUF files, and {checkpoint.name} is none")
-    check_file(checkpoint, EngineOptions(options.weights))
+    _check(checkpoint, options)
     if options.llama_server is None:
         refuse_without_package()
     elif sys.platform == "win32" or not os.access(options.llama_server, os.X_OK) or options.llama_server.is_dir():

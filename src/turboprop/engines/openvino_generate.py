@@ -253,6 +253,13 @@ def _block_bytes(compiled: Any) -> int:
     return total
 
 
+def plan(checkpoint: Checkpoint, options: GenerationEngineOptions) -> tuple[str, int]:
+    """The weight format that `load_generator` would take, and the bytes of the converted weights."""
+    _, _, names = read_language_model(checkpoint)
+    weights = _choose_weights(ov.Core(), checkpoint, names, options)
+    return weights, converted_bytes(checkpoint.tensors, names, weights)
+
+
 def _choose_weights(
     core: ov.Core, checkpoint: Checkpoint, names: Mapping[str, str], options: GenerationEngineOptions
 ) -> Literal["float32", "int8", "int4", "stored"]:

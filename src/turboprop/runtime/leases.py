@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
+from turboprop.models.kind import Kind
 from turboprop.models.resolve import LocalModel
 from turboprop.runtime.batcher import EmbeddingBatcher
-from turboprop.runtime.memory import Kind
 
 if TYPE_CHECKING:
     from turboprop.embed.model import EmbeddingModel

@@ -10,11 +10,11 @@ from typing import Literal
 
 from turboprop.errors import ModelNotFoundError, TurboPropError, UsageError
 from turboprop.models.catalog import CatalogRow, load_catalog
+from turboprop.models.kind import Kind, kind_of
 from turboprop.models.naming import HubReference, parse_name
 from turboprop.models.resolve import LocalModel, find_local
 from turboprop.models.store_inventory import held_models, partial_downloads
 from turboprop.models.store_memory import fits, memory_bytes
-from turboprop.runtime.memory import Kind, kind_of
 from turboprop.settings import Settings
 
 

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING
 
 from turboprop.closing import Closing
 from turboprop.errors import BusyError, EngineError, ModelLoadingError, ModelUnsupportedError, UsageError
+from turboprop.models.kind import Kind, kind_of
 from turboprop.models.resolve import LocalModel, resolve
 from turboprop.runtime.batcher import EmbeddingBatcher
 from turboprop.runtime.leases import EmbeddingLease, Entry, LanguageLease, LoadedModel, RerankLease, told
-from turboprop.runtime.memory import Kind, default_budget, estimated_bytes, kind_of
+from turboprop.runtime.memory import default_budget, estimated_bytes
 from turboprop.settings import Settings, load_settings
 
 if TYPE_CHECKING:

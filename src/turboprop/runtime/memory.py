@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from turboprop.engines import choose_engine, planned_weights
 from turboprop.engines.contract import EngineOptions
 from turboprop.errors import TurboPropError
 from turboprop.models.checkpoint import Checkpoint, open_checkpoint
-from turboprop.models.checkpoint_reranker import is_reranker, open_reranker
-from turboprop.models.json_file import read_json
+from turboprop.models.checkpoint_reranker import open_reranker
+from turboprop.models.kind import Kind
 from turboprop.models.store_memory import available_bytes
 
 if TYPE_CHECKING:
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from turboprop.models.resolve import LocalModel
     from turboprop.settings import Settings
 
-Kind = Literal["embedding", "language", "reranker"]
 SHARE = 0.75
 """Of the memory that is free when the manager starts, what all models may take where no budget is given."""
 _FALLBACK_BUDGET = 4_000_000_000
@@ -34,33 +32,6 @@ def default_budget() -> int:
     """Bytes that models may take together where nobody says: `SHARE` of what is free now."""
     free = available_bytes()
     return _FALLBACK_BUDGET if free is None else int(free * SHARE)
-
-
-def kind_of(local: LocalModel) -> Kind:
-    """Whether a model embeds, writes or reranks: by its catalogue row, else by what its files say."""
-    if is_reranker(local):
-        return "reranker"
-    if local.row is not None:
-        return "language" if local.row.kind == "language" else "embedding"
-    checkpoint = open_checkpoint(local)
-    if checkpoint.origin == "gguf":
-        # A converter writes the pooling of an embedding model down; encoders have no way to generate.
-        causal = f"{checkpoint.family}.attention.causal"
-        if f"{checkpoint.family}.pooling_type" in checkpoint.config or checkpoint.config.get(causal) is False:
-            return "embedding"
-        return "embedding" if checkpoint.prompts.query or "bert" in checkpoint.family else "language"
-    if (local.path / "modules.json").exists():  # sentence-transformers
-        return "embedding"
-    named = checkpoint.config.get("architectures")
-    writes = isinstance(named, list) and any(str(each).endswith(("ForCausalLM", "LMHeadModel")) for each in named)
-    if not named:
-        writes = _has_chat_template(local.path)
-    return "language" if writes and not checkpoint.prompts.query else "embedding"
-
-
-def _has_chat_template(folder: Path) -> bool:
-    settings = read_json(folder / "tokenizer_config.json") if folder.is_dir() else None
-    return (folder / "chat_template.jinja").is_file() or (isinstance(settings, dict) and "chat_template" in settings)
 
 
 def estimated_bytes(

@@ -32,7 +32,7 @@ def inspect(name: str, engine: str | None, weights: Any, as_json: bool) -> None:
 
     settings = load_settings()
     local = resolve(name, settings, download=False)
-    report = inspect_model(local, weights, engine or settings.engine)
+    report = inspect_model(local, weights, engine, embedding_engine=settings.engine)
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(report), ensure_ascii=False, default=str))
     else:
@@ -54,7 +54,7 @@ def _print(report: ModelReport) -> None:
         rows.append(("context", plural(report.context, "token")))
     if report.dimensions and report.kind == "embedding":
         rows.append(("dimensions", f"{report.dimensions}" + (f", or {report.widths}" if report.widths else "")))
-    if report.pooling:
+    if report.pooling and report.kind != "language":
         unit = report.normalize and report.kind == "embedding"
         rows.append(("pooling", " and ".join(report.pooling) + (", unit length" if unit else "")))
     rows += [(f"{side} prompt", repr(prompt)) for side, prompt in report.prompts.items() if prompt]

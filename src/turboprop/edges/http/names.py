@@ -18,8 +18,8 @@ from turboprop.runtime.library import KnownModel, known_models
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+    from turboprop.models.kind import Kind
     from turboprop.runtime.manager import ModelManager
-    from turboprop.runtime.memory import Kind
 
 _KNOWN_SECONDS = 5.0
 """How long a look at the disk for models counts; it takes 10 to 100 ms."""

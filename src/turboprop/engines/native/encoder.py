@@ -10,7 +10,6 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +20,7 @@ from turboprop.engines.native.kept import kept_weights
 from turboprop.engines.native.library import BLOCK, Matrix, refusal
 from turboprop.engines.native.ops import Kind, NativeOps, Traced
 from turboprop.engines.native.program import Program
-from turboprop.engines.native.weights import Format, Weights
+from turboprop.engines.native.weights import STORED, Format, Weights, checked_format
 from turboprop.engines.shape import as_format_error, read_shape
 from turboprop.engines.step import StepBatch
 from turboprop.engines.threads import usable_cores
@@ -168,7 +167,7 @@ def load_encoder(checkpoint: Checkpoint, options: EngineOptions) -> NativeEncode
     """
     if reason := refusal(options.weights):
         raise ModelUnsupportedError(f"{checkpoint.name} does not run natively: {reason}; leave --engine away")
-    weights = cast("Format", "int8" if options.weights == "auto" else options.weights)
+    weights = _choose_weights(checkpoint, options)
     module, hp, names = read_shape(checkpoint)
 
     def trace(source: Weights) -> Traced:
@@ -186,5 +185,10 @@ def load_encoder(checkpoint: Checkpoint, options: EngineOptions) -> NativeEncode
 def plan(checkpoint: Checkpoint, options: EngineOptions) -> tuple[str, int]:
     """The weight format that `load_encoder` would take, and the bytes of the converted weights."""
     _, _, names = read_shape(checkpoint)
-    weights = "int8" if options.weights == "auto" else options.weights
-    return weights, converted_bytes(checkpoint.tensors, names, weights)
+    weights = _choose_weights(checkpoint, options)
+    return weights, converted_bytes(checkpoint.tensors, names, weights, STORED)
+
+
+def _choose_weights(checkpoint: Checkpoint, options: EngineOptions) -> Format:
+    """int8 unless another is asked for: weights as stored take 0.6 of its memory and read half as fast."""
+    return checked_format(checkpoint, "int8" if options.weights == "auto" else options.weights)

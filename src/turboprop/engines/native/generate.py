@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from turboprop.architectures.ops import Architecture
 from turboprop.engines.conversion import converted_bytes
 from turboprop.engines.generation_contract import GenerationEngineOptions
 from turboprop.engines.native.kept import kept_weights
 from turboprop.engines.native.library import refusal
 from turboprop.engines.native.ops import NativeOps, Traced
 from turboprop.engines.native.program import Program, cache_bytes
-from turboprop.engines.native.weights import STORED, Format, Weights
+from turboprop.engines.native.weights import STORED, Format, Weights, checked_format, stored_kinds
 from turboprop.engines.paged_generator import PagedGenerator, cache_size
 from turboprop.engines.shape import as_format_error, read_language_model
 from turboprop.engines.step import StepBatch, StepInterruptedError
-from turboprop.engines.stored import is_four_bit, is_super
 from turboprop.engines.threads import usable_cores
 from turboprop.errors import EngineError, ModelFormatError, ModelUnsupportedError
 from turboprop.models.checkpoint import Checkpoint
@@ -53,15 +54,22 @@ class _Forward:
 
 def choose_weights(checkpoint: Checkpoint, options: GenerationEngineOptions) -> Format:
     """As asked for; by default weights as the file has them where it has some of four or five bits, else int8."""
-    kinds = {tensor.kind for tensor in checkpoint.tensors.values() if is_four_bit(tensor) or is_super(tensor)}
     if options.weights == "auto":
-        return "stored" if kinds - _SIX_BITS else "int8"
-    if options.weights == "stored" and not kinds:
-        known = ", ".join(sorted(STORED.bytes_of_a_weight))
-        raise ModelUnsupportedError(
-            f"{checkpoint.name} has no weights that run as they are stored ({known}); take int8"
-        )
-    return cast("Format", options.weights)
+        return "stored" if stored_kinds(checkpoint) - _SIX_BITS else "int8"
+    return checked_format(checkpoint, options.weights)
+
+
+def plan(checkpoint: Checkpoint, options: GenerationEngineOptions) -> tuple[str, int]:
+    """The weight format that `load_generator` would take, and the bytes of the converted weights."""
+    _, _, names = _read(checkpoint, options)
+    weights = choose_weights(checkpoint, options)
+    return weights, converted_bytes(checkpoint.tensors, names, weights, STORED)
+
+
+def _read(checkpoint: Checkpoint, options: GenerationEngineOptions) -> tuple[Architecture, Any, Mapping[str, str]]:
+    if reason := refusal(options.weights):
+        raise ModelUnsupportedError(f"{checkpoint.name} does not run natively: {reason}; leave --engine away")
+    return read_language_model(checkpoint)
 
 
 def load_generator(checkpoint: Checkpoint, options: GenerationEngineOptions) -> PagedGenerator:
@@ -70,9 +78,7 @@ def load_generator(checkpoint: Checkpoint, options: GenerationEngineOptions) -> 
     Raises `ModelUnsupportedError` for an architecture that does not generate here, `ModelFormatError` for a
     damaged checkpoint, `EngineError` where the memory does not suffice.
     """
-    if reason := refusal(options.weights):
-        raise ModelUnsupportedError(f"{checkpoint.name} does not run natively: {reason}; leave --engine away")
-    module, hp, names = read_language_model(checkpoint)
+    module, hp, names = _read(checkpoint, options)
     weights = choose_weights(checkpoint, options)
     head = "head.weight" if "head.weight" in names else "tokens"
     bias = "head.bias" if "head.bias" in names else None

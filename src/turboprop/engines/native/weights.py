@@ -11,7 +11,7 @@ import mmap
 from collections.abc import Callable, Iterator, Mapping
 from math import ceil, log2, prod
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,9 +31,12 @@ from turboprop.engines.native.library import (
 from turboprop.engines.native.panels import PAIR, filled, pack_eight, pack_four, pack_super, padded
 from turboprop.engines.quantize import quantize_int8, quantize_uint4
 from turboprop.engines.stored import is_four_bit, is_super
-from turboprop.errors import ModelFormatError
+from turboprop.errors import ModelFormatError, ModelUnsupportedError
 from turboprop.models.gguf_tensors import GGUFTensor
 from turboprop.models.tensors import StoredTensor
+
+if TYPE_CHECKING:
+    from turboprop.models.checkpoint import Checkpoint
 
 INDEX, VALUES = "weights.json", "weights.bin"
 _BLOCK_ELEMENTS = 1 << 20
@@ -45,6 +48,21 @@ _MORE_BITS = {"Q4_K": 0, "Q5_K": 1, "Q6_K": 2}
 STORED = StoredSizes({"Q4_0": 0.625, "Q4_1": 0.625, "Q4_K": 0.579, "Q5_K": 0.704, "Q6_K": 0.829}, table_beside=False)
 
 Format = Literal["int8", "int4", "stored"]
+
+
+def stored_kinds(checkpoint: Checkpoint) -> set[str]:
+    """The types of a file's weights that run as it has them; none but those of GGUF do."""
+    return {tensor.kind for tensor in checkpoint.tensors.values() if is_four_bit(tensor) or is_super(tensor)}
+
+
+def checked_format(checkpoint: Checkpoint, wanted: str) -> Format:
+    """The format asked for. Raises `ModelUnsupportedError` for `stored` where the file holds no such weights."""
+    if wanted == "stored" and not stored_kinds(checkpoint):
+        known = ", ".join(sorted(STORED.bytes_of_a_weight))
+        raise ModelUnsupportedError(
+            f"{checkpoint.name} has no weights that run as they are stored ({known}); take int8"
+        )
+    return cast("Format", wanted)
 
 
 class Weights(Protocol):

@@ -1,0 +1,42 @@
+"""What a model is for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from turboprop.models.checkpoint import open_checkpoint
+from turboprop.models.checkpoint_reranker import is_reranker
+from turboprop.models.json_file import read_json
+
+if TYPE_CHECKING:
+    from turboprop.models.resolve import LocalModel
+
+Kind = Literal["embedding", "language", "reranker"]
+
+
+def kind_of(local: LocalModel) -> Kind:
+    """Whether a model embeds, writes or reranks: by its catalogue row, else by what its files say."""
+    if is_reranker(local):
+        return "reranker"
+    if local.row is not None:
+        return "language" if local.row.kind == "language" else "embedding"
+    checkpoint = open_checkpoint(local)
+    if checkpoint.origin == "gguf":
+        # A converter writes the pooling of an embedding model down; encoders have no way to generate.
+        causal = f"{checkpoint.family}.attention.causal"
+        if f"{checkpoint.family}.pooling_type" in checkpoint.config or checkpoint.config.get(causal) is False:
+            return "embedding"
+        return "embedding" if checkpoint.prompts.query or "bert" in checkpoint.family else "language"
+    if (local.path / "modules.json").exists():  # sentence-transformers
+        return "embedding"
+    named = checkpoint.config.get("architectures")
+    writes = isinstance(named, list) and any(str(each).endswith(("ForCausalLM", "LMHeadModel")) for each in named)
+    if not named:
+        writes = _has_chat_template(local.path)
+    return "language" if writes and not checkpoint.prompts.query else "embedding"
+
+
+def _has_chat_template(folder: Path) -> bool:
+    settings = read_json(folder / "tokenizer_config.json") if folder.is_dir() else None
+    return (folder / "chat_template.jinja").is_file() or (isinstance(settings, dict) and "chat_template" in settings)
