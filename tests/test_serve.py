@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -49,6 +50,27 @@ def address(write_files: Write) -> Iterator[str]:
     process.send_signal(signal.SIGTERM)
     process.communicate()
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_the_server_ends_without_a_word(write_files: Write, times: int) -> None:
+    root = write_files(FILES)
+    Index.create(root).close()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "turboprop", "serve", str(root), "--port", "0"], stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    address = ""
+    for line in process.stderr:
+        address = address or re.search(r"http://[\d.]+:\d+", line)[0]  # type: ignore[index]
+        if "ready" in line:
+            break
+    assert httpx.get(f"{address}/api/status").status_code == 200
+    for _ in range(times):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.02)  # or the system makes one of two
+    said = process.communicate()[1]
+    assert (process.returncode, said) == (0, "")
 
 
 def test_agents_and_others_share_one_server(address: str) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, cast
 
@@ -43,7 +44,32 @@ COMMANDS = {
 }
 
 
+class _OutputClosed(Exception):  # noqa: N818  no error: who reads has what it wants
+    """Nobody reads what is printed."""
+
+
+@contextmanager
+def _told_of_a_closed_output() -> Iterator[None]:
+    """click and rich end with 1 where nobody reads, which here means that nothing was found."""
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise _OutputClosed from error
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):
+            raise _OutputClosed from end
+        raise
+
+
 class _Commands(click.Group):
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        with _told_of_a_closed_output():
+            return super().make_context(*arguments, **options)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _told_of_a_closed_output():
+            return super().invoke(ctx)
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(COMMANDS)
 
@@ -108,7 +134,7 @@ def main(argv: Sequence[str] | None = None, *, services: Mapping[str, Any] | Non
     except click.ClickException as error:
         error.show()
         code = 2
-    except BrokenPipeError:
+    except (BrokenPipeError, _OutputClosed):
         # The reader (`head`, a pager) has what it wants; Python must not complain while it shuts down.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0

@@ -65,6 +65,8 @@ class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._state.ending = True
         super().handle_exit(sig, frame)
+        if self.force_exit:  # a second Ctrl-C: what is cut off then is reported as if it had failed
+            logging.getLogger("uvicorn.error").disabled = True
 
 
 def bound_socket(host: str, port: int) -> socket.socket:
@@ -145,9 +147,13 @@ def serve(
     if not is_loopback(options.host):
         told("other machines can reach it, and the connection is not encrypted")
     load_at_start(state, told)
+
+    def end(*_: object) -> None:
+        server.should_exit = True  # of use before uvicorn has set handlers of its own
+
     # uvicorn raises the signal again when it is done, which would end the process with the signal's code.
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
+        signal.signal(number, end)
     try:
         server.run(sockets=[bound])
     finally:
