@@ -1,1 +1,1 @@
-"""Our own kernels for processors with AVX-512 VNNI, and what brings a checkpoint to them."""
+"""Our own kernels for x86-64 processors with AVX2 or more, and what brings a checkpoint to them."""

@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 enum {
-    LANES = 16,          /* outputs of a panel: one 512-bit register of 32-bit sums */
+    LANES = 16,          /* outputs of a panel: one 512-bit register of 32-bit sums, or two of 256 */
     GROUP = 128,         /* inputs that share a scale of the activations, and of int8 weights */
     GROUP_FOUR = 32,     /* inputs that share a scale and a minimum of 4-bit weights */
     HALF = 16,           /* inputs that share a scale of 6-bit weights */

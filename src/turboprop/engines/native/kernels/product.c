@@ -4,7 +4,7 @@
    side: int8 weights are stored + 128, and the sums begin at -128 times the sum of the activations. A tile is 2 columns,
    a register of outputs each, by up to 6 tokens: 12 integer sums, 12 float sums, 2 weight registers, and the broadcast,
    of 32 registers. Where there are 16 it has up to 4 tokens, and the float sums wait in memory meanwhile: int8 on
-   AVX-VNNI makes 257 GOP/s so, and 198 with 6. */
+   AVX-VNNI makes 256 GOP/s so, and 198 with 6. */
 #include "panels.h"
 #include "vector.h"
 
@@ -274,7 +274,7 @@ ALWAYS void tile(const Matrix *matrix, Quantized x, float *y, long stride, long 
     }
 }
 
-static void tiles(const Matrix *matrix, Quantized x, float *y, long stride, long panel, long first, long count, int add)
+ALWAYS void tiles(const Matrix *matrix, Quantized x, float *y, long stride, long panel, long first, long count, int add)
 {
     int fetch = 1;
     for (long end = first + count; first < end; first += TILE, fetch = 0) {
