@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -113,3 +115,12 @@ def test_the_plan_names_what_will_run(engine: str, checkpoint: Checkpoint, encod
     weights, size = planned_weights(checkpoint, engine, EngineOptions())
     assert size > 0
     assert weights == encoder.weights or engine == "static"
+
+
+def test_what_a_processor_lacks_is_an_error_with_a_next_step() -> None:
+    """oneDNN kept to AVX2 has no product for the grouped activations that OpenVINO plans where there is AVX-512."""
+    command = [sys.executable, "-m", "turboprop", "embed", "--engine", "openvino", "--weights", "int8", "a text"]
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 or "try --weights float32" in done.stderr
+    assert "Traceback" not in done.stderr

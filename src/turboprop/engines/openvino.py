@@ -85,7 +85,8 @@ class OpenVinoEncoder:
             self._unread = None
         except RuntimeError as error:
             raise EngineError(
-                f"OpenVINO failed on {len(lengths)} inputs of up to {ids.shape[1]} tokens: {error}"
+                f"OpenVINO failed on {len(lengths)} inputs of up to {ids.shape[1]} tokens, perhaps as this processor "
+                f"lacks what {self.weights} needs; try --weights float32. It says: {error}"
             ) from error
         return np.array(output[0], np.float32)  # a copy: the request's memory is used again
 

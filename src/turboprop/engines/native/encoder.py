@@ -190,5 +190,5 @@ def plan(checkpoint: Checkpoint, options: EngineOptions) -> tuple[str, int]:
 
 
 def _choose_weights(checkpoint: Checkpoint, options: EngineOptions) -> Format:
-    """int8 unless another is asked for: weights as stored take 0.6 of its memory and read half as fast."""
+    """int8 unless another is asked for: weights as stored take 0.6 of its memory, their products 1.4 times as long."""
     return checked_format(checkpoint, "int8" if options.weights == "auto" else options.weights)
