@@ -147,8 +147,10 @@ def test_a_folder_may_stand_alone(write_files: Write, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("server", ["0", "1"])
 def test_a_folder_after_the_query(repo: Path, tmp_path: Path, server: str) -> None:
+    own = {"TP_SERVER": server, "TP_CACHE": str(tmp_path / "cache")}  # the cache that tests share gets no server
+
     def hits(*arguments: str | Path, cwd: Path = tmp_path) -> list[str]:
-        done = tp("search", *arguments, "--mode", "lexical", "--json", cwd=cwd, TP_SERVER=server)
+        done = tp("search", *arguments, "--mode", "lexical", "--json", cwd=cwd, **own)
         assert done.stderr == ""
         answer = json.loads(done.stdout)
         assert answer["query"] == "dial the server"
@@ -161,7 +163,7 @@ def test_a_folder_after_the_query(repo: Path, tmp_path: Path, server: str) -> No
         assert hits("dial", "the", "server", repo) == found
         assert hits("dial", "the", "server", "..", cwd=repo / "app") == found
     finally:
-        tp("server", "stop")
+        tp("server", "stop", **own)
     # What is no path, or comes with --repo, is a word of the query.
     for arguments in (["dial", "app"], ["dial", "./nowhere"], ["dial", "./app", "--repo", "."]):
         done = tp("search", *arguments, "--mode", "lexical", "--json", cwd=repo)
