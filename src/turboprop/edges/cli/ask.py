@@ -24,13 +24,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("question", nargs=-1)
-@click.option(
-    "--repo",
-    type=options.Folder(),
-    show_default="the current folder",
-    metavar="PATH",
-    help="The repository's folder.",
-)
+@options.repo_if_given
 @options.index_dir
 @click.option("--embedding-model", metavar="NAME", help="Search the table that this model made.")
 @loading_options

@@ -72,15 +72,17 @@ def index(
         return
     if not (model or engine or weights or memory or rebuild or watch or verbose):
         from turboprop.freshness import find_unchanged
-        from turboprop.repository import checked_repo, index_directory, index_scope
+        from turboprop.repository import checked_repo, index_directory, index_scope, recorded_model
         from turboprop.settings import load_settings
 
         root = checked_repo(repo)
         settings = load_settings(root)
         scope = index_scope(settings, limit=limit, max_filesize=max_filesize)
-        if unchanged := find_unchanged(root, index_directory(root, index_dir, settings), scope):
+        directory = index_directory(root, index_dir, settings)
+        if unchanged := find_unchanged(root, directory, scope):
             _show(root, unchanged[1], as_json)
             return
+        model = recorded_model(directory)  # named, so that nobody looks for changes a second time
     from turboprop.api import Index
     from turboprop.edges.cli.download import transfer_progress
 

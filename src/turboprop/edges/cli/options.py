@@ -62,6 +62,9 @@ repo = click.option(
     metavar="PATH",
     help="The repository's folder.",
 )
+repo_if_given = click.option(
+    "--repo", type=Folder(), show_default="the current folder", metavar="PATH", help="The repository's folder."
+)
 model = click.option("--model", metavar="NAME", help="Embedding model: catalogue name, hub id, file or folder.")
 index_dir = click.option(
     "--index",
@@ -89,13 +92,7 @@ def repo_or_path(command: Any) -> Any:
     """`[PATH]` and `--repo PATH`, which mean the same, as `repo`."""
 
     @click.argument("folder", type=Folder(), required=False, metavar="[PATH]")
-    @click.option(
-        "--repo",
-        type=Folder(),
-        show_default="the current folder",
-        metavar="PATH",
-        help="The repository's folder, as PATH.",
-    )
+    @repo_if_given
     @wraps(command)
     def run(*arguments: Any, folder: str | None, repo: str | None, **others: Any) -> Any:
         if folder and repo and os.path.realpath(folder) != os.path.realpath(repo):

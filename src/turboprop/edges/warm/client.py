@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 CONNECT_SECONDS = 1.5
-"""For the server to say that it takes the request: it does so in a millisecond unless it hangs, or the machine is busy:
-with eight processes on two cores it took more than 0.5 s now and then, and the search alone takes longer there."""
+"""For the server to say that it takes the request: it does so in a millisecond unless it hangs, or the machine is so
+busy that a search without it would take longer still (0.5 s from cold on a quiet one)."""
 ANSWER_SECONDS = 60.0
 """A server that loads a large model for a request takes as long as the command itself would."""
 _COLD = frozenset(["--no-server", "--build", "--help", "-h", "--debug"])
