@@ -14,7 +14,6 @@ from turboprop.engines.native.library import (
     FOUR_BITS,
     GROUP,
     GROUP_FOUR,
-    LANES,
     SUPER,
     SUPER_FIVE,
     SUPER_FOUR,
@@ -22,7 +21,7 @@ from turboprop.engines.native.library import (
     Matrix,
 )
 from turboprop.engines.native.ops import NativeOps, Value
-from turboprop.engines.native.panels import filled, pack_eight, pack_four, pack_super, padded
+from turboprop.engines.native.panels import PANEL, filled, pack_eight, pack_four, pack_super, padded
 from turboprop.engines.native.program import Program, aligned
 from turboprop.engines.quantize import quantize_int8, quantize_uint4
 from turboprop.engines.step import StepBatch
@@ -57,7 +56,7 @@ class MemoryWeights:
         values = self._tensors[weight]
         outputs, inputs = values.shape
         if weight not in self._panels:
-            wide = filled(values, 2 * LANES, GROUP)
+            wide = filled(values, PANEL, GROUP)
             quantized = {"int8": self._eight, "int4": self._four}.get(self._kind, self._super)
             packed, exact = quantized(wide)
             self._panels[weight] = aligned(packed.nbytes, np.uint8)

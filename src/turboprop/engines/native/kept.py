@@ -14,7 +14,7 @@ from turboprop.errors import EngineError
 from turboprop.models.checkpoint import Checkpoint
 from turboprop.models.hub_progress import DownloadProgress
 
-LAYOUT_VERSION = 2
+LAYOUT_VERSION = 3
 """Raised whenever the same weights are laid out in another way, or others are asked for."""
 
 

@@ -12,9 +12,11 @@ from turboprop.engines.native.library import GROUP, GROUP_FOUR, LANES, SUPER
 if TYPE_CHECKING:
     from turboprop.models.gguf_parts import SuperBlocks
 
-PAIR = 2 * LANES
-"""Outputs of a product's item."""
+PANEL = 2 * LANES
+"""Outputs of a panel, which has two sides."""
 _PARTS = SUPER // GROUP_FOUR
+_LINE = 64
+"""Bytes."""
 
 
 def padded(inputs: int) -> int:
@@ -22,57 +24,74 @@ def padded(inputs: int) -> int:
 
 
 def pack_eight(values: NDArray[np.int8], scales: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """int8 [outputs, inputs] and float32 [outputs, inputs / 128] to panels uint8 [outputs / 16, bytes]."""
+    """int8 [outputs, inputs] and float32 [outputs, inputs / 128] to panels uint8 [outputs / 32, bytes]."""
     outputs, inputs = values.shape
-    panels, groups = outputs // LANES, inputs // GROUP
-    bytes_ = (values.view(np.uint8) ^ np.uint8(0x80)).reshape(panels, LANES, groups, GROUP // 4, 4)
-    data = np.ascontiguousarray(bytes_.transpose(0, 2, 3, 1, 4)).reshape(panels, groups, -1)
-    by_lane = np.ascontiguousarray(scales.reshape(panels, LANES, groups).transpose(0, 2, 1), np.float32)
-    return np.concatenate([data, by_lane.view(np.uint8)], 2).reshape(panels, -1)
+    panels, groups = outputs // PANEL, inputs // GROUP
+    bytes_ = (values.view(np.uint8) ^ np.uint8(0x80)).reshape(panels, 2, LANES, groups, GROUP // 4, 4)
+    data = bytes_.transpose(0, 3, 4, 1, 2, 5).reshape(panels, groups, -1, 2, _LINE)
+    return _joined(_scales(scales), data)
 
 
 def pack_four(values: NDArray[np.uint8], scales: NDArray[np.float16], minima: NDArray[np.float16]) -> NDArray[np.uint8]:
-    """Values 0 to 15 [outputs, inputs], float16 [outputs, inputs / 32] each, to panels uint8 [outputs / 16, bytes]."""
+    """Values 0 to 15 [outputs, inputs], float16 [outputs, inputs / 32] each, to panels uint8 [outputs / 32, bytes]."""
     outputs, inputs = values.shape
-    panels, groups = outputs // LANES, inputs // GROUP_FOUR
-    eights = values.reshape(panels, LANES, groups, GROUP_FOUR // 8, 2, 4).transpose(0, 2, 3, 1, 4, 5)
-    data = (eights[..., 0, :] | (eights[..., 1, :] << np.uint8(4))).reshape(panels, groups, -1)
-    parts = [data]
-    for numbers in (scales, minima):
-        by_lane = np.ascontiguousarray(numbers.reshape(panels, LANES, groups).transpose(0, 2, 1), np.float16)
-        parts.append(by_lane.view(np.uint8))
-    return np.concatenate(parts, 2).reshape(panels, -1)
+    panels, groups = outputs // PANEL, inputs // GROUP_FOUR
+    eights = values.reshape(panels, 2, LANES, groups, GROUP_FOUR // 8, 2, 4).transpose(0, 3, 4, 1, 2, 5, 6)
+    data = (eights[..., 0, :] | (eights[..., 1, :] << np.uint8(4))).reshape(panels, groups, -1, 2, _LINE)
+    return _joined(np.concatenate([_scales(scales), _scales(minima)], -1), data)
+
+
+def _scales(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """[outputs, groups] to the bytes of lines [panels, groups, 1, 2 sides, ...]."""
+    by_lane = values.reshape(-1, 2, LANES, values.shape[1]).transpose(0, 3, 1, 2)
+    return np.ascontiguousarray(by_lane).view(np.uint8)[:, :, None]
+
+
+def _joined(*lines: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Lines [panels, groups, n, 2 sides, 64], one group after the other, to [panels, bytes]."""
+    return np.concatenate(lines, 2).reshape(len(lines[0]), -1)
 
 
 def pack_super(blocks: SuperBlocks, inputs: int, more: int) -> NDArray[np.uint8]:
-    """Rows of blocks, with `more` bits beside the first four, to panels uint8 [outputs / 16, bytes]; rows are filled
-    up to a whole pair of panels."""
+    """Rows of blocks, with `more` bits beside the first four, to panels uint8 [outputs / 32, bytes]; rows are filled
+    up to whole panels."""
     each = inputs // SUPER
 
     def by_lane(values: NDArray[Any]) -> NDArray[Any]:
-        """[rows * blocks, ...] to [panels, blocks, ..., LANES]."""
-        rows = filled(values.reshape(-1, each, *values.shape[1:]), PAIR)
-        return np.moveaxis(rows.reshape(-1, LANES, *rows.shape[1:]), 1, -1)
+        """[rows * blocks, ...] to [panels, blocks, 2 sides, ..., LANES]."""
+        rows = filled(values.reshape(-1, each, *values.shape[1:]), PANEL)
+        split = rows.reshape(-1, 2, LANES, *rows.shape[1:])
+        return np.moveaxis(split.swapaxes(1, 3), 2, -1)
 
     q = by_lane(blocks.q.reshape(-1, _PARTS, GROUP_FOUR // 8, 2, 4))
-    low = (q[:, :, :, :, 0] & np.uint8(15)) | (q[:, :, :, :, 1] << np.uint8(4))
-    data = [_lanes_first(low)]
+    lines = (q[:, :, :, :, :, 0] & np.uint8(15)) | (q[:, :, :, :, :, 1] << np.uint8(4))
     if more:
+        # The line with the others is before those whose weights it completes.
         quads = by_lane(blocks.q.reshape(-1, _PARTS, more, 8 // more, 4)) >> np.uint8(4)
         shifts = (more * np.arange(8 // more, dtype=np.uint8)).reshape(-1, 1, 1)
-        data.append(_lanes_first(np.bitwise_or.reduce(quads << shifts, axis=4)))
-    parts = np.concatenate(data, 3)
+        high = np.bitwise_or.reduce(quads << shifts, axis=5)
+        low = lines.reshape(*lines.shape[:4], more, -1, *lines.shape[5:])
+        lines = np.concatenate([high[:, :, :, :, :, None], low], 5)
+    lines = lines.reshape(*lines.shape[:4], -1, 4, LANES).transpose(0, 1, 3, 4, 2, 6, 5)
     d = by_lane(blocks.d)
-    second = np.zeros_like(d) if blocks.dmin is None else by_lane(-blocks.dmin)
-    scales = [blocks.scales] if blocks.minima is None else [blocks.scales, blocks.minima]
-    pieces = [parts, *map(by_lane, scales), d, second]
-    flat = [np.ascontiguousarray(piece).view(np.uint8).reshape(len(parts), each, -1) for piece in pieces]
-    return np.concatenate(flat, 2).reshape(len(parts), -1)
+    if blocks.minima is None or blocks.dmin is None:
+        head = [by_lane(blocks.scales), d]
+    else:
+        scales, minima = by_lane(blocks.scales), by_lane(blocks.minima)
+        head = [_packed(scales, minima), d, by_lane(-blocks.dmin)]
+    panels = len(lines)
+    pieces = [np.ascontiguousarray(piece).view(np.uint8).reshape(panels, each, 2, -1) for piece in head]
+    heads = np.concatenate(pieces, 3).reshape(panels, each, -1)
+    return np.concatenate([heads, lines.reshape(panels, each, -1)], 2).reshape(panels, -1)
 
 
-def _lanes_first(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """[panels, blocks, parts, n, 4, LANES] to [panels, blocks, parts, n * LANES * 4]."""
-    return np.ascontiguousarray(np.moveaxis(values, -1, -2)).reshape(*values.shape[:3], -1)
+def _packed(scales: NDArray[np.uint8], minima: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Numbers of 6 bits [..., 8, LANES] each: those of two groups in three bytes, [..., 4, 3, LANES]."""
+    first, third = scales[..., ::2, :], scales[..., 1::2, :]
+    second, spread = minima[..., ::2, :], minima[..., 1::2, :]
+    sixes = np.stack([first, second, third], -2)
+    shifts = np.array([0, 2, 4], np.uint8).reshape(3, 1)
+    return sixes | ((spread[..., None, :] >> shifts) & np.uint8(3)) << np.uint8(6)
 
 
 def filled(values: NDArray[Any], *steps: int) -> NDArray[Any]:

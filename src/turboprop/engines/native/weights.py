@@ -28,7 +28,7 @@ from turboprop.engines.native.library import (
     SUPER_SIX,
     Matrix,
 )
-from turboprop.engines.native.panels import PAIR, filled, pack_eight, pack_four, pack_super, padded
+from turboprop.engines.native.panels import PANEL, filled, pack_eight, pack_four, pack_super, padded
 from turboprop.engines.quantize import quantize_int8, quantize_uint4
 from turboprop.engines.stored import is_four_bit, is_super
 from turboprop.errors import ModelFormatError, ModelUnsupportedError
@@ -45,7 +45,7 @@ _LEAST_EXPONENT = -126
 """Of float32."""
 _MORE_BITS = {"Q4_K": 0, "Q5_K": 1, "Q6_K": 2}
 """Bits of a weight beside the first four."""
-STORED = StoredSizes({"Q4_0": 0.625, "Q4_1": 0.625, "Q4_K": 0.579, "Q5_K": 0.704, "Q6_K": 0.829}, table_beside=False)
+STORED = StoredSizes({"Q4_0": 0.625, "Q4_1": 0.625, "Q4_K": 0.563, "Q5_K": 0.688, "Q6_K": 0.821}, table_beside=False)
 
 Format = Literal["int8", "int4", "stored"]
 
@@ -132,7 +132,7 @@ class WeightWriter:
         self.index[weight] = {"offset": self._file.tell(), **about}
 
     def _blocks(self, weight: str) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-        """A tensor, whole pairs of panels at a time."""
+        """A tensor, whole panels at a time."""
         tensor = self._tensors[self._names[weight]]
         for block in self._steps(tensor):
             part = tensor.dequantize(block)
@@ -143,7 +143,7 @@ class WeightWriter:
 
     def _steps(self, tensor: StoredTensor) -> Iterator[slice]:
         rows = tensor.shape[0]
-        step = max(1, _BLOCK_ELEMENTS // max(1, prod(tensor.shape[1:])) // PAIR) * PAIR
+        step = max(1, _BLOCK_ELEMENTS // max(1, prod(tensor.shape[1:])) // PANEL) * PANEL
         for start in range(0, rows, step):
             yield slice(start, min(rows, start + step))
 
@@ -155,7 +155,7 @@ class WeightWriter:
         outputs, inputs = self._tensors[self._names[weight]].shape
         self._begin(weight, {"kind": EIGHT_BITS, "outputs": outputs, "inputs": inputs, "factor": 1.0})
         for _, part in self._blocks(weight):
-            wide = filled(part, PAIR, GROUP)
+            wide = filled(part, PANEL, GROUP)
             values, scales = quantize_int8(wide, GROUP)
             self._file.write(pack_eight(values.reshape(wide.shape), scales[:, :, 0]).tobytes())
 
@@ -180,8 +180,8 @@ class WeightWriter:
         factor = 2.0 ** max(ceil(log2(largest)) - 10, _LEAST_EXPONENT) if largest > 0 else 1.0
         self._begin(weight, {"kind": FOUR_BITS, "outputs": outputs, "inputs": inputs, "factor": factor})
         for q, scale, minimum in self._fours(weight, tensor, stored):
-            values = filled(q.reshape(len(q), -1), PAIR, GROUP)
-            halves = (filled(x / np.float32(factor), PAIR, GROUP // GROUP_FOUR) for x in (scale, minimum))
+            values = filled(q.reshape(len(q), -1), PANEL, GROUP)
+            halves = (filled(x / np.float32(factor), PANEL, GROUP // GROUP_FOUR) for x in (scale, minimum))
             self._file.write(pack_four(values, *(half.astype(np.float16) for half in halves)).tobytes())
             self._advance(4 * q.size)
         tensor.release()

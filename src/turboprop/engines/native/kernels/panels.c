@@ -19,46 +19,59 @@ static inline float half(const uint8_t *from, long lane)
     return _cvtsh_ss(bits);
 }
 
-/* The low four bits of the input `in` of a part. */
-static inline int nibble(const uint8_t *part, long lane, long in)
+/* The low four bits of the input `in` of a part, which lie in that line or in one after it. */
+static inline int nibble(const uint8_t *line, long lane, long in)
 {
-    int byte = part[in / 8 * CACHE_LINE + lane * 4 + in % 4];
+    int byte = line[lane * 4 + in % 4];
     return in % 8 < 4 ? byte & 15 : byte >> 4;
 }
 
-static float weight_super(const uint8_t *panel, long lane, long k, long more)
+static float weight_eight(const uint8_t *lines, long lane, long k)
 {
-    const uint8_t *group = panel + k / SUPER * super_step(more), *tail = group + PARTS * part_bytes(more);
+    const uint8_t *group = lines + k / GROUP * EIGHT_STEP;
+    float scale;
+    memcpy(&scale, group + 4 * lane, 4);
+    return (float)((int)group[(1 + k % GROUP / 4) * LINE + lane * 4 + k % 4] - 128) * scale;
+}
+
+static float weight_four(const uint8_t *lines, long lane, long k)
+{
+    const long in = k % GROUP_FOUR;
+    const uint8_t *part = lines + k / GROUP_FOUR * FOUR_STEP;
+    return (float)nibble(part + (1 + in / 8) * LINE, lane, in) * half(part, lane) + half(part + 2 * LANES, lane);
+}
+
+static float weight_super(const uint8_t *panel, long side, long lane, long k, long more)
+{
+    const uint8_t *group = panel + k / SUPER * super_step(more), *head = group + side * head_bytes(more);
     const long part = k % SUPER / GROUP_FOUR, in = k % GROUP_FOUR, quad = in / 4;
-    const uint8_t *data = group + part * part_bytes(more);
-    int value = nibble(data, lane, in);
+    const uint8_t *data = group + 2 * head_bytes(more) + part * part_bytes(more) + side * CACHE_LINE;
+    int value = nibble(data + low_line(quad, more) * LINE, lane, in);
     if (more) {
-        int high = data[FOUR_DATA + quad * more / 8 * CACHE_LINE + lane * 4 + in % 4];
+        int high = data[high_line(quad, more) * LINE + lane * 4 + in % 4];
         value |= (high >> quad * more % 8 & ((1 << more) - 1)) << 4;
     }
-    float scale = half(tail + SUPER_SCALES, lane), least = half(tail + SUPER_SCALES + 2 * LANES, lane);
-    if (more == 2)
-        return (float)(value - 32) * ((float)(int8_t)tail[k % SUPER / HALF * LANES + lane] * scale);
-    return (float)value * ((float)tail[part * LANES + lane] * scale) + (float)tail[(PARTS + part) * LANES + lane] * least;
+    if (more == 2) {
+        int scale = (int8_t)head[k % SUPER / HALF * LANES + lane];
+        return (float)(value - 32) * ((float)scale * half(head + SIX_SCALES, lane));
+    }
+    const uint8_t *packed = head + part / 2 * 3 * LANES + lane;
+    int first = packed[0], second = packed[LANES], third = packed[2 * LANES];
+    int scale = (part % 2 ? third : first) & 63;
+    int least = part % 2 ? first >> 6 | second >> 6 << 2 | third >> 6 << 4 : second & 63;
+    return (float)value * ((float)scale * half(head + PACKED_SCALES, lane))
+        + (float)least * half(head + PACKED_SCALES + 2 * LANES, lane);
 }
 
 void matrix_row(const Matrix *matrix, long row, float *to, long width)
 {
-    const uint8_t *panel = matrix->panels + (size_t)(row / LANES) * panel_bytes(matrix->kind, matrix->inputs);
-    const long lane = row % LANES;
+    const long side = row / LANES % 2, lane = row % LANES;
+    const uint8_t *panel = matrix->panels + (size_t)(row / (2 * LANES)) * panel_bytes(matrix->kind, matrix->inputs);
+    const uint8_t *lines = panel + side * CACHE_LINE;
     for (long k = 0; k < width; k++) {
-        float value;
-        if (matrix->kind == EIGHT_BITS) {
-            const uint8_t *group = panel + k / GROUP * EIGHT_STEP;
-            float scale;
-            memcpy(&scale, group + GROUP * LANES + 4 * lane, 4);
-            value = (float)((int)group[k % GROUP / 4 * 64 + lane * 4 + k % 4] - 128) * scale;
-        } else if (matrix->kind == FOUR_BITS) {
-            const uint8_t *group = panel + k / GROUP_FOUR * FOUR_STEP, *tail = group + FOUR_DATA;
-            value = (float)nibble(group, lane, k % GROUP_FOUR) * half(tail, lane) + half(tail + 2 * LANES, lane);
-        } else {
-            value = weight_super(panel, lane, k, more_bits(matrix->kind));
-        }
+        float value = matrix->kind == EIGHT_BITS ? weight_eight(lines, lane, k)
+            : matrix->kind == FOUR_BITS          ? weight_four(lines, lane, k)
+                                                 : weight_super(panel, side, lane, k, more_bits(matrix->kind));
         to[k] = value * matrix->factor;
     }
 }

@@ -5,12 +5,15 @@
 #include "kernels.h"
 
 enum {
-    EIGHT_STEP = GROUP * LANES + 4 * LANES,
-    FOUR_DATA = GROUP_FOUR * LANES / 2,
-    FOUR_STEP = FOUR_DATA + 4 * LANES,
+    /* Bytes of both sides of a panel. */
+    LINE = 2 * CACHE_LINE,
+    EIGHT_STEP = 2 * GROUP * LANES + LINE,
+    FOUR_LINES = GROUP_FOUR / 8,
+    FOUR_STEP = (FOUR_LINES + 1) * LINE,
     PARTS = SUPER / GROUP_FOUR,
-    SUPER_SCALES = 2 * PARTS * LANES,
-    SUPER_TAIL = SUPER_SCALES + 4 * LANES,
+    /* Of the head of one side. */
+    PACKED_SCALES = 3 * PARTS / 2 * LANES,
+    SIX_SCALES = SUPER / HALF * LANES,
 };
 
 /* Bits of a weight beside the first four. */
@@ -19,14 +22,31 @@ static inline long more_bits(int kind)
     return kind == SUPER_SIX ? 2 : kind == SUPER_FIVE ? 1 : 0;
 }
 
+/* What precedes the parts of a group of SUPER inputs, for one side. */
+static inline long head_bytes(long more)
+{
+    return more == 2 ? SIX_SCALES + 2 * LANES : PACKED_SCALES + 4 * LANES;
+}
+
 static inline long part_bytes(long more)
 {
-    return FOUR_DATA + more * CACHE_LINE;
+    return (FOUR_LINES + more) * LINE;
 }
 
 static inline long super_step(long more)
 {
-    return PARTS * part_bytes(more) + SUPER_TAIL;
+    return 2 * head_bytes(more) + PARTS * part_bytes(more);
+}
+
+/* The lines of a part with the low four bits, and the others, of the inputs 4 * quad to 4 * quad + 3. */
+static inline long low_line(long quad, long more)
+{
+    return quad / 2 + (more == 2 ? 1 + quad / 4 : more);
+}
+
+static inline long high_line(long quad, long more)
+{
+    return more == 2 ? quad / 4 * 3 : 0;
 }
 
 #endif

@@ -13,7 +13,7 @@
 #else
 #define TILE 4
 #endif
-enum { MOST = 2 * LANES / WIDTH };  /* columns of two panels */
+enum { MOST = 2 * LANES / WIDTH };  /* columns of a panel */
 /* Once for each column. It is no loop: GCC 12 writes sums to memory, again and again, from loops in the unrolled ones. */
 #define EACH_COLUMN(...)                                                                                               \
     do {                                                                                                               \
@@ -24,22 +24,18 @@ enum { MOST = 2 * LANES / WIDTH };  /* columns of two panels */
             { enum { c = MOST - 1 }; __VA_ARGS__; }                                                                    \
         }                                                                                                              \
     } while (0)
-/* Where column c begins: its panel, its first output there. */
-#define PANEL(c) ((c) * WIDTH / LANES)
+/* Where column c begins: its side of the panel, its first output there, and its bytes of a line. */
+#define SIDE(c) ((c) * WIDTH / LANES)
 #define LANE(c) ((c) * WIDTH % LANES)
-typedef const uint8_t *Panels[2];
+#define AT(from, line, c) ((from) + (line) * LINE + SIDE(c) * CACHE_LINE + 4 * LANE(c))
 
-/* For a few tokens memory sets the pace: the lines of the next pair of panels are asked for while the first tile of this
-   one is multiplied. Four tokens of Q4_K, Q5_K and Q6_K took 0.44 to 0.47 of the time so, of Q4_0 0.87; with more than one
-   token int8 gains nothing. A token of a Qwen3-0.6B shape took 16.9 ms with it and 18.4 without; matrices of Q4_K came
-   at 12 GB/s without and at 21 with it. GCC 12 leaves a function out that does nothing else, unless it is always
-   inlined. */
-ALWAYS void foresee(const Panels w, long ahead, long bytes)
+/* Asks for the bytes that a panel further on has here: for the next panel, where the first tile of this one takes longer
+   to multiply than to fetch, so that the processor does not run ahead by itself. GCC 12 leaves a function out that does
+   nothing else, unless it is always inlined. */
+ALWAYS void foresee(const uint8_t *at, long bytes)
 {
-    for (long line = 0; line < bytes; line += CACHE_LINE) {
-        _mm_prefetch((const char *)w[0] + ahead + line, _MM_HINT_T1);
-        _mm_prefetch((const char *)w[1] + ahead + line, _MM_HINT_T1);
-    }
+    for (long line = 0; line < bytes; line += CACHE_LINE)
+        _mm_prefetch((const char *)at + line, _MM_HINT_T1);
 }
 
 /* -128 times the sum of a group of GROUP_FOUR activations, which has an offset for each half. */
@@ -50,7 +46,7 @@ static inline int32_t halves_offset(Quantized x, long token, long inputs, long g
 }
 
 /* Adds the products of `count` inputs, up to GROUP, with weights of 8 bits. */
-ALWAYS void eights(const Panels w, const int8_t *a, long inputs, Wholes sums[TILE][MOST], const int rows,
+ALWAYS void eights(const uint8_t *w, const int8_t *a, long inputs, Wholes sums[TILE][MOST], const int rows,
     const int columns, const int count)
 {
 #ifdef KERNELS_AVX2
@@ -66,18 +62,18 @@ ALWAYS void eights(const Panels w, const int8_t *a, long inputs, Wholes sums[TIL
     for (int k = 0; k < count / 4; k++) {
         Wholes b[MOST];
 #ifdef KERNELS_AVX2
-        EACH_COLUMN(b[c] = even_unsigned(load_wholes(w[PANEL(c)] + k * CACHE_LINE + 4 * LANE(c))));
+        EACH_COLUMN(b[c] = even_unsigned(load_wholes(AT(w, k, c))));
         for (int m = 0; m < rows; m++) {
             Wholes two = spread(&even[m][k]);
             EACH_COLUMN(sums[m][c] = dot_words(sums[m][c], b[c], two));
         }
-        EACH_COLUMN(b[c] = odd_unsigned(load_wholes(w[PANEL(c)] + k * CACHE_LINE + 4 * LANE(c))));
+        EACH_COLUMN(b[c] = odd_unsigned(load_wholes(AT(w, k, c))));
         for (int m = 0; m < rows; m++) {
             Wholes two = spread(&odd[m][k]);
             EACH_COLUMN(sums[m][c] = dot_words(sums[m][c], b[c], two));
         }
 #else
-        EACH_COLUMN(b[c] = load_wholes(w[PANEL(c)] + k * CACHE_LINE + 4 * LANE(c)));
+        EACH_COLUMN(b[c] = load_wholes(AT(w, k, c)));
         for (int m = 0; m < rows; m++) {
             Wholes four = spread(a + m * inputs + k * 4);
             EACH_COLUMN(sums[m][c] = dot(sums[m][c], b[c], four));
@@ -86,20 +82,17 @@ ALWAYS void eights(const Panels w, const int8_t *a, long inputs, Wholes sums[TIL
     }
 }
 
-ALWAYS void tile_eight(const Panels panel, Quantized x, long token, long groups, Reals f[TILE][MOST], const int rows,
+ALWAYS void tile_eight(const uint8_t *w, Quantized x, long token, long groups, Reals f[TILE][MOST], const int rows,
     const int columns, const int fine)
 {
     const long inputs = groups * GROUP, step = fine ? GROUP_FOUR : GROUP, parts = GROUP / step;
     const int8_t *a = x.values + token * inputs;
-    Panels w = {panel[0], panel[1]};
-    for (long g = 0; g < groups; g++, w[0] += EIGHT_STEP, w[1] += EIGHT_STEP) {
-        if (rows == 1 && columns == MOST)
-            foresee(w, 2 * groups * EIGHT_STEP, EIGHT_STEP);
+    for (long g = 0; g < groups; g++, w += EIGHT_STEP) {
         Reals s[MOST];
-        EACH_COLUMN(s[c] = load_reals(w[PANEL(c)] + GROUP * LANES + 4 * LANE(c)));
+        EACH_COLUMN(s[c] = load_reals(AT(w, 0, c)));
         for (long part = 0; part < parts; part++) {
             Wholes sums[TILE][MOST];
-            const Panels from = {w[0] + part * step * LANES, w[1] + part * step * LANES};
+            const uint8_t *from = AT(w, 1 + part * step / 4, 0);
             for (int m = 0; m < rows; m++) {
                 Wholes begin = all_wholes(fine ? halves_offset(x, token + m, inputs, g * parts + part)
                                                : x.offsets[(token + m) * groups + g]);
@@ -114,28 +107,23 @@ ALWAYS void tile_eight(const Panels panel, Quantized x, long token, long groups,
     }
 }
 
-/* The bits 4 and 5 of four inputs of each lane, beside their low four: input 4 * quad and those after it. */
-ALWAYS Wholes with_high(Wholes low, const uint8_t *high, const int quad, const int more)
-{
-    if (more == 0)
-        return low;
-    const int at = quad * more % 8;
-    Wholes bits = load_wholes(high + quad * more / 8 * CACHE_LINE);
-    bits = at > 4 ? down_words(bits, at - 4) : up_words(bits, 4 - at);
-    return or_masked(low, bits, all_bytes(more == 1 ? 16 : 48));
-}
-
-/* Weights of 4 to 6 bits as bytes: `from` is where those of a part begin. */
+/* Weights of 4 to 6 bits as bytes: column c of the quad of a part that begins at `from`. */
 ALWAYS Wholes quad_at(const uint8_t *from, const int quad, const int more)
 {
-    Wholes b = load_wholes(from + quad / 2 * CACHE_LINE);
+    Wholes b = load_wholes(from + low_line(quad, more) * LINE);
     if (quad % 2)
         b = down_words(b, 4);
-    return with_high(both(b, all_bytes(15)), from + FOUR_DATA, quad, more);
+    b = both(b, all_bytes(15));
+    if (more == 0)
+        return b;
+    const int at = quad * more % 8;
+    Wholes bits = load_wholes(from + high_line(quad, more) * LINE);
+    bits = at > 4 ? down_words(bits, at - 4) : up_words(bits, 4 - at);
+    return or_masked(b, bits, all_bytes(more == 1 ? 16 : 48));
 }
 
 /* Adds the products of the quads first .. end - 1 of a part of GROUP_FOUR inputs. */
-ALWAYS void quads(const Panels w, const int8_t *a, long inputs, Wholes sums[TILE][MOST], const int rows,
+ALWAYS void quads(const uint8_t *w, const int8_t *a, long inputs, Wholes sums[TILE][MOST], const int rows,
     const int columns, const int more, const int first, const int end)
 {
 #ifdef KERNELS_AVX2
@@ -146,7 +134,7 @@ ALWAYS void quads(const Panels w, const int8_t *a, long inputs, Wholes sums[TILE
 #pragma GCC unroll 8
     for (int quad = first; quad < end; quad++) {
         Wholes b[MOST];
-        EACH_COLUMN(b[c] = quad_at(w[PANEL(c)] + 4 * LANE(c), quad, more));
+        EACH_COLUMN(b[c] = quad_at(AT(w, 0, c), quad, more));
         for (int m = 0; m < rows; m++) {
             Wholes four = spread(a + m * inputs + quad * 4);
 #ifdef KERNELS_AVX2
@@ -175,97 +163,138 @@ ALWAYS void add_four(Quantized x, long token, long parts, long part, Wholes sums
     }
 }
 
-ALWAYS void tile_four(const Panels panel, Quantized x, long token, long groups, Reals f[TILE][MOST], const int rows,
+ALWAYS void tile_four(const uint8_t *w, Quantized x, long token, long groups, Reals f[TILE][MOST], const int rows,
     const int columns, const int fetch)
 {
     const long inputs = groups * GROUP, parts = inputs / GROUP_FOUR;
     const int8_t *a = x.values + token * inputs;
-    Panels w = {panel[0], panel[1]};
-    for (long part = 0; part < parts; part++, w[0] += FOUR_STEP, w[1] += FOUR_STEP) {
+    for (long part = 0; part < parts; part++, w += FOUR_STEP) {
+        if (fetch && rows > 1 && columns == MOST)
+            foresee(w + parts * FOUR_STEP, FOUR_STEP);
         Wholes sums[TILE][MOST];
         Reals s[MOST], least[MOST];
         for (int m = 0; m < rows; m++)
             EACH_COLUMN(sums[m][c] = no_wholes());
-        if (fetch && columns == MOST)
-            foresee(w, 2 * parts * FOUR_STEP, FOUR_STEP);
-        quads(w, a + part * GROUP_FOUR, inputs, sums, rows, columns, 0, 0, GROUP_FOUR / 4);
-        EACH_COLUMN(s[c] = halves_at(w[PANEL(c)] + FOUR_DATA + 2 * LANE(c)));
-        EACH_COLUMN(least[c] = halves_at(w[PANEL(c)] + FOUR_DATA + 2 * LANES + 2 * LANE(c)));
+        EACH_COLUMN(s[c] = halves_at(AT(w, 0, c) - 2 * LANE(c)));
+        EACH_COLUMN(least[c] = halves_at(AT(w, 0, c) - 2 * LANE(c) + 2 * LANES));
+        quads(w + LINE, a + part * GROUP_FOUR, inputs, sums, rows, columns, 0, 0, GROUP_FOUR / 4);
         add_four(x, token, parts, part, sums, s, least, f, rows, columns);
     }
 }
 
-ALWAYS void tile_super(const Panels panel, Quantized x, long token, long groups, Reals f[TILE][MOST], const int rows,
-    const int columns, const int more, const int fetch)
+ALWAYS Reals six_bits(Wholes x) { return reals_of(both(x, all_wholes(63))); }
+
+/* The number of which three others have two bits each, above their six. */
+ALWAYS Reals upper_bits(Wholes first, Wholes second, Wholes third)
 {
-    const long inputs = groups * GROUP, parts = inputs / GROUP_FOUR, step = super_step(more), bytes = part_bytes(more);
-    const long ahead = 2 * (parts / PARTS) * step, lines = (step / CACHE_LINE + PARTS - 1) / PARTS * CACHE_LINE;
+    Wholes two = or_masked(down_wholes(first, 6), down_wholes(second, 4), all_wholes(12));
+    return reals_of(or_masked(two, down_wholes(third, 2), all_wholes(48)));
+}
+
+/* A part of weights of 4 or 5 bits, whose scales and minima the head has as integers. */
+ALWAYS void part_super(const uint8_t *from, Quantized x, long token, long parts, long part, const Reals s[MOST],
+    const Reals least[MOST], Reals f[TILE][MOST], const int rows, const int columns, const int more)
+{
+    const long inputs = parts * GROUP_FOUR;
+    Wholes sums[TILE][MOST];
+    for (int m = 0; m < rows; m++)
+        EACH_COLUMN(sums[m][c] = no_wholes());
+    quads(from, x.values + token * inputs + part * GROUP_FOUR, inputs, sums, rows, columns, more, 0, GROUP_FOUR / 4);
+    add_four(x, token, parts, part, sums, s, least, f, rows, columns);
+}
+
+/* `more` is 0 or 1. */
+ALWAYS void tile_super(const uint8_t *panel, long side, Quantized x, long token, long groups, Reals f[TILE][MOST],
+    const int rows, const int columns, const int more, const int fetch)
+{
+    const long parts = groups * GROUP / GROUP_FOUR, ahead = parts / PARTS * super_step(more);
+    for (long first = 0; first < parts; first += PARTS, panel += super_step(more)) {
+        const uint8_t *head = panel + side * head_bytes(more);
+        const uint8_t *from = panel + 2 * head_bytes(more) + side * CACHE_LINE;
+        Reals d[MOST], dmin[MOST];
+#define HEAD(c) (head + SIDE(c) * head_bytes(more))
+        EACH_COLUMN(d[c] = halves_at(HEAD(c) + PACKED_SCALES + 2 * LANE(c)));
+        EACH_COLUMN(dmin[c] = halves_at(HEAD(c) + PACKED_SCALES + 2 * LANES + 2 * LANE(c)));
+        for (long part = first; part < first + PARTS; part += 2, head += 3 * LANES) {
+            Wholes packed[MOST], second[MOST], third[MOST];
+            if (fetch && rows > 1 && columns == MOST)
+                foresee(panel + ahead + (part - first) * (super_step(more) / PARTS), 2 * (super_step(more) / PARTS));
+            Reals s[MOST], least[MOST];
+            EACH_COLUMN(packed[c] = bytes_at(HEAD(c) + LANE(c)));
+            EACH_COLUMN(second[c] = bytes_at(HEAD(c) + LANES + LANE(c)));
+            EACH_COLUMN(third[c] = bytes_at(HEAD(c) + 2 * LANES + LANE(c)));
+            EACH_COLUMN(s[c] = times(d[c], six_bits(packed[c])));
+            EACH_COLUMN(least[c] = times(dmin[c], six_bits(second[c])));
+            part_super(from, x, token, parts, part, s, least, f, rows, columns, more);
+            from += part_bytes(more);
+            EACH_COLUMN(s[c] = times(d[c], six_bits(third[c])));
+            EACH_COLUMN(least[c] = times(dmin[c], upper_bits(packed[c], second[c], third[c])));
+            part_super(from, x, token, parts, part + 1, s, least, f, rows, columns, more);
+            from += part_bytes(more);
+        }
+#undef HEAD
+    }
+}
+
+ALWAYS void tile_six(const uint8_t *panel, long side, Quantized x, long token, long groups, Reals f[TILE][MOST],
+    const int rows, const int columns, const int fetch)
+{
+    const long inputs = groups * GROUP, parts = inputs / GROUP_FOUR, ahead = parts / PARTS * super_step(2);
     const int8_t *a = x.values + token * inputs;
-    Panels w = {panel[0], panel[1]};
-    for (long first = 0; first < parts; first += PARTS, w[0] += step, w[1] += step) {
-        const Panels tail = {w[0] + PARTS * bytes, w[1] + PARTS * bytes};
-        Reals d[MOST], dmin[MOST], s[MOST], least[MOST];
-        EACH_COLUMN(d[c] = halves_at(tail[PANEL(c)] + SUPER_SCALES + 2 * LANE(c)));
-        EACH_COLUMN(dmin[c] = halves_at(tail[PANEL(c)] + SUPER_SCALES + 2 * LANES + 2 * LANE(c)));
-        for (long part = 0; part < PARTS; part++, a += GROUP_FOUR) {
-            const Panels from = {w[0] + part * bytes, w[1] + part * bytes};
-            Wholes sums[TILE][MOST];
-            if (fetch && columns == MOST)
-                foresee(w, ahead + part * lines, part * lines + lines < step ? lines : step - part * lines);
-            if (more < 2) {
-                for (int m = 0; m < rows; m++)
-                    EACH_COLUMN(sums[m][c] = no_wholes());
-                quads(from, a, inputs, sums, rows, columns, more, 0, GROUP_FOUR / 4);
-                EACH_COLUMN(s[c] = times(d[c], unsigned_at(tail[PANEL(c)] + part * LANES + LANE(c))));
-                EACH_COLUMN(least[c] = times(dmin[c], unsigned_at(tail[PANEL(c)] + (PARTS + part) * LANES + LANE(c))));
-                add_four(x, token, parts, first + part, sums, s, least, f, rows, columns);
-                continue;
-            }
+    for (long first = 0; first < parts; first += PARTS, panel += super_step(2)) {
+        const uint8_t *head = panel + side * head_bytes(2), *from = panel + 2 * head_bytes(2) + side * CACHE_LINE;
+        Reals d[MOST], s[MOST];
+#define HEAD(c) (head + SIDE(c) * head_bytes(2))
+        EACH_COLUMN(d[c] = halves_at(HEAD(c) + SIX_SCALES + 2 * LANE(c)));
+        for (long part = first; part < first + PARTS; part++, a += GROUP_FOUR, from += part_bytes(2)) {
+            if (fetch && rows > 1 && columns == MOST)
+                foresee(panel + ahead + (part - first) * (super_step(2) / PARTS), super_step(2) / PARTS);
 #pragma GCC unroll 2
-            for (int half = 0; half < 2; half++) {
-                const long group = 2 * (first + part) + half;
+            for (int half = 0; half < 2; half++, head += LANES) {
+                Wholes sums[TILE][MOST];
                 for (int m = 0; m < rows; m++) { /* -128 times the sum of the activations becomes -32 times it */
-                    Wholes begin = down_wholes(all_wholes(x.offsets[(token + m) * 2 * parts + group]), 2);
+                    Wholes begin = down_wholes(all_wholes(x.offsets[(token + m) * 2 * parts + 2 * part + half]), 2);
                     EACH_COLUMN(sums[m][c] = begin);
                 }
                 if (half == 0)
                     quads(from, a, inputs, sums, rows, columns, 2, 0, HALF / 4);
                 else
                     quads(from, a, inputs, sums, rows, columns, 2, HALF / 4, GROUP_FOUR / 4);
-                EACH_COLUMN(s[c] = times(d[c], signed_at(tail[PANEL(c)] + (2 * part + half) * LANES + LANE(c))));
+                EACH_COLUMN(s[c] = times(d[c], signed_at(HEAD(c) + LANE(c))));
                 for (int m = 0; m < rows; m++) {
-                    Reals scale = all_reals(x.scales[(token + m) * parts + first + part]);
+                    Reals scale = all_reals(x.scales[(token + m) * parts + part]);
                     EACH_COLUMN(f[m][c] = times_plus(reals_of(sums[m][c]), times(s[c], scale), f[m][c]));
                 }
             }
         }
+#undef HEAD
     }
 }
 
-/* 2 columns from a panel on, or all of two panels, for `rows` tokens. */
-ALWAYS void tile(const Matrix *matrix, Quantized x, float *y, long stride, long panel, long token, int add,
+/* A side of a panel (where a register has half a side), or both, for `rows` tokens. */
+ALWAYS void tile(const Matrix *matrix, Quantized x, float *y, long stride, long panel, long side, long token, int add,
     const int rows, const int columns, const int fetch)
 {
-    size_t bytes = panel_bytes(matrix->kind, matrix->inputs);
-    const Panels w = {matrix->panels + (size_t)panel * bytes, matrix->panels + (size_t)(panel + 1) * bytes};
-    const long output = panel * LANES, left = matrix->outputs - output, groups = matrix->inputs / GROUP;
+    const uint8_t *at = matrix->panels + (size_t)panel * panel_bytes(matrix->kind, matrix->inputs);
+    const uint8_t *lines = at + side * CACHE_LINE;
+    const long output = (2 * panel + side) * LANES, left = matrix->outputs - output, groups = matrix->inputs / GROUP;
     const float *bias = matrix->bias;
     Reals b[MOST], factor = all_reals(matrix->factor), f[TILE][MOST];
     EACH_COLUMN(b[c] = bias ? load_some_reals(bias + output + c * WIDTH, left - c * WIDTH) : no_reals());
     for (int m = 0; m < rows; m++)
         EACH_COLUMN(f[m][c] = no_reals());
     if (matrix->kind == EIGHT_BITS && x.group == GROUP)
-        tile_eight(w, x, token, groups, f, rows, columns, 0);
+        tile_eight(lines, x, token, groups, f, rows, columns, 0);
     else if (matrix->kind == EIGHT_BITS)
-        tile_eight(w, x, token, groups, f, rows, columns, 1);
+        tile_eight(lines, x, token, groups, f, rows, columns, 1);
     else if (matrix->kind == FOUR_BITS)
-        tile_four(w, x, token, groups, f, rows, columns, fetch);
+        tile_four(lines, x, token, groups, f, rows, columns, fetch);
     else if (matrix->kind == SUPER_FOUR)
-        tile_super(w, x, token, groups, f, rows, columns, 0, fetch);
+        tile_super(at, side, x, token, groups, f, rows, columns, 0, fetch);
     else if (matrix->kind == SUPER_FIVE)
-        tile_super(w, x, token, groups, f, rows, columns, 1, fetch);
+        tile_super(at, side, x, token, groups, f, rows, columns, 1, fetch);
     else
-        tile_super(w, x, token, groups, f, rows, columns, 2, fetch);
+        tile_six(at, side, x, token, groups, f, rows, columns, fetch);
     for (int m = 0; m < rows; m++) {
         float *to = y + (token + m) * stride + output;
         EACH_COLUMN(f[m][c] = times_plus(f[m][c], factor, b[c]));
@@ -275,28 +304,29 @@ ALWAYS void tile(const Matrix *matrix, Quantized x, float *y, long stride, long 
     }
 }
 
-ALWAYS void tiles(const Matrix *matrix, Quantized x, float *y, long stride, long panel, long first, long count, int add)
+ALWAYS void tiles(const Matrix *matrix, Quantized x, float *y, long stride, long panel, long side, long first,
+    long count, int add)
 {
     int fetch = 1;
     for (long end = first + count; first < end; first += TILE, fetch = 0) {
         switch (end - first) {
-        case 1: tile(matrix, x, y, stride, panel, first, add, 1, 2, fetch); break;
-        case 2: tile(matrix, x, y, stride, panel, first, add, 2, 2, fetch); break;
-        case 3: tile(matrix, x, y, stride, panel, first, add, 3, 2, fetch); break;
+        case 1: tile(matrix, x, y, stride, panel, side, first, add, 1, 2, fetch); break;
+        case 2: tile(matrix, x, y, stride, panel, side, first, add, 2, 2, fetch); break;
+        case 3: tile(matrix, x, y, stride, panel, side, first, add, 3, 2, fetch); break;
 #if TILE > 4
-        case 4: tile(matrix, x, y, stride, panel, first, add, 4, 2, fetch); break;
-        case 5: tile(matrix, x, y, stride, panel, first, add, 5, 2, fetch); break;
+        case 4: tile(matrix, x, y, stride, panel, side, first, add, 4, 2, fetch); break;
+        case 5: tile(matrix, x, y, stride, panel, side, first, add, 5, 2, fetch); break;
 #endif
-        default: tile(matrix, x, y, stride, panel, first, add, TILE, 2, fetch); break;
+        default: tile(matrix, x, y, stride, panel, side, first, add, TILE, 2, fetch); break;
         }
     }
 }
 
-void product_item(const Matrix *matrix, Quantized x, float *y, long stride, long pair, long first, long count, int add)
+void product_item(const Matrix *matrix, Quantized x, float *y, long stride, long panel, long first, long count, int add)
 {
     if (MOST > 2 && count == 1)
-        tile(matrix, x, y, stride, pair, first, add, 1, MOST, 1);
+        tile(matrix, x, y, stride, panel, 0, first, add, 1, MOST, 0);
     else
-        for (long panel = 0; panel < 2; panel += 2 * WIDTH / LANES)
-            tiles(matrix, x, y, stride, pair + panel, first, count, add);
+        for (long side = 0; side < 2; side += 2 * WIDTH / LANES)
+            tiles(matrix, x, y, stride, panel, side, first, count, add);
 }

@@ -21,7 +21,7 @@ typedef struct {
 } Counter;
 
 typedef struct {
-    long items, each, rounds;  /* of a product: `each` pairs of panels by TOKENS tokens, `rounds` times */
+    long items, each, rounds;  /* of a product: `each` panels by TOKENS tokens, `rounds` times */
 } Cut;
 
 /* The activations of the step that quantises, or of a product that follows it. */
@@ -32,16 +32,21 @@ static Quantized quantized(const Run *run, const Step *step)
     return found;
 }
 
+static long panels_of(const Matrix *matrix)
+{
+    return (matrix->outputs + 2 * LANES - 1) / (2 * LANES);
+}
+
 static Cut cut(const Run *run, const Step *step, long count, int threads)
 {
     if (step->kind == STEP_PRODUCT) {
-        const long pairs = (((const Matrix *)step->detail)->outputs + 2 * LANES - 1) / (2 * LANES);
+        const long panels = panels_of(step->detail);
         const long rounds = (count + TOKENS - 1) / TOKENS;
         /* A few tokens wait for memory, and long pieces of it come faster: a token takes 5% less time. */
         const long most = rounds > 1 ? 1 : count > FEW ? 8 : 32;
-        long each = pairs / (threads * (count > FEW ? 8L : 2L));
+        long each = panels / (threads * (count > FEW ? 8L : 2L));
         each = each < 1 ? 1 : each > most ? most : each;
-        return (Cut){(pairs + each - 1) / each * rounds, each, rounds};
+        return (Cut){(panels + each - 1) / each * rounds, each, rounds};
     }
     if (step->kind == STEP_ATTEND)
         return (Cut){attend_items(run, step), 1, 1};
@@ -52,11 +57,11 @@ static Cut cut(const Run *run, const Step *step, long count, int threads)
 static void product(const Run *run, const Step *step, long item, Cut how, long count)
 {
     const Matrix *matrix = step->detail;
-    const long pairs = (matrix->outputs + 2 * LANES - 1) / (2 * LANES), row = how.items / how.rounds;
+    const long panels = panels_of(matrix), row = how.items / how.rounds;
     const long first = item / row * TOKENS, left = count - first < TOKENS ? count - first : TOKENS;
-    long pair = item % row * how.each, end = pair + how.each < pairs ? pair + how.each : pairs;
-    for (; pair < end; pair++)
-        product_item(matrix, quantized(run, step), place(run, step->to, 0), step->to.stride, 2 * pair, first, left, step->a);
+    long panel = item % row * how.each, end = panel + how.each < panels ? panel + how.each : panels;
+    for (; panel < end; panel++)
+        product_item(matrix, quantized(run, step), place(run, step->to, 0), step->to.stride, panel, first, left, step->a);
 }
 
 static void rows(const Run *run, const Step *step, long item, long each, long count)

@@ -220,10 +220,6 @@ ALWAYS Reals times_plus(Reals x, Reals y, Reals z) { return _mm256_fmadd_ps(x, y
 ALWAYS Reals reals_of(Wholes x) { return _mm256_cvtepi32_ps(x); }
 /* Numbers from memory: float16, and bytes with and without sign. */
 ALWAYS Reals halves_at(const uint8_t *from) { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)from)); }
-ALWAYS Reals unsigned_at(const uint8_t *from)
-{
-    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)from)));
-}
 ALWAYS Reals signed_at(const uint8_t *from)
 {
     return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)from)));
@@ -232,6 +228,7 @@ ALWAYS Reals signed_at(const uint8_t *from)
 ALWAYS Wholes no_wholes(void) { return _mm256_setzero_si256(); }
 ALWAYS Wholes all_wholes(int32_t x) { return _mm256_set1_epi32(x); }
 ALWAYS Wholes load_wholes(const void *from) { return _mm256_loadu_si256(from); }
+ALWAYS Wholes bytes_at(const uint8_t *from) { return _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)from)); }
 ALWAYS Wholes add_wholes(Wholes x, Wholes y) { return _mm256_add_epi32(x, y); }
 ALWAYS Wholes up_wholes(Wholes x, int by) { return _mm256_slli_epi32(x, by); }
 ALWAYS Wholes down_wholes(Wholes x, int by) { return _mm256_srai_epi32(x, by); }

@@ -107,10 +107,6 @@ ALWAYS Reals times_plus(Reals x, Reals y, Reals z) { return _mm512_fmadd_ps(x, y
 ALWAYS Reals reals_of(Wholes x) { return _mm512_cvtepi32_ps(x); }
 /* Numbers from memory: float16, and bytes with and without sign. */
 ALWAYS Reals halves_at(const uint8_t *from) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)from)); }
-ALWAYS Reals unsigned_at(const uint8_t *from)
-{
-    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)from)));
-}
 ALWAYS Reals signed_at(const uint8_t *from)
 {
     return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)from)));
@@ -119,6 +115,7 @@ ALWAYS Reals signed_at(const uint8_t *from)
 ALWAYS Wholes no_wholes(void) { return _mm512_setzero_si512(); }
 ALWAYS Wholes all_wholes(int32_t x) { return _mm512_set1_epi32(x); }
 ALWAYS Wholes load_wholes(const void *from) { return _mm512_loadu_si512(from); }
+ALWAYS Wholes bytes_at(const uint8_t *from) { return _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)from)); }
 ALWAYS Wholes add_wholes(Wholes x, Wholes y) { return _mm512_add_epi32(x, y); }
 ALWAYS Wholes up_wholes(Wholes x, int by) { return _mm512_slli_epi32(x, (unsigned)by); }
 ALWAYS Wholes down_wholes(Wholes x, int by) { return _mm512_srai_epi32(x, (unsigned)by); }
