@@ -37,12 +37,18 @@ static long panels_of(const Matrix *matrix)
     return (matrix->outputs + 2 * LANES - 1) / (2 * LANES);
 }
 
-static Cut cut(const Run *run, const Step *step, long count, int threads)
+static long rows_of(const Run *run, const Step *step)
 {
+    return step->picked ? run->picked : run->tokens;
+}
+
+static Cut cut(const Run *run, const Step *step, int threads)
+{
+    const long count = rows_of(run, step);
     if (step->kind == STEP_PRODUCT) {
         const long panels = panels_of(step->detail);
         const long rounds = (count + TOKENS - 1) / TOKENS;
-        /* A few tokens wait for memory, and long pieces of it come faster: a token takes 5% less time. */
+        /* A few tokens wait for memory, and long pieces of it come faster: with quarters of them a token takes 7% more. */
         const long most = rounds > 1 ? 1 : count > FEW ? 8 : 32;
         long each = panels / (threads * (count > FEW ? 8L : 2L));
         each = each < 1 ? 1 : each > most ? most : each;
@@ -54,19 +60,20 @@ static Cut cut(const Run *run, const Step *step, long count, int threads)
     return (Cut){(count + each - 1) / each, each, 1};
 }
 
-static void product(const Run *run, const Step *step, long item, Cut how, long count)
+static void product(const Run *run, const Step *step, long item, Cut how)
 {
     const Matrix *matrix = step->detail;
     const long panels = panels_of(matrix), row = how.items / how.rounds;
-    const long first = item / row * TOKENS, left = count - first < TOKENS ? count - first : TOKENS;
+    const long count = rows_of(run, step), first = item / row * TOKENS;
+    const long left = count - first < TOKENS ? count - first : TOKENS;
     long panel = item % row * how.each, end = panel + how.each < panels ? panel + how.each : panels;
     for (; panel < end; panel++)
         product_item(matrix, quantized(run, step), place(run, step->to, 0), step->to.stride, panel, first, left, step->a);
 }
 
-static void rows(const Run *run, const Step *step, long item, long each, long count)
+static void rows(const Run *run, const Step *step, long item, long each)
 {
-    const long first = item * each, size = count - first < each ? count - first : each;
+    const long count = rows_of(run, step), first = item * each, size = count - first < each ? count - first : each;
     switch (step->kind) {
     case STEP_QUANTIZE:
         quantize_rows(place(run, step->x, 0), step->x.stride, step->width, step->a, quantized(run, step), first, size);
@@ -79,33 +86,42 @@ static void rows(const Run *run, const Step *step, long item, long each, long co
     }
 }
 
+/* Whether a step may begin while the one before it goes on: products of the same activations (a token takes 3% less). */
+static int beside(const Step *step)
+{
+    return step->kind == STEP_PRODUCT && !step->a && step[-1].kind == STEP_PRODUCT;
+}
+
 static void work(void *context, int thread, int threads)
 {
     const Run *run = context;
     Counter *counters = (Counter *)run->counters;
+    long over = 0;  /* all steps before this one are */
     for (long number = 0; number < run->count; number++) {
         const Step *step = &run->steps[number];
-        Counter *counter = &counters[number];
-        const long count = step->picked ? run->picked : run->tokens;
-        const Cut how = cut(run, step, count, threads);
+        int turns = 0;
+        while (over < number && !beside(step)) {
+            const long items = cut(run, &run->steps[over], threads).items;
+            while (atomic_load_explicit(&counters[over].done, memory_order_acquire) < items) {
+                if (run->stop && *run->stop)
+                    return;
+                wait_turn(&turns);
+            }
+            over++;
+        }
+        const Cut how = cut(run, step, threads);
         AttendPlace at = {0, 0};
         long item;
-        while ((item = atomic_fetch_add_explicit(&counter->next, 1, memory_order_acquire)) < how.items) {
+        while ((item = atomic_fetch_add_explicit(&counters[number].next, 1, memory_order_acquire)) < how.items) {
             if (step->kind == STEP_PRODUCT)
-                product(run, step, item, how, count);
+                product(run, step, item, how);
             else if (step->kind == STEP_ATTEND)
                 attend_item(run, step, thread, item, &at);
             else
-                rows(run, step, item, how.each, count);
-            atomic_fetch_add_explicit(&counter->done, 1, memory_order_release);
+                rows(run, step, item, how.each);
+            atomic_fetch_add_explicit(&counters[number].done, 1, memory_order_release);
             if (run->stop && *run->stop)
                 return;
-        }
-        int turns = 0;
-        while (atomic_load_explicit(&counter->done, memory_order_acquire) < how.items) {
-            if (run->stop && *run->stop)
-                return;
-            wait_turn(&turns);
         }
     }
 }
