@@ -5,12 +5,19 @@ from __future__ import annotations
 import os
 import sys
 
-from turboprop.edges.warm import client
-
 
 def main() -> None:
     """Run `tp` and exit."""
-    arguments = sys.argv[1:]
+    try:
+        _run(sys.argv[1:])
+    except KeyboardInterrupt:  # before the command line is there to take it
+        os.write(2, b"tp: interrupted\n")
+        sys.exit(130)
+
+
+def _run(arguments: list[str]) -> None:
+    from turboprop.edges.warm import client
+
     start_one, environment = False, dict(os.environ)
     _escape_what_cannot_be_encoded()
     if client.takes(arguments):

@@ -38,7 +38,7 @@ class Settings:
     language_model: str | None = None
     """What answers; None takes the first of the catalogue that is installed."""
     engine: str = "auto"
-    weights: Literal["auto", "float32", "int8", "int4"] = "auto"
+    weights: Literal["auto", "float32", "int8", "int4", "stored"] = "auto"
     threads: int | None = None
     memory: int | None = None
     """Bytes that indexing may take; None sets no bound."""

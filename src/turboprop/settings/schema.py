@@ -65,7 +65,7 @@ KEYS = {
         Key("model", "text", DEFAULT_MODEL, project=True, trust=True),
         Key("language_model", "text", None, project=True, trust=True),
         Key("engine", "text", "auto", project=True, trust=True),
-        Key("weights", "choice", "auto", project=True, choices=("auto", "float32", "int8", "int4")),
+        Key("weights", "choice", "auto", project=True, choices=("auto", "float32", "int8", "int4", "stored")),
         # Not in the user's file: all repositories would share one folder.
         Key("index", "text", None, project=True, user=False),
         Key("exclude", "globs", (), project=True),
