@@ -169,7 +169,7 @@ ALWAYS void tile_four(const uint8_t *w, Quantized x, long token, long groups, Re
     const long inputs = groups * GROUP, parts = inputs / GROUP_FOUR;
     const int8_t *a = x.values + token * inputs;
     for (long part = 0; part < parts; part++, w += FOUR_STEP) {
-        if (fetch && rows > 1 && columns == MOST)
+        if (fetch && rows > 1)
             foresee(w + parts * FOUR_STEP, FOUR_STEP);
         Wholes sums[TILE][MOST];
         Reals s[MOST], least[MOST];
@@ -217,7 +217,7 @@ ALWAYS void tile_super(const uint8_t *panel, long side, Quantized x, long token,
         EACH_COLUMN(dmin[c] = halves_at(HEAD(c) + PACKED_SCALES + 2 * LANES + 2 * LANE(c)));
         for (long part = first; part < first + PARTS; part += 2, head += 3 * LANES) {
             Wholes packed[MOST], second[MOST], third[MOST];
-            if (fetch && rows > 1 && columns == MOST)
+            if (fetch && rows > 1)
                 foresee(panel + ahead + (part - first) * (super_step(more) / PARTS), 2 * (super_step(more) / PARTS));
             Reals s[MOST], least[MOST];
             EACH_COLUMN(packed[c] = bytes_at(HEAD(c) + LANE(c)));
@@ -247,7 +247,7 @@ ALWAYS void tile_six(const uint8_t *panel, long side, Quantized x, long token, l
 #define HEAD(c) (head + SIDE(c) * head_bytes(2))
         EACH_COLUMN(d[c] = halves_at(HEAD(c) + SIX_SCALES + 2 * LANE(c)));
         for (long part = first; part < first + PARTS; part++, a += GROUP_FOUR, from += part_bytes(2)) {
-            if (fetch && rows > 1 && columns == MOST)
+            if (fetch && rows > 1)
                 foresee(panel + ahead + (part - first) * (super_step(2) / PARTS), super_step(2) / PARTS);
 #pragma GCC unroll 2
             for (int half = 0; half < 2; half++, head += LANES) {
@@ -307,7 +307,7 @@ ALWAYS void tile(const Matrix *matrix, Quantized x, float *y, long stride, long 
 ALWAYS void tiles(const Matrix *matrix, Quantized x, float *y, long stride, long panel, long side, long first,
     long count, int add)
 {
-    int fetch = 1;
+    int fetch = side == 0;
     for (long end = first + count; first < end; first += TILE, fetch = 0) {
         switch (end - first) {
         case 1: tile(matrix, x, y, stride, panel, side, first, add, 1, 2, fetch); break;
