@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from engines.native.programs import MemoryWeights, compute, eight_bits, given
 from turboprop.engines.native.library import GROUP, GROUP_FOUR
-from turboprop.engines.native.ops import Buffer, NativeOps, Value
+from turboprop.engines.native.ops import FINE_INPUTS, Buffer, NativeOps, Value
 
 pytestmark = pytest.mark.usefixtures("each_set")
 
 SUPER_KINDS = ("Q4_K", "Q5_K", "Q6_K")
 KINDS = ("int8", "int8 gated", "int4", *SUPER_KINDS)
-"""All but int8, and the product of two values by int8, have a scale for each 32 activations."""
+"""All but wide int8, and the product of two values by int8, have a scale for each 32 activations."""
 WEIGHTS = ("int8", "int4", *SUPER_KINDS)
 ROUNDING = 1e-5
 """Of the sum of the sizes of what is summed: 2^-24 for each of the 30 to 160 float32 operations on the way."""
@@ -33,7 +33,8 @@ def whole(kind: str, inputs: int) -> int:
 
 
 def assert_product(kind: str, found: NDArray, x: NDArray, exact: NDArray, plus: NDArray | float = 0.0) -> None:
-    rounded = eight_bits(x, GROUP if kind == "int8" else GROUP_FOUR)
+    wide = kind == "int8" and x.shape[1] > FINE_INPUTS
+    rounded = eight_bits(x, GROUP if wide else GROUP_FOUR)
     wanted = rounded @ exact.T + plus
     size = np.abs(rounded) @ np.abs(exact).T + np.abs(plus)
     # Beside the smallest normal number float32 has fewer digits.
@@ -55,10 +56,10 @@ def product(
     return found, weights.exact["w"]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "inputs"), [("int8", 900), *((kind, 200) for kind in KINDS)])
 @pytest.mark.parametrize("tokens", [*range(1, 14), 95, 96, 97, 198])
-def test_every_number_of_tokens(kind: str, tokens: int) -> None:
-    inputs = whole(kind, 200)
+def test_every_number_of_tokens(kind: str, inputs: int, tokens: int) -> None:
+    inputs = whole(kind, inputs)
     x, w, bias = random(tokens, tokens, inputs), random(1, 70, inputs), random(2, 70)
     found, exact = product(x, w, kind, bias)
     assert_product(kind, found, x, exact, bias)
@@ -68,7 +69,7 @@ def test_every_number_of_tokens(kind: str, tokens: int) -> None:
 @whenever(
     kind=st.sampled_from(KINDS),
     tokens=st.integers(1, 30),
-    inputs=st.integers(1, 400),
+    inputs=st.one_of(st.integers(1, 400), st.integers(FINE_INPUTS - 1, FINE_INPUTS + 300)),
     outputs=st.integers(1, 150),
     bias=st.booleans(),
     seed=st.integers(0, 99),
@@ -82,9 +83,9 @@ def test_any_shape(kind: str, tokens: int, inputs: int, outputs: int, bias: bool
     assert_product(kind, found, x, exact, 0 if added is None else added)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_groups_of_zeros(kind: str) -> None:
-    inputs = whole(kind, 384)
+@pytest.mark.parametrize(("kind", "inputs"), [("int8", 1024), *((kind, 384) for kind in KINDS)])
+def test_groups_of_zeros(kind: str, inputs: int) -> None:
+    inputs = whole(kind, inputs)
     x, w = random(1, 7, inputs), random(2, 40, inputs)
     x[:, 128:256] = 0
     x[3] = 0
@@ -100,7 +101,7 @@ def test_groups_of_zeros(kind: str) -> None:
 @pytest.mark.parametrize("power", [-30, -18, 18])
 def test_scales_far_apart(power: int) -> None:
     """Groups that differ by powers of ten, in both operands."""
-    x, w = random(1, 9, 384), random(2, 33, 384)
+    x, w = random(1, 9, 1024), random(2, 33, 1024)
     x[:, 128:256] *= np.float32(10.0**power)
     x[2] *= np.float32(1e-30)
     w[:, 256:] *= np.float32(10.0**-18)
