@@ -107,7 +107,7 @@ ALWAYS void tile_eight(const uint8_t *w, Quantized x, long token, long groups, R
     }
 }
 
-/* Weights of 4 to 6 bits as bytes: column c of the quad of a part that begins at `from`. */
+/* Weights of 4 to 6 bits as bytes; `from` is where a column's bytes of the part begin. */
 ALWAYS Wholes quad_at(const uint8_t *from, const int quad, const int more)
 {
     Wholes b = load_wholes(from + low_line(quad, more) * LINE);
