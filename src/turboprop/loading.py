@@ -42,7 +42,7 @@ class ModelLoading:
         return EmbeddingModel.load(
             name,
             engine=self.engine,
-            weights=self.weights or self.settings.weights,
+            weights=self.weights,
             memory=self.memory or self.settings.memory,
             progress=self.progress,
             settings=self.settings,

@@ -38,6 +38,15 @@ def model_int8(shared_cache: Path):
         yield loaded
 
 
+def test_the_settings_say_the_weights_where_the_call_does_not(shared_cache: Path) -> None:
+    from turboprop.settings import Settings
+
+    settings = Settings(cache_home=shared_cache, offline=True, weights="float32")
+    for wanted, runs in ((None, "float32"), ("int8", "int8")):
+        with EmbeddingModel.load(NAME, weights=wanted, settings=settings) as loaded:  # type: ignore[arg-type]
+            assert loaded.weights == runs
+
+
 def test_published_values(model: EmbeddingModel) -> None:
     values = json.loads(reference("fastembed-canonical/canonical_vectors.json").read_text())
     expected = values["CANONICAL_VECTOR_VALUES"][NAME]

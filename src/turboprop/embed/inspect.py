@@ -64,9 +64,14 @@ class ModelReport:
 
 
 def inspect_model(
-    local: LocalModel, weights: WeightFormat | None = None, engine: str | None = None, *, embedding_engine: str = "auto"
+    local: LocalModel,
+    weights: WeightFormat | None = None,
+    engine: str | None = None,
+    *,
+    embedding_engine: str = "auto",
+    embedding_weights: WeightFormat = "auto",
 ) -> ModelReport:
-    """Read a model's files; `embedding_engine` is what runs a model that is no language model where `engine` is None.
+    """Read a model's files; the last two are for models that are no language models, where none are given.
 
     Raises `ModelFormatError` and the like for files that are not sound; one that is
     sound and cannot run here is told in the report.
@@ -117,7 +122,7 @@ def inspect_model(
         report["kind"] = "language"
         plan = _plan_of_writing(checkpoint, weights, engine or "auto")
     else:
-        plan = _plan(checkpoint, weights, engine or embedding_engine)
+        plan = _plan(checkpoint, weights or embedding_weights, engine or embedding_engine)
     return ModelReport(**report, **_facts(checkpoint), **plan)
 
 

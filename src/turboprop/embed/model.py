@@ -78,7 +78,7 @@ class EmbeddingModel(EncoderModel):
     ) -> Self:
         """Load by catalogue name, hub id, file or folder; None means the default model.
 
-        `dimensions` cuts the vectors of a Matryoshka model; `weights` is float32, int8, int4 or auto;
+        `dimensions` cuts the vectors of a Matryoshka model; `weights` is float32, int8, int4, stored or auto;
         `max_tokens` lowers the model's limit (special tokens included); `stretch` lets nomic-bert models
         take inputs that many times as long as they were trained on. `memory` is in bytes and bounds a
         conversion; `progress` is told of a download and of a conversion. A model that fails the cheap part
@@ -92,7 +92,7 @@ class EmbeddingModel(EncoderModel):
         checkpoint = open_checkpoint(local)
         if stretch is not None:
             checkpoint = checkpoint.extended(stretch)
-        options = EngineOptions(weights or "auto", settings.threads, settings.cache_home, memory, progress)
+        options = EngineOptions(weights or settings.weights, settings.threads, settings.cache_home, memory, progress)
         choice = choose_engine(checkpoint, engine or settings.engine, options.weights)
         encoder = load_encoder(checkpoint, choice.name, options)
         try:

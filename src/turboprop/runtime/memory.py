@@ -46,7 +46,7 @@ def _weight_bytes(
     checkpoint: Checkpoint, kind: Kind, settings: Settings, engine: str | None, weights: WeightFormat | None
 ) -> int:
     stored = sum(path.stat().st_size for path in checkpoint.weight_files)
-    wanted: WeightFormat = weights or "auto"
+    wanted: WeightFormat = weights or (settings.weights if kind == "embedding" else "auto")
     try:
         chosen = choose_engine(checkpoint, engine or (settings.engine if kind == "embedding" else "auto"), wanted)
         return planned_weights(checkpoint, chosen.name, EngineOptions(wanted, settings.threads))[1]

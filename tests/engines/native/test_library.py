@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import subprocess
@@ -85,13 +86,27 @@ def test_a_library_without_the_functions(use: Callable[[Path], None], tmp_path: 
         assert "another version" in library.refusal("int8")
 
 
-@NEEDS_COMPILER
-def test_a_library_of_other_structures(use: Callable[[Path], None], tmp_path: Path) -> None:
+SIZES = [ctypes.sizeof(kind) for kind in (library.Matrix, library.AttentionShape, library.Step, library.Run)]
+
+
+def library_of(sizes: list[int], layout: int) -> str:
+    """The source of one that has all functions."""
     names = ("team_new", "team_free", "panel_bytes", "cache_chunk_bytes", "attention_scratch_bytes", "run_program")
     source = "".join(f"int {name}(void) {{ return 0; }}\n" for name in names)
     source += "int kernels_supported(void) { return 1; }\n"
-    source += "void structure_sizes(long *sizes) { for (int i = 0; i < 5; i++) sizes[i] = 64; }\n"
-    use(compile_one(source, tmp_path / "kernels.so"))
+    source += f"int layout_version(void) {{ return {layout}; }}\n"
+    filled = "".join(f"sizes[{number}] = {size}; " for number, size in enumerate(sizes))
+    return source + f"void structure_sizes(long *sizes) {{ {filled}}}\n"
+
+
+@NEEDS_COMPILER
+@pytest.mark.parametrize(("sizes", "layout"), [([64] * 4, library.LAYOUT_VERSION), (SIZES, library.LAYOUT_VERSION - 1)])
+def test_a_library_of_other_structures_or_another_layout(
+    use: Callable[[Path], None], tmp_path: Path, sizes: list[int], layout: int
+) -> None:
+    use(compile_one(library_of(SIZES, library.LAYOUT_VERSION), tmp_path / "same.so"))
+    assert not library.refusal("int8")
+    use(compile_one(library_of(sizes, layout), tmp_path / "kernels.so"))
     assert_openvino_instead("another version", tmp_path)
 
 

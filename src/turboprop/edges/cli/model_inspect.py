@@ -32,7 +32,7 @@ def inspect(name: str, engine: str | None, weights: Any, as_json: bool) -> None:
 
     settings = load_settings()
     local = resolve(name, settings, download=False)
-    report = inspect_model(local, weights, engine, embedding_engine=settings.engine)
+    report = inspect_model(local, weights, engine, embedding_engine=settings.engine, embedding_weights=settings.weights)
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(report), ensure_ascii=False, default=str))
     else:

@@ -8,14 +8,12 @@ from pathlib import Path
 
 from turboprop.engines.conversion import ConversionProgress, check_memory, converted_bytes
 from turboprop.engines.graph_cache import cached_files
+from turboprop.engines.native.library import LAYOUT_VERSION
 from turboprop.engines.native.weights import INDEX, STORED, VALUES, Format, MappedWeights, Weights, write_weights
 from turboprop.engines.resident import give_back_heap
 from turboprop.errors import EngineError
 from turboprop.models.checkpoint import Checkpoint
 from turboprop.models.hub_progress import DownloadProgress
-
-LAYOUT_VERSION = 3
-"""Raised whenever the same weights are laid out in another way, or others are asked for."""
 
 
 def kept_weights(

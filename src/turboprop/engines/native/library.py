@@ -25,6 +25,8 @@ SUPER = 256
 BLOCK = 32
 """Tokens of a block of the cache."""
 HEAD_GROUP = 32
+LAYOUT_VERSION = 3
+"""Raised whenever the same weights are laid out in another way, or others are asked for; in kernels.h, too."""
 EIGHT_BITS, FOUR_BITS, SUPER_FOUR, SUPER_FIVE, SUPER_SIX = range(5)
 ALIGNMENT = 64
 
@@ -116,12 +118,13 @@ def load_one(path: Path) -> tuple[Any, str]:
         if not library.kernels_supported():
             return None, "the processor has no AVX2 with FMA"
         _describe(library)
+        same_layout = library.layout_version() == LAYOUT_VERSION
     except AttributeError:
         return None, stale
     sizes = (c_long * 5)()
     library.structure_sizes(sizes)
     described = [ctypes.sizeof(kind) for kind in (Matrix, AttentionShape, Step, Run)]
-    return (library, "") if list(sizes)[:4] == described else (None, stale)
+    return (library, "") if same_layout and list(sizes)[:4] == described else (None, stale)
 
 
 def _describe(library: Any) -> None:

@@ -14,6 +14,8 @@ enum {
     BLOCK = 32,          /* tokens of a block of the key-value cache */
     HEAD_GROUP = 32,     /* features of a head that share a scale, in queries and keys */
     CACHE_LINE = 64,
+    /* Raised whenever weights are laid out in another way: whoever lays them out has the same number. */
+    LAYOUT_VERSION = 3,
 };
 
 /* Threads that help with runs, one run at a time. */

@@ -143,3 +143,8 @@ void structure_sizes(long sizes[5])
     sizes[3] = sizeof(Run);
     sizes[4] = sizeof(Counter);
 }
+
+int layout_version(void)
+{
+    return LAYOUT_VERSION;
+}
