@@ -433,7 +433,7 @@ def server(web_server: PageServer) -> PageServer:
     return web_server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its event loop must not be running any more where others' tests start one
 def browser() -> Iterator[Browser]:
     """Headless Chromium: Playwright's own, else the system's (Debian: `apt-get install chromium`)."""
     playwright = pytest.importorskip("playwright.sync_api")
