@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import platform
 import shutil
 import sys
 import types
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from engines.native.emulated import COMPILER, Emulated, refusal
 from turboprop.engines.native import library
 
 PROJECT = Path(__file__).parents[3]
@@ -64,8 +66,13 @@ Use = Callable[..., None]
 
 
 @pytest.fixture(scope="session")
-def kernel_sets(build_hook: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The libraries that run here. AVX-VNNI is tried in the encoding of AVX-512 where the processor has only that."""
+def kernel_sets(
+    build_hook: Any, emulated_kernels: Path | None, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
+    """The libraries that run here.
+
+    AVX-VNNI is tried in the encoding of AVX-512 where the processor has only that, ARM's emulated where that can be.
+    """
     found = dict(zip(library.SETS, library.LIBRARIES, strict=True))
     here = {name: path for name, path in found.items() if path.is_file() and library.load_one(path)[0] is not None}
     if "avx512" in here and "avxvnni" not in here and shutil.which("cc"):
@@ -77,7 +84,28 @@ def kernel_sets(build_hook: Any, tmp_path_factory: pytest.TempPathFactory) -> di
             patch.setattr(build_hook, "SETS", {"avxvnni": flags})
             if not build_hook.compile_kernels(folder)["avxvnni"]:
                 here["avxvnni"] = folder / "kernels-avxvnni.so"
+    if "dotprod" not in here and emulated_kernels is not None:
+        here["dotprod"] = emulated_kernels
     return here
+
+
+@pytest.fixture(scope="session")
+def emulated_kernels(build_hook: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path | None]:
+    """A library for ARM processors that is loaded as others are, and run by QEMU; None where it cannot be."""
+    if refusal(tmp_path_factory.mktemp("emulated")):
+        yield None
+        return
+    folder = copy_sources(tmp_path_factory.mktemp("dotprod"))
+    path = folder / "kernels-dotprod.so"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CC", COMPILER)
+        patch.setattr(platform, "machine", lambda: "aarch64")
+        assert build_hook.compile_kernels(folder) == {"dotprod": ""}
+    emulated, load_one = Emulated(path), library.load_one
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(library, "load_one", lambda one: (emulated, "") if one == path else load_one(one))
+        yield path
+    emulated.close()
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +125,6 @@ def use_libraries() -> Iterator[Use]:
 def each_set(request: pytest.FixtureRequest, kernel_sets: dict[str, Path], use_libraries: Use) -> str:
     """The tests of a module once with each set of kernels."""
     if request.param not in kernel_sets:
-        pytest.skip(f"the processor has no {request.param}, or the compiler does not know it")
+        pytest.skip(f"the processor has no {request.param}, or there is no compiler (or emulator) for it")
     use_libraries(kernel_sets[request.param])
     return str(request.param)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -137,11 +139,37 @@ def program(folder: Path, text: str) -> str:
     return str(path)
 
 
+def here(build_hook: Any) -> tuple[str, ...]:
+    """The sets that a processor of this kind may have."""
+    return tuple(build_hook.PROCESSORS[platform.machine().lower()])
+
+
 def test_without_a_compiler(build_hook: Any, sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CC", "/nonexistent")
     reasons = build_hook.compile_kernels(sources)
-    assert reasons == dict.fromkeys(library.SETS, "there is no C compiler (/nonexistent)")
+    assert reasons == dict.fromkeys(here(build_hook), "there is no C compiler (/nonexistent)")
     assert not list(sources.glob("kernels*.so"))
+
+
+@pytest.mark.parametrize(("machine", "system", "sets"), [("riscv64", "linux", library.SETS), ("x86_64", "win32", None)])
+def test_where_they_are_not_for(
+    build_hook: Any,
+    sources: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    machine: str,
+    system: str,
+    sets: tuple[str, ...] | None,
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    monkeypatch.setattr(sys, "platform", system)
+    reasons = build_hook.compile_kernels(sources)
+    assert tuple(reasons) == (sets or build_hook.PROCESSORS[machine])
+    assert set(reasons.values()) == {"the kernels are for x86-64 and 64-bit ARM on Linux and macOS"}
+    assert not list(sources.glob("kernels*.so"))
+
+
+def test_every_set_is_of_a_processor(build_hook: Any) -> None:
+    assert set(build_hook.SETS) == set(library.SETS) == set().union(*build_hook.PROCESSORS.values())
 
 
 @pytest.mark.parametrize(
@@ -159,7 +187,7 @@ def test_with_a_broken_compiler(
 ) -> None:
     monkeypatch.setenv("CC", program(tmp_path, script))
     reasons = build_hook.compile_kernels(sources)
-    assert list(reasons) == list(library.SETS)
+    assert tuple(reasons) == here(build_hook)
     assert all(reason in found for found in reasons.values())
     assert not list(sources.glob("kernels*.so"))
 

@@ -1,1 +1,1 @@
-"""Our own kernels for x86-64 processors with AVX2 or more, and what brings a checkpoint to them."""
+"""Our own kernels, for x86-64 and ARM processors, and what brings a checkpoint to them."""

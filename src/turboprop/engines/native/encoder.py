@@ -1,4 +1,4 @@
-"""The native engine: our own kernels for int8 and 4-bit weights on x86-64 processors with AVX2 or more.
+"""The native engine: our own kernels for int8 and 4-bit weights, see library.py for the processors.
 
 A checkpoint's weights are converted once into the layout of the kernels and mapped from there; no graph is compiled,
 so a model loads in milliseconds. See docs/decisions/0007-native-kernels.md for what it gains over OpenVINO.

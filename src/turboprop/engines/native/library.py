@@ -2,7 +2,8 @@
 
 They are built when the package is installed, where a C compiler is at hand (`hatch_build.py`), once for each set of
 instructions; the best one that the processor has is loaded. They need AVX2, FMA and F16C, which x86-64 processors have
-since 2013. Where they are missing OpenVINO does their work.
+since 2013, or the dot products of Armv8.2: Apple's M1, Graviton2, Cortex-A76 and what came after them. Where they are
+missing OpenVINO does their work.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-SETS = ("avx512", "avxvnni", "avx2")
-"""Best first: AVX-512 with VNNI, AVX-VNNI, AVX2."""
+SETS = ("avx512", "avxvnni", "avx2", "dotprod")
+"""Best first: AVX-512 with VNNI, AVX-VNNI, AVX2; ARM's dot products."""
 LIBRARIES = tuple(Path(__file__).parent / "kernels" / f"kernels-{name}.so" for name in SETS)
 
 LANES = 16
@@ -116,7 +117,7 @@ def load_one(path: Path) -> tuple[Any, str]:
     stale = "the kernels were compiled from another version; install the package again"
     try:
         if not library.kernels_supported():
-            return None, "the processor has no AVX2 with FMA"
+            return None, "the processor has no AVX2 with FMA, or no dot products if it is an ARM one"
         _describe(library)
         same_layout = library.layout_version() == LAYOUT_VERSION
     except AttributeError:

@@ -54,12 +54,22 @@ typedef struct {
         { enum { c = 1 }; __VA_ARGS__; }                                                                               \
     } while (0)
 
+static inline int32_t sum_bytes(const int8_t *part)
+{
+    int32_t sum = 0;
+    for (int i = 0; i < HEAD_GROUP; i++)
+        sum += part[i];
+    return sum;
+}
+
 /* The products of the queries' next HEAD_GROUP features and those of the keys of 2 columns, of 10 bits each. */
 ALWAYS void score_part(const uint8_t *keys, const uint8_t *low, const int8_t *queries, long padded, Wholes sums[TILE][2],
     const int rows)
 {
-    for (int m = 0; m < rows; m++)
-        EACH_COLUMN(sums[m][c] = no_wholes());
+    for (int m = 0; m < rows; m++) {
+        const int32_t begin = FACTOR_LESS ? FACTOR_LESS * sum_bytes(queries + m * padded) : 0;
+        EACH_COLUMN(sums[m][c] = all_wholes(begin));
+    }
 #ifdef KERNELS_AVX2
     /* Bytes become words anyway: the 10 bits of a key in one. */
     int32_t even[TILE][HEAD_GROUP / 4], odd[TILE][HEAD_GROUP / 4];
@@ -89,7 +99,7 @@ ALWAYS void score_part(const uint8_t *keys, const uint8_t *low, const int8_t *qu
         EACH_COLUMN(rest[m][c] = no_wholes());
     for (int k = 0; k < HEAD_GROUP / 4; k++) {
         Wholes high[2], two[2];
-        EACH_COLUMN(high[c] = load_wholes(keys + k * KEYS + 4 * c * WIDTH));
+        EACH_COLUMN(high[c] = as_factor(load_wholes(keys + k * KEYS + 4 * c * WIDTH)));
         EACH_COLUMN(two[c] = both(down_words(load_wholes(low + k / 4 * KEYS + 4 * c * WIDTH), k % 4 * 2), all_bytes(3)));
         for (int m = 0; m < rows; m++) {
             Wholes q = spread(queries + m * padded + k * 4);
@@ -114,10 +124,8 @@ ALWAYS void score_tile(
             const uint8_t *keys = chunk + part * HEAD_GROUP * BLOCK, *low = low_bits(chunk, padded) + part * HEAD_GROUP * BLOCK / 4;
             Wholes sums[TILE][2];
             if (first == 0) {
-                for (long line = 0; line < HEAD_GROUP * BLOCK; line += CACHE_LINE)
-                    _mm_prefetch((const char *)keys + line + key_bytes(padded), _MM_HINT_T1);
-                for (long line = 0; line < HEAD_GROUP * BLOCK / 4; line += CACHE_LINE)
-                    _mm_prefetch((const char *)low + line + key_bytes(padded), _MM_HINT_T1);
+                ask_for(keys + key_bytes(padded), HEAD_GROUP * BLOCK);
+                ask_for(low + key_bytes(padded), HEAD_GROUP * BLOCK / 4);
             }
             score_part(keys + 4 * first, low + 4 * first, s->queries + row * padded + part * HEAD_GROUP, padded, sums, rows);
             const float *of = key_scales(chunk, padded) + 2 * part * BLOCK + first;
@@ -143,14 +151,14 @@ static inline void value_row(
     const Reals step = all_reals(s->steps[row * (longest / BLOCK) + block]);
     Wholes fours[BLOCK / 4];
     for (int k = 0; k < BLOCK / 4; k++)
-        fours[k] = spread(weights + k * 4);
+        fours[k] = as_factor(spread(weights + k * 4));
     for (long d = 0; d < padded; d += WIDTH) {
         Wholes even = no_wholes(), odd = even;
         for (int k = 0; k < BLOCK / 4; k += 2) {
             const uint8_t *at = chunk + (k * padded + d) * 4, *next = at + 4 * padded;
             if (d % LANES == 0) {
-                _mm_prefetch((const char *)at + value_bytes(padded), _MM_HINT_T1);
-                _mm_prefetch((const char *)next + value_bytes(padded), _MM_HINT_T1);
+                ask_for(at + value_bytes(padded), CACHE_LINE);
+                ask_for(next + value_bytes(padded), CACHE_LINE);
             }
 #ifdef KERNELS_AVX2
             Wholes v = load_wholes(at), w = load_wholes(next);
@@ -158,11 +166,17 @@ static inline void value_row(
             odd = dot_words(odd, odd_signed(v), odd_unsigned(fours[k]));
             even = dot_words(even, even_signed(w), even_unsigned(fours[k + 1]));
             odd = dot_words(odd, odd_signed(w), odd_unsigned(fours[k + 1]));
+#elif defined(KERNELS_DOTPROD)
+            Wholes v = load_wholes(at), w = load_wholes(next), one = all_bytes(1);
+            even = dot(dot(even, fours[k], v), fours[k + 1], w);
+            odd = dot(dot(odd, one, v), one, w);
 #else
             even = dot(even, fours[k], load_wholes(at));
             odd = dot(odd, fours[k + 1], load_wholes(next));
 #endif
         }
+        if (FACTOR_LESS) /* then `odd` has the sums of the values, and they are times 2^7 */
+            odd = up_wholes(odd, 7);
         store_reals(out + d, times_plus(reals_of(add_wholes(even, odd)), step, load_reals(out + d)));
     }
 }

@@ -1,7 +1,9 @@
 /* Panels taken apart again: a row of a matrix as float32. */
 #include "panels.h"
 
+#ifndef KERNELS_DOTPROD
 #include <immintrin.h>
+#endif
 #include <string.h>
 
 size_t panel_bytes(int kind, long inputs)
@@ -14,9 +16,15 @@ size_t panel_bytes(int kind, long inputs)
 
 static inline float half(const uint8_t *from, long lane)
 {
+#ifdef KERNELS_DOTPROD
+    __fp16 found;
+    memcpy(&found, from + 2 * lane, 2);
+    return found;
+#else
     uint16_t bits;
     memcpy(&bits, from + 2 * lane, 2);
     return _cvtsh_ss(bits);
+#endif
 }
 
 /* The low four bits of the input `in` of a part, which lie in that line or in one after it. */

@@ -4,7 +4,7 @@
    side: int8 weights are stored + 128, and the sums begin at -128 times the sum of the activations. A tile is 2 columns,
    a register of outputs each, by up to 6 tokens: 12 integer sums, 12 float sums, 2 weight registers, and the broadcast,
    of 32 registers. Where there are 16 it has up to 4 tokens, and the float sums wait in memory meanwhile: int8 on
-   AVX-VNNI makes 256 GOP/s so, and 198 with 6. */
+   AVX-VNNI makes 256 GOP/s so, and 198 with 6. Where a register has 4 outputs a tile is 4 columns by 4 tokens. */
 #include "panels.h"
 #include "vector.h"
 
@@ -13,30 +13,30 @@
 #else
 #define TILE 4
 #endif
-enum { MOST = 2 * LANES / WIDTH };  /* columns of a panel */
+enum {
+    MOST = 2 * LANES / WIDTH,  /* columns of a panel */
+    COLUMNS = WIDTH < 8 ? 4 : 2,  /* of a tile of several tokens */
+};
 /* Once for each column. It is no loop: GCC 12 writes sums to memory, again and again, from loops in the unrolled ones. */
 #define EACH_COLUMN(...)                                                                                               \
     do {                                                                                                               \
         { enum { c = 0 }; __VA_ARGS__; }                                                                               \
         { enum { c = 1 }; __VA_ARGS__; }                                                                               \
         if (columns > 2) {                                                                                             \
-            { enum { c = MOST - 2 }; __VA_ARGS__; }                                                                    \
-            { enum { c = MOST - 1 }; __VA_ARGS__; }                                                                    \
+            { enum { c = 2 % MOST }; __VA_ARGS__; }                                                                    \
+            { enum { c = 3 % MOST }; __VA_ARGS__; }                                                                    \
+        }                                                                                                              \
+        if (columns > 4) {                                                                                             \
+            { enum { c = 4 % MOST }; __VA_ARGS__; }                                                                    \
+            { enum { c = 5 % MOST }; __VA_ARGS__; }                                                                    \
+            { enum { c = 6 % MOST }; __VA_ARGS__; }                                                                    \
+            { enum { c = 7 % MOST }; __VA_ARGS__; }                                                                    \
         }                                                                                                              \
     } while (0)
 /* Where column c begins: its side of the panel, its first output there, and its bytes of a line. */
 #define SIDE(c) ((c) * WIDTH / LANES)
 #define LANE(c) ((c) * WIDTH % LANES)
 #define AT(from, line, c) ((from) + (line) * LINE + SIDE(c) * CACHE_LINE + 4 * LANE(c))
-
-/* Asks for the bytes that a panel further on has here: for the next panel, where the first tile of this one takes longer
-   to multiply than to fetch, so that the processor does not run ahead by itself. GCC 12 leaves a function out that does
-   nothing else, unless it is always inlined. */
-ALWAYS void foresee(const uint8_t *at, long bytes)
-{
-    for (long line = 0; line < bytes; line += CACHE_LINE)
-        _mm_prefetch((const char *)at + line, _MM_HINT_T1);
-}
 
 /* -128 times the sum of a group of GROUP_FOUR activations, which has an offset for each half. */
 static inline int32_t halves_offset(Quantized x, long token, long inputs, long group)
@@ -58,6 +58,21 @@ ALWAYS void eights(const uint8_t *w, const int8_t *a, long inputs, Wholes sums[T
             _mm256_storeu_si256((__m256i *)(odd[m] + k), odd_signed(bytes));
         }
     }
+#endif
+#ifdef KERNELS_DOTPROD
+    for (int k = 0; k < count / 4; k += 4, a += 16) {
+        Wholes near[TILE];
+        for (int m = 0; m < rows; m++)
+            near[m] = load_wholes(a + m * inputs);
+#pragma GCC unroll 4
+        for (int quad = 0; quad < 4; quad++) {
+            Wholes b[MOST];
+            EACH_COLUMN(b[c] = as_factor(load_wholes(AT(w, k + quad, c))));
+            for (int m = 0; m < rows; m++)
+                EACH_COLUMN(sums[m][c] = dot_quad(sums[m][c], b[c], near[m], quad));
+        }
+    }
+    return;
 #endif
     for (int k = 0; k < count / 4; k++) {
         Wholes b[MOST];
@@ -94,8 +109,9 @@ ALWAYS void tile_eight(const uint8_t *w, Quantized x, long token, long groups, R
             Wholes sums[TILE][MOST];
             const uint8_t *from = AT(w, 1 + part * step / 4, 0);
             for (int m = 0; m < rows; m++) {
-                Wholes begin = all_wholes(fine ? halves_offset(x, token + m, inputs, g * parts + part)
-                                               : x.offsets[(token + m) * groups + g]);
+                Wholes begin = all_wholes(FACTOR_LESS ? 0
+                        : fine                        ? halves_offset(x, token + m, inputs, g * parts + part)
+                                                      : x.offsets[(token + m) * groups + g]);
                 EACH_COLUMN(sums[m][c] = begin);
             }
             eights(from, a + g * GROUP + part * step, inputs, sums, rows, columns, fine ? GROUP_FOUR : GROUP);
@@ -111,9 +127,7 @@ ALWAYS void tile_eight(const uint8_t *w, Quantized x, long token, long groups, R
 ALWAYS Wholes quad_at(const uint8_t *from, const int quad, const int more)
 {
     Wholes b = load_wholes(from + low_line(quad, more) * LINE);
-    if (quad % 2)
-        b = down_words(b, 4);
-    b = both(b, all_bytes(15));
+    b = quad % 2 ? upper_fours(b) : both(b, all_bytes(15));
     if (more == 0)
         return b;
     const int at = quad * more % 8;
@@ -130,12 +144,20 @@ ALWAYS void quads(const uint8_t *w, const int8_t *a, long inputs, Wholes sums[TI
     /* Sums of pairs in words: 8 of 2 * 15 * 127, 4 of 2 * 31 * 127 and 2 of 2 * 63 * 127 are below 2^15. */
     const int hold = 8 >> more;
     Wholes held[TILE][MOST];
+#elif defined(KERNELS_DOTPROD)
+    Wholes near[TILE];
 #endif
 #pragma GCC unroll 8
     for (int quad = first; quad < end; quad++) {
         Wholes b[MOST];
         EACH_COLUMN(b[c] = quad_at(AT(w, 0, c), quad, more));
         for (int m = 0; m < rows; m++) {
+#ifdef KERNELS_DOTPROD
+            if (quad % 4 == 0)
+                near[m] = load_wholes(a + m * inputs + quad * 4);
+            EACH_COLUMN(sums[m][c] = dot_quad(sums[m][c], b[c], near[m], quad % 4));
+            continue;
+#endif
             Wholes four = spread(a + m * inputs + quad * 4);
 #ifdef KERNELS_AVX2
             if ((quad - first) % hold == 0)
@@ -170,7 +192,7 @@ ALWAYS void tile_four(const uint8_t *w, Quantized x, long token, long groups, Re
     const int8_t *a = x.values + token * inputs;
     for (long part = 0; part < parts; part++, w += FOUR_STEP) {
         if (fetch && rows > 1)
-            foresee(w + parts * FOUR_STEP, FOUR_STEP);
+            ask_for(w + parts * FOUR_STEP, FOUR_STEP);
         Wholes sums[TILE][MOST];
         Reals s[MOST], least[MOST];
         for (int m = 0; m < rows; m++)
@@ -218,7 +240,7 @@ ALWAYS void tile_super(const uint8_t *panel, long side, Quantized x, long token,
         for (long part = first; part < first + PARTS; part += 2, head += 3 * LANES) {
             Wholes packed[MOST], second[MOST], third[MOST];
             if (fetch && rows > 1)
-                foresee(panel + ahead + (part - first) * (super_step(more) / PARTS), 2 * (super_step(more) / PARTS));
+                ask_for(panel + ahead + (part - first) * (super_step(more) / PARTS), 2 * (super_step(more) / PARTS));
             Reals s[MOST], least[MOST];
             EACH_COLUMN(packed[c] = bytes_at(HEAD(c) + LANE(c)));
             EACH_COLUMN(second[c] = bytes_at(HEAD(c) + LANES + LANE(c)));
@@ -248,7 +270,7 @@ ALWAYS void tile_six(const uint8_t *panel, long side, Quantized x, long token, l
         EACH_COLUMN(d[c] = halves_at(HEAD(c) + SIX_SCALES + 2 * LANE(c)));
         for (long part = first; part < first + PARTS; part++, a += GROUP_FOUR, from += part_bytes(2)) {
             if (fetch && rows > 1)
-                foresee(panel + ahead + (part - first) * (super_step(2) / PARTS), super_step(2) / PARTS);
+                ask_for(panel + ahead + (part - first) * (super_step(2) / PARTS), super_step(2) / PARTS);
 #pragma GCC unroll 2
             for (int half = 0; half < 2; half++, head += LANES) {
                 Wholes sums[TILE][MOST];
@@ -271,7 +293,8 @@ ALWAYS void tile_six(const uint8_t *panel, long side, Quantized x, long token, l
     }
 }
 
-/* A side of a panel (where a register has half a side), or both, for `rows` tokens. */
+/* A side of a panel, or both where a register has a whole line, for `rows` tokens. With `fetch` the bytes of the next panel are asked for:
+   the first tile of this one takes longer to multiply than to fetch, and the processor does not run ahead by itself. */
 ALWAYS void tile(const Matrix *matrix, Quantized x, float *y, long stride, long panel, long side, long token, int add,
     const int rows, const int columns, const int fetch)
 {
@@ -310,14 +333,14 @@ ALWAYS void tiles(const Matrix *matrix, Quantized x, float *y, long stride, long
     int fetch = side == 0;
     for (long end = first + count; first < end; first += TILE, fetch = 0) {
         switch (end - first) {
-        case 1: tile(matrix, x, y, stride, panel, side, first, add, 1, 2, fetch); break;
-        case 2: tile(matrix, x, y, stride, panel, side, first, add, 2, 2, fetch); break;
-        case 3: tile(matrix, x, y, stride, panel, side, first, add, 3, 2, fetch); break;
+        case 1: tile(matrix, x, y, stride, panel, side, first, add, 1, COLUMNS, fetch); break;
+        case 2: tile(matrix, x, y, stride, panel, side, first, add, 2, COLUMNS, fetch); break;
+        case 3: tile(matrix, x, y, stride, panel, side, first, add, 3, COLUMNS, fetch); break;
 #if TILE > 4
-        case 4: tile(matrix, x, y, stride, panel, side, first, add, 4, 2, fetch); break;
-        case 5: tile(matrix, x, y, stride, panel, side, first, add, 5, 2, fetch); break;
+        case 4: tile(matrix, x, y, stride, panel, side, first, add, 4, COLUMNS, fetch); break;
+        case 5: tile(matrix, x, y, stride, panel, side, first, add, 5, COLUMNS, fetch); break;
 #endif
-        default: tile(matrix, x, y, stride, panel, side, first, add, TILE, 2, fetch); break;
+        default: tile(matrix, x, y, stride, panel, side, first, add, TILE, COLUMNS, fetch); break;
         }
     }
 }
@@ -327,6 +350,6 @@ void product_item(const Matrix *matrix, Quantized x, float *y, long stride, long
     if (MOST > 2 && count == 1)
         tile(matrix, x, y, stride, panel, 0, first, add, 1, MOST, 0);
     else
-        for (long side = 0; side < 2; side += 2 * WIDTH / LANES)
+        for (long side = 0; side < 2; side += COLUMNS * WIDTH / LANES)
             tiles(matrix, x, y, stride, panel, side, first, count, add);
 }

@@ -22,6 +22,22 @@ int kernels_supported(void)
     return 1;
 #endif
 }
+#elif defined(__aarch64__) && defined(__APPLE__)
+#include <sys/sysctl.h>
+
+int kernels_supported(void)
+{
+    int found = 0;
+    size_t size = sizeof found;
+    return !sysctlbyname("hw.optional.arm.FEAT_DotProd", &found, &size, NULL, 0) && found;
+}
+#elif defined(__aarch64__)
+#include <sys/auxv.h>
+
+int kernels_supported(void)
+{
+    return getauxval(AT_HWCAP) >> 20 & 1; /* HWCAP_ASIMDDP */
+}
 #else
 int kernels_supported(void)
 {

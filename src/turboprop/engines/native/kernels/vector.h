@@ -1,8 +1,12 @@
-/* 16 numbers at once: in one register of 512 bits or two of 256, which give the same bits. */
+/* 16 numbers at once: in one register of 512 bits, two of 256 or four of 128, which give the same bits. */
 #ifndef TURBOPROP_VECTOR_H
 #define TURBOPROP_VECTOR_H
 
+#ifdef KERNELS_DOTPROD
+#include <arm_neon.h>
+#else
 #include <immintrin.h>
+#endif
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
@@ -11,6 +15,8 @@
 
 #ifdef KERNELS_AVX512
 #include "vector_512.h"
+#elif defined(KERNELS_DOTPROD)
+#include "vector_128.h"
 #else
 #include "vector_256.h"
 #endif
@@ -21,6 +27,13 @@ ALWAYS Wholes spread(const void *four)
     int32_t word;
     memcpy(&word, four, 4);
     return all_wholes(word);
+}
+
+/* Asks for bytes that are wanted later, into the second cache. */
+ALWAYS void ask_for(const uint8_t *at, long bytes)
+{
+    for (long line = 0; line < bytes; line += CACHE_LINE)
+        __builtin_prefetch(at + line, 0, 2);
 }
 
 /* The larger sizes of two times 16 numbers, as whole numbers: a NaN is larger than all others and is kept. */

@@ -239,7 +239,12 @@ ALWAYS Wholes up_words(Wholes x, int by) { return _mm256_slli_epi16(x, by); }
 ALWAYS Wholes down_words(Wholes x, int by) { return _mm256_srli_epi16(x, by); }
 /* x | y & mask */
 ALWAYS Wholes or_masked(Wholes x, Wholes y, Wholes mask) { return _mm256_or_si256(x, _mm256_and_si256(y, mask)); }
+/* Of each byte. */
+ALWAYS Wholes upper_fours(Wholes x) { return both(down_words(x, 4), all_bytes(15)); }
 
+/* Bytes without sign as dot() takes them, less FACTOR_LESS each. */
+enum { FACTOR_LESS = 0 };
+ALWAYS Wholes as_factor(Wholes x) { return x; }
 #ifdef KERNELS_AVX2
 /* `vpmaddubsw` adds the products of two unsigned and two signed bytes and keeps 16 bits, which is too few for bytes of 8
    bits. These become words first: the even ones of each number, and the odd ones. */
