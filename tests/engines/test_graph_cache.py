@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from turboprop.engines.graph_cache import cached_graph
+from turboprop.engines.graph_cache import cached_graph, clear_converted, converted_stats
 
 
 class Writer:
@@ -49,3 +50,61 @@ def test_a_failed_conversion_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError):
         cached_graph(tmp_path, {}, fail)
     assert list((tmp_path / "graphs").iterdir()) == []
+
+
+def names(cache: Path) -> set[str]:
+    return {folder.name for folder in (cache / "graphs").iterdir()}
+
+
+def test_those_of_an_older_version_go(tmp_path: Path) -> None:
+    write, common = Writer(), {"weights": "a", "format": "int8", "config": (1, 2)}
+    kept = {
+        cached_graph(tmp_path, parts, write).parent.name
+        for parts in (
+            {**common, "graph": 8, "format": "int4", "openvino": "1"},
+            {**common, "graph": 8, "weights": "b", "openvino": "1"},
+            {**common, "graph": 10, "openvino": "1"},
+            {**common, "layout": 3},
+            {"weights": "of no version"},
+        )
+    }
+    for version in (7, 8):
+        cached_graph(tmp_path, {**common, "graph": version, "openvino": str(version)}, write)
+    assert len(names(tmp_path)) == len(kept) + 1  # 8 came later than 7, and 10 before both
+    kept.add(cached_graph(tmp_path, {**common, "graph": 9, "openvino": "2"}, write).parent.name)
+    assert names(tmp_path) == kept
+
+
+def test_what_a_killed_process_left_goes_after_a_day(tmp_path: Path) -> None:
+    old, new = tmp_path / "graphs" / ".new-old", tmp_path / "graphs" / ".new-new"
+    for folder in (old, new):
+        folder.mkdir(parents=True)
+        (folder / "graph.bin").write_bytes(bytes(5))
+    os.utime(old, (1e9, 1e9))
+    kept = cached_graph(tmp_path, {"weights": "a"}, Writer())
+    assert names(tmp_path) == {".new-new", kept.parent.name}
+
+
+def test_a_folder_that_nothing_can_be_read_of_stays(tmp_path: Path) -> None:
+    strange = [tmp_path / "graphs" / name for name in ("none", "text", "list", "number")]
+    for folder, text in zip(strange, (None, "{", "[]", '{"made_from": 3}'), strict=True):
+        folder.mkdir(parents=True)
+        if text is not None:
+            (folder / "graph.json").write_text(text, "ascii")
+    (tmp_path / "graphs" / "file").write_text("no folder", "ascii")
+    cached_graph(tmp_path, {"layout": 2}, Writer())
+    assert all(folder.is_dir() for folder in strange)
+
+
+def test_what_is_kept_and_how_it_is_cleared(tmp_path: Path) -> None:
+    assert converted_stats(tmp_path).models == converted_stats(tmp_path).bytes == clear_converted(tmp_path) == 0
+    for weights in "ab":
+        cached_graph(tmp_path, {"weights": weights}, Writer())
+    (tmp_path / "graphs" / ".new-one").mkdir()
+    (tmp_path / "graphs" / ".new-one" / "graph.bin").write_bytes(bytes(50))
+    found = converted_stats(tmp_path)
+    size = sum(file.stat().st_size for file in (tmp_path / "graphs").rglob("*") if file.is_file())
+    assert (found.path, found.models, found.bytes) == (tmp_path / "graphs", 2, size)
+    assert size > 2050
+    assert clear_converted(tmp_path) == size
+    assert names(tmp_path) == set()

@@ -17,6 +17,7 @@ import pytest
 
 from best_engine import BEST
 from rerank.tiny_rerankers import RERANKERS
+from turboprop.edges.cli.options import human_size
 
 Write = Callable[[dict[str, str]], Path]
 
@@ -415,6 +416,10 @@ def test_cache(write_files: Write, tmp_path: Path) -> None:
     file = tmp_path / "team.tpemb"
     assert json.loads(tp("cache", "export", file, "--json", **places).stdout) == {"vectors": stats["vectors"]}
     assert "freed" in tp("cache", "clear", **places).stdout
+    assert stats["converted"]["models"] == 1
+    assert f"1 converted model, {human_size(stats['converted']['bytes'])}\n" in tp("cache", "stats", **places).stdout
+    freed = json.loads(tp("cache", "clear", "--converted", "--json", **places).stdout)["freed"]
+    assert freed == stats["converted"]["bytes"] > 1_000_000
     assert json.loads(tp("cache", "stats", "--json", **places).stdout)["vectors"] == 0
     assert f"{stats['vectors']} vectors taken" in tp("cache", "import", file, **places).stdout
     file.write_bytes(file.read_bytes()[:-3])

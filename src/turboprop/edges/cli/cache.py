@@ -1,4 +1,4 @@
-"""`tp cache`: the vectors that are kept for other worktrees, branches and clones."""
+"""`tp cache`: vectors kept for other worktrees, branches and clones, and converted models."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FILE = click.argument("file", type=click.Path(path_type=Path))
 
 @click.group()
 def cache() -> None:
-    """Show, clear, export and import the cache of embeddings."""
+    """Show and clear what is kept; export and import embeddings."""
 
 
 def _cache() -> EmbeddingCache:
@@ -34,20 +34,30 @@ def _cache() -> EmbeddingCache:
 @cache.command()
 @options.as_json
 def stats(as_json: bool) -> None:
-    """How many vectors are kept, and what they take."""
-    found = _cache().stats()
+    """How many vectors and converted models are kept, and what they take."""
+    from turboprop.engines.graph_cache import converted_stats
+    from turboprop.settings import load_settings
+
+    found, converted = _cache().stats(), converted_stats(load_settings().cache_home)
     if as_json:
-        click.echo(json.dumps({**dataclasses.asdict(found), "path": str(found.path)}))
+        models = {**dataclasses.asdict(converted), "path": str(converted.path)}
+        click.echo(json.dumps({**dataclasses.asdict(found), "path": str(found.path), "converted": models}))
         return
     click.echo(f"{plural(found.vectors, 'vector')}, {human_size(found.bytes)} of {human_size(found.limit)}")
     click.echo(found.path)
+    click.echo(f"{plural(converted.models, 'converted model')}, {human_size(converted.bytes)}")
+    click.echo(converted.path)
 
 
 @cache.command()
+@click.option("--converted", is_flag=True, help="Converted models instead; each is converted again when it is used.")
 @options.as_json
-def clear(as_json: bool) -> None:
-    """Remove all of them; indexes are not touched."""
-    freed = _cache().clear()
+def clear(converted: bool, as_json: bool) -> None:
+    """Remove all vectors; indexes and models are not touched."""
+    from turboprop.engines.graph_cache import clear_converted
+    from turboprop.settings import load_settings
+
+    freed = clear_converted(load_settings().cache_home) if converted else _cache().clear()
     click.echo(json.dumps({"freed": freed}) if as_json else f"freed {human_size(freed)}")
 
 
