@@ -74,6 +74,8 @@ def _deviations(
     cosine: NDArray[np.float64], sample: NDArray[np.float16], vector: NDArray[np.float32]
 ) -> NDArray[np.float64]:
     """How many standard deviations the cosines lie above the mean of the index, estimated from a sample."""
-    all_cosines = sample.astype(np.float32) @ (vector / max(float(np.linalg.norm(vector)), 1e-12))
+    unit = vector / max(float(np.linalg.norm(vector)), 1e-12)
+    # Not `@`: from 460,000 numbers on (450 rows of 1,024) it wakes threads that keep a core busy for 100 ms.
+    all_cosines = np.einsum("ij,j->i", sample.astype(np.float32), unit)
     spread = max(float(all_cosines.std()), _LEAST_SPREAD)
     return (cosine - float(all_cosines.mean())) / spread

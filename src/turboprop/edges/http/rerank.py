@@ -98,4 +98,4 @@ async def _by_similarity(
             asyncio.wrap_future(batcher.submit(asked)), asyncio.wrap_future(batcher.submit(documents))
         )
     norms = np.linalg.norm(found, axis=1) * np.linalg.norm(wanted)
-    return (found @ wanted) / np.maximum(norms, 1e-12), asked.tokens + documents.tokens
+    return np.einsum("ij,j->i", found, wanted) / np.maximum(norms, 1e-12), asked.tokens + documents.tokens
