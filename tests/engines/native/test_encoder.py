@@ -24,8 +24,9 @@ from turboprop.engines import load_encoder
 from turboprop.engines.contract import EngineOptions
 from turboprop.engines.native.encoder import load_encoder as load_native
 from turboprop.engines.native.encoder import plan
+from turboprop.engines.native.ops import Kind
 from turboprop.errors import EngineError, ModelFormatError, ModelUnsupportedError
-from turboprop.models.checkpoint import Checkpoint
+from turboprop.models.checkpoint import Checkpoint, PoolingMode
 from turboprop.models.checkpoint_gguf import open_gguf
 from turboprop.models.checkpoint_hf import open_folder
 from turboprop.types import TokenBatch
@@ -69,6 +70,31 @@ def test_the_same_direction_as_in_float32(tmp_path: Path, name: str, origin: str
     checkpoint = replace(opened(MODELS[name], origin, tmp_path), pooling=("mean", "last"))
     batch = pack([*INPUTS, [*range(1, 34)], [5] * 40])
     assert least_cosine(encode(checkpoint, batch), exact(checkpoint, batch)) >= 0.999
+
+
+@pytest.mark.parametrize("mode", ["cls", "last"])
+@pytest.mark.parametrize("name", MODELS)
+def test_one_token_is_the_same_where_only_it_is_computed(tmp_path: Path, name: str, mode: PoolingMode) -> None:
+    """With a second pooling all tokens are."""
+    checkpoint = open_folder(MODELS[name].save(tmp_path))
+    inputs = [*INPUTS, [], [5] * 40, [3], *[[7, 8, 9]] * 20, []]
+    steps = []
+    for skip in (0, 2, 50):
+        batch = replace(pack(inputs), skip=skip)
+        alone, both = (
+            load_native(replace(checkpoint, pooling=pooling), EngineOptions(weights="int8", threads=2))
+            for pooling in ((mode,), (mode, "mean"))
+        )
+        found = alone.encode(batch)
+        np.testing.assert_array_equal(found, both.encode(batch)[:, : found.shape[1]])
+        steps = [[step.kind for step in one._program._traced.steps if step.picked] for one in (alone, both)]
+        alone.close()
+        both.close()
+    late, none = steps
+    assert none == []
+    assert late[:2] == [Kind.PICK] * 2  # what was before the last layer, and what the attention gives
+    assert late.count(Kind.PRODUCT) >= 3
+    assert late.count(Kind.PICK) == 2
 
 
 @pytest.mark.parametrize("name", ["bert", "qwen3"])

@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from engines.native.programs import MemoryWeights, compute, given, on_rows
-from turboprop.architectures.ops import Rope
-from turboprop.engines.native.ops import NativeOps, Value
+from turboprop.architectures.ops import Attention, Rope
+from turboprop.engines.native.ops import Kind, NativeOps, Value
 
 pytestmark = pytest.mark.usefixtures("each_set")
 
@@ -202,6 +202,51 @@ def test_tables(width: int) -> None:
     types = [0, 1, 1, 0]
     assert (compute(lambda ops: ops.types("t"), weights, given(positions, types=types)) == kinds[types]).all()
     assert (compute(lambda ops: ops.types("t"), weights, given(positions)) == kinds[0]).all()
+
+
+def attention_of(ops: NativeOps, x: Value) -> Value:
+    return ops.attention(x, x, x, Attention(2, 2, 8, 0.3, causal=True))
+
+
+def quantized_before(ops: NativeOps) -> Value:
+    """The last product takes what was quantised for the first."""
+    x = ops.positions("x")
+    first = ops.linear(x, "w")
+    seen = attention_of(ops, ops.scale(first, 1.0))
+    return ops.add(ops.linear(x, "w"), seen)
+
+
+def turned_after(ops: NativeOps) -> Value:
+    """Positions are those of all tokens."""
+    return ops.rope(attention_of(ops, ops.positions("x")), 8, Rope(10000.0, 8))
+
+
+def nothing_after(ops: NativeOps) -> Value:
+    return attention_of(ops, ops.positions("x"))
+
+
+def a_part_after(ops: NativeOps) -> Value:
+    """A part of an earlier value, which all of the attention is added to, and a function of neither."""
+    x = ops.positions("x")
+    left, _ = ops.split(ops.linear(ops.linear(x, "w"), "wide"), (16, 16))
+    ops.scale(x, 3.0)
+    return ops.multiply(ops.add(left, attention_of(ops, x)), ops.activation(left, "tanh"))
+
+
+@pytest.mark.parametrize(
+    ("build", "early"), [(quantized_before, 0), (turned_after, 0), (nothing_after, 0), (a_part_after, 2)]
+)
+def test_rows_that_are_picked_early(build: Callable[[NativeOps], Value], early: int) -> None:
+    """The rows asked for are the same whether what follows the last attention was over all or over them."""
+    weights = MemoryWeights({"x": rows(1, 9, 16), "w": rows(2, 16, 16), "wide": rows(3, 32, 16)})
+    every = compute(lambda ops: ops.scale(build(ops), 1.0), weights, given(range(9)))
+    for picked in ([8], [3, 0, 3], [*range(9)] * 3):
+        found = compute(lambda ops: ops.scale(ops.pick(build(ops)), 1.0), weights, given(range(9), rows=picked))
+        np.testing.assert_array_equal(found, every[picked])
+    ops = NativeOps(weights)
+    steps = ops.output(ops.scale(ops.pick(build(ops)), 1.0)).steps
+    assert sum(step.kind is Kind.PICK for step in steps) == max(1, early)
+    assert sum(step.picked for step in steps) == (5 if early else 2)
 
 
 def test_picked_rows() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -47,6 +48,7 @@ class NativeEncoder:
         *,
         pairs: bool = False,
     ) -> None:
+        """`traced` ends with the rows of `_rows` where `pooling` takes one token of an input, else with all."""
         self._program: Program | None = program
         self._weights = weights
         self._vocabulary = vocabulary
@@ -92,6 +94,7 @@ class NativeEncoder:
         begins = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
         positions = np.arange(len(batch.ids), dtype=np.int32) - np.repeat(begins[:-1], lengths).astype(np.int32)
         counts = -(-lengths // BLOCK)
+        rows = _rows(begins, batch.skip, self._pooling[0]) if takes_one(self._pooling) else None
         types = None
         if self._pairs and batch.second is not None:
             types = (positions >= np.repeat(batch.second, lengths)).astype(np.int32)
@@ -102,18 +105,41 @@ class NativeEncoder:
             np.zeros(len(lengths), np.int32),
             np.arange(counts.sum(), dtype=np.int32),
             np.concatenate([[0], np.cumsum(counts)]).astype(np.int32),
-            np.zeros(1, np.int32),
+            np.zeros(1, np.int32) if rows is None else rows.at,
             types,
         )
         long = len(batch.ids) > RUN_TOKENS or len(batch.ids) * self._multiplied > LONG_RUN
         hidden = _run_listening(program, inputs) if long else program.run(inputs)
         assert hidden is not None  # who interrupts it waits for no answer
+        if rows is not None:
+            hidden[rows.none] = 0
+            return hidden
         return np.concatenate([_pooled(hidden, begins, batch.skip, mode) for mode in self._pooling], 1)
 
     def close(self) -> None:
         if self._program is not None:
             self._program.close()
             self._program = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """The row of each input's token that stands for it, and which inputs have none."""
+
+    at: NDArray[np.int32]
+    none: NDArray[np.bool_]
+
+
+def takes_one(pooling: tuple[PoolingMode, ...]) -> bool:
+    """Whether one token of an input is all that pooling takes."""
+    return pooling in (("cls",), ("last",))
+
+
+def _rows(begins: NDArray[np.int32], skip: int, mode: PoolingMode) -> _Rows:
+    first, end = begins[:-1], begins[1:]
+    # With a prompt left out, the first token that counts stands where [CLS] stood.
+    at, none = (end - 1, first == end) if mode == "last" else (first + skip, first + skip >= end)
+    return _Rows(np.where(none, 0, at).astype(np.int32), none)
 
 
 def _run_listening(program: Program, inputs: StepBatch) -> NDArray[np.float32] | None:
@@ -146,7 +172,6 @@ def _pooled(
         elif len(counted) == 0:
             continue
         elif mode == "cls":
-            # With a prompt left out, the first token that counts stands where [CLS] stood.
             pooled[number] = counted[0]
         elif mode == "max":
             pooled[number] = counted.max(0)
@@ -174,7 +199,8 @@ def load_encoder(checkpoint: Checkpoint, options: EngineOptions) -> NativeEncode
     def trace(source: Weights) -> Traced:
         ops = NativeOps(source)
         with as_format_error(checkpoint):
-            return ops.output(module.forward(ops, hp))
+            hidden = module.forward(ops, hp)
+            return ops.output(ops.pick(hidden) if takes_one(checkpoint.pooling) else hidden)
 
     mapped = kept_weights(checkpoint, names, weights, trace, options.cache_home, options.memory, options.progress)
     traced = trace(mapped)

@@ -267,9 +267,43 @@ class NativeOps:
     # What ends a program
 
     def pick(self, x: Value) -> Value:
-        """Only the rows asked for; what follows is over them."""
+        """Only the rows asked for; what follows is over them, and so is what came after the last attention."""
         self.picked = True
-        return self._step(Kind.PICK, x.width, x=self._solid(x))
+        self._quantized = None
+        return x if self._pick_early(x) else self._step(Kind.PICK, x.width, x=self._solid(x))
+
+    def _pick_early(self, x: Value) -> bool:
+        """Whether the steps after the last attention, x's among them, could be left to the rows asked for.
+
+        Each of their rows depends on the same row alone. They are 3/4 of a last layer: where the first or last token
+        stands for all, all-MiniLM-L6-v2's shape takes 0.91 of the time, nomic-embed-text's 0.95, Qwen3-0.6B's 0.97.
+        """
+        steps = self.traced.steps
+        after = 1 + max((number for number, step in enumerate(steps) if step.kind is Kind.ATTEND), default=-1)
+        late = steps[after:]
+        kinds = [step.kind for step in late]
+        made = {step.to.buffer for step in late if step.to is not None}
+        if after == 0 or x.buffer not in made or not set(kinds) <= _ROW_BY_ROW:
+            return False
+        if Kind.PRODUCT in kinds and Kind.QUANTIZE not in kinds[: kinds.index(Kind.PRODUCT)]:
+            return False  # it takes activations that were quantised before the attention, all rows of them
+        picks: dict[Buffer, TracedStep] = {}
+
+        def picked(value: Value | None) -> Value | None:
+            if value is None or value.buffer is None or value.buffer in made:
+                return value
+            if value.buffer not in picks:
+                width = value.buffer.width
+                to, whole = Value(Buffer(width), width), Value(value.buffer, width)
+                picks[value.buffer] = TracedStep(Kind.PICK, to, whole, width=width, picked=True)
+            step = picks[value.buffer]
+            assert step.to is not None
+            return replace(value, buffer=step.to.buffer)
+
+        for step in late:
+            step.x, step.y, step.picked = picked(step.x), picked(step.y), True
+        steps[after:after] = picks.values()
+        return True
 
     def output(self, x: Value) -> Traced:
         """The program whose output is x."""
@@ -343,6 +377,10 @@ def _join(steps: list[TracedStep]) -> list[TracedStep]:
     return [step for number, step in enumerate(steps) if number not in gone]
 
 
+_ROW_BY_ROW = frozenset(
+    {Kind.QUANTIZE, Kind.PRODUCT, Kind.RMS, Kind.LAYER, Kind.ACTIVATE, Kind.ADD, Kind.MULTIPLY, Kind.SCALE}
+)
+"""Steps whose rows need nothing but the same row of what they read."""
 _IN_PLACE = frozenset({Kind.ROPE, Kind.ACTIVATE, Kind.ADD, Kind.MULTIPLY, Kind.SCALE, Kind.RMS, Kind.LAYER})
 
 
