@@ -14,7 +14,7 @@
 #define TILE 4
 #endif
 enum {
-    MOST = 2 * LANES / WIDTH,  /* columns of a panel */
+    MOST = 2 * LANES / WIDTH,     /* columns of a panel */
     COLUMNS = WIDTH < 8 ? 4 : 2,  /* of a tile of several tokens */
 };
 /* Once for each column. It is no loop: GCC 12 writes sums to memory, again and again, from loops in the unrolled ones. */
@@ -72,8 +72,7 @@ ALWAYS void eights(const uint8_t *w, const int8_t *a, long inputs, Wholes sums[T
                 EACH_COLUMN(sums[m][c] = dot_quad(sums[m][c], b[c], near[m], quad));
         }
     }
-    return;
-#endif
+#else
     for (int k = 0; k < count / 4; k++) {
         Wholes b[MOST];
 #ifdef KERNELS_AVX2
@@ -95,6 +94,7 @@ ALWAYS void eights(const uint8_t *w, const int8_t *a, long inputs, Wholes sums[T
         }
 #endif
     }
+#endif
 }
 
 ALWAYS void tile_eight(const uint8_t *w, Quantized x, long token, long groups, Reals f[TILE][MOST], const int rows,
@@ -156,10 +156,8 @@ ALWAYS void quads(const uint8_t *w, const int8_t *a, long inputs, Wholes sums[TI
             if (quad % 4 == 0)
                 near[m] = load_wholes(a + m * inputs + quad * 4);
             EACH_COLUMN(sums[m][c] = dot_quad(sums[m][c], b[c], near[m], quad % 4));
-            continue;
-#endif
+#elif defined(KERNELS_AVX2)
             Wholes four = spread(a + m * inputs + quad * 4);
-#ifdef KERNELS_AVX2
             if ((quad - first) % hold == 0)
                 EACH_COLUMN(held[m][c] = pairs(b[c], four));
             else
@@ -167,6 +165,7 @@ ALWAYS void quads(const uint8_t *w, const int8_t *a, long inputs, Wholes sums[TI
             if ((quad - first) % hold == hold - 1)
                 EACH_COLUMN(sums[m][c] = add_pairs(sums[m][c], held[m][c]));
 #else
+            Wholes four = spread(a + m * inputs + quad * 4);
             EACH_COLUMN(sums[m][c] = dot(sums[m][c], b[c], four));
 #endif
         }
@@ -293,8 +292,9 @@ ALWAYS void tile_six(const uint8_t *panel, long side, Quantized x, long token, l
     }
 }
 
-/* A side of a panel, or both where a register has a whole line, for `rows` tokens. With `fetch` the bytes of the next panel are asked for:
-   the first tile of this one takes longer to multiply than to fetch, and the processor does not run ahead by itself. */
+/* A side of a panel, or both where a register has a whole line, for `rows` tokens. With `fetch` it asks for the bytes of
+   the next panel: the first tile of this one takes longer to multiply than to fetch, and the processor does not run ahead
+   by itself. */
 ALWAYS void tile(const Matrix *matrix, Quantized x, float *y, long stride, long panel, long side, long token, int add,
     const int rows, const int columns, const int fetch)
 {

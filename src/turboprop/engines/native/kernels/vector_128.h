@@ -126,7 +126,7 @@ ALWAYS Floats load_where16(Floats x, const float *from)
     FOUR(Floats, vreinterpretq_f32_u32(vbicq_u32(vreinterpretq_u32_f32(found.part[i]), vceqzq_f32(x.part[i]))));
 }
 
-ALWAYS Ints no_ints(void) { FOUR(Ints, vdupq_n_s32(0 * i)); }
+ALWAYS Ints no_ints(void) { FOUR(Ints, vdupq_n_s32(0)); }
 ALWAYS Ints bits_of(Floats x) { FOUR(Ints, vreinterpretq_s32_f32(x.part[i])); }
 ALWAYS Ints max_ints(Ints x, Ints y) { FOUR(Ints, vmaxq_s32(x.part[i], y.part[i])); }
 ALWAYS Ints add_ints(Ints x, Ints y) { FOUR(Ints, vaddq_s32(x.part[i], y.part[i])); }
