@@ -34,7 +34,7 @@ def _cache() -> EmbeddingCache:
 @cache.command()
 @options.as_json
 def stats(as_json: bool) -> None:
-    """How many vectors and converted models are kept, and what they take."""
+    """Vectors and converted models that are kept, and their size."""
     from turboprop.engines.graph_cache import converted_stats
     from turboprop.settings import load_settings
 
