@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from turboprop.engines.native.library import LANES, LAYOUT_VERSION, AttentionShape, Matrix, Place, Run, Step
-from turboprop.engines.native.ops import Kind
+from turboprop.engines.native.steps import Kind
 
 COMPILER, EMULATOR = "aarch64-linux-gnu-gcc", "qemu-aarch64"
 SIZES, RUN, PANEL, CHUNK, SCRATCH = range(5)

@@ -20,9 +20,10 @@ from turboprop.engines.native.library import (
     SUPER_SIX,
     Matrix,
 )
-from turboprop.engines.native.ops import NativeOps, Value
+from turboprop.engines.native.ops import NativeOps
 from turboprop.engines.native.panels import PANEL, filled, pack_eight, pack_four, pack_super, padded
 from turboprop.engines.native.program import Program, aligned
+from turboprop.engines.native.steps import Value
 from turboprop.engines.quantize import quantize_int8, quantize_uint4
 from turboprop.engines.step import StepBatch
 from turboprop.models.gguf_parts import SuperBlocks

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from engines.native.programs import MemoryWeights, eight_bits, given, make, ten_bits
 from turboprop.architectures.ops import Attention
 from turboprop.engines.native.library import BLOCK, HEAD_GROUP
-from turboprop.engines.native.ops import NativeOps, Value
+from turboprop.engines.native.ops import NativeOps
 from turboprop.engines.native.program import Program
+from turboprop.engines.native.steps import Value
 
 pytestmark = pytest.mark.usefixtures("each_set")
 

@@ -24,7 +24,7 @@ from turboprop.engines import load_encoder
 from turboprop.engines.contract import EngineOptions
 from turboprop.engines.native.encoder import load_encoder as load_native
 from turboprop.engines.native.encoder import plan
-from turboprop.engines.native.ops import Kind
+from turboprop.engines.native.steps import Kind
 from turboprop.errors import EngineError, ModelFormatError, ModelUnsupportedError
 from turboprop.models.checkpoint import Checkpoint, PoolingMode
 from turboprop.models.checkpoint_gguf import open_gguf

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from engines.native.programs import MemoryWeights, compute, eight_bits, given
 from turboprop.engines.native.library import GROUP, GROUP_FOUR
-from turboprop.engines.native.ops import FINE_INPUTS, Buffer, NativeOps, Value
+from turboprop.engines.native.ops import FINE_INPUTS, NativeOps
+from turboprop.engines.native.steps import Buffer, Value
 
 pytestmark = pytest.mark.usefixtures("each_set")
 

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from engines.native.programs import MemoryWeights, given, make
 from turboprop.architectures.ops import Attention, Rope
 from turboprop.engines.native.library import BLOCK, counter_bytes
-from turboprop.engines.native.ops import NativeOps, Value
+from turboprop.engines.native.ops import NativeOps
 from turboprop.engines.native.program import Program
+from turboprop.engines.native.steps import Value
 from turboprop.engines.step import StepBatch
 from turboprop.errors import EngineError
 

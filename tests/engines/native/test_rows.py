@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from engines.native.programs import MemoryWeights, compute, given, on_rows
 from turboprop.architectures.ops import Attention, Rope
-from turboprop.engines.native.ops import Kind, NativeOps, Value
+from turboprop.engines.native.ops import NativeOps
+from turboprop.engines.native.steps import Kind, Value
 
 pytestmark = pytest.mark.usefixtures("each_set")
 

@@ -19,7 +19,8 @@ from turboprop.engines.contract import EngineOptions
 from turboprop.engines.generation_contract import GenerationEngineOptions, TokenRequest
 from turboprop.engines.generators import load_generator
 from turboprop.engines.native import library
-from turboprop.engines.native.ops import NativeOps, Value
+from turboprop.engines.native.ops import NativeOps
+from turboprop.engines.native.steps import Value
 from turboprop.models.checkpoint_hf import open_folder
 
 

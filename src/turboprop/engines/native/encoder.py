@@ -19,8 +19,9 @@ from turboprop.engines.contract import EngineOptions
 from turboprop.engines.conversion import converted_bytes
 from turboprop.engines.native.kept import kept_weights
 from turboprop.engines.native.library import BLOCK, Matrix, refusal
-from turboprop.engines.native.ops import Kind, NativeOps, Traced
+from turboprop.engines.native.ops import NativeOps
 from turboprop.engines.native.program import Program
+from turboprop.engines.native.steps import Kind, Traced
 from turboprop.engines.native.weights import STORED, Format, Weights, checked_format
 from turboprop.engines.shape import as_format_error, read_shape
 from turboprop.engines.step import StepBatch

@@ -13,8 +13,9 @@ from turboprop.engines.conversion import converted_bytes
 from turboprop.engines.generation_contract import GenerationEngineOptions
 from turboprop.engines.native.kept import kept_weights
 from turboprop.engines.native.library import refusal
-from turboprop.engines.native.ops import NativeOps, Traced
+from turboprop.engines.native.ops import NativeOps
 from turboprop.engines.native.program import Program, cache_bytes
+from turboprop.engines.native.steps import Traced
 from turboprop.engines.native.weights import STORED, Format, Weights, checked_format, stored_kinds
 from turboprop.engines.paged_generator import PagedGenerator, cache_size
 from turboprop.engines.shape import as_format_error, read_language_model

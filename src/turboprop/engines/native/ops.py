@@ -1,21 +1,21 @@
 """The vocabulary of `architectures.ops`, spoken as a list of steps for the kernels.
 
-Tracing `forward` gives steps over values, each a run of features of every token. Then steps that can be one become
-one, and values that never live at the same time share memory.
+Tracing `forward` gives steps over values, which passes.py then makes fewer.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from enum import IntEnum
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from turboprop.architectures.ops import Attention, Rope
-from turboprop.engines.native.library import EIGHT_BITS, GROUP, GROUP_FOUR, HEAD_GROUP, AttentionShape, Matrix
+from turboprop.engines.native.library import EIGHT_BITS, GROUP, GROUP_FOUR, HEAD_GROUP, AttentionShape
 from turboprop.engines.native.panels import padded
+from turboprop.engines.native.passes import join, pick_early
+from turboprop.engines.native.steps import Buffer, Kind, Traced, TracedStep, Value
 from turboprop.engines.native.weights import Weights
 
 FINE_INPUTS = 768
@@ -26,94 +26,6 @@ for (Kovaleva et al. 2021, arXiv 2105.06990); no weights of it were at hand, and
 MOST_WINDOW = 1 << 30
 """More than any context has."""
 FUNCTIONS = {"gelu": 0, "gelu_tanh": 1, "silu": 2, "relu": 3, "tanh": 4}
-
-
-class Kind(IntEnum):
-    """As in kernels/program.h."""
-
-    TOKENS = 0
-    TABLE = 1
-    QUANTIZE = 2
-    PRODUCT = 3
-    RMS = 4
-    LAYER = 5
-    ROPE = 6
-    STORE = 7
-    ATTEND = 8
-    ACTIVATE = 9
-    ADD = 10
-    MULTIPLY = 11
-    SCALE = 12
-    PICK = 13
-
-
-@dataclass(eq=False, slots=True)
-class Buffer:
-    """Memory of `width` numbers a token. `joined` is the buffer whose memory it uses instead of its own."""
-
-    width: int
-    joined: Buffer | None = None
-    output: bool = False
-
-    @property
-    def root(self) -> Buffer:
-        return self if self.joined is None else self.joined.root
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Value:
-    """Some features of a buffer, or the same vector for every token."""
-
-    buffer: Buffer | None
-    width: int
-    column: int = 0
-    constant: NDArray[np.float32] | None = None
-
-    @property
-    def whole(self) -> bool:
-        return self.buffer is not None and self.width == self.buffer.width
-
-
-@dataclass(eq=False, slots=True)
-class TracedStep:
-    kind: Kind
-    to: Value | None
-    x: Value | None = None
-    y: Value | None = None
-    width: int = 0
-    a: int = 0
-    b: int = 0
-    c: int = 0
-    d: int = 0
-    f: float = 0.0
-    picked: bool = False
-    weight: NDArray[np.float32] | None = None
-    bias: NDArray[np.float32] | None = None
-    detail: Matrix | AttentionShape | None = None
-
-    def reads(self) -> list[Buffer]:
-        found = [value.buffer for value in (self.x, self.y) if value is not None and value.buffer is not None]
-        # A product that is added to what is there reads it.
-        if self.kind is Kind.PRODUCT and self.a and self.to is not None and self.to.buffer is not None:
-            found.append(self.to.buffer)
-        return found
-
-
-@dataclass(slots=True)
-class Traced:
-    """A model's steps, its rotations, the widest row that is quantised, and the features a head is padded to.
-
-    `limits` says below what the ids, positions and types of tokens must lie: the rows of the tables.
-    """
-
-    steps: list[TracedStep]
-    rotations: list[Rope]
-    layers: int = 0
-    kv_heads: list[int] = field(default_factory=list)
-    padded: list[int] = field(default_factory=list)
-    inputs: int = 0
-    output: int = 0
-    limits: dict[Literal["ids", "positions", "types"], int] = field(default_factory=dict)
 
 
 class NativeOps:
@@ -270,161 +182,12 @@ class NativeOps:
         """Only the rows asked for; what follows is over them, and so is what came after the last attention."""
         self.picked = True
         self._quantized = None
-        return x if self._pick_early(x) else self._step(Kind.PICK, x.width, x=self._solid(x))
-
-    def _pick_early(self, x: Value) -> bool:
-        """Whether the steps after the last attention, x's among them, could be left to the rows asked for.
-
-        Each of their rows depends on the same row alone. They are 3/4 of a last layer: where the first or last token
-        stands for all, all-MiniLM-L6-v2's shape takes 0.91 of the time, nomic-embed-text's 0.95, Qwen3-0.6B's 0.97.
-        """
-        steps = self.traced.steps
-        after = 1 + max((number for number, step in enumerate(steps) if step.kind is Kind.ATTEND), default=-1)
-        late = steps[after:]
-        kinds = [step.kind for step in late]
-        made = {step.to.buffer for step in late if step.to is not None}
-        if after == 0 or x.buffer not in made or not set(kinds) <= _ROW_BY_ROW:
-            return False
-        if Kind.PRODUCT in kinds and Kind.QUANTIZE not in kinds[: kinds.index(Kind.PRODUCT)]:
-            return False  # it takes activations that were quantised before the attention, all rows of them
-        picks: dict[Buffer, TracedStep] = {}
-
-        def picked(value: Value | None) -> Value | None:
-            if value is None or value.buffer is None or value.buffer in made:
-                return value
-            if value.buffer not in picks:
-                width = value.buffer.width
-                to, whole = Value(Buffer(width), width), Value(value.buffer, width)
-                picks[value.buffer] = TracedStep(Kind.PICK, to, whole, width=width, picked=True)
-            step = picks[value.buffer]
-            assert step.to is not None
-            return replace(value, buffer=step.to.buffer)
-
-        for step in late:
-            step.x, step.y, step.picked = picked(step.x), picked(step.y), True
-        steps[after:after] = picks.values()
-        return True
+        return x if pick_early(self.traced.steps, x) else self._step(Kind.PICK, x.width, x=self._solid(x))
 
     def output(self, x: Value) -> Traced:
         """The program whose output is x."""
         assert x.whole and x.buffer is not None
         x.buffer.output = True
         self.traced.output = x.width
-        self.traced.steps = _join(self.traced.steps)
+        self.traced.steps = join(self.traced.steps)
         return self.traced
-
-
-def _uses(steps: list[TracedStep]) -> dict[Buffer, list[int]]:
-    found: dict[Buffer, list[int]] = {}
-    for number, step in enumerate(steps):
-        for buffer in step.reads():
-            found.setdefault(buffer, []).append(number)
-        if step.to is not None and step.to.buffer is not None and step.to.buffer.output:
-            found.setdefault(step.to.buffer, []).append(len(steps))  # whoever runs the program reads it
-    return found
-
-
-def _join(steps: list[TracedStep]) -> list[TracedStep]:
-    """One step where two do: a function and the product with it; a matrix product and the sum with it."""
-    made = {step.to.buffer: number for number, step in enumerate(steps) if step.to is not None}
-    uses = _uses(steps)
-    gone: set[int] = set()
-    overwritten: set[Buffer] = set()  # a product was added to them
-    for number, step in enumerate(steps):
-        if step.kind is Kind.MULTIPLY:
-            for one, other in ((step.x, step.y), (step.y, step.x)):
-                assert one is not None and other is not None
-                maker = made.get(one.buffer)
-                if (
-                    maker is None
-                    or steps[maker].kind is not Kind.ACTIVATE
-                    or steps[maker].b
-                    or not one.whole
-                    or uses[one.buffer] != [number]  # type: ignore[index]
-                    or steps[maker].x.buffer in overwritten  # type: ignore[union-attr,operator]
-                ):
-                    continue
-                before = steps[maker]
-                uses[before.x.buffer].append(number)  # type: ignore[index,union-attr]
-                step.kind, step.x, step.y, step.a, step.b = Kind.ACTIVATE, before.x, other, before.a, 1
-                gone.add(maker)
-                break
-        elif step.kind is Kind.ADD and step.y is not None:
-            for old, product in ((step.x, step.y), (step.y, step.x)):
-                assert old is not None and product is not None and step.to is not None
-                maker = made.get(product.buffer)
-                if (
-                    maker is None
-                    or maker in gone
-                    or steps[maker].kind is not Kind.PRODUCT
-                    or not (old.whole and product.whole and step.to.whole)
-                    or uses[product.buffer] != [number]  # type: ignore[index]
-                    or old.buffer not in made
-                    or made[old.buffer] > maker
-                    or max(uses[old.buffer]) != number  # type: ignore[index]
-                    or any(use > maker for use in uses[old.buffer] if use != number)  # type: ignore[index]
-                    or step.to.buffer.output  # type: ignore[union-attr]
-                    or steps[maker].a
-                ):
-                    continue
-                steps[maker].a = 1
-                steps[maker].to = step.to
-                step.to.buffer.joined = old.buffer  # type: ignore[union-attr]
-                overwritten.add(old.buffer)  # type: ignore[arg-type]
-                made[step.to.buffer] = maker
-                gone.add(number)
-                break
-    return [step for number, step in enumerate(steps) if number not in gone]
-
-
-_ROW_BY_ROW = frozenset(
-    {Kind.QUANTIZE, Kind.PRODUCT, Kind.RMS, Kind.LAYER, Kind.ACTIVATE, Kind.ADD, Kind.MULTIPLY, Kind.SCALE}
-)
-"""Steps whose rows need nothing but the same row of what they read."""
-_IN_PLACE = frozenset({Kind.ROPE, Kind.ACTIVATE, Kind.ADD, Kind.MULTIPLY, Kind.SCALE, Kind.RMS, Kind.LAYER})
-
-
-def lay_out(traced: Traced) -> tuple[dict[Buffer, int], int]:
-    """Where each buffer begins, in numbers a token (multiples of 16), and how many there are in all."""
-    last: dict[Buffer, int] = {}
-    for number, step in enumerate(traced.steps):
-        for buffer in [*step.reads(), *([step.to.buffer] if step.to is not None and step.to.buffer else [])]:
-            last[buffer.root] = number
-    places: dict[Buffer, int] = {}
-    free: list[tuple[int, int]] = []
-    end = 0
-    for number, step in enumerate(traced.steps):
-        made = step.to.buffer.root if step.to is not None and step.to.buffer is not None else None
-        dying = {each.root for each in step.reads() if last[each.root] == number and each.root in places}
-        if made is not None and made not in places and not made.output:
-            own = step.x.buffer.root if step.kind in _IN_PLACE and step.x and step.x.buffer and step.x.whole else None
-            if own in dying and own is not None and own.width == made.width:
-                places[made] = places[own]
-                dying.remove(own)
-            else:
-                size = _size(made)
-                fits = next((index for index, (_, room) in enumerate(free) if room >= size), None)
-                if fits is None:
-                    places[made], end = end, end + size
-                else:
-                    places[made], room = free[fits]
-                    free[fits : fits + 1] = [(places[made] + size, room - size)] if room > size else []
-            if last[made] == number:  # nobody reads it
-                dying.add(made)
-        for buffer in dying:
-            free = _merged([*free, (places[buffer], _size(buffer))])
-    return places, end
-
-
-def _size(buffer: Buffer) -> int:
-    return -(-buffer.width // 16) * 16
-
-
-def _merged(free: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    merged: list[tuple[int, int]] = []
-    for place, room in sorted(free):
-        if merged and merged[-1][0] + merged[-1][1] == place:
-            merged[-1] = (merged[-1][0], merged[-1][1] + room)
-        else:
-            merged.append((place, room))
-    return merged

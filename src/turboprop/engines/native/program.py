@@ -23,7 +23,8 @@ from turboprop.engines.native.library import (
     counter_bytes,
     library,
 )
-from turboprop.engines.native.ops import Traced, TracedStep, Value, lay_out
+from turboprop.engines.native.passes import lay_out
+from turboprop.engines.native.steps import Traced, TracedStep, Value
 from turboprop.engines.native.weights import Weights
 from turboprop.engines.step import StepBatch
 from turboprop.errors import EngineError

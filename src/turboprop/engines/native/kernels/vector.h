@@ -21,6 +21,31 @@
 #include "vector_256.h"
 #endif
 
+#ifndef KERNELS_AVX512
+/* The next 16 of `left` values, and `none` beyond. */
+ALWAYS Floats load_some_or16(Floats none, const float *x, long left)
+{
+    return choose16(none, load_some16(x, left), lanes(left));
+}
+/* The same of values that are there; 0 beyond. */
+ALWAYS Floats some16(Floats x, long left) { return left >= 16 ? x : choose16(zero16(), x, lanes(left)); }
+
+/* The values from .. to - 1 of 16, which can all be read, and `none` beside them. */
+ALWAYS Floats load_between16(Floats none, const float *x, long from, long to)
+{
+    return choose16(choose16(none, load16(x), lanes(to)), none, lanes(from));
+}
+#endif
+
+#ifndef KERNELS_DOTPROD
+/* Of each byte. */
+ALWAYS Wholes upper_fours(Wholes x) { return both(down_words(x, 4), all_bytes(15)); }
+
+/* Bytes without sign as dot() takes them, less FACTOR_LESS each. */
+enum { FACTOR_LESS = 0 };
+ALWAYS Wholes as_factor(Wholes x) { return x; }
+#endif
+
 /* The same four bytes in each number. */
 ALWAYS Wholes spread(const void *four)
 {

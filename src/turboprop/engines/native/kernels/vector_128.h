@@ -40,7 +40,7 @@ ALWAYS Floats choose16(Floats no, Floats yes, Ints where)
     FOUR(Floats, vbslq_f32(vreinterpretq_u32_s32(where.part[i]), yes.part[i], no.part[i]));
 }
 
-/* The next 16 of `left` values; 0, or `none`, beyond. There are no loads of some lanes. */
+/* The next 16 of `left` values; 0 beyond. There are no loads of some lanes. */
 ALWAYS Floats load_some16(const float *x, long left)
 {
     if (left >= 16)
@@ -49,10 +49,6 @@ ALWAYS Floats load_some16(const float *x, long left)
     for (long i = 0; i < left; i++)
         some[i] = x[i];
     return load16(some);
-}
-ALWAYS Floats load_some_or16(Floats none, const float *x, long left)
-{
-    return choose16(none, load_some16(x, left), lanes(left));
 }
 ALWAYS void store_some16(float *to, long left, Floats x)
 {
@@ -64,13 +60,6 @@ ALWAYS void store_some16(float *to, long left, Floats x)
     store16(some, x);
     for (long i = 0; i < left; i++)
         to[i] = some[i];
-}
-ALWAYS Floats some16(Floats x, long left) { return left >= 16 ? x : choose16(zero16(), x, lanes(left)); }
-
-/* The values from .. to - 1 of 16, which can all be read, and `none` beside them. */
-ALWAYS Floats load_between16(Floats none, const float *x, long from, long to)
-{
-    return choose16(choose16(none, load16(x), lanes(to)), none, lanes(from));
 }
 
 ALWAYS Floats add16(Floats x, Floats y) { FOUR(Floats, vaddq_f32(x.part[i], y.part[i])); }

@@ -36,17 +36,13 @@ ALWAYS Floats choose16(Floats no, Floats yes, Ints where)
         _mm256_blendv_ps(no.b, yes.b, _mm256_castsi256_ps(where.b)));
 }
 
-/* The next 16 of `left` values; 0, or `none`, beyond. */
+/* The next 16 of `left` values; 0 beyond. */
 ALWAYS Floats load_some16(const float *x, long left)
 {
     if (left >= 16)
         return load16(x);
     Ints k = lanes(left);
     return BOTH(Floats, _mm256_maskload_ps(x, k.a), _mm256_maskload_ps(x + 8, k.b));
-}
-ALWAYS Floats load_some_or16(Floats none, const float *x, long left)
-{
-    return choose16(none, load_some16(x, left), lanes(left));
 }
 ALWAYS void store_some16(float *to, long left, Floats x)
 {
@@ -57,13 +53,6 @@ ALWAYS void store_some16(float *to, long left, Floats x)
     Ints k = lanes(left);
     _mm256_maskstore_ps(to, k.a, x.a);
     _mm256_maskstore_ps(to + 8, k.b, x.b);
-}
-ALWAYS Floats some16(Floats x, long left) { return left >= 16 ? x : choose16(zero16(), x, lanes(left)); }
-
-/* The values from .. to - 1 of 16, which can all be read, and `none` beside them. */
-ALWAYS Floats load_between16(Floats none, const float *x, long from, long to)
-{
-    return choose16(choose16(none, load16(x), lanes(to)), none, lanes(from));
 }
 
 ALWAYS Floats add16(Floats x, Floats y) { return BOTH(Floats, _mm256_add_ps(x.a, y.a), _mm256_add_ps(x.b, y.b)); }
@@ -239,12 +228,6 @@ ALWAYS Wholes up_words(Wholes x, int by) { return _mm256_slli_epi16(x, by); }
 ALWAYS Wholes down_words(Wholes x, int by) { return _mm256_srli_epi16(x, by); }
 /* x | y & mask */
 ALWAYS Wholes or_masked(Wholes x, Wholes y, Wholes mask) { return _mm256_or_si256(x, _mm256_and_si256(y, mask)); }
-/* Of each byte. */
-ALWAYS Wholes upper_fours(Wholes x) { return both(down_words(x, 4), all_bytes(15)); }
-
-/* Bytes without sign as dot() takes them, less FACTOR_LESS each. */
-enum { FACTOR_LESS = 0 };
-ALWAYS Wholes as_factor(Wholes x) { return x; }
 #ifdef KERNELS_AVX2
 /* `vpmaddubsw` adds the products of two unsigned and two signed bytes and keeps 16 bits, which is too few for bytes of 8
    bits. These become words first: the even ones of each number, and the odd ones. */

@@ -127,11 +127,5 @@ ALWAYS Wholes down_words(Wholes x, int by) { return _mm512_srli_epi16(x, by); }
 /* x | y & mask */
 ALWAYS Wholes or_masked(Wholes x, Wholes y, Wholes mask) { return _mm512_ternarylogic_epi64(x, y, mask, 0xf8); }
 
-/* Of each byte. */
-ALWAYS Wholes upper_fours(Wholes x) { return both(down_words(x, 4), all_bytes(15)); }
-
-/* Bytes without sign as dot() takes them, less FACTOR_LESS each. */
-enum { FACTOR_LESS = 0 };
-ALWAYS Wholes as_factor(Wholes x) { return x; }
 /* Adds the products of unsigned and signed bytes. */
 ALWAYS Wholes dot(Wholes sum, Wholes x, Wholes y) { return _mm512_dpbusd_epi32(sum, x, y); }
