@@ -16,6 +16,7 @@ LEVEL = {
     "types": 0,
     "errors": 0,
     "closing": 0,
+    "files": 0,
     "settings": 1,
     "models": 2,
     "architectures": 3,

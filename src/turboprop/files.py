@@ -1,0 +1,90 @@
+"""The one way in which files are written, and the one way in which a stranger's files are opened.
+
+A folder may hold what came with a repository: links, pipes, names that a writer was expected to use. So a new
+file gets a random name that nobody can prepare, is created and never opened, and takes the place of the old
+one by a rename, which replaces a link instead of following it.
+
+Imported on the short way of `tp search`: nothing here loads more than `os` has loaded already.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator
+from typing import IO
+
+UNFINISHED = ".new-"
+"""How the names of files begin that are being written; one that stays is of a process that was killed."""
+
+_CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+_READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+
+class NotRegularFileError(OSError):
+    """What lies there is a link, a pipe, a device or a folder."""
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str], *, mode: int = 0o666, durable: bool = False) -> Iterator[IO[bytes]]:
+    """A new file, open for writing and reading, that takes the name `path` once the block ends without an error.
+
+    Readers see the old content or the new one, whole. The stream's `name` is where the file lies meanwhile, in
+    the same folder. `mode` are its permissions, less the umask. `durable` flushes content and name to the disk,
+    so that a power cut leaves one of the two contents as well. Raises `OSError`.
+    """
+    target = os.fspath(path)
+    folder, _ = os.path.split(target)
+    temporary = os.path.join(folder, UNFINISHED + os.urandom(8).hex())
+    stream = open(temporary, "w+b", opener=lambda name, _: os.open(name, _CREATE | getattr(os, "O_BINARY", 0), mode))
+    try:
+        with stream:
+            yield stream
+            stream.flush()
+            if durable:
+                os.fsync(stream.fileno())
+        os.replace(temporary, target)  # noqa: PTH105
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)  # noqa: PTH108
+        raise
+    if durable:
+        sync_folder(folder or ".")
+
+
+def replace_file(path: str | os.PathLike[str], content: bytes, *, mode: int = 0o666, durable: bool = False) -> None:
+    """Write `content` to `path` in one step, as `replacing` does. Raises `OSError`."""
+    with replacing(path, mode=mode, durable=durable) as stream:
+        stream.write(content)
+
+
+def sync_folder(folder: str | os.PathLike[str]) -> None:
+    """Flush the names in a folder to the disk; systems that cannot open folders (Windows) need it not."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def open_regular(path: str | os.PathLike[str], *, follow: bool = False) -> IO[bytes]:
+    """Open a regular file for reading. A pipe is never waited for, and a link is followed only with `follow`.
+
+    Raises `NotRegularFileError` for anything else than a file, and `OSError` as `open` does.
+    """
+    flags = _READ if follow else _READ | getattr(os, "O_NOFOLLOW", 0)
+    try:
+        descriptor = os.open(path, flags)
+    except OSError as error:
+        if not follow and os.path.islink(path):  # ELOOP on Linux and macOS, EMLINK or EFTYPE elsewhere
+            raise NotRegularFileError(error.errno, "it is a link, which is not followed", os.fspath(path)) from None
+        raise
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise NotRegularFileError(0, "it is no file", os.fspath(path))
+        return open(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
