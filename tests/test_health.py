@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from best_engine import BEST
 from turboprop import Index
 from turboprop.errors import UsageError
 from turboprop.health import diagnose, repair
+from turboprop.index.manifest import read_manifest, write_manifest
 from turboprop.why import explain_file
 
 FILES = {"app.py": "def main():\n    return 1\n", "docs/guide.md": "# Guide\n\nText.\n"}
@@ -52,8 +54,10 @@ def test_a_damaged_index_is_made_anew(repo: Path) -> None:
 
 
 def test_another_model_under_the_same_name(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (manifest,) = (repo / ".turboprop").glob("*.manifest.json")
-    manifest.write_bytes(manifest.read_bytes().replace(b"all-MiniLM-L6-v2", b"all-MiniLM-L6-v9"))
+    (path,) = (repo / ".turboprop").glob("*.manifest.json")
+    manifest = read_manifest(path)
+    spec = replace(manifest.header.spec, model="sentence-transformers/all-MiniLM-L6-v9")
+    write_manifest(path, replace(manifest.header, spec=spec), manifest.files, manifest.left_out, manifest.stored)
     assert [one.subject for one in diagnose(repo).findings] == ["model"]
 
 

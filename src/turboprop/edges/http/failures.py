@@ -28,6 +28,7 @@ _STATUS: dict[type[Exception], tuple[int, str, str | None]] = {
     errors.ModelUnsupportedError: (400, "invalid_request_error", "model_not_supported"),
     errors.ModelNotFoundError: (404, "not_found_error", "model_not_found"),
     errors.IndexNotFoundError: (404, "not_found_error", "index_not_found"),
+    errors.IndexUntrustedError: (409, "conflict_error", "index_untrusted"),
     errors.IndexMismatchError: (409, "conflict_error", "index_mismatch"),
     errors.IndexBusyError: (409, "conflict_error", "index_busy"),
     errors.BusyError: (429, "rate_limit_error", "queue_full"),
