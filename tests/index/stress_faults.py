@@ -57,7 +57,9 @@ def content_of(root: Path) -> Any:
             ]
     except TurboPropError as error:
         return type(error).__name__
-    return sorted((row["path"], row["start_line"], row["end_line"], row["text"], str(row["vector"])) for row in rows), ranked
+    return sorted(
+        (row["path"], row["start_line"], row["end_line"], row["text"], str(row["vector"])) for row in rows
+    ), ranked
 
 
 def outcome(root: Path, file: str, kind: str, source: random.Random, before: Any) -> str:
@@ -88,7 +90,6 @@ def main() -> int:
     os.environ["TP_SERVER"] = "0"
     source = random.Random(given.seed)
     failures: list[str] = []
-    unseen: dict[str, int] = {}
     with tempfile.TemporaryDirectory() as scratch:
         sound, root = Path(scratch) / "sound", Path(scratch) / "repository"
         shutil.copytree(given.repo, root)
@@ -113,7 +114,7 @@ def main() -> int:
                 failures.append(f"{number}: {kind} of {file}: {type(error).__name__}: {error}")
             if sys.stderr.isatty() or number % 50 == 49:
                 print(f"{number + 1} faults, {len(failures)} failures", file=sys.stderr)
-    print(json.dumps({"faults": given.faults, "seed": given.seed, "failures": failures, "unseen": unseen}))
+    print(json.dumps({"faults": given.faults, "seed": given.seed, "failures": failures}))
     return 1 if failures else 0
 
 

@@ -187,7 +187,9 @@ def test_a_file_outside_of_the_repository_is_damage(path: Path, name: str) -> No
         read_manifest(path)
 
 
-@pytest.mark.parametrize("values", [b'["7"]', b"[true]", b"[1.5]", b"[null]", b"[18446744073709551616]", b"7", b"[1,2]"])
+@pytest.mark.parametrize(
+    "values", [b'["7"]', b"[true]", b"[1.5]", b"[null]", b"[18446744073709551616]", b"7", b"[1,2]"]
+)
 def test_a_file_of_other_values_is_damage(path: Path, values: bytes) -> None:
     body = path.read_bytes().split(b"\n")[1].replace(b'"size":[1]', b'"size":' + values)
     resigned(path, {}, body=body + b"\n")
@@ -231,7 +233,7 @@ def test_no_flipped_bit_goes_unseen(tmp_path_factory: pytest.TempPathFactory, at
 
 def test_one_key_does_not_make_it_ours(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TP_HOME", str(tmp_path / "another user"))
-    with pytest.raises(IndexUntrustedError, match="tp trust.*tp index --rebuild"):
+    with pytest.raises(IndexUntrustedError, match=r"tp trust.*tp index --rebuild"):
         read_header(path)
     sign(user_data_home(), b"")  # this user has a key, too
     with pytest.raises(IndexUntrustedError):

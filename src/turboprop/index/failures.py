@@ -71,8 +71,9 @@ def translated(directory: Path, action: str) -> Iterator[None]:
 
 def damaged(directory: Path, cause: str, action: str = "") -> IndexDamagedError:
     """The error for what is wrong with an index, with the two ways to mend it; `action` completes "cannot"."""
+    failed = f"cannot {action}: " if action else ""
     return IndexDamagedError(
-        f"{f'cannot {action}: ' if action else ''}the index in {directory} is damaged: {cause}. Mend it with `tp doctor --fix`, or make it anew with "
+        f"{failed}the index in {directory} is damaged: {cause}. Mend it with `tp doctor --fix`, or make it anew with "
         "`tp index --rebuild`"
     )
 

@@ -6,7 +6,6 @@ Reads everything that an index holds (0.2 s for 25,000 rows of 384 dimensions) a
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -120,9 +119,7 @@ def _table(directory: Path, header: Header, facts: list[IndexFacts]) -> Iterator
 
 def _rebuild(subject: str, problem: str, model: str) -> Finding:
     lost = "" if model else " (with which model it was made cannot be read)"
-    return Finding(
-        subject, problem + lost, f"make it anew: {_command(model, '--rebuild')}", "rebuild", model=model
-    )
+    return Finding(subject, problem + lost, f"make it anew: {_command(model, '--rebuild')}", "rebuild", model=model)
 
 
 def _command(model: str, *options: str) -> str:

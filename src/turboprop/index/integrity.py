@@ -85,7 +85,7 @@ def sample_damage(folder: Path, files: Mapping[str, StoredFile]) -> str:
     return ""
 
 
-def irregular_entry(folder: str | os.PathLike[str]) -> str | None:
+def irregular_entry(folder: str | Path) -> str | None:
     """The first link, pipe or device in a folder or below it; an index has none. None where the folder is missing."""
     try:
         entries = list(os.scandir(folder))
@@ -100,11 +100,11 @@ def irregular_entry(folder: str | os.PathLike[str]) -> str | None:
     return None
 
 
-def check_regular(folder: str | os.PathLike[str]) -> None:
+def check_regular(folder: Path) -> None:
     """Refuse a folder of an index that is a link or holds one. Raises `IndexUntrustedError` and `OSError`."""
-    found = os.fspath(folder) if os.path.islink(folder) else irregular_entry(folder)
+    found = str(folder) if folder.is_symlink() else irregular_entry(folder)
     if found is not None:
-        what = "a link" if os.path.islink(found) else "no file"
+        what = "a link" if Path(found).is_symlink() else "no file"
         raise IndexUntrustedError(
             f"{found} is {what}, and an index has none: it did not get there by indexing. "
             "Look at it and remove it, then make the index with `tp index --rebuild`"

@@ -24,8 +24,8 @@ from turboprop.errors import (
 )
 from turboprop.files import open_regular, replace_file
 from turboprop.index.failures import damaged, translated
-from turboprop.index.lance_table import load_lance, open_version
 from turboprop.index.integrity import StoredFile, check_regular, find_damage, irregular_entry
+from turboprop.index.lance_table import load_lance, open_version
 from turboprop.index.lease import LATEST
 from turboprop.index.lock import LOCK_FILE
 from turboprop.index.manifest import (
@@ -192,7 +192,7 @@ def made_with(folder: Path) -> str:
 
 def newest_version(folder: Path) -> int | None:
     """The newest version that a table's folder describes, published or not."""
-    versions = [int(found[1]) for name in _names(folder / "_versions") if (found := _VERSION.fullmatch(name))]
+    versions = [int(found[1]) for name in (folder / "_versions").glob("*") if (found := _VERSION.fullmatch(name.name))]
     return LATEST - min(versions) if versions else None
 
 
@@ -214,10 +214,3 @@ def mend_hint(folder: Path) -> None:
 
 _HINT = "latest_version_hint.json"
 _VERSION = re.compile(r"(\d{20})\.manifest")
-
-
-def _names(folder: Path) -> list[str]:
-    try:
-        return os.listdir(folder)
-    except OSError:
-        return []

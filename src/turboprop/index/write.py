@@ -17,8 +17,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from turboprop.errors import EngineError, IndexDamagedError
-from turboprop.index import maintain, recover
 from turboprop.files import sync_folder
+from turboprop.index import maintain, recover
 from turboprop.index.failures import translated
 from turboprop.index.integrity import measure, version_files
 from turboprop.index.lance_table import load_lance, open_version, row_batch, sql_in
