@@ -28,7 +28,7 @@ from turboprop.index.schema import lexicon_file
 Repair = Literal["", "rebuild", "index", "maintain", "remove"]
 """What mends a finding: a new index, an ordinary run, upkeep alone, deleting a leftover; nothing by itself."""
 _EXAMPLES = 3
-_UPKEEP = "run tp index, which brings it up to date"
+_UPKEEP = "mend it: tp doctor --fix"
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,8 +192,8 @@ def _upkeep(directory: Path, reader: IndexReader, folder: Path) -> Iterator[Find
     if is_being_written(directory):
         return  # what follows is how a run looks in its middle
     if newest_version(folder) != header.version:
-        yield Finding("versions", "a run died between two of its steps; what it wrote last counts for nothing",
-                      "run tp index, which goes back to what was published", "maintain")  # fmt: skip
+        problem = "a run died between two of its steps; what it wrote last counts for nothing"
+        yield Finding("versions", problem, _UPKEEP, "maintain")
     elif not right_hint(folder):
         yield Finding("versions", "the note of the newest version is missing or damaged", _UPKEEP, "maintain")
 

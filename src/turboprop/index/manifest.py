@@ -272,16 +272,31 @@ def _trusted(path: Path, line: _HeaderLine) -> Header:
     )
 
 
+def check_owner(directory: Path) -> None:
+    """Refuse to write into another user's folder, unless an index there was trusted. Raises `IndexUntrustedError`."""
+    if _is_of_another_user(directory) and not any(map(_was_trusted, manifest_files(directory))):
+        raise IndexUntrustedError(
+            f"the folder {directory} belongs to another user, so no index is made in it. Put yours elsewhere with "
+            "--index DIR, or, where there is an index that you want to use, run `tp trust`"
+        )
+
+
+def _is_of_another_user(path: Path) -> bool:
+    return hasattr(os, "geteuid") and os.lstat(path).st_uid != os.geteuid()
+
+
+def _was_trusted(path: Path) -> bool:
+    """Whether the user ever trusted what lay there."""
+    return trusted_file(user_data_home(), path) is not None
+
+
 def _why_foreign(path: Path, line: _HeaderLine) -> str:
     """What shows that a manifest is not of this user and place; empty where nothing does."""
-    home = user_data_home()
-    if not is_signed(home, line.content, line.signature):
+    if not is_signed(user_data_home(), line.content, line.signature):
         return "it came with the repository, or from another machine or user"
-    if hasattr(os, "getuid"):
-        me = os.geteuid()
-        # A folder of someone else's is taken once the user has trusted what lay in it: what we sign there is ours.
-        if os.lstat(path).st_uid != me or (os.lstat(path.parent).st_uid != me and trusted_file(home, path) is None):
-            return "it belongs to another user"
+    # A folder of someone else's is taken once the user has trusted what lay in it: what we sign there is ours.
+    if _is_of_another_user(path) or (_is_of_another_user(path.parent) and not _was_trusted(path)):
+        return "it belongs to another user"
     # A repository that was moved takes its index along; one that was cloned with an index in it is someone's word.
     if line.header.place != _place(path) and tracks(str(path.parent), path.name):
         return "it came with the repository, whose Git tracks it"

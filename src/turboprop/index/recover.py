@@ -31,6 +31,7 @@ from turboprop.index.lock import LOCK_FILE
 from turboprop.index.manifest import (
     Header,
     LeftOutFile,
+    check_owner,
     check_spec,
     manifest_files,
     read_manifest,
@@ -69,6 +70,7 @@ def make_folder(directory: Path, rebuild: bool = False) -> None:
     with translated(directory, "make the index folder"):
         manifest_files(directory)  # refuses a folder that is a link
         directory.mkdir(parents=True, exist_ok=True)
+        check_owner(directory)
         while rebuild and (found := irregular_entry(directory)):
             os.unlink(found)  # noqa: PTH108
         check_regular(directory)
