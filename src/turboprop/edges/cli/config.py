@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from turboprop.edges.cli import options
+from turboprop.printable import echo, echo_json, printable_name
 
 if TYPE_CHECKING:
     from turboprop.settings import Settings
@@ -39,9 +39,7 @@ def show(repo: str, as_json: bool) -> None:
         }
         folders = {"data": settings.data_home, "cache": settings.cache_home, "config_file": settings.config_file}
         places = {name: _plain(place) for name, place in folders.items()}
-        click.echo(
-            json.dumps({"settings": values, "untrusted": list(settings.untrusted), "mistyped": mistyped, **places})
-        )
+        echo_json({"settings": values, "untrusted": list(settings.untrusted), "mistyped": mistyped, **places})
         return
     from rich.console import Console
     from rich.table import Table
@@ -50,14 +48,14 @@ def show(repo: str, as_json: bool) -> None:
     for heading in ("setting", "value", "from", "variable"):
         table.add_column(heading, overflow="fold")
     for name, value, origin, variable in rows:
-        table.add_row(name, _shown(value), origin, variable)
+        table.add_row(name, _shown(value), printable_name(origin), variable)
     Console(markup=False).print(table)
-    click.echo(f"\nyour file   {settings.config_file}{'' if _exists(settings.config_file) else ' (not there)'}")
+    echo(f"\nyour file   {settings.config_file}{'' if _exists(settings.config_file) else ' (not there)'}")
     if settings.project is not None:
-        click.echo(f"repository  {settings.project.path}")
-    click.echo(f"models      {settings.models_dir}\ncache       {settings.cache_home}")
+        echo(f"repository  {settings.project.path}")
+    echo(f"models      {settings.models_dir}\ncache       {settings.cache_home}")
     for name, near in mistyped.items():
-        click.echo(f"mistyped    {name}, which nothing reads; {near} is a setting")
+        echo(f"mistyped    {name}, which nothing reads; {near} is a setting")
 
 
 def _origin(settings: Settings, name: str) -> str:
@@ -69,11 +67,9 @@ def _origin(settings: Settings, name: str) -> str:
 def _shown(value: Any) -> str:
     if value is None or value == ():
         return "-"
-    if isinstance(value, tuple):
-        return ", ".join(value)
     if isinstance(value, bool):
         return "true" if value else "false"
-    return str(value)
+    return printable_name(", ".join(value) if isinstance(value, tuple) else str(value))
 
 
 def _plain(value: Any) -> Any:
@@ -104,14 +100,14 @@ def trust(repo: str, revoke: bool, as_list: bool, as_json: bool) -> None:
     if as_list:
         files = trusted_files(data_home)
         if as_json:
-            click.echo(json.dumps([{**dataclasses.asdict(file), "path": str(file.path)} for file in files]))
+            echo_json([{**dataclasses.asdict(file), "path": str(file.path)} for file in files])
             return
-        click.echo("\n".join(str(file.path) for file in files) or "no settings file of a repository is trusted")
+        echo("\n".join(str(file.path) for file in files) or "no settings file of a repository is trusted")
         return
     root = checked_repo(repo)
     if revoke:
         was = take_back(data_home, root / PROJECT_FILE)
-        click.echo(f"{root / PROJECT_FILE} is {'no longer' if was else 'not'} trusted")
+        echo(f"{root / PROJECT_FILE} is {'no longer' if was else 'not'} trusted")
         return
     file = read_project_file(root)
     if file is None:
@@ -120,7 +116,7 @@ def trust(repo: str, revoke: bool, as_list: bool, as_json: bool) -> None:
     if not known:
         grant(data_home, file)
     if as_json:
-        click.echo(json.dumps({"path": str(file.path), "sha256": file.sha256, "settings": file.needs_trust}))
+        echo_json({"path": str(file.path), "sha256": file.sha256, "settings": file.needs_trust})
         return
     names = ", ".join(f"{name} = {_shown(file.values[name])}" for name in file.needs_trust)
-    click.echo(f"{file.path} is {'already ' if known else ''}trusted as it is now: {names or 'nothing in it needs it'}")
+    echo(f"{file.path} is {'already ' if known else ''}trusted as it is now: {names or 'nothing in it needs it'}")

@@ -4,7 +4,6 @@ import unicodedata
 
 from hypothesis import given
 from hypothesis import strategies as st
-
 from turboprop.edges.cli.printable import printable, printable_name
 
 
