@@ -22,6 +22,7 @@ _BEFORE = r"(?:\s*[:\uff1a\u2236\u2020]\s*|\s*#(?=L)|\s*,?\s+(?=lines?\b|L\d))"
 _LINE = r"(?:lines?\s*|L)?(\d+)"
 _TO = r"\s*(?:[-:\u2010-\u2015\u2212]|to|\.\.)\s*"
 _ONE = re.compile(rf"\s*(\S.*?){_BEFORE}{_LINE}(?:{_TO}{_LINE})?\s*", re.IGNORECASE | re.DOTALL)
+_ADDRESS = re.compile(r"(?!file:)[a-z][a-z0-9+.-]*://", re.IGNORECASE)  # with a port, which is no line
 _MARKS = "`*_\"' \n\t"
 
 
@@ -121,7 +122,7 @@ class CitationFilter:
     def _is_path(self, name: str) -> bool:
         if name in self._shown:
             return True
-        return "://" not in name and ("/" in name or "." in name or self._is_file(name))
+        return not _ADDRESS.match(name) and ("/" in name or "." in name or self._is_file(name))
 
     def _is_real(self, citation: Citation) -> bool:
         lines = self._shown.get(citation.path, frozenset())
