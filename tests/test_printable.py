@@ -18,7 +18,10 @@ from turboprop.printable import named, printable, printable_message, printable_n
 SOURCE = Path(turboprop.__file__).parent
 ANY = st.one_of(
     st.text(),
-    st.text(alphabet="a \u200c\u200d\ufe0e\ufe0f\ufe01\U000e0100\U000e0041\u06cc\u0915\u1820\u180b❤👩\u4e00\u202e\x1b1\u20e3"),
+    st.text(
+        alphabet="a \u200c\u200d\ufe0e\ufe0f\ufe01\U000e0100\U000e0041\u06cc"
+        "\u0915\u1820\u180b❤👩\u4e00\u202e\x1b1\u20e3"
+    ),
 )
 
 
@@ -60,7 +63,9 @@ def test_all_attacks_are_shown() -> None:
 def test_nothing_else_changes(text: str) -> None:
     shown = printable(text)
     assert printable(shown) == shown
-    assert not any(unicodedata.category(each) in ("Cc", "Cs", "Zl", "Zp") for each in shown.replace("\n", "").replace("\t", ""))
+    assert not any(
+        unicodedata.category(each) in ("Cc", "Cs", "Zl", "Zp") for each in shown.replace("\n", "").replace("\t", "")
+    )
     if all(unicodedata.category(each)[0] in "LMNPS" and ord(each) < 0x3000 for each in text if each != " ") and not any(
         unicodedata.category(each) in ("Mn", "Lo") for each in text
     ):

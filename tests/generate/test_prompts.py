@@ -166,7 +166,7 @@ def with_tokens(folder: Path, **changes: object) -> Path:
 def test_tokens_that_are_no_special_ones_act_as_little(chat_folder: Make, text: str) -> None:
     folder = with_tokens(chat_folder())
     tokenizer = tokenizer_from_path(folder)
-    controls = {number for number in tokenizer.get_added_tokens_decoder()}
+    controls = set(tokenizer.get_added_tokens_decoder())
     assert len(controls) == 6
     ids = maker(folder).tokenize(user(f"[{text}]")).ids
     assert [number for number in ids if number in controls] == [257, 258, 257]

@@ -1,9 +1,9 @@
-"""Citations `[path:start-end]` in an answer: those of lines that the model was shown stay, the others go.
+r"""Citations `[path:start-end]` in an answer: those of lines that the model was shown stay, the others go.
 
-A bracket counts as a citation where it has the form and its path is one that was shown, is a file of the repository,
-or looks like a path (it has a dot or a slash), so `items[i:10]` in a line of code is none. The form is taken widely: models
-write `【`, `#L`, other dashes, `lines 3 to 7`, and what is not recognised is not checked. A bracket may hold one pair of
-others, as the names of routes do (`app/[id]/page.tsx`).
+A bracket counts as a citation where it has the form and its path is one that was shown, is a file of the
+repository, or looks like a path (it has a dot or a slash), so `items[i:10]` in a line of code is none. The form is
+taken widely: models write `\u3010`, `#L`, other dashes, `lines 3 to 7`, and what is not recognised is not checked. A
+bracket may hold one pair of others, as the names of routes do (`app/[id]/page.tsx`).
 """
 
 from __future__ import annotations

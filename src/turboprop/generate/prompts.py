@@ -209,7 +209,7 @@ class PromptMaker:
 
 
 def _acts(text: str, template: str) -> bool:
-    """Whether an added token that is no special one has a meaning of its own: the template writes it, or its form says so."""
+    """Whether an added token that is no special one acts: the template writes it, or its form says so."""
     return bool(text.strip()) and (text.strip() in template or _CONTROL_FORM.fullmatch(text.strip()) is not None)
 
 

@@ -82,7 +82,9 @@ def on_terminal(root: Path, *arguments: str) -> str:
 
 def forged(text: str) -> list[str]:
     """Lines that a file's name or text wrote as if they were the program's."""
-    return [line for line in text.split("\n") if re.match(r"README\.md:1-3  forged|1\| forged line|tp: all is well", line)]
+    return [
+        line for line in text.split("\n") if re.match(r"README\.md:1-3  forged|1\| forged line|tp: all is well", line)
+    ]
 
 
 @pytest.mark.parametrize("arguments", HUMAN, ids=lambda given: " ".join(given[:2]).encode("ascii", "replace").decode())

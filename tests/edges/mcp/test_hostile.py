@@ -113,7 +113,7 @@ def test_results_with_text_of_files_say_so(connect: Connect, hostile: Path) -> N
             for tool, arguments in CALLS[:6]:
                 text = await result(client, tool, arguments)
                 assert text.split("\n")[0] == UNTRUSTED, tool
-            assert "strangers" in (client.server_info and client.instructions or "")
+            assert "strangers" in (client.instructions or "")
 
     anyio.run(steps)
 

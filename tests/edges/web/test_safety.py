@@ -17,7 +17,21 @@ from turboprop.printable import printable, printable_name
 
 PAGE = Path(turboprop.__file__).parent / "edges" / "web"
 HIDING = "\u200b\u200c\u200d\u202e\ufe00\ufe0e\ufe0f\u180b\U000e0041\U000e0100"
-AROUND = ["", "a", "1", "\u06cc", "\u0915", "\u1820", "\u4e00", "\u2764", "\U0001f469", "\ufe0f", "\u20e3", "\u200d", "\U000e0100"]
+AROUND = [
+    "",
+    "a",
+    "1",
+    "\u06cc",
+    "\u0915",
+    "\u1820",
+    "\u4e00",
+    "\u2764",
+    "\U0001f469",
+    "\ufe0f",
+    "\u20e3",
+    "\u200d",
+    "\U000e0100",
+]
 HOSTILE_PATH = "src/<img src=x onerror=alert(1)>.js"
 MARKDOWN = """<img src=x onerror="window.hacked=1"> <script>window.hacked=2</script>
 
@@ -112,7 +126,9 @@ def test_only_what_was_read_becomes_a_citation(open_page: Any, server: Any) -> N
     page.get_by_label("Question about the code").fill("q")
     page.keyboard.press("Enter")
     expect(page.locator(".turn-foot")).to_contain_text("tokens")
-    assert page.locator(".answer .citation").evaluate_all("all => all.map((one) => one.title)") == ["src/store/retry.py:2"]
+    assert page.locator(".answer .citation").evaluate_all("all => all.map((one) => one.title)") == [
+        "src/store/retry.py:2"
+    ]
     (link,) = page.locator(".answer a").all()
     assert link.text_content() == "src/store/retry.py:1-2 (https://evil.example/?q=secret)"
     untouched(page)
@@ -136,7 +152,13 @@ def test_code_shows_what_hides_whatever_colours_it_has(open_page: Any) -> None:
     page = open_page()
     page.evaluate("import('/assets/js/code.js').then((module) => { window.module = module; })")
     page.wait_for_function("window.module")
-    texts = [*ATTACKS, *LEGITIMATE, "x\U000e0041y = '\U000e0041' # \u202e\u200b", "می\u200cخواهم = 1", "\U000e0041" * 1200]
+    texts = [
+        *ATTACKS,
+        *LEGITIMATE,
+        "x\U000e0041y = '\U000e0041' # \u202e\u200b",
+        f"{LEGITIMATE[0]} = 1",
+        "\U000e0041" * 1200,
+    ]
     for language in ("python", "javascript", "html", "markdown", ""):
         shown = page.evaluate(
             """([texts, language]) => texts.map((text) => {

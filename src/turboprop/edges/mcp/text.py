@@ -63,7 +63,9 @@ def lines_page(path: str, lines: Sequence[str], start: int, end: int | None) -> 
     """Lines `start` to `end` of a file, as many as fit. Raises `UsageError` for a range that is not there."""
     last = len(lines) if end is None else min(end, len(lines))
     if start > last:
-        raise UsageError(f"{quoted_name(path)} has {len(lines)} lines; there is no range {start}-{end or len(lines)} in it")
+        raise UsageError(
+            f"{quoted_name(path)} has {len(lines)} lines; there is no range {start}-{end or len(lines)} in it"
+        )
     shown: list[str] = []
     room = PAGE_CHARS
     for line in numbered(lines[start - 1 : last], start).split("\n"):
@@ -95,8 +97,9 @@ def answer_text(answer: AnsweredEvent) -> str:
 def status_text(repository: Repository, state: IndexStatus) -> str:
     """A repository's index in a few lines."""
     age = max(0, int(time.time() - state.updated))
+    name = quoted_name(repository.name)
     lines = [
-        f"{quoted_name(repository.name)}: {state.files:,} files, {state.chunks:,} chunks, {printable_name(state.model)}",
+        f"{name}: {state.files:,} files, {state.chunks:,} chunks, {printable_name(state.model)}",
         f"updated {age // 60} min ago" if age >= 60 else f"updated {age} s ago",
     ]
     refresh = repository.refresh
