@@ -149,7 +149,9 @@ def test_its_advice_is_what_helps(repo: Path, damage: str) -> None:
         if "remove it" in finding.advice and "tp doctor" not in finding.advice:
             (repo / ".turboprop" / "x").unlink()
         command = finding.advice[finding.advice.index("tp ") :].split(",")[0].split()
-        done = subprocess.run([sys.executable, "-m", "turboprop", *command[1:]], cwd=repo, capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-m", "turboprop", *command[1:]], cwd=repo, capture_output=True, text=True
+        )
         assert done.returncode == 0, (finding, done.stderr)
     assert diagnose(repo).findings == []
 

@@ -35,7 +35,16 @@ NAMES = [
     f"{TABLE}.lance/data",
     f"{TABLE}.lance/_versions/18446744073709551614.manifest",
 ]
-COMMANDS = ["index", "search hello", "search --refresh hello", "status", "doctor", "index --rebuild", "similar a.py:1", "why a.py"]
+COMMANDS = [
+    "index",
+    "search hello",
+    "search --refresh hello",
+    "status",
+    "doctor",
+    "index --rebuild",
+    "similar a.py:1",
+    "why a.py",
+]
 
 
 @pytest.fixture
@@ -154,7 +163,14 @@ def test_the_model_of_a_shipped_index_is_never_asked_for(
     clone = cloned(attacker, tmp_path / "clone")
     endpoint, asked = hub
     online = {"TP_OFFLINE": "0", "HF_ENDPOINT": endpoint}
-    for command in ["search hello", "search --no-refresh hello", "index", "status", "similar a.py:1", "index --dry-run"]:
+    for command in [
+        "search hello",
+        "search --no-refresh hello",
+        "index",
+        "status",
+        "similar a.py:1",
+        "index --dry-run",
+    ]:
         done = tp(*command.split(), cwd=clone, **online)
         assert done.returncode == 2, command
         assert "tp trust" in done.stderr

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from turboprop.edges.cli import options
+from turboprop.printable import echo, echo_json, printable_name
 
 if TYPE_CHECKING:
     from turboprop.settings import Settings
@@ -39,9 +39,7 @@ def show(repo: str, as_json: bool) -> None:
         }
         folders = {"data": settings.data_home, "cache": settings.cache_home, "config_file": settings.config_file}
         places = {name: _plain(place) for name, place in folders.items()}
-        click.echo(
-            json.dumps({"settings": values, "untrusted": list(settings.untrusted), "mistyped": mistyped, **places})
-        )
+        echo_json({"settings": values, "untrusted": list(settings.untrusted), "mistyped": mistyped, **places})
         return
     from rich.console import Console
     from rich.table import Table
@@ -50,14 +48,14 @@ def show(repo: str, as_json: bool) -> None:
     for heading in ("setting", "value", "from", "variable"):
         table.add_column(heading, overflow="fold")
     for name, value, origin, variable in rows:
-        table.add_row(name, _shown(value), origin, variable)
+        table.add_row(name, _shown(value), printable_name(origin), variable)
     Console(markup=False).print(table)
-    click.echo(f"\nyour file   {settings.config_file}{'' if _exists(settings.config_file) else ' (not there)'}")
+    echo(f"\nyour file   {settings.config_file}{'' if _exists(settings.config_file) else ' (not there)'}")
     if settings.project is not None:
-        click.echo(f"repository  {settings.project.path}")
-    click.echo(f"models      {settings.models_dir}\ncache       {settings.cache_home}")
+        echo(f"repository  {settings.project.path}")
+    echo(f"models      {settings.models_dir}\ncache       {settings.cache_home}")
     for name, near in mistyped.items():
-        click.echo(f"mistyped    {name}, which nothing reads; {near} is a setting")
+        echo(f"mistyped    {name}, which nothing reads; {near} is a setting")
 
 
 def _origin(settings: Settings, name: str) -> str:
@@ -69,11 +67,9 @@ def _origin(settings: Settings, name: str) -> str:
 def _shown(value: Any) -> str:
     if value is None or value == ():
         return "-"
-    if isinstance(value, tuple):
-        return ", ".join(value)
     if isinstance(value, bool):
         return "true" if value else "false"
-    return str(value)
+    return printable_name(", ".join(value) if isinstance(value, tuple) else str(value))
 
 
 def _plain(value: Any) -> Any:
@@ -107,9 +103,12 @@ def trust(repo: str, index_dir: str | None, revoke: bool, as_list: bool, as_json
     if as_list:
         files = trusted_files(data_home)
         if as_json:
-            click.echo(json.dumps([{**dataclasses.asdict(file), "path": str(file.path)} for file in files]))
+            echo_json([{**dataclasses.asdict(file), "path": str(file.path)} for file in files])
             return
-        click.echo("\n".join(str(file.path) for file in files) or "nothing that came with a repository is trusted")
+        echo(
+            "\n".join(printable_name(str(file.path)) for file in files)
+            or "nothing that came with a repository is trusted"
+        )
         return
     root = checked_repo(repo)
     file = read_project_file(root)
@@ -143,13 +142,13 @@ def trust(repo: str, index_dir: str | None, revoke: bool, as_list: bool, as_json
         files_said = options.plural(header.file_count, "file")
         said.append(
             f"{path} is trusted as it is now ({why}): {files_said}, {options.plural(header.rows, 'chunk')}, "
-            f"made with {header.spec.model}"
+            f"made with {printable_name(header.spec.model)}"
         )
     if not said:
         raise UsageError(
             f"{root} has no {PROJECT_FILE}, and no index that was made elsewhere; there is nothing to trust"
         )
     if as_json:
-        click.echo(json.dumps({**answer, "tables": tables}))
+        echo_json({**answer, "tables": tables})
         return
-    click.echo("\n".join(said))
+    echo("\n".join(said))

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from turboprop import errors
+from turboprop.printable import printable_message
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -94,7 +95,7 @@ def failure_of(error: BaseException) -> Failure:
         if known in _STATUS:
             status, kind, code = _STATUS[known]
             if status == 500:
-                _log.error("%s: %s", type(error).__name__, error)
+                _log.error("%s: %s", type(error).__name__, printable_message(str(error)))
             return Failure(status, str(error), kind, code)
     _log.error("unexpected %s", type(error).__name__, exc_info=error)
     return failure(500, "an unexpected error; the server's log has it")
