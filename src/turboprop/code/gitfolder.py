@@ -1,0 +1,198 @@
+"""A look at what Git would open in a repository, before and while it does: a pipe there would hold it for ever.
+
+`git clone` makes none of these files, an unpacked archive may: a pipe as `.git/index` or `.gitignore`, a link from
+`.git/commondir` to a device without end, an included settings file that is a pipe. Nothing of this runs a program.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from turboprop.files import open_regular
+
+_READ_AT_ONCE = ("", "/info", "/objects/info")
+"""Folders of a Git directory that its commands open files of by name."""
+_READ_IN_TREE = frozenset({".gitignore", ".gitattributes", ".mailmap"})
+_LARGEST = 4_000_000
+"""Settings and links to Git directories are looked at up to this size, in bytes; Git's own limit for a link is 1 MB."""
+_DEEPEST_INCLUDE = 10  # as in Git
+
+# Names of settings are literal in a settings file, in any case; only values can be quoted and continued.
+_LEADS_ELSEWHERE = re.compile(rb"include|excludesfile", re.IGNORECASE)
+_PATH_VALUE = re.compile(rb"(?:^|\])[ \t]*(path|excludesfile)[ \t]*=[ \t]*(.*)$", re.IGNORECASE | re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class GitFolder:
+    """The repository that Git would find from a folder.
+
+    `top` holds its `.git`, '' where there is none. `problem` is a sentence about a file that Git must not be led to.
+    `names_work_tree`: its settings say where the work tree is, which a repository has no say in.
+    """
+
+    top: str = ""
+    problem: str = ""
+    names_work_tree: bool = False
+
+
+def find_git_folder(folder: str) -> GitFolder:
+    """Look at `folder` and those above it, as Git does; some thirty calls of `stat`."""
+    for top in _upward(folder):
+        # A folder can pose as a repository without a `.git`, and Git reads these two to find out.
+        for name in ("HEAD", "commondir"):
+            if problem := _problem(f"{top}/{name}"):
+                return GitFolder(problem=problem)
+        found = _directories(f"{top}/.git")
+        if not found:
+            continue
+        directory, common = found
+        problem = next(filter(None, map(_problem_in, dict.fromkeys(found))), "")
+        if problem or not _is_repository(directory, common):
+            if problem:
+                return GitFolder(top, problem)
+            continue
+        settings = [f"{common}/config", f"{directory}/config.worktree"]
+        problem = next(filter(None, (_problem_of_settings(path, top, 0) for path in settings)), "")
+        return GitFolder(top, problem, any(b"worktree" in _content(path).lower() for path in settings))
+    return GitFolder()
+
+
+def has_git_above(folder: str) -> bool:
+    """Whether `folder` or one above it has something called `.git`."""
+    return any(os.path.lexists(f"{top}/.git") for top in _upward(folder))
+
+
+def problems_below(folder: str) -> Iterator[str]:
+    """One sentence for each folder below, '' where all is well: for a Git that takes long already.
+
+    Links are not followed. All of a Git directory is looked at, and elsewhere what Git opens by its name.
+    """
+    pending = [(folder, False)]
+    while pending:
+        place, inside_git = pending.pop()
+        try:
+            with os.scandir(place or "/") as listing:
+                entries = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in listing]
+        except OSError:
+            continue
+        problem = ""
+        for name, is_folder in entries:
+            path = f"{place}/{name}"
+            if is_folder:
+                pending.append((path, inside_git or name == ".git"))
+            elif inside_git or name in _READ_IN_TREE:
+                problem = problem or _problem(path)
+            elif name == ".git":
+                problem = problem or next(filter(None, map(_problem_in, _directories(path))), "")
+        yield problem
+
+
+def _upward(folder: str) -> Iterator[str]:
+    while folder:
+        yield folder.removesuffix("/")
+        folder = folder.rpartition("/")[0]
+    yield ""
+
+
+def _directories(git: str) -> tuple[str, ...]:
+    """The Git directory that `.git` is or names, and the one that it shares with other work trees; () for none."""
+    directory = Path(git)
+    if not directory.is_dir():
+        named = _content(git)
+        if not named.startswith(b"gitdir: "):
+            return ()
+        directory = directory.parent / os.fsdecode(named[8:].rstrip(b"\r\n"))
+    shared = os.fsdecode(_content(f"{directory}/commondir").rstrip(b"\r\n"))
+    return str(directory), str(directory / shared)
+
+
+def _is_repository(directory: str, common: str) -> bool:
+    try:
+        return os.path.lexists(f"{directory}/HEAD") and all(Path(common, name).is_dir() for name in ("objects", "refs"))
+    except (OSError, ValueError):
+        return False
+
+
+def _problem_in(directory: str) -> str:
+    for below in _READ_AT_ONCE:
+        try:
+            with os.scandir(directory + below) as listing:
+                odd = [entry.path for entry in listing if not _is_plain(entry)]
+        except (OSError, ValueError):
+            continue
+        for path in odd:
+            if problem := _problem(path):
+                return problem
+    return ""
+
+
+def _is_plain(entry: os.DirEntry[str]) -> bool:
+    return entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False)
+
+
+def _problem(path: str) -> str:
+    """Why Git must not open `path`; '' where it may, or where there is nothing."""
+    try:
+        status = os.lstat(path)
+        is_link = stat.S_ISLNK(status.st_mode)
+        if is_link:
+            status = Path(path).stat()
+    except (OSError, ValueError):
+        return ""
+    mode = status.st_mode
+    # A socket (Git's own file monitor has one there) cannot be opened, so it holds nobody.
+    if stat.S_ISDIR(mode) or stat.S_ISSOCK(mode) or _is_null_device(status):
+        return ""
+    # What the system makes up while it is read (/proc) looks like an empty file, and may have no end.
+    if stat.S_ISREG(mode) and (status.st_size or not is_link):
+        return ""
+    kind = "a pipe" if stat.S_ISFIFO(mode) else "no ordinary file"
+    return f"Git was not asked, since {path} {'leads to' if is_link else 'is'} {kind}; remove it."
+
+
+def _is_null_device(status: os.stat_result) -> bool:
+    try:
+        null = Path(os.devnull).stat()
+    except OSError:
+        return False
+    return stat.S_ISCHR(status.st_mode) and status.st_rdev == null.st_rdev
+
+
+def _problem_of_settings(path: str, top: str, depth: int) -> str:
+    """What is wrong with the files that a settings file leads to: included ones and that of ignore rules."""
+    text = _content(path)
+    if depth > _DEEPEST_INCLUDE or not _LEADS_ELSEWHERE.search(text):
+        return ""
+    for name, value in _PATH_VALUE.findall(text.replace(b"\\\r\n", b"").replace(b"\\\n", b"")):
+        included = name.lower() == b"path"
+        target = _expanded(value, str(Path(path).parent) if included else top)
+        if problem := _problem(target):
+            return problem
+        if included and (problem := _problem_of_settings(target, top, depth + 1)):
+            return problem
+    return ""
+
+
+def _expanded(value: bytes, folder: str) -> str:
+    """The path that a setting names: without its quotes and comment, `~` as the home."""
+    unquoted = re.sub(rb'"((?:[^"\\]|\\.)*)"|\s*[#;].*$', lambda found: found[1] or b"", value).strip()
+    path = os.fsdecode(re.sub(rb"\\(.)", rb"\1", unquoted))
+    try:
+        return str(Path(folder, Path(path).expanduser()))
+    except (RuntimeError, ValueError):  # the home of a user whom there is not
+        return ""
+
+
+def _content(path: str) -> bytes:
+    """The bytes of a file, b'' where it is none or too large to be what it should."""
+    try:
+        with open_regular(path, follow=True) as stream:
+            data = stream.read(_LARGEST + 1)
+    except (OSError, ValueError):
+        return b""
+    return data if len(data) <= _LARGEST else b""
