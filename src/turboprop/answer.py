@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from turboprop.code.chunk import chunk_text
-from turboprop.code.read import decode, normalise_newlines
-from turboprop.errors import UsageError
+from turboprop.code.inside import read_inside
+from turboprop.errors import IndexNotFoundError, UsageError
 from turboprop.generate.citations import Citation, CitationFilter
 from turboprop.generate.events import DoneEvent, GenerationEvent, ReasoningEvent, TextEvent
 from turboprop.generate.options import GenerationOptions
@@ -255,12 +255,9 @@ def _inside(inner: Source, outer: Source) -> bool:
 def _definition(hit: Hit, repo: Path) -> Source:
     """The chunk, or the definition around it where the file is still the one that was indexed."""
     own = Source(hit.path, hit.start_line, hit.end_line, hit.symbol, hit.score, hit.text)
-    place = repo / hit.path
     try:
-        if not place.resolve().is_relative_to(repo.resolve()) or not place.is_file():
-            return own
-        text = normalise_newlines(decode(place.read_bytes())[0])
-    except (OSError, ValueError):
+        text = read_inside(repo, hit.path)
+    except (IndexNotFoundError, UsageError):
         return own
     lines = text.split("\n")
     there = "\n".join(lines[hit.start_line - 1 : hit.end_line])
