@@ -174,9 +174,7 @@ def _finished(process: subprocess.Popen[bytes], folder: str, given: bytes | None
                 stopped=True,
             )
         if now - started > LONGEST_SECONDS:
-            raise GitError(
-                f"Git was stopped in {folder}: it had not ended after {LONGEST_SECONDS:.0f} s.", stopped=True
-            )
+            raise GitError(f"Git was stopped in {folder}: it took more than {LONGEST_SECONDS:.0f} s.", stopped=True)
 
 
 def _sign_of_life(process: int) -> bytes:

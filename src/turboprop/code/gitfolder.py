@@ -148,11 +148,18 @@ def _problem(path: str) -> str:
     # A socket (Git's own file monitor has one there) cannot be opened, so it holds nobody.
     if stat.S_ISDIR(mode) or stat.S_ISSOCK(mode) or _is_null_device(status):
         return ""
-    # What the system makes up while it is read (/proc) looks like an empty file, and may have no end.
-    if stat.S_ISREG(mode) and (status.st_size or not is_link):
+    if stat.S_ISREG(mode) and not (is_link and not status.st_size and _is_made_up(path)):
         return ""
     kind = "a pipe" if stat.S_ISFIFO(mode) else "no ordinary file"
     return f"Git was not asked, since {path} {'leads to' if is_link else 'is'} {kind}; remove it."
+
+
+def _is_made_up(path: str) -> bool:
+    """Whether a link leads to what the system makes up while it is read: empty by its size, and maybe without end."""
+    try:
+        return Path(path).resolve().as_posix().startswith(("/proc/", "/sys/"))
+    except (OSError, RuntimeError):
+        return True
 
 
 def _is_null_device(status: os.stat_result) -> bool:
