@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import os
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -144,10 +143,11 @@ def test_what_git_started_ends_with_it(root: Path, tmp_path: Path, monkeypatch: 
     with pytest.raises(GitError):
         ask_git(str(root), "ls-files")
     child = int((folder / "pid").read_text())
-    while Path(f"/proc/{child}/stat").exists():  # it is gone once init has taken note of it
-        if b") Z" in Path(f"/proc/{child}/stat").read_bytes():
-            break
-        time.sleep(0.05)
+    try:
+        state = Path(f"/proc/{child}/stat").read_bytes().rpartition(b") ")[2][:1]
+    except FileNotFoundError:
+        return
+    assert state in (b"Z", b"X")  # gone, once init has taken note of it
 
 
 def test_a_git_that_works_is_waited_for(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,15 +163,42 @@ def test_a_git_that_works_is_waited_for(root: Path, tmp_path: Path, monkeypatch:
     assert git_view(str(root)).names == ["a.py"]
 
 
-def test_a_file_of_nothing_that_fills_the_memory(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with open(root / ".gitignore", "wb") as file:
+@pytest.mark.parametrize("name", [".gitignore", ".git/info/exclude", ".git/commondir", ".git/config"])
+def test_a_file_of_nothing_that_would_fill_the_memory(root: Path, name: str) -> None:
+    with open(root / name, "wb") as file:
         file.truncate(1 << 34)  # 16 GiB, of which none is on the disk
     view = git_view(str(root))
     assert view is not None
-    assert "Out of memory" in view.error
+    assert "more than 100,000,000 bytes" in view.error
     found = walk(root)
     assert [file.path for file in found.files] == ["a.py"]
     assert "without Git" in found.notes[0]
+
+
+def test_the_memory_of_git_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for Git that tells what it may take, once it may take less than at its start."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "git").write_text("#!/bin/sh\nwhile [ $(ulimit -d) = unlimited ]; do sleep 0.1; done\nulimit -d\n")
+    (folder / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    assert int(ask_git(str(tmp_path), "ls-files").stdout) == 1 << 20  # in KiB
+
+
+@pytest.mark.parametrize("place", [".gitignore", ".git/info/exclude", "d/.gitignore"])
+def test_rules_that_take_git_for_ever(root: Path, place: str) -> None:
+    """A clone brings them: Git tries every folder of a path for each `**`."""
+    (root / "d").mkdir()
+    (root / place).write_text("**/" + "*a**/" * 14 + "b\n*.log\n")
+    deep = root / "d" / "/".join(["aaaa"] * 40)
+    deep.mkdir(parents=True)
+    for name in ("c.py", "c.log"):
+        (deep / name).write_text("x = 1\n")
+    view = git_view(str(root))
+    assert view is not None
+    assert "has a rule with 15 times **" in view.error
+    found = [file.path.rpartition("/")[2] for file in walk(root).files]
+    assert [name for name in found if name.startswith("c.")] == (["c.log", "c.py"] if ".git/" in place else ["c.py"])
 
 
 def test_no_more_submodules_are_asked_once_one_held_git(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,10 +206,11 @@ def test_no_more_submodules_are_asked_once_one_held_git(root: Path, monkeypatch:
         inner = root / f"sub{number}"
         inner.mkdir()
         run(inner, "init", "-q")
-        (inner / "b.py").write_text("y = 2\n")
+        (inner / "d").mkdir()
+        (inner / "d/b.py").write_text("y = 2\n")
         run(inner, "add", ".")
         run(inner, "commit", "-qm", "Begin the inner one")
-        os.mkfifo(inner / ".gitignore")
+        os.mkfifo(inner / "d/.gitignore")
     run(root, "-c", "advice.addEmbeddedRepo=false", "add", *(f"sub{number}" for number in range(5)))
     asked: list[str] = []
     ask = git.ask_git

@@ -18,6 +18,17 @@ from turboprop.files import open_regular
 _READ_AT_ONCE = ("", "/info", "/objects/info")
 """Folders of a Git directory that its commands open files of by name."""
 _READ_IN_TREE = frozenset({".gitignore", ".gitattributes", ".mailmap"})
+_READ_WHOLE = frozenset(
+    [
+        *("HEAD", "config", "config.worktree", "commondir", "gitdir", "shallow", "alternates", "exclude", "attributes"),
+        *("sparse-checkout", "grafts", *_READ_IN_TREE),
+    ]
+)
+_LARGEST_WHOLE = 100_000_000
+"""In bytes, as newer versions of Git have it for ignore rules. A file of nothing has no size in an archive."""
+_RULES = frozenset({".gitignore", "exclude"})
+_MOST_DOUBLE_STARS = 4
+"""In one ignore rule. For each, Git tries all folders of a path again: with 40 folders fourteen take it for ever."""
 _LARGEST = 4_000_000
 """Settings and links to Git directories are looked at up to this size, in bytes; Git's own limit for a link is 1 MB."""
 _DEEPEST_INCLUDE = 10  # as in Git
@@ -43,8 +54,8 @@ class GitFolder:
 def find_git_folder(folder: str) -> GitFolder:
     """Look at `folder` and those above it, as Git does; some thirty calls of `stat`."""
     for top in _upward(folder):
-        # A folder can pose as a repository without a `.git`, and Git reads these two to find out.
-        for name in ("HEAD", "commondir"):
+        # A folder can pose as a repository without a `.git`, and Git reads two of these to find out.
+        for name in ("HEAD", "commondir", ".gitignore"):
             if problem := _problem(f"{top}/{name}"):
                 return GitFolder(problem=problem)
         found = _directories(f"{top}/.git")
@@ -87,6 +98,8 @@ def problems_below(folder: str) -> Iterator[str]:
                 pending.append((path, inside_git or name == ".git"))
             elif inside_git or name in _READ_IN_TREE:
                 problem = problem or _problem(path)
+                if name in _RULES:
+                    problem = problem or _problem_of_rules(path)
             elif name == ".git":
                 problem = problem or next(filter(None, map(_problem_in, _directories(path))), "")
         yield problem
@@ -122,7 +135,7 @@ def _problem_in(directory: str) -> str:
     for below in _READ_AT_ONCE:
         try:
             with os.scandir(directory + below) as listing:
-                odd = [entry.path for entry in listing if not _is_plain(entry)]
+                odd = [entry.path for entry in listing if entry.name in _READ_WHOLE or not _is_plain(entry)]
         except (OSError, ValueError):
             continue
         for path in odd:
@@ -149,7 +162,9 @@ def _problem(path: str) -> str:
     if stat.S_ISDIR(mode) or stat.S_ISSOCK(mode) or _is_null_device(status):
         return ""
     if stat.S_ISREG(mode) and not (is_link and not status.st_size and _is_made_up(path)):
-        return ""
+        if status.st_size <= _LARGEST_WHOLE or os.path.basename(path) not in _READ_WHOLE:  # noqa: PTH119
+            return ""
+        return f"Git was not asked, since {path} has more than {_LARGEST_WHOLE:,} bytes; remove it."
     kind = "a pipe" if stat.S_ISFIFO(mode) else "no ordinary file"
     return f"Git was not asked, since {path} {'leads to' if is_link else 'is'} {kind}; remove it."
 
@@ -183,6 +198,13 @@ def _problem_of_settings(path: str, top: str, depth: int) -> str:
         if included and (problem := _problem_of_settings(target, top, depth + 1)):
             return problem
     return ""
+
+
+def _problem_of_rules(path: str) -> str:
+    most = max(line.count(b"**") for line in _content(path).split(b"\n"))
+    if most <= _MOST_DOUBLE_STARS:
+        return ""
+    return f"Git was not asked, since {path} has a rule with {most} times **, which takes it too long; remove it."
 
 
 def _expanded(value: bytes, folder: str) -> str:

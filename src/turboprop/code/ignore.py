@@ -110,14 +110,16 @@ def _compiled(lines: list[str]) -> GitIgnoreSpec | None:
     from pathspec import GitIgnoreSpec
     from pathspec.patterns.gitignore import GitIgnorePatternError
 
+    from turboprop.code.ignore_pattern import IgnorePattern
+
     if lines and lines[0].startswith("\ufeff"):
         lines[0] = lines[0][1:]
     lines = [line.removesuffix("\r") for line in lines]
     try:
-        return GitIgnoreSpec.from_lines(lines, backend="simple")
+        return GitIgnoreSpec.from_lines(lines, IgnorePattern, backend="simple")
     except GitIgnorePatternError:
         # Git passes over a line that it cannot read; so do we, and keep the others.
-        return GitIgnoreSpec.from_lines([line for line in lines if _is_valid(line)], backend="simple")
+        return GitIgnoreSpec.from_lines([line for line in lines if _is_valid(line)], IgnorePattern, backend="simple")
 
 
 def _is_valid(line: str) -> bool:
