@@ -35,6 +35,8 @@ _FEWEST_WORDS, _MOST_WORDS = 4, 30
 _MOST_FILES = 3
 """A commit that changed more files says little about each of them."""
 _LAST_COMMITS = 2_000
+_LONGEST_SUBJECT = 500
+"""In characters. Nobody asks more, and looking for an issue's number takes the square of it."""
 _ROUNDS = 1_000
 _CONVENTIONAL = re.compile(r"^(?:\w+(?:\([^)]*\))?!?:|\[[^\]]*\])\s+|\s*\(#\d+\)$")
 
@@ -186,6 +188,8 @@ def _first_sentence(part: Documented) -> str:
 def _commits(root: Path, paths: set[str], most: int, chance: random.Random) -> list[Query]:
     candidates = []
     for subject, changed in commits(str(root), _LAST_COMMITS):
+        if len(subject) > _LONGEST_SUBJECT:
+            continue
         text = _CONVENTIONAL.sub("", _CONVENTIONAL.sub("", subject)).strip()
         there = tuple(sorted(path for path in changed if path in paths))
         if there and len(changed) <= _MOST_FILES and len(_WORDS.findall(text)) >= _FEWEST_WORDS:

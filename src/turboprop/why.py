@@ -55,6 +55,7 @@ def explain_file(repo: str | Path, path: str, *, index_dir: str | Path | None = 
         if isinstance(source, Skipped):
             return FileReason(name, bool(chunks), "left out", _said(source), chunks)
         by = "Git sees it and does not ignore it" if found.from_git else "no ignore rule excludes it"
+        by += "".join(f" ({note})" for note in found.notes)
         if known is None:
             return FileReason(name, False, "not indexed yet", f"{by}; run `tp index`")
         if known != source.digest:

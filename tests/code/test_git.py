@@ -222,7 +222,9 @@ def test_no_more_submodules_are_asked_once_one_held_git(root: Path, monkeypatch:
     assert all("is a pipe" in one.detail for one in found.skipped)
 
 
-@pytest.mark.parametrize("name", [b".", b"..", b"./a.py", b"a.py/..", b"d/../a.py", b"/etc/hostname", b"d//b.py"])
+@pytest.mark.parametrize(
+    "name", [b".", b"..", b"./a.py", b"a.py/..", b"d/../a.py", b"/etc/hostname", b"d//b.py", b".git/config"]
+)
 def test_an_index_with_names_that_no_file_has(root: Path, name: bytes) -> None:
     """Git writes no such index, and reads it."""
     import hashlib
@@ -283,6 +285,13 @@ def test_commits_and_their_files(root: Path) -> None:
     ]
     assert list(commits(str(root / "d"), 1)) == [("Add a name", ["c.py", "ü b.py"])]
     assert list(commits(str(root.parent), 1)) == []
+
+
+def test_no_settings_of_submodules_are_read(root: Path) -> None:
+    run(root, "update-index", "--add", "--cacheinfo", f"160000,{run(root, 'rev-parse', 'HEAD')},sub")
+    run(root, "commit", "-qm", "Add a submodule here")
+    os.mkfifo(root / ".gitmodules")
+    assert [names for _, names in commits(str(root), 10)] == [["sub"], ["a.py"]]
 
 
 def test_a_user_that_git_does_not_trust_is_told(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from turboprop.files import open_regular
 
 _READ_AT_ONCE = ("", "/info", "/objects/info")
 """Folders of a Git directory that its commands open files of by name."""
-_READ_IN_TREE = frozenset({".gitignore", ".gitattributes", ".mailmap"})
+_READ_IN_TREE = frozenset({".gitignore", ".gitattributes", ".gitmodules", ".mailmap"})
 _READ_WHOLE = frozenset(
     [
         *("HEAD", "config", "config.worktree", "commondir", "gitdir", "shallow", "alternates", "exclude", "attributes"),
@@ -58,18 +58,15 @@ def find_git_folder(folder: str) -> GitFolder:
         for name in ("HEAD", "commondir", ".gitignore"):
             if problem := _problem(f"{top}/{name}"):
                 return GitFolder(problem=problem)
-        found = _directories(f"{top}/.git")
-        if not found:
+        if not os.path.lexists(f"{top}/.git") or not (found := _directories(f"{top}/.git")):
             continue
         directory, common = found
-        problem = next(filter(None, map(_problem_in, dict.fromkeys(found))), "")
-        if problem or not _is_repository(directory, common):
-            if problem:
-                return GitFolder(top, problem)
-            continue
-        settings = [f"{common}/config", f"{directory}/config.worktree"]
-        problem = next(filter(None, (_problem_of_settings(path, top, 0) for path in settings)), "")
-        return GitFolder(top, problem, any(b"worktree" in _content(path).lower() for path in settings))
+        if problem := next(filter(None, map(_problem_in, dict.fromkeys(found))), ""):
+            return GitFolder(top, problem)
+        if _is_repository(directory, common):
+            settings = {path: _content(path) for path in (f"{common}/config", f"{directory}/config.worktree")}
+            problem = next(filter(None, (_problem_of_settings(*one, top, 0) for one in settings.items())), "")
+            return GitFolder(top, problem, any(b"worktree" in text.lower() for text in settings.values()))
     return GitFolder()
 
 
@@ -114,14 +111,14 @@ def _upward(folder: str) -> Iterator[str]:
 
 def _directories(git: str) -> tuple[str, ...]:
     """The Git directory that `.git` is or names, and the one that it shares with other work trees; () for none."""
-    directory = Path(git)
-    if not directory.is_dir():
+    directory = git
+    if not Path(git).is_dir():
         named = _content(git)
         if not named.startswith(b"gitdir: "):
             return ()
-        directory = directory.parent / os.fsdecode(named[8:].rstrip(b"\r\n"))
+        directory = str(Path(git).parent / os.fsdecode(named[8:].rstrip(b"\r\n")))
     shared = os.fsdecode(_content(f"{directory}/commondir").rstrip(b"\r\n"))
-    return str(directory), str(directory / shared)
+    return directory, str(Path(directory, shared)) if shared else directory
 
 
 def _is_repository(directory: str, common: str) -> bool:
@@ -185,9 +182,8 @@ def _is_null_device(status: os.stat_result) -> bool:
     return stat.S_ISCHR(status.st_mode) and status.st_rdev == null.st_rdev
 
 
-def _problem_of_settings(path: str, top: str, depth: int) -> str:
+def _problem_of_settings(path: str, text: bytes, top: str, depth: int) -> str:
     """What is wrong with the files that a settings file leads to: included ones and that of ignore rules."""
-    text = _content(path)
     if depth > _DEEPEST_INCLUDE or not _LEADS_ELSEWHERE.search(text):
         return ""
     for name, value in _PATH_VALUE.findall(text.replace(b"\\\r\n", b"").replace(b"\\\n", b"")):
@@ -195,7 +191,7 @@ def _problem_of_settings(path: str, top: str, depth: int) -> str:
         target = _expanded(value, str(Path(path).parent) if included else top)
         if problem := _problem(target):
             return problem
-        if included and (problem := _problem_of_settings(target, top, depth + 1)):
+        if included and (problem := _problem_of_settings(target, _content(target), top, depth + 1)):
             return problem
     return ""
 

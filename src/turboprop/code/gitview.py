@@ -15,6 +15,7 @@ _LIST = ("-z", "--cached", "--others", "--exclude-standard")
 # signature, note or address book.
 _LOG = (
     *("--no-merges", "--name-only", "--relative", "-z", "--find-renames=100%", f"-O{os.devnull}", "--no-ext-diff"),
+    "--ignore-submodules=none",  # said here, it is not looked for in .gitmodules
     *("--no-textconv", "--no-show-signature", "--no-mailmap", "--no-notes", "--format=%x01%s"),
 )
 _UNREADABLE = re.compile(r"warning: could not open directory '(.*?)/?': ")

@@ -21,7 +21,7 @@ from turboprop.code.ignore import IgnoreRules, is_real_folder
 from turboprop.errors import UsageError
 
 INDEX_FOLDER = ".turboprop"
-_NO_NAMES = ("", ".", "..")
+_NO_NAMES = ("", ".", "..", ".git")
 
 # Outside Git nobody said what is not source: version-control stores, installed packages and caches.
 _NEVER_SOURCE = frozenset(
@@ -195,7 +195,7 @@ def _sort_out(found: Walk, names: Iterable[str], limits: _Limits) -> list[str]:
     for name in sorted(set(names)):
         folder, _, base = name.rpartition("/")
         if base in _NO_NAMES:
-            continue  # no file is called so, but an index that was not written by Git can say it
+            continue  # no file of a work tree is called so, but an index that Git did not write can say it
         real = enterable.get(folder)
         if real is None:
             real = _may_enter(prefix, folder, enterable)
