@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import stat
@@ -31,11 +32,18 @@ _MOST_DOUBLE_STARS = 4
 """In one ignore rule. For each, Git tries all folders of a path again: with 40 folders fourteen take it for ever."""
 _LARGEST = 4_000_000
 """Settings and links to Git directories are looked at up to this size, in bytes; Git's own limit for a link is 1 MB."""
-_DEEPEST_INCLUDE = 10  # as in Git
+_MOST_INCLUDED = 100
+"""Settings files, each as often as it is included: ten levels that Git goes down are 10,000 files for 2.5 a file."""
+_MOST_NAMED = 1_000
+_SPACE = b" \t\r\n"
+_ESCAPES = {b"\\t": b"\t", b"\\n": b"\n", b"\\b": b"\b", b'\\"': b'"', b"\\\\": b"\\"}
 
 # Names of settings are literal in a settings file, in any case; only values can be quoted and continued.
 _LEADS_ELSEWHERE = re.compile(rb"include|excludesfile", re.IGNORECASE)
-_PATH_VALUE = re.compile(rb"(?:^|\])[ \t]*(path|excludesfile)[ \t]*=[ \t]*(.*)$", re.IGNORECASE | re.MULTILINE)
+# The name of a section may hold what looks like a setting, so a value ends no match.
+_PATH_VALUE = re.compile(
+    rb"(?:^|\])[ \t]*(path|excludesfile)[ \t]*=[ \t]*(?=(.{0,10000}))", re.IGNORECASE | re.MULTILINE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +73,7 @@ def find_git_folder(folder: str) -> GitFolder:
             return GitFolder(top, problem)
         if _is_repository(directory, common):
             settings = {path: _content(path) for path in (f"{common}/config", f"{directory}/config.worktree")}
-            problem = next(filter(None, (_problem_of_settings(*one, top, 0) for one in settings.items())), "")
+            problem = next(filter(None, (_problem_of_settings(*one, top) for one in settings.items())), "")
             return GitFolder(top, problem, any(b"worktree" in text.lower() for text in settings.values()))
     return GitFolder()
 
@@ -182,18 +190,54 @@ def _is_null_device(status: os.stat_result) -> bool:
     return stat.S_ISCHR(status.st_mode) and status.st_rdev == null.st_rdev
 
 
-def _problem_of_settings(path: str, text: bytes, top: str, depth: int) -> str:
+def _problem_of_settings(path: str, text: bytes, top: str) -> str:
     """What is wrong with the files that a settings file leads to: included ones and that of ignore rules."""
-    if depth > _DEEPEST_INCLUDE or not _LEADS_ELSEWHERE.search(text):
-        return ""
-    for name, value in _PATH_VALUE.findall(text.replace(b"\\\r\n", b"").replace(b"\\\n", b"")):
-        included = name.lower() == b"path"
-        target = _expanded(value, str(Path(path).parent) if included else top)
-        if problem := _problem(target):
-            return problem
-        if included and (problem := _problem_of_settings(target, _content(target), top, depth + 1)):
-            return problem
+    included = 0
+    pending = [(path, text)]
+    while pending:
+        path, text = pending.pop()
+        for name, value in paths_named(text):
+            target = _absolute(value, str(Path(path).parent) if name == "path" else top)
+            if problem := _problem(target):
+                return problem
+            if name == "path":
+                included += 1
+                pending.append((target, _content(target)))
+        if included > _MOST_INCLUDED:
+            return f"Git was not asked, since {path} includes files that include others without end; remove that."
     return ""
+
+
+def paths_named(text: bytes) -> list[tuple[str, str]]:
+    """`path` and `excludesfile` with their values, in the order of a settings file and as Git reads it.
+
+    Whatever section a `path` stands in. Values are without their quotes and comments, and not expanded.
+    """
+    if not _LEADS_ELSEWHERE.search(text):
+        return []
+    joined = text.replace(b"\\\r\n", b"").replace(b"\\\n", b"")
+    found = itertools.islice(_PATH_VALUE.finditer(joined), _MOST_NAMED)
+    return [(one[1].lower().decode(), _unquoted(one[2])) for one in found]
+
+
+def _unquoted(value: bytes) -> str:
+    path, quoted = bytearray(), False
+    for piece in re.findall(rb"\\.|[^\\\"#;]+|.", value.strip(_SPACE), re.DOTALL):
+        if piece == b'"':
+            quoted = not quoted
+        elif piece in (b"#", b";") and not quoted:
+            path = path.rstrip(_SPACE)
+            break
+        else:
+            path += _ESCAPES.get(piece, piece)
+    return os.fsdecode(bytes(path))
+
+
+def _absolute(path: str, folder: str) -> str:
+    try:
+        return str(Path(folder, Path(path).expanduser()))
+    except (RuntimeError, ValueError):  # the home of a user whom there is not
+        return ""
 
 
 def _problem_of_rules(path: str) -> str:
@@ -201,16 +245,6 @@ def _problem_of_rules(path: str) -> str:
     if most <= _MOST_DOUBLE_STARS:
         return ""
     return f"Git was not asked, since {path} has a rule with {most} times **, which takes it too long; remove it."
-
-
-def _expanded(value: bytes, folder: str) -> str:
-    """The path that a setting names: without its quotes and comment, `~` as the home."""
-    unquoted = re.sub(rb'"((?:[^"\\]|\\.)*)"|\s*[#;].*$', lambda found: found[1] or b"", value).strip()
-    path = os.fsdecode(re.sub(rb"\\(.)", rb"\1", unquoted))
-    try:
-        return str(Path(folder, Path(path).expanduser()))
-    except (RuntimeError, ValueError):  # the home of a user whom there is not
-        return ""
 
 
 def _content(path: str) -> bytes:
