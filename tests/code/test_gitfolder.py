@@ -34,11 +34,11 @@ def test_values_that_git_wrote(tmp_path_factory: pytest.TempPathFactory, value: 
     file = tmp_path_factory.mktemp("settings") / "config"
     config(file, "include.path", value)
     assert config(file, "--no-includes", "-z", "--get", "include.path") == [value]
-    assert paths_named(file.read_bytes()) == [("path", value)]
+    assert paths_named(file.read_bytes())[-1] == ("path", value)
 
 
 @given(WRITTEN)
-@settings(max_examples=150)
+@settings(max_examples=300)
 def test_values_as_git_reads_them(tmp_path_factory: pytest.TempPathFactory, value: str) -> None:
     """Where Git takes the file at all: else it says so, and is not held."""
     file = tmp_path_factory.mktemp("settings") / "config"
@@ -61,6 +61,7 @@ def test_what_leads_from_settings_to_a_pipe(root: Path, tmp_path: Path, monkeypa
         "[include]path=~/pipe # here\n",
         f'[CORE] ExcludesFile = "{tmp_path}/pipe"\n',
         "[core]\nexcludesfile = ../pipe\n",
+        "[a]\nb = c # \\\n[include]path = ../../pipe\n",
         "[include]\r\n\tpath = deep\r\n",
     ):
         (root / ".git/config").write_text(own + text)

@@ -35,6 +35,7 @@ _LARGEST = 4_000_000
 _MOST_INCLUDED = 100
 """Settings files, each as often as it is included: ten levels that Git goes down are 10,000 files for 2.5 a file."""
 _MOST_NAMED = 1_000
+_CONTINUED = re.compile(rb"\\(?:(\r?\n)|.)", re.DOTALL)
 _SPACE = b" \t\r\n"
 _ESCAPES = {b"\\t": b"\t", b"\\n": b"\n", b"\\b": b"\b", b'\\"': b'"', b"\\\\": b"\\"}
 
@@ -211,26 +212,30 @@ def _problem_of_settings(path: str, text: bytes, top: str) -> str:
 def paths_named(text: bytes) -> list[tuple[str, str]]:
     """`path` and `excludesfile` with their values, in the order of a settings file and as Git reads it.
 
-    Whatever section a `path` stands in. Values are without their quotes and comments, and not expanded.
+    Whatever section a `path` stands in, and some that are none. Values are without their quotes and comments, and not
+    expanded.
     """
     if not _LEADS_ELSEWHERE.search(text):
         return []
-    joined = text.replace(b"\\\r\n", b"").replace(b"\\\n", b"")
-    found = itertools.islice(_PATH_VALUE.finditer(joined), _MOST_NAMED)
+    # A line that ends with a backslash goes on, but not in a comment: both readings are taken.
+    joined = _CONTINUED.sub(lambda pair: b"" if pair[1] else pair[0], text)
+    texts = [text] if joined == text else [text, joined]
+    found = itertools.chain.from_iterable(itertools.islice(_PATH_VALUE.finditer(one), _MOST_NAMED) for one in texts)
     return [(one[1].lower().decode(), _unquoted(one[2])) for one in found]
 
 
 def _unquoted(value: bytes) -> str:
-    path, quoted = bytearray(), False
+    path, quoted, kept = bytearray(), False, 0
     for piece in re.findall(rb"\\.|[^\\\"#;]+|.", value.strip(_SPACE), re.DOTALL):
         if piece == b'"':
             quoted = not quoted
         elif piece in (b"#", b";") and not quoted:
-            path = path.rstrip(_SPACE)
             break
         else:
             path += _ESCAPES.get(piece, piece)
-    return os.fsdecode(bytes(path))
+            # Blanks before a comment are none of the value, unless they are quoted or escaped.
+            kept = len(path) if quoted or piece in _ESCAPES else max(kept, len(path.rstrip(_SPACE)))
+    return os.fsdecode(bytes(path[:kept]))
 
 
 def _absolute(path: str, folder: str) -> str:
