@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -157,8 +158,18 @@ def test_a_changed_file_is_shown_as_it_was_indexed(write_files: Callable[[dict[s
     found = Hit("a.py", 1, 1, 1.0, "python", "x", "x = 1\n")
     (source,) = widened([found, found], root)
     assert source.text == "x = 1\n"
-    outside = Hit("../../etc/hosts", 1, 1, 1.0, "", "", "secret")
-    assert widened([outside], root)[0].text == "secret"
+    text = "def shown():\n    return 1\n"
+    for path in ("outside.py", "repo/there.py"):
+        (root.parent / path).write_text(text)
+    (root / "link.py").symlink_to("there.py")
+    os.mkfifo(root / "pipe.py")
+
+    def lines(path: str) -> int:
+        return widened([Hit(path, 1, 1, 1.0, "python", "shown", "def shown():\n")], root)[0].end_line
+
+    assert lines("there.py") == 2  # grown to the definition in the file
+    for path in ("../outside.py", str(root.parent / "outside.py"), "link.py", "pipe.py", "gone.py"):
+        assert lines(path) == 1
 
 
 def test_an_empty_question(index: Index) -> None:

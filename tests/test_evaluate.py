@@ -87,6 +87,19 @@ def test_too_little_to_ask(write_files: Write) -> None:
         evaluate(write_files({"a.py": "x = 1\n"}))
 
 
+def test_a_subject_without_end_is_passed_over(repo: Path) -> None:
+    """Two million spaces in a subject, as a clone may have: the search for an issue's number took hours."""
+    (repo / "src/chess.py").write_text((repo / "src/chess.py").read_text() + "x = 1\n")
+    identity = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
+    subprocess.run(
+        ["git", *identity, "-C", repo, "commit", "-aq", "--cleanup=verbatim", "-F", "-"],
+        input="tell the king" + " " * 2_000_000 + "what comes",
+        text=True,
+        check=True,
+    )
+    assert evaluate(repo, modes=("lexical",)).commit_queries == 8
+
+
 def test_rank_is_of_the_definition_or_the_file() -> None:
     def hit(path: str, symbol: str) -> Hit:
         return Hit(path, 1, 2, 1.0, "python", symbol, "")

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from turboprop.code.chunk import chunk_text
-from turboprop.code.read import decode, normalise_newlines
-from turboprop.errors import UsageError
-from turboprop.files import open_regular
+from turboprop.code.inside import read_inside
+from turboprop.errors import IndexNotFoundError, UsageError
 from turboprop.generate.citations import Citation, CitationFilter
 from turboprop.generate.events import DoneEvent, GenerationEvent, ReasoningEvent, TextEvent
 from turboprop.generate.options import GenerationOptions
@@ -38,7 +37,6 @@ SOURCE_TOKENS = 3000
 ANSWER_TOKENS = 700
 _DEFINITION_CHARS = 6000
 """Up to so many characters a hit inside a definition is shown with the whole of it."""
-_MOST_BYTES = 20_000_000
 """Of a file that a definition is looked up in; no larger one is indexed."""
 _CANDIDATES = 24
 _SYMBOL_CHARS = 200
@@ -286,15 +284,8 @@ def _definition(hit: Hit, repo: Path) -> Source:
     """The chunk, or the definition around it where the file is still the one that was indexed."""
     own = Source(hit.path, hit.start_line, hit.end_line, hit.symbol, hit.score, hit.text)
     try:
-        place = (repo / hit.path).resolve()
-        if not place.is_relative_to(repo.resolve()):
-            return own
-        with open_regular(place) as stream:
-            content = stream.read(_MOST_BYTES + 1)
-        if len(content) > _MOST_BYTES:
-            return own
-        text = normalise_newlines(decode(content)[0])
-    except (OSError, ValueError):
+        text = read_inside(repo, hit.path)
+    except (IndexNotFoundError, UsageError):
         return own
     lines = text.split("\n")
     there = "\n".join(lines[hit.start_line - 1 : hit.end_line])

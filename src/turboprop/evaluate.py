@@ -10,16 +10,17 @@ import math
 import random
 import re
 import statistics
-import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from turboprop.api import Index, Mode
 from turboprop.code.documented import Documented, documented, without
+from turboprop.code.git import GitError
+from turboprop.code.gitview import commits
 from turboprop.code.read import SourceText, read_source
 from turboprop.code.walk import Skipped, walk
 from turboprop.engines.resident import peak_resident_bytes
@@ -33,6 +34,9 @@ _WORDS = re.compile(r"[A-Za-z][A-Za-z'_-]+")
 _FEWEST_WORDS, _MOST_WORDS = 4, 30
 _MOST_FILES = 3
 """A commit that changed more files says little about each of them."""
+_LAST_COMMITS = 2_000
+_LONGEST_SUBJECT = 500
+"""In characters. Nobody asks more, and looking for an issue's number takes the square of it."""
 _ROUNDS = 1_000
 _CONVENTIONAL = re.compile(r"^(?:\w+(?:\([^)]*\))?!?:|\[[^\]]*\])\s+|\s*\(#\d+\)$")
 
@@ -116,13 +120,18 @@ def evaluate(
     chance = random.Random(seed)  # noqa: S311 - not for secrets
     sources = _sources(root, files, chance, settings)
     from_docs, held_out = _documentation(sources, queries, chance)
-    wanted = [*from_docs, *_commits(root, {source.path for source in sources}, queries, chance)]
+    try:
+        from_commits = _commits(root, {source.path for source in sources}, queries, chance)
+    except GitError as error:
+        say(f"no queries from commits: {error}")
+        from_commits = []
+    wanted = [*from_docs, *from_commits]
     if len(wanted) < 10:
         raise UsageError(
             f"{root} has too few docstrings and commits to make queries from ({len(wanted)}); "
             "ten are the least that say anything"
         )
-    say(f"{len(from_docs)} queries from documentation, {len(wanted) - len(from_docs)} from commits")
+    say(f"{len(from_docs)} queries from documentation, {len(from_commits)} from commits")
     with tempfile.TemporaryDirectory(prefix="turboprop-bench-") as scratch:
         copy = Path(scratch) / "repository"
         for source in sources:
@@ -138,9 +147,7 @@ def evaluate(
                         continue  # words are the same with every model
                     outcomes.append(_outcome(index, mode, wanted))
                     say(f"{index.model_name}, {mode}: MRR {outcomes[-1].mrr:.3f}")
-    return Evaluation(
-        root, len(sources), len(from_docs), len(wanted) - len(from_docs), tuple(outcomes), peak_resident_bytes()
-    )
+    return Evaluation(root, len(sources), len(from_docs), len(from_commits), tuple(outcomes), peak_resident_bytes())
 
 
 def _sources(root: Path, most: int, chance: random.Random, settings: Settings) -> list[SourceText]:
@@ -180,25 +187,15 @@ def _first_sentence(part: Documented) -> str:
 
 def _commits(root: Path, paths: set[str], most: int, chance: random.Random) -> list[Query]:
     candidates = []
-    for subject, changed in _log(root):
+    for subject, changed in commits(str(root), _LAST_COMMITS):
+        if len(subject) > _LONGEST_SUBJECT:
+            continue
         text = _CONVENTIONAL.sub("", _CONVENTIONAL.sub("", subject)).strip()
         there = tuple(sorted(path for path in changed if path in paths))
         if there and len(changed) <= _MOST_FILES and len(_WORDS.findall(text)) >= _FEWEST_WORDS:
             candidates.append(Query(text, "commit", there))
     unique = list({query.text: query for query in candidates}.values())
     return chance.sample(unique, min(most, len(unique)))
-
-
-def _log(root: Path) -> Iterator[tuple[str, list[str]]]:
-    """Subjects of the last commits, and the files that each changed, relative to `root`."""
-    command = ["git", "-C", str(root), "log", "-2000", "--no-merges", "--name-only", "--relative", "-z"]
-    try:
-        done = subprocess.run([*command, "--format=%x01%s"], capture_output=True, check=False, timeout=60)
-    except (OSError, subprocess.TimeoutExpired):
-        return
-    for entry in done.stdout.decode("utf-8", "replace").split("\x01")[1:]:
-        subject, *names = entry.split("\0")
-        yield subject.strip(), [name.strip() for name in names if name.strip()]
 
 
 def _outcome(index: Index, mode: Mode, queries: Sequence[Query]) -> Outcome:

@@ -70,16 +70,18 @@ def sync_folder(folder: str | os.PathLike[str]) -> None:
             os.close(descriptor)
 
 
-def open_regular(path: str | os.PathLike[str], *, follow: bool = False) -> IO[bytes]:
+def open_regular(path: str | os.PathLike[str], *, follow: bool = False, dir_fd: int | None = None) -> IO[bytes]:
     """Open a regular file for reading. A pipe is never waited for, and a link is followed only with `follow`.
+
+    With `dir_fd`, the descriptor of a folder, a relative `path` begins there.
 
     Raises `NotRegularFileError` for anything else than a file, and `OSError` as `open` does.
     """
     flags = _READ if follow else _READ | getattr(os, "O_NOFOLLOW", 0)
     try:
-        descriptor = os.open(path, flags)
+        descriptor = os.open(path, flags, dir_fd=dir_fd)
     except OSError as error:
-        if not follow and os.path.islink(path):  # noqa: PTH114  ELOOP on Linux and macOS, EMLINK or EFTYPE elsewhere
+        if not follow and _is_link(path, dir_fd):  # ELOOP on Linux and macOS, EMLINK or EFTYPE elsewhere
             raise NotRegularFileError(error.errno, "it is a link, which is not followed", os.fspath(path)) from None
         raise
     try:
@@ -89,3 +91,10 @@ def open_regular(path: str | os.PathLike[str], *, follow: bool = False) -> IO[by
     except BaseException:
         os.close(descriptor)
         raise
+
+
+def _is_link(path: str | os.PathLike[str], dir_fd: int | None) -> bool:
+    try:
+        return stat.S_ISLNK(os.stat(path, dir_fd=dir_fd, follow_symlinks=False).st_mode)
+    except OSError:
+        return False

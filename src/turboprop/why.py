@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from turboprop.api import Index
+from turboprop.code.gitview import ignored_by
 from turboprop.code.read import read_source
 from turboprop.code.walk import Skipped, shown, walk
 from turboprop.errors import IndexNotFoundError, UsageError
@@ -55,6 +55,7 @@ def explain_file(repo: str | Path, path: str, *, index_dir: str | Path | None = 
         if isinstance(source, Skipped):
             return FileReason(name, bool(chunks), "left out", _said(source), chunks)
         by = "Git sees it and does not ignore it" if found.from_git else "no ignore rule excludes it"
+        by += "".join(f" ({note})" for note in found.notes)
         if known is None:
             return FileReason(name, False, "not indexed yet", f"{by}; run `tp index`")
         if known != source.digest:
@@ -68,7 +69,9 @@ def explain_file(repo: str | Path, path: str, *, index_dir: str | Path | None = 
         return FileReason(name, bool(chunks), "stale" if chunks else "left out", state, chunks)
     if place.is_dir():
         raise UsageError(f"{name} is a folder; give a file, or see `tp index --dry-run`")
-    return FileReason(name, bool(chunks), "left out", _ignored_by(root, name), chunks)
+    rule = ignored_by(str(root), name) if found.from_git else None
+    why = f"ignored by {rule[0]!r} ({rule[1]})" if rule else "an ignore rule excludes it"
+    return FileReason(name, bool(chunks), "left out", why, chunks)
 
 
 def _may_be_there(place: Path) -> bool:
@@ -99,20 +102,3 @@ def _indexed(
         return (), None, index_scope(load_settings(root))
     places = (ChunkPlace(row["start_line"], row["end_line"], row["kind"], row["symbol"]) for row in rows)
     return tuple(sorted(places, key=lambda one: one.start_line)), known.digest if known else None, scope
-
-
-def _ignored_by(root: Path, name: str) -> str:
-    """Which line of which file makes Git ignore it; asked only for one file, so Git itself is."""
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(root), "check-ignore", "--verbose", "--", name],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=20,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return "an ignore rule excludes it"
-    rule, _, _ = done.stdout.partition("\t")
-    source, _, pattern = rule.rpartition(":")
-    return f"ignored by {pattern!r} ({source})" if pattern else "an ignore rule excludes it"

@@ -37,15 +37,6 @@ NAMES = [
 ]
 COMMANDS = ["index", "search hello", "doctor --fix", "index --rebuild"]
 OTHERS = ["search --refresh hello", "status", "similar a.py:1", "why a.py", "trust"]
-    "index",
-    "search hello",
-    "search --refresh hello",
-    "status",
-    "doctor",
-    "index --rebuild",
-    "similar a.py:1",
-    "why a.py",
-]
 
 
 @pytest.fixture
@@ -212,7 +203,9 @@ def test_trust_ends_with_a_change(attacker: Path, tmp_path: Path, monkeypatch: p
     clone = cloned(attacker, tmp_path / "clone")
     assert tp("trust", cwd=clone).returncode == 0
     assert tp("search", "hello", "--no-refresh", cwd=clone).returncode == 0
-    as_made_with(clone, tmp_path, monkeypatch, "attacker/evil-model")  # what a later pull brings
+    as_made_with(attacker, tmp_path, monkeypatch, "attacker/evil-model")
+    for path in (attacker / ".turboprop").glob("*.manifest.json"):  # what a later pull brings
+        shutil.copy(path, clone / ".turboprop")
     assert tp("search", "hello", "--no-refresh", cwd=clone).returncode == 2
     assert tp("trust", "--revoke", cwd=clone).returncode == 0
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,7 +58,35 @@ def test_a_file_that_changed_or_lies_outside_is_not_read(index: Index, tmp_path:
     path.symlink_to(secret)
     assert with_context(index.repo, hit, 3) == hit
     path.unlink()
+    os.mkfifo(path)
     assert with_context(index.repo, hit, 3) == hit
+    path.unlink()
+    assert with_context(index.repo, replace(hit, path="../secret.py", start_line=2, end_line=3), 3).start_line == 2
+    assert with_context(index.repo, hit, 3) == hit
+
+
+def test_context_in_every_encoding_that_is_indexed(write_files, shared_cache: Path) -> None:
+    from turboprop.settings import Settings
+
+    root = write_files({"plain.py": "x = 1\n"})
+    encodings = {
+        "bom": (codecs.BOM_UTF8, "utf-8"),
+        "wide": (codecs.BOM_UTF16_LE, "utf-16-le"),
+        "big": (codecs.BOM_UTF32_BE, "utf-32-be"),
+        "latin": (b"", "cp1252"),
+        "dos": (b"", "utf-8"),
+    }
+    for name, (mark, codec) in encodings.items():
+        end = "\r\n" if name == "dos" else "\n"
+        lines = ["# größer als zuvor", "", "", f"def {name}_thing():", "    return 'größer'", "", "", "# danach", ""]
+        (root / f"{name}.py").write_bytes(mark + end.join(lines).encode(codec))
+    with Index.create(root, settings=Settings(cache_home=shared_cache, offline=True)) as index:
+        for name in encodings:
+            plain = index.search(f"{name}_thing", 1, "lexical")[0]
+            around = index.search(f"{name}_thing", 1, "lexical", context=50)[0]
+            assert (plain.path, around.path) == (f"{name}.py", f"{name}.py")
+            assert (around.start_line, around.end_line) == (1, 8)
+            assert around.text == f"# größer als zuvor\n\n\ndef {name}_thing():\n    return 'größer'\n\n\n# danach"
 
 
 def test_similar_through_the_index_needs_no_model(index: Index) -> None:

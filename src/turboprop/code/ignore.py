@@ -6,6 +6,8 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from turboprop.files import open_regular
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -94,29 +96,30 @@ class IgnoreRules:
     def _read(self, folder: str) -> GitIgnoreSpec | None:
         location = f"{self._prefix}{folder}/{self._file_name}" if folder else self._prefix + self._file_name
         try:
-            status = os.lstat(location)
             # A link may lead out of the repository and a pipe would block: neither is a rule file.
-            if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_RULES_BYTES:
-                return None
-            with open(location, "rb") as stream:
-                lines = stream.read(_MAX_RULES_BYTES).decode("utf-8", "surrogateescape").split("\n")
+            with open_regular(location) as stream:
+                data = stream.read(_MAX_RULES_BYTES + 1)
         except (OSError, ValueError):
             return None
-        return _compiled(lines)
+        if len(data) > _MAX_RULES_BYTES:
+            return None
+        return _compiled(data.decode("utf-8", "surrogateescape").split("\n"))
 
 
 def _compiled(lines: list[str]) -> GitIgnoreSpec | None:
     from pathspec import GitIgnoreSpec
     from pathspec.patterns.gitignore import GitIgnorePatternError
 
+    from turboprop.code.ignore_pattern import IgnorePattern
+
     if lines and lines[0].startswith("\ufeff"):
         lines[0] = lines[0][1:]
     lines = [line.removesuffix("\r") for line in lines]
     try:
-        return GitIgnoreSpec.from_lines(lines, backend="simple")
+        return GitIgnoreSpec.from_lines(lines, IgnorePattern, backend="simple")
     except GitIgnorePatternError:
         # Git passes over a line that it cannot read; so do we, and keep the others.
-        return GitIgnoreSpec.from_lines([line for line in lines if _is_valid(line)], backend="simple")
+        return GitIgnoreSpec.from_lines([line for line in lines if _is_valid(line)], IgnorePattern, backend="simple")
 
 
 def _is_valid(line: str) -> bool:

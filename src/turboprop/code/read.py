@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import os
-import stat
 from dataclasses import dataclass
 
 import xxhash
@@ -12,6 +11,7 @@ import xxhash
 from turboprop.code.detect import refine_language
 from turboprop.code.exclude import Reason, looks_binary, looks_generated, looks_minified
 from turboprop.code.walk import Skipped, SourceFile
+from turboprop.files import NotRegularFileError, open_regular
 
 # UTF-32 first: its little-endian mark begins with that of UTF-16.
 _BYTE_ORDER_MARKS = (
@@ -79,20 +79,14 @@ def read_source(file: SourceFile, *, max_filesize: int = 1_000_000) -> SourceTex
     read since the walk is a `Skipped`, never an exception.
     """
     # A link put in the file's place is not followed; a pipe in its place does not block.
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    flags |= getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
     try:
-        descriptor = os.open(file.location, flags)
-    except OSError as error:
-        return Skipped(file.path, Reason.UNREADABLE, error.strerror or str(error))
-    try:
-        with open(descriptor, "rb") as stream:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                return Skipped(file.path, Reason.SPECIAL_FILE, "replaced since the walk")
+        with open_regular(file.location) as stream:
+            status = os.fstat(stream.fileno())
             data = stream.read(max_filesize + 1)
-    except OSError as error:
-        return Skipped(file.path, Reason.UNREADABLE, error.strerror or str(error))
+    except NotRegularFileError:
+        return Skipped(file.path, Reason.SPECIAL_FILE, "replaced since the walk")
+    except (OSError, ValueError) as error:
+        return Skipped(file.path, Reason.UNREADABLE, getattr(error, "strerror", None) or str(error))
     if len(data) > max_filesize:
         return Skipped(file.path, Reason.TOO_LARGE, f"grew over {max_filesize} bytes since the walk")
 

@@ -21,6 +21,7 @@ from turboprop.code.ignore import IgnoreRules, is_real_folder
 from turboprop.errors import UsageError
 
 INDEX_FOLDER = ".turboprop"
+_NO_NAMES = ("", ".", "..", ".git")
 
 # Outside Git nobody said what is not source: version-control stores, installed packages and caches.
 _NEVER_SOURCE = frozenset(
@@ -122,7 +123,7 @@ def walk(root: Path, *, max_filesize: int = 1_000_000, exclude: Sequence[str] = 
     if view is None or view.error:
         found = Walk(root=Path(top))
         if view is not None:
-            found.notes.append(f"{view.error} The .gitignore rules were applied without Git.")
+            found.notes.append(shown(f"{view.error} The .gitignore rules were applied without Git."))
         _sort_out(found, _list_without_git(top, found.skipped), limits)
     else:
         found = Walk(root=Path(top), from_git=True)
@@ -156,6 +157,7 @@ def _checked_root(root: Path) -> str:
 def _sort_out_git(found: Walk, view: GitView, limits: _Limits) -> None:
     """Sorts out a work tree and, below it, every submodule that is checked out."""
     pending = [("", view)]
+    stopped = ""
     while pending:
         prefix, view = pending.pop()
         for name in view.nested:
@@ -166,11 +168,15 @@ def _sort_out_git(found: Walk, view: GitView, limits: _Limits) -> None:
         for folder in _sort_out(found, [prefix + name for name in view.names], limits):
             location = f"{found.root}/{folder}"
             # Without a `.git` it is not checked out, and Git would answer for the repository around it.
-            inner = git_view(location) if is_work_tree(location) else None
+            if not is_work_tree(location):
+                continue
+            # Where one of a thousand submodules held Git, the others would, too: nobody waits for each.
+            inner = GitView(error=stopped) if stopped else git_view(location)
             if inner is None:
                 continue
             if inner.error:
-                found.skipped.append(Skipped(shown(folder), Reason.NESTED_REPOSITORY, inner.error))
+                stopped = stopped or (inner.error if inner.stopped else "")
+                found.skipped.append(Skipped(shown(folder), Reason.NESTED_REPOSITORY, shown(inner.error)))
             else:
                 pending.append((f"{folder}/", inner))
 
@@ -188,6 +194,8 @@ def _sort_out(found: Walk, names: Iterable[str], limits: _Limits) -> list[str]:
     # Each name once (a conflict lists a path once a stage), in an order that does not hang on the disk.
     for name in sorted(set(names)):
         folder, _, base = name.rpartition("/")
+        if base in _NO_NAMES:
+            continue  # no file of a work tree is called so, but an index that Git did not write can say it
         real = enterable.get(folder)
         if real is None:
             real = _may_enter(prefix, folder, enterable)
@@ -241,7 +249,7 @@ def _may_enter(prefix: str, folder: str, known: dict[str, bool]) -> bool:
     allowed = known[folder]
     for name in reversed(unknown):
         base = name.rpartition("/")[2]
-        allowed = allowed and base not in (INDEX_FOLDER, "..") and is_real_folder(prefix + name)
+        allowed = allowed and base != INDEX_FOLDER and base not in _NO_NAMES and is_real_folder(prefix + name)
         known[name] = allowed
     return allowed
 

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from turboprop.api import MODES, Index, Mode, Unit
+from turboprop.code.inside import lines_inside
 from turboprop.errors import IndexNotFoundError, UsageError
 from turboprop.federated import RepoHit, interleaved, repository_names
 from turboprop.index.projection import project
 from turboprop.models.tokenizer import clean_text
 from turboprop.repository import checked_repo
-from turboprop.runtime.sources import source_lines
 from turboprop.types import Hit, IndexStatus
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class Repository:
             known = self._manifest(index).files.get(path)
         if known is None:
             raise IndexNotFoundError(f"{path} is not an indexed file of {self.name}")
-        lines = source_lines(self.root, path)
+        lines = lines_inside(self.root, path)
         last = min(len(lines), end if end is not None else len(lines))
         shown = lines[start - 1 : last]
         return SourceLines(path, known.language, min(start, len(lines)), last, len(lines), "\n".join(shown) + "\n")

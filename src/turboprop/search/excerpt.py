@@ -6,15 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from turboprop.code.read import normalise_newlines
+from turboprop.code.inside import lines_inside
+from turboprop.errors import IndexNotFoundError, UsageError
 from turboprop.index.lance_table import sql_text
 from turboprop.index.schema import PATH, SYMBOL
 
 if TYPE_CHECKING:
     from turboprop.index.read import IndexReader
     from turboprop.types import Hit
-
-_MOST_BYTES = 5_000_000
 
 
 def whole_definition(reader: IndexReader, hit: Hit) -> Hit:
@@ -45,15 +44,10 @@ def whole_definition(reader: IndexReader, hit: Hit) -> Hit:
 
 def with_context(root: Path, hit: Hit, lines: int) -> Hit:
     """The hit with lines before and after it from its file; itself where the file has changed since."""
-    path = root / hit.path
     try:
-        # No link out of the repository is followed: what is shown is what was indexed.
-        if not path.resolve().is_relative_to(root.resolve()) or path.stat().st_size > _MOST_BYTES:
-            return hit
-        text = normalise_newlines(path.read_bytes().decode("utf-8", "replace"))
-    except OSError:
+        every = lines_inside(root, hit.path)
+    except (IndexNotFoundError, UsageError):
         return hit
-    every = text.split("\n")
     shown = "\n".join(every[hit.start_line - 1 : hit.end_line])
     if shown.strip() != hit.text.strip():
         return hit

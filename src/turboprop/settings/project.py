@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
 from turboprop.errors import SettingsError
+from turboprop.files import open_regular
 from turboprop.settings.schema import KEYS, Value, from_file, nearest
 
 PROJECT_FILE = ".turboprop.toml"
@@ -64,18 +64,14 @@ class ProjectFile:
 def read_project_file(root: Path) -> ProjectFile | None:
     """The settings file of a repository, checked; None where it has none. Raises `SettingsError`."""
     path = root / PROJECT_FILE
-    # Read once: what is trusted by its hash is what is used. No link is followed, no pipe waited for.
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+    # Read once: what is trusted by its hash is what is used.
     try:
-        handle = os.open(path, flags)
+        with open_regular(path) as file:
+            data = file.read(_LARGEST + 1)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise SettingsError(f"cannot read {path}: {error.strerror} (a link is not followed)") from error
-    with os.fdopen(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise SettingsError(f"cannot read {path}: it is no file")
-        data = file.read(_LARGEST + 1)
+        raise SettingsError(f"cannot read {path}: {error.strerror}") from error
     if len(data) > _LARGEST:
         raise SettingsError(f"{path} has more than {_LARGEST:,} bytes; it is no settings file")
     found = read_toml(data, path)

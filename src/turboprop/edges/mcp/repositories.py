@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from turboprop.api import Index
+from turboprop.code.inside import lines_inside
 from turboprop.errors import IndexBusyError, IndexNotFoundError, TurboPropError, UsageError
 from turboprop.federated import repository_names
 from turboprop.index.manifest import index_tables
 from turboprop.index.schema import INDEX_FOLDER
 from turboprop.repository import checked_repo
 from turboprop.runtime.pool import IndexPool
-from turboprop.runtime.sources import source_lines
 from turboprop.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -145,13 +145,13 @@ class Repositories:
     def read(self, repository: Repository, index: Index, path: str) -> tuple[str, list[str]]:
         """The path as the index writes it, and the file's lines as they are now.
 
-        Only indexed files can be read. Raises `UsageError` for another, and as `source_lines` does.
+        Only indexed files can be read. Raises `UsageError` for another, and as `lines_inside` does.
         """
         files = index.reader.manifest().files
         wanted = path if path in files else path.replace("\\", "/").removeprefix("./")
         if wanted not in files:
             raise UsageError(f"{wanted!r} is not an indexed file; give a path as search_code prints it")
-        return wanted, source_lines(repository.root, wanted)
+        return wanted, lines_inside(repository.root, wanted)
 
     def close(self) -> None:
         """Let go of indexes and models. A refresh ends where it next tells of its progress; what it did is kept."""
