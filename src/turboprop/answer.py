@@ -37,7 +37,6 @@ SOURCE_TOKENS = 3000
 ANSWER_TOKENS = 700
 _DEFINITION_CHARS = 6000
 """Up to so many characters a hit inside a definition is shown with the whole of it."""
-"""Of a file that a definition is looked up in; no larger one is indexed."""
 _CANDIDATES = 24
 _SYMBOL_CHARS = 200
 _WEAK_COSINE = 0.3
