@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -57,12 +58,14 @@ Start = Callable[..., Server]
 
 
 @pytest.fixture(scope="session")
-def start_server(tmp_path_factory: pytest.TempPathFactory, shared_cache: Path) -> Iterator[Start]:
+def start_server(tmp_path_factory: pytest.TempPathFactory, shared_cache: Path, shared_key: Path) -> Iterator[Start]:
     """`start_server("--repo", path, ready=True)`: starts `tp serve` on a free port."""
     running: list[Server] = []
 
     def start(*arguments: object, ready: bool = True, **environment: str) -> Server:
         home = tmp_path_factory.mktemp("serve")
+        (home / "data").mkdir()
+        shutil.copy2(shared_key, home / "data")
         places = {
             "HOME": str(home),
             "HF_HOME": str(home / "huggingface"),
