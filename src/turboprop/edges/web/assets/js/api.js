@@ -39,6 +39,17 @@ function storeKey(key) {
   }
 }
 
+/** Take the key out of an address such as `#key=...`, which never leaves the browser, and out of the history. */
+function takeKey() {
+  const found = /^#key=([^&]+)/.exec(location.hash);
+  if (found === null) return;
+  storeKey(decodeURIComponent(found[1]));
+  history.replaceState(history.state, "", location.pathname + location.search);
+}
+
+takeKey();
+addEventListener("hashchange", takeKey);
+
 let asking = null;
 let declined = false;
 

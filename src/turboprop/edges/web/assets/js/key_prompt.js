@@ -36,7 +36,7 @@ setKeyPrompt(
     new Promise((done) => {
       told.textContent = refused
         ? "That key was not accepted. Try another."
-        : "It is the one given with --api-key. It stays in this tab until you close it.";
+        : "It is in the link that “tp serve” printed, or was given with --api-key. It stays in this tab until you close it.";
       input.value = "";
       dialog.returnValue = "";
       dialog.showModal();
