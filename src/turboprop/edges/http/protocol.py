@@ -27,6 +27,11 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _LENGTH = re.compile(rb"^content-length:(.*)$", re.IGNORECASE | re.MULTILINE)
 _CODING = re.compile(rb"^transfer-encoding:", re.IGNORECASE | re.MULTILINE)
 
+_BAD_REQUEST = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nX-Content-Type-Options: nosniff\r\n"
+    b"Connection: close\r\nContent-Length: %d\r\n\r\n%s"
+)
+
 
 def wrong_with_head(head: bytes) -> str | None:
     """What is wrong with the head of a request, the empty line at its end included; None for a sound one.
@@ -117,20 +122,10 @@ class ServerProtocol(H11Protocol):
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002
         """Answer what is no request, where an answer can still be begun, and hang up."""
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            said = getattr(self.conn, "wrong", None)
-            told = failure(
-                400, f"this is no HTTP request: {said}" if said else "this is no HTTP request", "bad_request"
-            )
-            body = json.dumps(told.body()).encode("utf-8")
-            headers = [
-                (b"content-type", b"application/json"),
-                (b"x-content-type-options", b"nosniff"),
-                (b"content-length", b"%d" % len(body)),
-                (b"connection", b"close"),
-            ]
-            for event in (h11.Response(status_code=400, headers=headers, reason=b"Bad Request"), h11.Data(data=body)):
-                self.transport.write(self.conn.send(event))
-            self.conn.send(h11.EndOfMessage())
+            why = f": {self.conn.wrong}" if self.conn.wrong else ""
+            body = json.dumps(failure(400, f"this is no sound HTTP request{why}", "bad_http").body()).encode("ascii")
+            # Not through h11, which takes no body where the method was HEAD; nothing follows on this connection.
+            self.transport.write(_BAD_REQUEST % (len(body), body))
         if self.cycle is not None:
             self.cycle.disconnected = True
             self.cycle.message_event.set()

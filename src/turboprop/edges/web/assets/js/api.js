@@ -39,16 +39,17 @@ function storeKey(key) {
   }
 }
 
-/** Take the key out of an address such as `#key=...`, which never leaves the browser, and out of the history. */
+/** Take the key out of the link that the server printed; what follows # never leaves the browser. */
 function takeKey() {
-  const found = /^#key=([^&]+)/.exec(location.hash);
-  if (found === null) return;
-  storeKey(decodeURIComponent(found[1]));
-  history.replaceState(history.state, "", location.pathname + location.search);
+  const found = /^#key=([\w-]+)$/.exec(location.hash);
+  if (found === null) return false;
+  storeKey(found[1]);
+  history.replaceState(history.state, "", location.pathname);
+  return true;
 }
 
 takeKey();
-addEventListener("hashchange", takeKey);
+addEventListener("hashchange", () => takeKey() && location.reload());
 
 let asking = null;
 let declined = false;
