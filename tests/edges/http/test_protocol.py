@@ -207,13 +207,19 @@ def request_lines() -> st.SearchStrategy[bytes]:
 
 
 def header_lines() -> st.SearchStrategy[bytes]:
-    names = st.sampled_from([b"Host", b"Content-Length", b"content-length", b"TRANSFER-ENCODING", b"X", b"Content_Length"])
+    names = st.sampled_from(
+        [b"Host", b"Content-Length", b"content-length", b"TRANSFER-ENCODING", b"X", b"Content_Length"]
+    )
     values = st.sampled_from([b"localhost", b"5", b"5, 5", b"chunked", b"5\r\n 6", b"a\tb", b"\x00", b"\x1f", b"\xff"])
     colons = st.sampled_from([b": ", b":", b" : ", b":\t"])
     return st.builds(lambda name, colon, value: name + colon + value, names, colons, values)
 
 
-@given(request_lines(), st.lists(header_lines(), max_size=5), st.sampled_from([b"\r\n", b"\r\n", b"\r\n", b"\n", b"\r\r\n"]))
+@given(
+    request_lines(),
+    st.lists(header_lines(), max_size=5),
+    st.sampled_from([b"\r\n", b"\r\n", b"\r\n", b"\n", b"\r\r\n"]),
+)
 def test_a_head_that_is_taken_has_one_meaning(line: bytes, headers: list[bytes], end: bytes) -> None:
     """Whatever is taken has, read line by line, at most one of the two headers that say where a body ends."""
     data = end.join([line, *headers, b"", b""])
