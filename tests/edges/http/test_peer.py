@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from turboprop.edges.http import peer
 from turboprop.edges.http.peer import Ends, can_tell, user_in_table, user_of
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="users are told on Linux alone")
+pytestmark = pytest.mark.skipif(sys.platform not in peer._WAYS, reason="users are told on Linux and macOS alone")
 as_root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may be another user")
-WAYS = (peer._by_sock_diag, peer._by_table)  # `user_of` takes the first that works, and each has to
+WAYS = peer._WAYS.get(sys.platform, ())  # `user_of` takes the first that works, and each has to
 HOSTS = ("127.0.0.1", "::1")
 OTHER = 12_345
 
@@ -202,7 +202,7 @@ def test_a_client_in_another_network_namespace_cannot_be_told() -> None:
     assert done.stdout.split("\n")[:4] == ["198.51.100.1 0", "198.51.100.2 None"] * 2
 
 
-ROW = "   0: 0100007F:C350 0100007F:2081 {state} 00000000:00000000 00:00000000 00000000  {user}        0 {inode} 1 00 20\n"
+ROW = "   0: 0100007F:C350 0100007F:2081 {state} 00000000:00000000 00:00000000 00000000 {user} 0 {inode} 1 00 20\n"
 ENDS = Ends(b"\x7f\0\0\1", 50_000, b"\x7f\0\0\1", 8_321)
 
 

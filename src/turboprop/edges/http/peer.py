@@ -1,8 +1,9 @@
 """Which user of this machine is behind a TCP connection, as its kernel says.
 
 The kernel knows whose socket each end of a loopback connection is. It is asked for the other end's: for one socket
-where it can be (Linux's sock_diag, 20 µs however many there are), else its table is searched (`/proc/net/tcp*`).
-A socket of another network namespace, such as a container's, is in neither.
+where it can be (Linux's sock_diag, 20 µs however many there are), else its table is searched (`/proc/net/tcp*`, macOS's
+`net.inet.tcp.pcblist_n`). A socket of another network namespace, such as a container's, is in neither.
+A way counts only once it has named the user of this process for a connection of its own.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def _user(connection: Connection, way: Callable[[Ends], int | None]) -> int | No
         # While our end lives, no other client can have connected from the same address and port: what was found
         # before this is the socket of this connection, not of a later one. It raises where our end was reset.
         connection.getpeername()
-    except (OSError, ValueError, struct.error):
+    except (OSError, ValueError, IndexError, AttributeError, struct.error):
         return None
     return None if user == _NO_USER_IN_PARTICULAR else user
 
@@ -92,7 +93,7 @@ def _ends(connection: Connection) -> Ends:
 @cache
 def _way() -> Callable[[Ends], int | None] | None:
     """The first way that knows who is behind a connection of our own; None where there is none."""
-    ways = (_by_sock_diag, _by_table) if sys.platform == "linux" else ()
+    ways = _WAYS.get(sys.platform, ())
     if ways:
         try:
             with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()):
@@ -139,6 +140,19 @@ def _by_table(ends: Ends) -> int | None:
         if (user := user_in_table(table, ends)) is not None:
             return user
     return None
+
+
+def _by_macos_table(ends: Ends) -> int | None:
+    """Search macOS's table of all connections: 800 bytes each. Raises `OSError` and `struct.error`."""
+    from turboprop.edges.http import peer_macos
+
+    return peer_macos.user_in_table(peer_macos.read_table(), *ends)
+
+
+_WAYS: dict[str, tuple[Callable[[Ends], int | None], ...]] = {
+    "linux": (_by_sock_diag, _by_table),
+    "darwin": (_by_macos_table,),
+}
 
 
 def user_in_table(table: bytes, ends: Ends) -> int | None:

@@ -93,8 +93,8 @@ class ServerProtocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        own = self.tell_user and user_of(transport.get_extra_info("socket")) == os.geteuid()
-        self.app_state = {**self.app_state, OWN_USER: own}
+        user = user_of(transport.get_extra_info("socket")) if self.tell_user else None
+        self.app_state = {**self.app_state, OWN_USER: user is not None and user == os.geteuid()}
         self._no_head = self.loop.call_later(self.limits.header_seconds, self._refuse_slow_head)
 
     def connection_lost(self, exc: Exception | None) -> None:
