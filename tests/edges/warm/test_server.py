@@ -326,10 +326,13 @@ def test_only_its_user_can_ask(tp: Any, repo: Path, warm: Warm, status: Status, 
 
 @pytest.mark.parametrize("name", ["server.json", "server.json.new"])
 def test_a_link_where_its_state_goes_is_not_followed(
-    warm: Warm, environment: dict[str, str], tmp_path: Path, name: str
+    tp: Any, warm: Warm, environment: dict[str, str], tmp_path: Path, name: str
 ) -> None:
+    warm()
     folder = folder_of(environment)
-    folder.mkdir(parents=True, mode=0o700, exist_ok=True)
+    assert tp("server", "stop").returncode == 0
+    while (folder / "server.json").exists():
+        time.sleep(0.01)
     target = tmp_path / "elsewhere"
     target.write_text("mine")
     (folder / name).symlink_to(target)
