@@ -18,7 +18,6 @@ import openai
 import pytest
 from click.testing import CliRunner
 
-from edges.http.test_protocol import connect, statuses
 from turboprop import Index
 from turboprop.edges.http.endpoints import ENDPOINTS
 from turboprop.edges.http.peer import can_tell
@@ -169,18 +168,6 @@ def test_the_own_user_needs_no_key_whatever_its_programs_send(served: Any) -> No
         for _ in range(3):
             hits = client.post("/api/search", json={"query": "open the safe"}).json()["hits"]
             assert hits[0]["path"] == "safe.py"
-
-
-def test_a_client_that_sends_no_more_is_served(served: Any) -> None:
-    import socket
-
-    with connect(served) as connection:
-        connection.sendall(b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-        connection.shutdown(socket.SHUT_WR)
-        answer = b""
-        while part := connection.recv(65_536):
-            answer += part
-    assert statuses(answer) == [200]
 
 
 @pytest.mark.parametrize(
