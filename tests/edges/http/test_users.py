@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import stat
 import subprocess
 import sys
@@ -221,6 +222,15 @@ def test_the_key_stands_in_a_file_of_the_user_while_the_server_runs(
     again = start_server()
     assert key_of(again) != kept["key"]
     again.stop()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no such signal on this system")
+def test_the_file_goes_when_the_terminal_is_closed(start_server: Callable[..., Any], shared_cache: Path) -> None:
+    server = start_server()
+    (file,) = (shared_cache / "serve").glob(f"*-{urlsplit(server.url).port}.json")
+    server.process.send_signal(signal.SIGHUP)
+    assert server.process.wait() == 0
+    assert not file.exists()
 
 
 def test_a_file_of_another_server_stays(tmp_path: Path) -> None:
