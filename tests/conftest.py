@@ -33,12 +33,17 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-@pytest.fixture(scope="session")
-def shared_key(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The key of the one user that all tests are: an index that one test made is that user's in the next."""
+@pytest.fixture(scope="session", autouse=True)
+def shared_key(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The key of the one user that all tests are: an index that one test made is that user's in the next.
+
+    What is made for several tests is made before their own places are, so that user has a home from the beginning.
+    """
     home = tmp_path_factory.mktemp("key")
-    sign(home, b"")
-    return key_file(home)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TP_HOME", str(home))
+        sign(home, b"")
+        yield key_file(home)
 
 
 @pytest.fixture(autouse=True)

@@ -51,7 +51,13 @@ class _Size(click.ParamType[int]):
     metavar="NAME",
     help="Model to load at once and keep, of either kind; repeatable [default: the default embedding model].",
 )
-@click.option("--api-key", envvar="TP_API_KEY", metavar="KEY", help="Key that requests must carry (or TP_API_KEY).")
+@click.option(
+    "--api-key",
+    envvar="TP_API_KEY",
+    metavar="KEY",
+    help="Key that every request must carry, or TP_API_KEY [default: you need none, others the one that is printed].",
+)
+@click.option("--no-key", is_flag=True, help="Serve every user and container of this machine without a key.")
 @click.option("--cors", multiple=True, metavar="ORIGIN", help="Let pages of this origin ask; repeatable.")
 @click.option("--allow-host", multiple=True, metavar="NAME", help="Also answer under this host name; repeatable.")
 @click.option(
@@ -64,6 +70,7 @@ def serve(
     repos: tuple[str, ...],
     models: tuple[str, ...],
     api_key: str | None,
+    no_key: bool,
     cors: tuple[str, ...],
     allow_host: tuple[str, ...],
     memory: int | None,
@@ -85,6 +92,7 @@ def serve(
         repos=tuple(dict.fromkeys(checked_repo(repo) for repo in (*folders, *repos))),
         models=models,
         api_key=api_key,
+        no_key=no_key,
         cors=cors,
         allowed_hosts=allow_host,
     )

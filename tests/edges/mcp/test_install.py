@@ -111,7 +111,7 @@ def test_nothing_in_the_file_is_lost(client: str, repo: Path, own_places: Path, 
     assert read(file)[key]["turboprop"]["args"][3:] == ["--repo", str(repo), "--repo", str(other)]
     assert install(client, "--user", "--name", "second", "--repo", other, cwd=repo).returncode == 0
     assert read(file)[key]["second"]["args"][3:] == ["--repo", str(other)]
-    assert not list(file.parent.glob(f".{file.name}.*"))
+    assert not list(file.parent.glob(".new-*"))
 
 
 def test_comments_stay(repo: Path) -> None:
@@ -163,3 +163,36 @@ def test_a_link_in_the_home_is_followed(repo: Path, own_places: Path) -> None:
     assert install("claude", "--user", cwd=repo).returncode == 0
     assert (own_places / ".claude.json").is_symlink()
     assert set(read(dotfiles / "claude.json")) == {"a", "mcpServers"}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
+@pytest.mark.parametrize("kind", ["pipe", "folder", "link to itself"])
+def test_what_is_no_file_is_said_and_never_waited_for(repo: Path, kind: str) -> None:
+    file = repo / ".mcp.json"
+    if kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "folder":
+        file.mkdir()
+    else:
+        file.symlink_to(file)
+    done = install("claude", cwd=repo)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"cannot read {file}" in done.stderr
+    assert "defect" not in done.stderr
+
+
+def test_a_private_file_is_private_while_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from turboprop.edges.mcp import clients
+
+    file = tmp_path / "settings.json"
+    file.write_text("{}")
+    file.chmod(0o600)
+    modes: list[int] = []
+    replace = os.replace
+    monkeypatch.setattr(os, "replace", lambda old, new: (modes.append(os.stat(old).st_mode & 0o777), replace(old, new)))
+    old = os.umask(0)
+    try:
+        clients._replace(file, '{"token": "secret"}', "utf-8")
+    finally:
+        os.umask(old)
+    assert modes == [0o600]

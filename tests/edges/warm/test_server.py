@@ -324,6 +324,23 @@ def test_only_its_user_can_ask(tp: Any, repo: Path, warm: Warm, status: Status, 
     assert status()["answered"] == answered + 1
 
 
+@pytest.mark.parametrize("name", ["server.json", "server.json.new"])
+def test_a_link_where_its_state_goes_is_not_followed(
+    tp: Any, warm: Warm, environment: dict[str, str], tmp_path: Path, name: str
+) -> None:
+    warm()
+    folder = folder_of(environment)
+    assert tp("server", "stop").returncode == 0
+    while (folder / "server.json").exists():
+        time.sleep(0.01)
+    target = tmp_path / "elsewhere"
+    target.write_text("mine")
+    (folder / name).symlink_to(target)
+    warm()
+    assert target.read_text() == "mine"
+    assert not (folder / "server.json").is_symlink()
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else")
 def test_somebody_else_is_not_served(repo: Path, warm: Warm, status: Status, environment: dict[str, str]) -> None:
     warm()

@@ -259,6 +259,43 @@ def test_who_has_no_key_is_not_asked_over_and_over(open_page: Any, locked: Any) 
     expect(dialog).to_be_visible()
 
 
+FORWARDED = {"extra_http_headers": {"X-Forwarded-For": "192.0.2.7"}}
+"""As somebody behind a proxy asks, who is not the server's own user."""
+
+
+def test_the_own_user_needs_no_key(open_page: Any, server: Any) -> None:
+    page = open_page("#/search?q=retry")
+    expect(page.locator(".hit").first).to_be_visible()
+    expect(page.get_by_role("dialog")).to_be_hidden()
+
+
+def test_the_key_of_the_link_is_taken_and_leaves_the_address(open_page: Any, server: Any) -> None:
+    page = open_page(f"#key={server.state.options.start_key}", **FORWARDED)
+    expect(page).to_have_url(re.compile(r"/(#/.*)?$"))
+    search(page, "retry")
+    expect(page.locator(".hit").first).to_be_visible()
+    page.reload()
+    expect(page.locator(".hit").first).to_be_visible()
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    assert server.state.options.start_key not in page.evaluate("location.href + JSON.stringify(localStorage)")
+
+
+@pytest.mark.parametrize("way", ["the link in the address", "the link in the dialog", "the key in the dialog"])
+def test_without_the_key_it_is_asked_for_and_taken_later(open_page: Any, server: Any, way: str) -> None:
+    key = server.state.options.start_key
+    page = open_page("#/search?q=retry", **FORWARDED)
+    dialog = page.get_by_role("dialog", name="This server wants a key")
+    expect(dialog).to_be_visible()
+    if "dialog" in way:
+        dialog.get_by_label("API key").fill(f"{server.url}#key={key}" if "link" in way else key)
+        page.keyboard.press("Enter")
+    else:
+        page.evaluate(f"location.hash = 'key={key}'")
+        search(page, "retry")
+    expect(page.locator(".hit").first).to_be_visible()
+    expect(dialog).to_be_hidden()
+
+
 def test_a_server_without_a_repository_says_how_to_give_it_one(open_page: Any, start_page_server: Any) -> None:
     page = open_page(at=start_page_server().url)
     expect(page.get_by_text("tp serve --repo PATH")).to_be_visible()

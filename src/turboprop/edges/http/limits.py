@@ -20,6 +20,8 @@ class Limits:
     """A body that takes longer to arrive is refused with 408."""
     header_seconds: float = 20.0
     """A connection that has not sent the head of a request by then is closed."""
+    rest_seconds: float = 5.0
+    """What is left of a body whose request was answered may arrive for so long; then the connection is closed."""
     connections: int = 1_024
     requests: int = 256
     """Requests at work or waiting, those for the page and for the server's health aside; more get 429."""

@@ -1,8 +1,9 @@
-"""Who may ask: Host and Origin (DNS rebinding, other sites' pages), the key, and the headers of every answer.
+"""Who may ask: Host and Origin (DNS rebinding, other sites' pages), the user, the key, and the headers of every answer.
 
 A page of another site can make a browser send requests here, and a name that its owner points at 127.0.0.1 makes
 this server part of that site. So the Host must be a name of this machine, and an Origin must be the server's own or
-one that was allowed; neither can be set by a page.
+one that was allowed; neither can be set by a page. That holds for the server's own user all the more: it is that
+user's browser which is made to ask.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from turboprop.edges.http.failures import Failure, failure
+from turboprop.edges.http.protocol import OWN_USER
 from turboprop.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,6 +33,9 @@ CONTENT_SECURITY_POLICY = (
 _OPEN_PATHS = frozenset({"/", "/health", "/ready", "/favicon.ico"})
 """What needs no key: the page itself, which asks for one, and whether the server lives."""
 _OPEN_PREFIX = "/assets/"
+_FORWARDED = frozenset([b"forwarded", b"via", b"x-real-ip", b"x-client-ip", b"x-cluster-client-ip", b"true-client-ip"])
+_FORWARDED_PREFIXES = (b"x-forwarded-", b"x-original-", b"x-envoy-", b"cf-connecting-", b"tailscale-")
+"""What proxies add: the request is that of somebody behind the proxy, whoever runs it."""
 _METHODS = "GET, POST, DELETE, OPTIONS"
 _EVERY_ANSWER = [
     (b"x-content-type-options", b"nosniff"),
@@ -59,7 +64,7 @@ def checked_origin(origin: str) -> str:
 
 
 class Guard:
-    """ASGI middleware, the outermost. Raises `UsageError` for a host beyond this machine without a key."""
+    """ASGI middleware, the outermost. Raises `UsageError` for a host beyond this machine without a key of its own."""
 
     def __init__(self, app: ASGIApp, options: ServerOptions) -> None:
         if not is_loopback(options.host) and not options.api_key:
@@ -68,7 +73,9 @@ class Guard:
                 "TP_API_KEY, or leave --host away"
             )
         if options.api_key is not None and not options.api_key.strip():
-            raise UsageError("the API key is empty; leave --api-key away for none")
+            raise UsageError("the API key is empty; leave --api-key away, and the server makes one")
+        if options.api_key is not None and options.no_key:
+            raise UsageError("there is an API key (--api-key or TP_API_KEY) and --no-key; leave one of them away")
         self._app = app
         self._loopback = is_loopback(options.host)
         self._origins = frozenset(checked_origin(origin) for origin in options.cors)
@@ -77,7 +84,8 @@ class Guard:
             own |= {socket.gethostname().lower(), socket.getfqdn().lower()}
         self._hosts = LOOPBACK_NAMES | own
         # Digests have one length, whatever the key's.
-        self._key = _digest(options.api_key.encode()) if options.api_key else None
+        self._key = None if options.no_key else _digest((options.api_key or options.start_key).encode())
+        self._trusts_own_user = options.trusts_own_user
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -101,8 +109,8 @@ class Guard:
             await refused.response({"Vary": "Origin"})(scope, receive, with_headers)
         elif scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
             await _answer_preflight(with_headers)
-        elif self._needs_key(scope) and not self._has_key(headers.get(b"authorization")):
-            unknown = failure(401, "this server wants its API key: Authorization: Bearer KEY", "invalid_api_key")
+        elif self._needs_key(scope, headers) and not self._has_key(headers.get(b"authorization")):
+            unknown = failure(401, self._wanted(), "invalid_api_key")
             await unknown.response({"WWW-Authenticate": "Bearer"})(scope, receive, with_headers)
         else:
             await self._app(scope, receive, with_headers)
@@ -139,9 +147,20 @@ class Guard:
             return "own"
         return "cors" if text in self._origins else None
 
-    def _needs_key(self, scope: Scope) -> bool:
+    def _needs_key(self, scope: Scope, headers: dict[bytes, bytes | None]) -> bool:
         path = scope["path"]
-        return self._key is not None and path not in _OPEN_PATHS and not path.startswith(_OPEN_PREFIX)
+        if self._key is None or path in _OPEN_PATHS or path.startswith(_OPEN_PREFIX):
+            return False
+        own = self._trusts_own_user and scope.get("state", {}).get(OWN_USER) is True
+        return not own or any(name in _FORWARDED or name.startswith(_FORWARDED_PREFIXES) for name in headers)
+
+    def _wanted(self) -> str:
+        if self._trusts_own_user:
+            return (
+                "this server answers its own user alone; others, and requests that a proxy forwards, need the key of "
+                "the link that `tp serve` printed: Authorization: Bearer KEY"
+            )
+        return "this server wants its API key: Authorization: Bearer KEY"
 
     def _has_key(self, authorization: bytes | None) -> bool:
         scheme, _, given = (authorization or b"").partition(b" ")

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import signal
 import socket
+import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from turboprop.edges.http.app import create_app
+from turboprop.edges.http.key_file import KeyFile
+from turboprop.edges.http.peer import can_tell
+from turboprop.edges.http.protocol import ServerProtocol
 from turboprop.edges.http.security import is_loopback
-from turboprop.edges.http.state import ServerState
+from turboprop.edges.http.state import ServerOptions, ServerState
 from turboprop.errors import TurboPropError, UsageError
 
 if TYPE_CHECKING:
@@ -26,33 +28,6 @@ if TYPE_CHECKING:
 
 
 _log = logging.getLogger("turboprop.http")
-
-
-class TimedProtocol(H11Protocol):
-    """uvicorn waits for the head of a first request as long as the client likes; this one does not."""
-
-    header_seconds = 20.0
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._no_head = self.loop.call_later(self.header_seconds, self._refuse_slow_head)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._no_head.cancel()
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        between = self.cycle is None or self.cycle.response_complete
-        super().data_received(data)
-        if self.cycle is not None and not self.cycle.response_complete:
-            self._no_head.cancel()
-        elif between and self._no_head.cancelled():
-            # A later request on this connection has begun; its head has the same time.
-            self._no_head = self.loop.call_later(self.header_seconds, self._refuse_slow_head)
-
-    def _refuse_slow_head(self) -> None:
-        if not self.transport.is_closing() and (self.cycle is None or self.cycle.response_complete):
-            self.transport.close()
 
 
 class _Server(uvicorn.Server):
@@ -110,7 +85,7 @@ def make_server(
     app = create_app(state, mounts=mounts, lifespans=lifespans)
     app.middleware_stack = app.build_middleware_stack()
     limits = state.limits
-    protocol = type("TimedProtocol", (TimedProtocol,), {"header_seconds": limits.header_seconds})
+    protocol = type("Protocol", (ServerProtocol,), {"limits": limits, "tell_user": state.options.trusts_own_user})
     config = uvicorn.Config(
         app,
         http=protocol,
@@ -143,10 +118,8 @@ def serve(
     options = state.options
     server = make_server(state, mounts=mounts, lifespans=lifespans)
     bound = bound_socket(options.host, options.port)
-    told(f"serving at {url_of(bound)}" + ("" if options.api_key else ", without a key") + "; end it with Ctrl-C")
-    if not is_loopback(options.host):
-        told("other machines can reach it, and the connection is not encrypted")
-    load_at_start(state, told)
+    url = url_of(bound)
+    kept = KeyFile(state.manager.settings.cache_home, url)
 
     def end(*_: object) -> None:
         server.should_exit = True  # of use before uvicorn has set handlers of its own
@@ -154,11 +127,37 @@ def serve(
     # uvicorn raises the signal again when it is done, which would end the process with the signal's code.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
+    if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, end)  # the terminal was closed, and `nohup` was not used
     try:
+        is_kept = options.trusts_own_user and kept.write(options.start_key)
+        told(f"serving at {url}; end it with Ctrl-C")
+        for said in _who_is_served(options, url):
+            told(said)
+        if options.trusts_own_user and not is_kept:
+            told(f"the key cannot be kept in {kept.path}; it stands in the link alone")
+        load_at_start(state, told)
         server.run(sockets=[bound])
     finally:
         bound.close()
+        kept.remove()
         state.close()
+
+
+def _who_is_served(options: ServerOptions, url: str) -> Iterator[str]:
+    """Who needs which key, in words."""
+    if not is_loopback(options.host):
+        yield "other machines can reach it, and the connection is not encrypted"
+    if options.api_key is not None:
+        yield "every request needs the API key"
+    elif options.no_key:
+        yield (
+            "without a key: every user and container of this machine can read the repositories it serves, "
+            "download models as you and delete them"
+        )
+    else:
+        who = "your own programs need no key, others need" if can_tell() else "every request needs"
+        yield f"{who} the one in this link:\n{url}/#key={options.start_key}"
 
 
 def load_at_start(state: ServerState, told: Callable[[str], None]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -28,16 +29,27 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class ServerOptions:
-    """What the server was started with. `models` are loaded at once and stay loaded."""
+    """What the server was started with. `models` are loaded at once and stay loaded.
+
+    Every request needs `api_key` where there is one. Without it the server's own user needs none, and whoever else
+    reaches it needs `start_key`, which each start makes, or nothing at all with `no_key`.
+    """
 
     host: str = "127.0.0.1"
     port: int = 8321
     repos: tuple[Path, ...] = ()
     models: tuple[str, ...] = ()
     api_key: str | None = None
+    start_key: str = field(default_factory=lambda: secrets.token_urlsafe(16), repr=False)
+    no_key: bool = False
     cors: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
+
+    @property
+    def trusts_own_user(self) -> bool:
+        """Whether it has to be told who is at the other end of a connection."""
+        return self.api_key is None and not self.no_key
 
 
 class ServerState:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,6 +14,7 @@ from typing import Any
 from turboprop.edges.mcp.jsonc import parse, with_member
 from turboprop.edges.mcp.toml_text import with_table
 from turboprop.errors import StorageError, UsageError
+from turboprop.files import open_regular, replacing
 
 _MOST_BYTES = 50_000_000
 
@@ -47,11 +47,11 @@ def configuration_file(client: AgentClient, root: Path, user: bool) -> Path:
     Raises `UsageError` where the repository's file is a link that leads out of it.
     """
     if user or not client.project:
-        return (Path.home() / client.user).resolve()
-    file = root / client.project
-    if not file.resolve().is_relative_to(root):
-        raise UsageError(f"{file} leads out of the repository; write the user's file with --user")
-    return file.resolve()
+        return _resolved(Path.home() / client.user)
+    file = _resolved(root / client.project)
+    if not file.is_relative_to(root):
+        raise UsageError(f"{root / client.project} leads out of the repository; write the user's file with --user")
+    return file
 
 
 def entry(client: AgentClient, repos: Sequence[Path]) -> dict[str, Any]:
@@ -127,9 +127,17 @@ def _check(before: str, after: str, key: str, name: str, made: dict[str, Any]) -
         raise ValueError("the change would not be what was meant")
 
 
+def _resolved(file: Path) -> Path:
+    """Where a link leads; one that leads to itself is found when it is opened (`Path.resolve` raises RuntimeError)."""
+    return Path(os.path.realpath(file))
+
+
 def _read(file: Path) -> tuple[str, str]:
     try:
-        content = file.read_bytes() if file.exists() else b""
+        with open_regular(file, follow=True) as stream:
+            content = stream.read(_MOST_BYTES + 1)
+    except FileNotFoundError:
+        content = b""
     except OSError as error:
         raise StorageError(f"cannot read {file}: {error.strerror}") from error
     if len(content) > _MOST_BYTES:
@@ -143,16 +151,12 @@ def _read(file: Path) -> tuple[str, str]:
 
 def _replace(file: Path, text: str, encoding: str) -> None:
     try:
+        file = _resolved(file)  # people keep such files elsewhere and link to them: the link stays
         file.parent.mkdir(parents=True, exist_ok=True)
-        mode = file.stat().st_mode & 0o777 if file.exists() else 0o644
-        descriptor, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-        try:
-            with open(descriptor, "wb") as stream:
-                stream.write(text.encode(encoding))
-            os.chmod(temporary, mode)  # noqa: PTH101
-            os.replace(temporary, file)  # noqa: PTH105
-        except BaseException:
-            Path(temporary).unlink()
-            raise
+        mode = file.stat().st_mode & 0o777 if file.exists() else None
+        with replacing(file, mode=0o644 if mode is None else mode) as stream:
+            if mode is not None:
+                os.chmod(stream.name, mode)  # noqa: PTH101  whatever the umask
+            stream.write(text.encode(encoding))
     except (OSError, UnicodeEncodeError) as error:
         raise StorageError(f"cannot write {file}: {error}. Add what --print shows by hand") from error

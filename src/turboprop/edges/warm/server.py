@@ -32,6 +32,7 @@ from turboprop import __version__
 from turboprop.edges.warm import place
 from turboprop.edges.warm.client import hanging_process
 from turboprop.edges.warm.render import Run, run_for
+from turboprop.files import replace_file
 from turboprop.runtime.pool import IndexPool
 from turboprop.settings import load_settings
 
@@ -155,11 +156,8 @@ class Server:
             "pid": os.getpid(),
             "identity": self._fingerprint,
         }
-        path = os.path.join(self._folder, place.STATE_FILE)
-        descriptor = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with open(descriptor, "w", encoding="ascii") as stream:
-            stream.write(text := json.dumps(state))
-        os.replace(path + ".new", path)
+        text = json.dumps(state)
+        replace_file(os.path.join(self._folder, place.STATE_FILE), text.encode("ascii"), mode=0o600)
         return text
 
     def _accept(self, listener: socket.socket) -> None:

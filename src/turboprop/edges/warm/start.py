@@ -31,7 +31,8 @@ def start(arguments: list[str], environment: dict[str, str]) -> None:
     source = os.path.dirname(str(place.identity("")["package"]))
     code = f"import sys; sys.path.insert(0, {source!r}); from turboprop.__main__ import main; main()"
     with contextlib.suppress(OSError):
-        descriptor = os.open(os.path.join(home, place.LOG_FILE), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
+        descriptor = os.open(os.path.join(home, place.LOG_FILE), flags, 0o600)
         with open(descriptor, "wb") as log:
             process = subprocess.Popen(
                 # -P: nothing is imported from the folder that happens to be the current one.

@@ -39,6 +39,18 @@ function storeKey(key) {
   }
 }
 
+/** Take the key out of the link that the server printed; what follows # never leaves the browser. */
+function takeKey() {
+  const found = /^#key=([\w-]+)$/.exec(location.hash);
+  if (found === null) return false;
+  storeKey(found[1]);
+  history.replaceState(history.state, "", location.pathname);
+  return true;
+}
+
+takeKey();
+addEventListener("hashchange", () => takeKey() && location.reload());
+
 let asking = null;
 let declined = false;
 

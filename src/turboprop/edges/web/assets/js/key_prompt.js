@@ -36,14 +36,15 @@ setKeyPrompt(
     new Promise((done) => {
       told.textContent = refused
         ? "That key was not accepted. Try another."
-        : "It is the one given with --api-key. It stays in this tab until you close it.";
+        : "It is in the link that “tp serve” printed, or was given to it with --api-key. It stays in this tab until you " +
+          "close it.";
       input.value = "";
       dialog.returnValue = "";
       dialog.showModal();
       input.focus();
       dialog.addEventListener(
         "close",
-        () => done(dialog.returnValue === "ok" && input.value.trim() ? input.value.trim() : null),
+        () => done((dialog.returnValue === "ok" && input.value.trim().replace(/^.*#key=/, "")) || null),
         { once: true },
       );
     }),
