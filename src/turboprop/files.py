@@ -88,3 +88,30 @@ def open_regular(path: str | os.PathLike[str], *, follow: bool = False) -> IO[by
     except BaseException:
         os.close(descriptor)
         raise
+
+
+def create_file(path: str | os.PathLike[str], content: bytes, *, mode: int = 0o666) -> None:
+    """Write a file where there is none, whoever else tries the same. Raises `FileExistsError` and `OSError`.
+
+    A link counts as a file, whatever it names. Others may see the file before its content.
+    """
+    descriptor = os.open(path, _CREATE | getattr(os, "O_BINARY", 0), mode)
+    with open(descriptor, "wb") as stream:
+        stream.write(content)
+
+
+def remove_any(path: str | os.PathLike[str]) -> None:
+    """Delete what lies there: a file, a pipe, a folder with all that is in it, a link and not what it names.
+
+    Does nothing where there is nothing. Raises `OSError`.
+    """
+    try:
+        folder = stat.S_ISDIR(os.lstat(path).st_mode)
+        if not folder:
+            os.unlink(path)  # noqa: PTH108
+    except FileNotFoundError:
+        return
+    if folder:
+        import shutil
+
+        shutil.rmtree(path)

@@ -7,13 +7,13 @@ memory lies in the cache folder and losing it costs one more hash. `tp model ver
 
 from __future__ import annotations
 
-import json
-import os
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from turboprop.errors import ModelFormatError
+from turboprop.files import open_regular
+from turboprop.settings.records import RecordError, read_record, write_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,7 @@ def sha256_file(path: Path, progress: Callable[[int], None] | None = None) -> st
 
     digest = hashlib.sha256()
     buffer = memoryview(bytearray(_BLOCK))
-    with path.open("rb", buffering=0) as file:
+    with open_regular(path, follow=True) as file:
         while count := file.readinto(buffer):
             digest.update(buffer[:count])
             if progress is not None:
@@ -43,7 +43,7 @@ def git_object_id(path: Path) -> str:
 
     digest = hashlib.sha1(usedforsecurity=False)
     digest.update(b"blob %d\0" % path.stat().st_size)
-    with path.open("rb") as file:
+    with open_regular(path, follow=True) as file:
         while block := file.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()
@@ -56,10 +56,9 @@ def _stamp(path: Path) -> list[int]:
 
 def _read_memory(file: Path) -> dict[str, object]:
     try:
-        values = json.loads(file.read_bytes())
-    except (OSError, ValueError):
+        return read_record(file)
+    except (OSError, RecordError):
         return {}
-    return values if isinstance(values, dict) else {}
 
 
 def remembered_sha256(path: Path, cache_home: Path) -> str:
@@ -79,12 +78,7 @@ def remembered_sha256(path: Path, cache_home: Path) -> str:
     # A cache folder that cannot be written costs time at the next start, nothing else.
     with suppress(OSError):
         cache_home.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_name(f"{MEMORY_FILE}.{os.getpid()}")
-        try:
-            temporary.write_text(json.dumps(memory), "utf-8")
-            temporary.replace(file)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_record(file, memory)
     return actual
 
 

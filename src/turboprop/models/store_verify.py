@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -13,6 +12,7 @@ from turboprop.models.hub_progress import SilentProgress
 from turboprop.models.store import read_manifest, store_dir
 from turboprop.models.store_contents import split_names
 from turboprop.models.store_hashes import git_object_id, sha256_file
+from turboprop.settings.records import RecordError, read_record
 
 if TYPE_CHECKING:
     from turboprop.models.hub_progress import DownloadProgress
@@ -82,10 +82,10 @@ def _expected(model: LocalModel, folder: Path, settings: Settings) -> dict[str, 
         known = {name: str(values.get("sha256", "")) for name, values in manifest.items() if safe_member(name)}
     elif model.source == "hub cache":
         try:
-            record = json.loads(record_file(repo, settings.models_dir).read_bytes())
+            record = read_record(record_file(repo, settings.models_dir))
             if record["commit"] == folder.name:
-                known = {name: str(values["etag"]) for name, values in record["files"].items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+                known = {name: str(values["etag"]) for name, values in record["files"].items() if safe_member(name)}
+        except (OSError, RecordError, KeyError, TypeError, AttributeError):
             known = {}
         for path in folder.rglob("*"):
             if path.is_symlink():

@@ -1,21 +1,20 @@
 """Which repositories' settings files the user trusts: by path and by the hash of what stood in them.
 
 `trusted.json` in the user's data folder: {"<path of the file>": {"sha256": ..., "granted": seconds}}.
-A file that changed since has to be trusted again; so has a copy at another path.
+A file that changed since has to be trusted again; so has a copy at another path. What is damaged trusts nothing.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
-import os
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from turboprop.errors import SettingsError
 from turboprop.settings.project import ProjectFile
+from turboprop.settings.records import RecordError, examine_record, read_record, write_record
+from turboprop.types import CacheFault
 
 FILE = "trusted.json"
 
@@ -61,31 +60,25 @@ def _name(path: Path) -> str:
     return str(path.parent.resolve() / path.name)
 
 
+def examine_trust(data_home: Path) -> list[CacheFault]:
+    """What is wrong with the record, if anything."""
+    return examine_record(data_home / FILE, "trust", "nothing is trusted until it is removed and granted again")
+
+
 def _read(data_home: Path) -> dict[str, TrustedFile]:
     """A record that cannot be read trusts nothing."""
-    try:
-        found = json.loads((data_home / FILE).read_bytes())
-        return {
-            str(name): TrustedFile(Path(name), str(entry["sha256"]), float(entry["granted"]))
-            for name, entry in found.items()
-        }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return {}
+    files: dict[str, TrustedFile] = {}
+    with contextlib.suppress(OSError, RecordError):
+        for name, entry in read_record(data_home / FILE).items():
+            with contextlib.suppress(KeyError, TypeError, ValueError):
+                files[name] = TrustedFile(Path(name), str(entry["sha256"]), float(entry["granted"]))
+    return files
 
 
 def _write(data_home: Path, files: dict[str, TrustedFile]) -> None:
-    text = json.dumps(
-        {name: {"sha256": file.sha256, "granted": file.granted} for name, file in files.items()}, indent=1
-    )
+    values = {name: {"sha256": file.sha256, "granted": file.granted} for name, file in files.items()}
     try:
         data_home.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{FILE}-", dir=data_home)  # readable by the user alone
-        try:
-            with os.fdopen(handle, "w", encoding="ascii") as stream:
-                stream.write(text + "\n")
-            Path(temporary).replace(data_home / FILE)
-        finally:
-            with contextlib.suppress(OSError):
-                Path(temporary).unlink()
+        write_record(data_home / FILE, values, mode=0o600)
     except OSError as error:
         raise SettingsError(f"{data_home / FILE} cannot be written: {error.strerror}") from error
