@@ -13,6 +13,7 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterator
+from io import BufferedReader
 from typing import IO
 
 UNFINISHED = ".new-"
@@ -69,7 +70,7 @@ def sync_folder(folder: str | os.PathLike[str]) -> None:
             os.close(descriptor)
 
 
-def open_regular(path: str | os.PathLike[str], *, follow: bool = False) -> IO[bytes]:
+def open_regular(path: str | os.PathLike[str], *, follow: bool = False) -> BufferedReader:
     """Open a regular file for reading. A pipe is never waited for, and a link is followed only with `follow`.
 
     Raises `NotRegularFileError` for anything else than a file, and `OSError` as `open` does.

@@ -2,8 +2,8 @@
 
     python other_machine.py DIRECTORY HOST FILES [SECONDS]
 
-`flock` grants everything to everybody, and the host's name and the system are of HOST. Publishes one file after the other
-and prints each; between two of them it waits SECONDS. Ends with 3 where it was refused or stopped.
+`flock` grants everything to everybody, and the host's name and the system are of HOST. Publishes one file after the
+other and prints each; between two of them it waits SECONDS. Ends with 3 where it was refused or stopped.
 """
 
 from __future__ import annotations

@@ -115,7 +115,7 @@ def test_a_writer_stops_before_it_publishes_over_another(tmp_path: Path) -> None
         write(writer, "a/1.py", ["a 1 0\n"])
         theirs = replace(Holder.of_this_process(), host="elsewhere", pid=7)
         (tmp_path / HOLDER_FILE).write_text(json.dumps(asdict(theirs)))
-        with pytest.raises(IndexBusyError, match="process 7 on elsewhere since .* has taken over"):
+        with pytest.raises(IndexBusyError, match=r"process 7 on elsewhere since .* has taken over"):
             writer.publish()
         versions = sorted(path.name for path in tmp_path.glob("*.lance/_versions/*"))
     assert {path.name: path.read_bytes() for path in tmp_path.glob("*.manifest.json")} == before

@@ -191,13 +191,14 @@ class EmbeddingCache:
 
     def _failed(self, error: Exception) -> None:
         self.close()
-        code = getattr(error, "sqlite_errorcode", 0)
-        if code & 0xFF in _DAMAGED:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED:
             self._remove_damaged()
-        elif code != sqlite3.SQLITE_READONLY_DBMOVED:  # another process has begun anew or mended: the next call opens that
-            self._usable = False  # locked for long, disk full, read-only, a link: this run goes on without
+        else:  # locked for long, disk full, read-only, a link: this run goes on without
+            self._usable = False
 
     def _open(self) -> sqlite3.Connection | None:
+        if self._connection is not None and self._is_replaced():
+            self.close()
         if self._connection is None and self._usable:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with together(self._path.parent):
@@ -210,6 +211,13 @@ class EmbeddingCache:
                     raise
             self._connection = connection
         return self._connection
+
+    def _is_replaced(self) -> bool:
+        """Whether another process has removed or mended the file: what is written to the old one is lost."""
+        try:
+            return self._path.stat().st_ino != self._inode
+        except OSError:
+            return True
 
     def _remove_damaged(self) -> None:
         # Unless another process has begun anew already.

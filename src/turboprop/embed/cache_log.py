@@ -1,8 +1,8 @@
 """Whether SQLite will read a write-ahead log to its end. https://sqlite.org/fileformat2.html#walformat
 
-A log is a header of 32 bytes and frames: 24 bytes and a page. Each frame carries the two salts of the header and a sum
-of everything before it, so what is left of earlier rounds behind the last frame is told from what counts. SQLite stops at
-the first frame that does not fit and drops the commits behind it without a word.
+A log is a header of 32 bytes and frames: 24 bytes and a page. Each frame carries the two salts of the header and a
+sum of everything before it, so what is left of earlier rounds behind the last frame is told from what counts. SQLite
+stops at the first frame that does not fit and drops the commits behind it without a word.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _AGAIN_SECONDS = 0.05
 def lost_frames(path: Path) -> int:
     """How many whole frames of a log SQLite would not read though they belong to it; 0 for a log that is not there.
 
-    A frame in the making looks like a damaged one, so what counts is what is still there a moment later. Raises nothing.
+    A frame in the making looks like a damaged one, so what counts is what is still so a moment later. Raises nothing.
     """
     try:
         if lost := _lost(path):

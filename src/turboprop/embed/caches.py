@@ -1,7 +1,7 @@
 """All that is kept for a user beside models and indexes: is it what was written, and how it is mended.
 
-Kept vectors, converted models, remembered hashes, the records of downloads and imports, and what is trusted. Each can be
-made again, so all but the vectors are mended by removing what is damaged; of the vectors the sound ones are saved.
+Kept vectors, converted models, remembered hashes, the records of downloads and imports, and what is trusted. Each can
+be made again, so all but the vectors are mended by removing what is damaged; of the vectors the sound ones are saved.
 """
 
 from __future__ import annotations

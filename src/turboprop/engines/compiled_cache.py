@@ -21,6 +21,7 @@ from turboprop.engines.graph_cache import (
     COMPILED_LIST,
     cache_key,
     compiled_problem,
+    compiled_record,
     digest,
     put_in_place,
 )
@@ -50,7 +51,7 @@ def compile_graph(core: ov.Core, graph: Path, config: Mapping[str, Any]) -> Any:
         compiled = core.compile_model(str(graph), "CPU", {**config, "CACHE_DIR": str(fresh)})
         with suppress(OSError):
             digests = {file.name: digest(file) for file in sorted(fresh.iterdir())}
-            write_record(fresh / COMPILED_LIST, {"of": [graph.parent.name, place.name], "xxh3": digests})
+            write_record(fresh / COMPILED_LIST, compiled_record(place), {"xxh3": digests})
             put_in_place(fresh, place)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)

@@ -76,7 +76,7 @@ def cached_files(
     try:
         write(temporary)
         about = {"made_from": dict(parts), "xxh3": {name: digest(temporary / name) for name in files}}
-        write_record(temporary / _ABOUT, about)
+        write_record(temporary / _ABOUT, SUBJECT, about)
         put_in_place(temporary, place)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -111,7 +111,7 @@ def _folders(graphs: Path) -> Iterator[Path]:
 def _made_from(folder: Path) -> Mapping[str, object]:
     """Empty where it does not say so."""
     try:
-        found = read_record(folder / _ABOUT).get("made_from")
+        found = read_record(folder / _ABOUT, SUBJECT).get("made_from")
     except (OSError, RecordError):
         return {}
     return found if isinstance(found, dict) else {}
@@ -206,10 +206,8 @@ def compiled_problem(folder: Path) -> str:
     if not _is_folder(folder):
         return "it is no folder"
     try:
-        listed = read_record(folder / COMPILED_LIST)
+        listed = read_record(folder / COMPILED_LIST, compiled_record(folder))
         digests = listed["xxh3"]
-        if listed["of"] != [folder.parent.name, folder.name]:
-            return "it is another's"
         found = {file.name for file in folder.iterdir()} - {COMPILED_LIST}
         if not found or found != set(digests):
             return "other files are there than were written"
@@ -219,10 +217,15 @@ def compiled_problem(folder: Path) -> str:
     return f"{', '.join(damaged)} is not what was written" if damaged else ""
 
 
+def compiled_record(folder: Path) -> str:
+    """What its list is a record of: one under another's name has the right checksums and the wrong code."""
+    return f"{folder.name} of {folder.parent.name}"
+
+
 def _listed(folder: Path) -> Collection[str]:
     """The files that a folder says it holds."""
     try:
-        found = read_record(folder / _ABOUT).get("xxh3")
+        found = read_record(folder / _ABOUT, SUBJECT).get("xxh3")
     except (OSError, RecordError):
         return ()
     return found if isinstance(found, dict) else ()
@@ -254,7 +257,7 @@ def _is_whole(place: Path, files: Collection[str]) -> bool:
 def _problem(place: Path, files: Collection[str]) -> str:
     """What is wrong with a folder that should hold `files`."""
     try:
-        about = read_record(place / _ABOUT)
+        about = read_record(place / _ABOUT, SUBJECT)
         digests = about["xxh3"]
         if cache_key(about["made_from"]) != place.name:
             return "it is another's"

@@ -1,11 +1,11 @@
 """`writer.json`: who writes an index, and the second lock where the first one ends at the machine.
 
 A network file system that is mounted without locks grants `flock` to every machine. So whoever holds the lock also
-writes this file, with a word that nobody else has, and touches it every second. A writer that finds another's file waits
-until it is touched, and is refused then; one that stays as it is for `SILENT_SECONDS` is of a writer that was killed. No
-clock is compared with another machine's. Where the lock is known to reach (the same system, the writer's process is
-gone) nothing is waited for. Before each step that others would see, a writer reads whether the word is still its own:
-one that slept while another took over publishes nothing.
+writes this file, with a word that nobody else has, and touches it every second. A writer that finds another's file
+waits until it is touched, and is refused then; one that stays as it is for `SILENT_SECONDS` is of a writer that was
+killed. No clock is compared with another machine's. Where the lock is known to reach (the same system, the writer's
+process is gone) nothing is waited for. Before each step that others would see, a writer reads whether the word is still
+its own: one that slept while another took over publishes nothing.
 """
 
 from __future__ import annotations
@@ -122,8 +122,8 @@ class Claim:
         found = read_holder(self._path)
         if found is None or found.word != self._holder.word:
             raise IndexBusyError(
-                f"{found or 'another process'} has taken over the index in {self._path.parent}, so this run has stopped; "
-                "what it had published stays. Locks in this folder do not reach from one machine to another: run again "
+                f"{found or 'another process'} has taken over the index in {self._path.parent}, so this run "
+                "has stopped; what it had published stays. Locks in this folder do not reach from one machine to another: run again "
                 "when that one has ended, or put the index on a local disk with --index DIR"
             )
 
@@ -182,7 +182,10 @@ def _is_silent(path: Path, found: Holder | None) -> bool:
 
 
 def _touched(path: Path) -> tuple[int, int] | None:
-    """What changes with each touch; None where there is no file. Opened, as a network's client would answer from memory."""
+    """What changes with each touch; None where there is no file.
+
+    Opened and asked then, because a network file system answers for a name from memory.
+    """
     try:
         try:
             with open_regular(path) as stream:

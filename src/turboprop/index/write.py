@@ -51,9 +51,7 @@ class TableWriter:
     Nothing counts before `publish`; leaving without it drops what was not published.
     """
 
-    def __init__(
-        self, directory: Path, opened: recover.OpenedTable, lock: WriterLock, retention: float
-    ) -> None:
+    def __init__(self, directory: Path, opened: recover.OpenedTable, lock: WriterLock, retention: float) -> None:
         self._directory = directory
         self._dataset = opened.dataset
         self._header = opened.header

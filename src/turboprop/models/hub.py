@@ -21,7 +21,7 @@ from huggingface_hub import constants
 
 from turboprop.errors import DownloadError, ModelFormatError, ModelNotFoundError
 from turboprop.files import replace_file
-from turboprop.models.hub_cache import hub_cache_dir, record_file, repo_dir
+from turboprop.models.hub_cache import download_record, hub_cache_dir, record_file, repo_dir
 from turboprop.models.hub_client import (
     RetryPolicy,
     UnreachableError,
@@ -237,7 +237,7 @@ def _record(reference: HubReference, commit: str, files: list[RemoteFile], model
     record = record_file(reference.repo, models_dir)
     known: dict[str, object] = {}
     with contextlib.suppress(OSError, RecordError):
-        before = read_record(record)
+        before = read_record(record, download_record(reference.repo))
         if before.get("commit") == commit and isinstance(before.get("files"), dict):
             known = before["files"]
     known.update({file.name: {"size": file.size, "etag": file.etag} for file in files})
@@ -245,4 +245,4 @@ def _record(reference: HubReference, commit: str, files: list[RemoteFile], model
     with contextlib.suppress(OSError):
         record.parent.mkdir(parents=True, exist_ok=True)
         values = {"repo": reference.repo, "revision": reference.revision, "commit": commit, "files": known}
-        write_record(record, values)
+        write_record(record, download_record(reference.repo), values)

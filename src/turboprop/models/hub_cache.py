@@ -92,3 +92,8 @@ def blob_sha256(path: Path) -> str | None:
 def record_file(repo: str, models_dir: Path) -> Path:
     """Where a download of ours writes down the commit, sizes and hashes that the hub's metadata gave."""
     return models_dir / ".hub" / f"{repo.replace('/', '--')}.json"
+
+
+def download_record(repo: str) -> str:
+    """What that file is a record of."""
+    return f"download of {repo}"

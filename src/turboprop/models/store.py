@@ -46,15 +46,22 @@ def find_in_store(reference: HubReference, models_dir: Path) -> Path | None:
 def read_manifest(folder: Path) -> dict[str, dict[str, object]]:
     """What was known of each file when it came; empty for a folder that was put here by hand, or a damaged record."""
     try:
-        files = read_record(folder / MANIFEST).get("files")
+        files = read_record(folder / MANIFEST, import_record(f"{folder.parent.name}/{folder.name}")).get("files")
     except (OSError, RecordError):
         return {}
-    return {name: values for name, values in files.items() if isinstance(values, dict)} if isinstance(files, dict) else {}
+    return (
+        {name: values for name, values in files.items() if isinstance(values, dict)} if isinstance(files, dict) else {}
+    )
+
+
+def import_record(repo: str) -> str:
+    """What the manifest of a model in the store is a record of."""
+    return f"import of {repo}"
 
 
 def write_manifest(folder: Path, repo: str, files: dict[str, dict[str, object]]) -> None:
     """Record what is known of each file. Raises `OSError`."""
-    write_record(folder / MANIFEST, {"version": 1, "repo": repo, "files": files})
+    write_record(folder / MANIFEST, import_record(repo), {"version": 1, "repo": repo, "files": files})
 
 
 def stored_repos(models_dir: Path) -> list[str]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from turboprop.models.hub_cache import repo_dir
-from turboprop.models.store import MANIFEST, store_dir, stored_repos
-from turboprop.models.store_hashes import MEMORY_FILE
+from turboprop.models.hub_cache import download_record, repo_dir
+from turboprop.models.store import MANIFEST, import_record, store_dir, stored_repos
+from turboprop.models.store_hashes import MEMORY, MEMORY_FILE
 from turboprop.models.store_inventory import cached_repos
 from turboprop.settings.records import examine_leftovers, examine_record
 from turboprop.types import CacheFault
@@ -23,12 +23,12 @@ def examine_models(settings: Settings) -> list[CacheFault]:
     """
     unknown = "tp model verify cannot tell whether the files are right"
     records = settings.models_dir / ".hub"
-    faults = examine_record(settings.cache_home / MEMORY_FILE, "remembered hashes", "models are hashed at each start")
+    faults = examine_record(settings.cache_home / MEMORY_FILE, MEMORY, "models are hashed at each start")
     with contextlib.suppress(OSError):
         for path in sorted(records.glob("*.json")):
-            faults += examine_record(path, "download record", unknown)
+            faults += examine_record(path, download_record(path.stem.replace("--", "/", 1)), unknown)
     for repo in stored_repos(settings.models_dir):
-        faults += examine_record(store_dir(repo, settings.models_dir) / MANIFEST, "import record", unknown)
+        faults += examine_record(store_dir(repo, settings.models_dir) / MANIFEST, import_record(repo), unknown)
     faults += examine_leftovers(records)
     for repo in cached_repos():
         with contextlib.suppress(OSError):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MEMORY_FILE = "verified.json"
+MEMORY = "remembered hashes"
 _MAX_REMEMBERED = 256
 _BLOCK = 1 << 20
 
@@ -56,7 +57,7 @@ def _stamp(path: Path) -> list[int]:
 
 def _read_memory(file: Path) -> dict[str, object]:
     try:
-        return read_record(file)
+        return read_record(file, MEMORY)
     except (OSError, RecordError):
         return {}
 
@@ -78,7 +79,7 @@ def remembered_sha256(path: Path, cache_home: Path) -> str:
     # A cache folder that cannot be written costs time at the next start, nothing else.
     with suppress(OSError):
         cache_home.mkdir(parents=True, exist_ok=True)
-        write_record(file, memory)
+        write_record(file, MEMORY, memory)
     return actual
 
 

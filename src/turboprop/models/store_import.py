@@ -21,7 +21,7 @@ from turboprop.models.catalog import is_repo_name, safe_member
 from turboprop.models.hub_files import choose_files
 from turboprop.models.hub_progress import SilentProgress
 from turboprop.models.naming import HubReference, parse_name
-from turboprop.models.store import MANIFEST, read_manifest, store_dir, store_lock, write_manifest
+from turboprop.models.store import read_manifest, store_dir, store_lock, write_manifest
 from turboprop.models.store_archive import is_archive, unpack
 from turboprop.models.store_contents import missing_files, read_json, split_names
 from turboprop.models.store_hashes import sha256_file

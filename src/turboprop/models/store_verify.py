@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from turboprop.models.catalog import safe_member
-from turboprop.models.hub_cache import SHA256_NAME, record_file
+from turboprop.models.hub_cache import SHA256_NAME, download_record, record_file
 from turboprop.models.hub_progress import SilentProgress
 from turboprop.models.store import read_manifest, store_dir
 from turboprop.models.store_contents import split_names
@@ -82,7 +82,7 @@ def _expected(model: LocalModel, folder: Path, settings: Settings) -> dict[str, 
         known = {name: str(values.get("sha256", "")) for name, values in manifest.items() if safe_member(name)}
     elif model.source == "hub cache":
         try:
-            record = read_record(record_file(repo, settings.models_dir))
+            record = read_record(record_file(repo, settings.models_dir), download_record(repo))
             if record["commit"] == folder.name:
                 known = {name: str(values["etag"]) for name, values in record["files"].items() if safe_member(name)}
         except (OSError, RecordError, KeyError, TypeError, AttributeError):

@@ -1,8 +1,9 @@
 """Small records of ours in JSON: written in one step, and read only where they are what was written.
 
-A record has a `check` beside its values, the CRC-32 of them: a bit that flips inside of a hash or a path leaves
-valid JSON that says something else. One without it was written by an older version and is read as it is.
-A CRC protects from accidents. Whoever may write the file may write the check too.
+A record has a `check` beside its values, the CRC-32 of them and of what it is a record of: a bit that flips inside of a
+hash or a path leaves valid JSON that says something else, and so does a file under another's name. One without a check
+was written by an older version and is read as it is. A CRC protects from accidents. Whoever may write the file may write
+the check too.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ class RecordError(ValueError):
     """The content of a record is not what was written."""
 
 
-def read_record(path: Path) -> dict[str, Any]:
-    """The values of a record. Raises `RecordError`, and `OSError` where it is missing, a link or no file."""
+def read_record(path: Path, of: str) -> dict[str, Any]:
+    """The values of a record of `of`, the words it was written with. Raises `RecordError`, and `OSError` where it is missing, a link or no file."""
     with open_regular(path) as stream:
         data = stream.read(_LARGEST + 1)
     if len(data) > _LARGEST:
@@ -43,28 +44,28 @@ def read_record(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise RecordError(f"{path} holds no values")
     check = found.pop(_CHECK, None)
-    if check is not None and check != _check_of(found):
+    if check is not None and check != _check_of(found, of):
         raise RecordError(f"{path} has another content than was written")
     return found
 
 
-def write_record(path: Path, values: Mapping[str, Any], *, mode: int = 0o666) -> None:
+def write_record(path: Path, of: str, values: Mapping[str, Any], *, mode: int = 0o666) -> None:
     """Put a record in the place of the one before. Values that JSON does not know become texts. Raises `OSError`."""
     plain = json.loads(json.dumps(values, default=str))
-    text = json.dumps({**plain, _CHECK: _check_of(plain)}, indent=1)
+    text = json.dumps({**plain, _CHECK: _check_of(plain, of)}, indent=1)
     replace_file(path, text.encode("ascii") + b"\n", mode=mode)
 
 
-def examine_record(path: Path, subject: str, loss: str) -> list[CacheFault]:
-    """What is wrong with a record, if anything; `loss` says what no longer counts until it is removed."""
+def examine_record(path: Path, of: str, loss: str) -> list[CacheFault]:
+    """What is wrong with the record of `of`, if anything; `loss` says what it costs until it is removed."""
     try:
-        read_record(path)
+        read_record(path, of)
     except FileNotFoundError:
         return []
     except OSError as error:
-        return [CacheFault(subject, f"{path.name} cannot be read: {error.strerror or error}; {loss}", path)]
+        return [CacheFault(of, f"{path.name} cannot be read: {error.strerror or error}; {loss}", path)]
     except RecordError:
-        return [CacheFault(subject, f"{path.name} is damaged; {loss}", path)]
+        return [CacheFault(of, f"{path.name} is damaged; {loss}", path)]
     return []
 
 
@@ -78,5 +79,5 @@ def examine_leftovers(folder: Path) -> list[CacheFault]:
     return found
 
 
-def _check_of(values: Mapping[str, Any]) -> str:
-    return f"{zlib.crc32(json.dumps(values, sort_keys=True).encode('ascii')):08x}"
+def _check_of(values: Mapping[str, Any], of: str) -> str:
+    return f"{zlib.crc32(json.dumps([of, values], sort_keys=True).encode('ascii')):08x}"

@@ -17,6 +17,7 @@ from turboprop.settings.records import RecordError, examine_record, read_record,
 from turboprop.types import CacheFault
 
 FILE = "trusted.json"
+_RECORD = "trust"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +63,14 @@ def _name(path: Path) -> str:
 
 def examine_trust(data_home: Path) -> list[CacheFault]:
     """What is wrong with the record, if anything."""
-    return examine_record(data_home / FILE, "trust", "nothing is trusted until it is removed and granted again")
+    return examine_record(data_home / FILE, _RECORD, "nothing is trusted until it is removed and granted again")
 
 
 def _read(data_home: Path) -> dict[str, TrustedFile]:
     """A record that cannot be read trusts nothing."""
     files: dict[str, TrustedFile] = {}
     with contextlib.suppress(OSError, RecordError):
-        for name, entry in read_record(data_home / FILE).items():
+        for name, entry in read_record(data_home / FILE, _RECORD).items():
             with contextlib.suppress(KeyError, TypeError, ValueError):
                 files[name] = TrustedFile(Path(name), str(entry["sha256"]), float(entry["granted"]))
     return files
@@ -79,6 +80,6 @@ def _write(data_home: Path, files: dict[str, TrustedFile]) -> None:
     values = {name: {"sha256": file.sha256, "granted": file.granted} for name, file in files.items()}
     try:
         data_home.mkdir(parents=True, exist_ok=True)
-        write_record(data_home / FILE, values, mode=0o600)
+        write_record(data_home / FILE, _RECORD, values, mode=0o600)
     except OSError as error:
         raise SettingsError(f"{data_home / FILE} cannot be written: {error.strerror}") from error
