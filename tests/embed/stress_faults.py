@@ -5,8 +5,8 @@
 The caches hold kept vectors with a write-ahead log, converted weights of our own kernels and a graph of OpenVINO with
 its compiled form, remembered hashes, the records of a download and of an import, trust, and a partial download. A fault
 is a bit that flips, an end cut off, a deletion, rubbish behind the end, a page of zeros, two files swapped, or a link,
-a pipe or a folder in a file's place. Of each must hold: using the caches raises nothing and gives nothing wrong; what is
-not found changed nothing that matters; once mended nothing is found and everything works. Prints one line of JSON.
+a pipe or a folder in a file's place. Of each must hold: using the caches raises nothing and gives nothing wrong; what
+is not found changed nothing that matters; once mended nothing is found and everything works. Prints one line of JSON.
 """
 
 from __future__ import annotations

@@ -50,8 +50,9 @@ class ConvertedStats:
 
 
 def cache_key(parts: Mapping[str, object]) -> str:
-    """A folder name from everything that matters."""
-    return xxhash.xxh3_128_hexdigest(json.dumps(parts, sort_keys=True, default=str).encode())
+    """A folder name from everything that matters, the same for what is read again from JSON."""
+    plain = json.loads(json.dumps(parts, default=str))
+    return xxhash.xxh3_128_hexdigest(json.dumps(plain, sort_keys=True).encode())
 
 
 def cached_graph(cache_home: Path, parts: Mapping[str, object], write: Callable[[Path], None]) -> Path:

@@ -122,9 +122,9 @@ class Claim:
         found = read_holder(self._path)
         if found is None or found.word != self._holder.word:
             raise IndexBusyError(
-                f"{found or 'another process'} has taken over the index in {self._path.parent}, so this run "
-                "has stopped; what it had published stays. Locks in this folder do not reach from one machine to another: run again "
-                "when that one has ended, or put the index on a local disk with --index DIR"
+                f"{found or 'another process'} has taken over the index in {self._path.parent}, so this run has "
+                "stopped; what it had published stays. Locks in this folder do not reach from one machine to another: "
+                "run again when that one has ended, or put the index on a local disk with --index DIR"
             )
 
     def release(self) -> None:

@@ -62,16 +62,27 @@ def _read_memory(file: Path) -> dict[str, object]:
         return {}
 
 
+def known_sha256(path: Path, cache_home: Path) -> str | None:
+    """The sha256 that was taken when the file was as it is by size, time and inode; None where none was."""
+    return _known(_read_memory(cache_home / MEMORY_FILE), path, _stamp(path))
+
+
+def _known(memory: dict[str, object], path: Path, stamp: list[int]) -> str | None:
+    match memory.get(str(path.resolve())):
+        case [size, mtime, inode, str(known)] if [size, mtime, inode] == stamp:
+            return known
+    return None
+
+
 def remembered_sha256(path: Path, cache_home: Path) -> str:
     """The sha256 of a file's bytes, taken anew only when the file has changed since it was last taken."""
     file = cache_home / MEMORY_FILE
     memory = _read_memory(file)
-    key = str(path.resolve())
     stamp = _stamp(path)
-    match memory.get(key):
-        case [size, mtime, inode, str(known)] if [size, mtime, inode] == stamp:
-            return known
+    if (known := _known(memory, path, stamp)) is not None:
+        return known
     actual = sha256_file(path)
+    key = str(path.resolve())
     memory.pop(key, None)
     memory[key] = [*stamp, actual]
     while len(memory) > _MAX_REMEMBERED:

@@ -1,9 +1,9 @@
 """Small records of ours in JSON: written in one step, and read only where they are what was written.
 
-A record has a `check` beside its values, the CRC-32 of them and of what it is a record of: a bit that flips inside of a
-hash or a path leaves valid JSON that says something else, and so does a file under another's name. One without a check
-was written by an older version and is read as it is. A CRC protects from accidents. Whoever may write the file may write
-the check too.
+A record has a `check` beside its values, the CRC-32 of them and of what it is a record of: a bit that flips inside of
+a hash or a path leaves valid JSON that says something else, and so does a file under another's name. One without a
+check was written by an older version and is read as it is. A CRC protects from accidents. Whoever may write the file
+may write the check too.
 """
 
 from __future__ import annotations
@@ -32,7 +32,10 @@ class RecordError(ValueError):
 
 
 def read_record(path: Path, of: str) -> dict[str, Any]:
-    """The values of a record of `of`, the words it was written with. Raises `RecordError`, and `OSError` where it is missing, a link or no file."""
+    """The values of a record of `of`, the words it was written with.
+
+    Raises `RecordError`, and `OSError` where it is missing, a link or no file.
+    """
     with open_regular(path) as stream:
         data = stream.read(_LARGEST + 1)
     if len(data) > _LARGEST:
