@@ -137,7 +137,7 @@ def unheld(folder: Path, versions: Iterable[int]) -> Iterator[tuple[list[int], l
 
 
 def is_shared(folder: Path) -> bool:
-    """Whether other machines can have the folder's file system too; False where the system (but Linux) does not tell."""
+    """Whether other machines can have the folder's file system too; False where the system does not tell."""
     try:
         device = folder.stat().st_dev
         wanted = f"{os.major(device)}:{os.minor(device)}"
