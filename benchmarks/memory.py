@@ -1,9 +1,11 @@
 """Peak resident memory of indexing a large repository, sampled from the process itself.
 
-    scripts/bench memory --repo FOLDER [--minutes N] [--model NAME]
+    scripts/bench memory (--repo FOLDER | --small-files N) [--memory SIZE ...] [--minutes N] [--model NAME]
 
-Runs `tp index` into a temporary index and reads its VmHWM (the high-water mark of resident memory) twice a second;
-with --minutes the run is interrupted then, and how far it came is reported.
+Runs `tp index` into a temporary index, once without a bound and once within each SIZE, and reads its VmHWM (the
+high-water mark of resident memory) twice a second. --small-files makes a folder of N modules of a few lines. With
+--minutes a run is interrupted then, and how far it came is reported. Nothing is taken from kept vectors. Each case
+replaces its own entry of the results.
 """
 
 from __future__ import annotations
@@ -35,28 +37,25 @@ def high_water(pid: int) -> int:
     return 0
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repo", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=0)
-    parser.add_argument("--model")
-    options = parser.parse_args()
-    plan = preview(options.repo)
+def small_files(folder: Path, count: int) -> None:
+    """Modules of two functions, each with words of its own, a hundred in a folder."""
+    for number in range(count):
+        package = folder / f"package_{number // 10_000}" / f"part_{number // 100}"
+        package.mkdir(parents=True, exist_ok=True)
+        (package / f"module_{number}.py").write_text(
+            f'"""Module {number}."""\n\n\ndef read_{number}(path):\n    return open(path).read()[{number}:]\n\n\n'
+            f"def total_{number}(values):\n    return sum(values) + {number}\n"
+        )
+
+
+def run(repo: Path, memory: str | None, options: argparse.Namespace) -> dict[str, object]:
+    """One run of `tp index` in a process of its own."""
     with tempfile.TemporaryDirectory() as scratch:
-        command = [
-            sys.executable,
-            "-m",
-            "turboprop",
-            "index",
-            "--repo",
-            str(options.repo),
-            "--index",
-            scratch,
-            "--json",
-        ]
-        if options.model:
-            command += ["--model", options.model]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "TP_OFFLINE": "1"})
+        command = [sys.executable, "-m", "turboprop", "index", "--repo", str(repo), "--index", scratch, "--json"]
+        command += ["--model", options.model] if options.model else []
+        command += ["--memory", memory] if memory else []
+        environment = {**os.environ, "TP_OFFLINE": "1", "TP_EMBEDDING_CACHE": "0"}
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
         started, peak, interrupted, curve = time.monotonic(), 0, False, []
         while process.poll() is None:
             peak = max(peak, high_water(process.pid))
@@ -67,25 +66,53 @@ def main() -> None:
                 process.send_signal(signal.SIGINT)
                 interrupted = True
             time.sleep(0.5)
-        output = process.stdout.read() if process.stdout else b""
+        output, errors = process.communicate()
         status = subprocess.run(
-            [sys.executable, "-m", "turboprop", "status", "--repo", str(options.repo), "--index", scratch, "--json"],
+            [sys.executable, "-m", "turboprop", "status", "--repo", str(repo), "--index", scratch, "--json"],
             capture_output=True,
             check=False,
         )
-    result = {
-        "repository_bytes": plan.bytes,
-        "repository_files": plan.files,
+    return {
+        "memory": memory,
         "peak_resident_mb": round(peak / 1e6),
         "peak_every_30_seconds_mb": curve,
+        "interrupted": interrupted,
+        "exit_code": process.returncode,
+        "error": errors.strip()[-400:] if process.returncode else "",
         "seconds": round(time.monotonic() - started),
-        "whole_run": not interrupted,
         "summary": json.loads(output) if output.strip() else None,
-        "indexed_files": json.loads(status.stdout)["files"] if status.returncode == 0 else None,
+        "status": {
+            name: value
+            for name, value in (json.loads(status.stdout) if status.stdout.strip() else {}).items()
+            if name in ("files", "chunks", "complete")
+        },
     }
-    print(json.dumps(result, indent=1))
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--repo", type=Path)
+    what.add_argument("--small-files", type=int)
+    parser.add_argument("--memory", nargs="*", default=[])
+    parser.add_argument("--minutes", type=float, default=0)
+    parser.add_argument("--model")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        repo = options.repo or Path(scratch)
+        if options.small_files:
+            small_files(repo, options.small_files)
+        plan = preview(repo)
+        name = f"{options.small_files:,} small files" if options.small_files else options.repo.name
+        case = {
+            "repository_bytes": plan.bytes,
+            "repository_files": plan.files,
+            "runs": [run(repo, memory, options) for memory in [None, *options.memory]],
+        }
+    known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    cases = {**known.get("cases", {}), name: case}
+    RESULTS.write_text(json.dumps({"cases": cases}, indent=1) + "\n")
+    print(json.dumps({name: case}, indent=1))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from hypothesis import settings
 
 from turboprop.models.resolve import resolve
 from turboprop.settings import load_settings
+from turboprop.settings.trust import key_file, sign
 
 PROJECT = Path(__file__).parent.parent
 
@@ -32,12 +33,22 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
+@pytest.fixture(scope="session")
+def shared_key(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The key of the one user that all tests are: an index that one test made is that user's in the next."""
+    home = tmp_path_factory.mktemp("key")
+    sign(home, b"")
+    return key_file(home)
+
+
 @pytest.fixture(autouse=True)
 def own_places(
-    tmp_path_factory: pytest.TempPathFactory, shared_cache: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path_factory: pytest.TempPathFactory, shared_cache: Path, shared_key: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Path]:
     """Keep tests away from the user's folders and from the network."""
     home = tmp_path_factory.mktemp("home")
+    (home / "data").mkdir()
+    shutil.copy2(shared_key, home / "data")
     for name in [*os.environ]:
         if name.startswith(("TP_", "XDG_")) and name != "TP_REFERENCE_DATA":
             monkeypatch.delenv(name)

@@ -57,13 +57,14 @@ def test_an_index_on_a_read_only_disk_is_searched(disk: Path, write_files: Write
         assert index.status().stale == ()
 
 
-def test_a_clock_that_was_set_back(write_files: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clock_that_was_set_back(write_files: Write) -> None:
     root = write_files(FILES)
     Index.create(root).close()
     now, now_ns = time.time, time.time_ns
     day = 86_400
-    monkeypatch.setattr(time, "time", lambda: now() - day)
-    monkeypatch.setattr(time, "time_ns", lambda: now_ns() - day * 10**9)
+    clock = pytest.MonkeyPatch()
+    clock.setattr(time, "time", lambda: now() - day)
+    clock.setattr(time, "time_ns", lambda: now_ns() - day * 10**9)
     (root / "src/bank.py").write_text("def deposit(amount):\n    '''Bring money to the bank.'''\n    return amount\n")
     os.utime(root / "src/bank.py", (time.time(), time.time()))
     with Index.create(root) as index:
@@ -75,13 +76,14 @@ def test_a_clock_that_was_set_back(write_files: Write, monkeypatch: pytest.Monke
         assert index.refresh().changed == 1
         assert index.search("balance", limit=1)[0].symbol == "balance"
         assert not index.search("deposit", limit=1, mode="lexical")
-    monkeypatch.undo()
+    clock.undo()
     with Index.create(root) as index:
         assert index.status().stale == ()
 
 
-def test_a_file_system_without_locks(write_files: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_system_without_locks(write_files: Write) -> None:
     fcntl = pytest.importorskip("fcntl")
+    locks = pytest.MonkeyPatch()
     root = write_files(FILES)
     Index.create(root).close()
 
@@ -89,13 +91,13 @@ def test_a_file_system_without_locks(write_files: Write, monkeypatch: pytest.Mon
         raise OSError(errno.ENOLCK, "No locks available")
 
     (root / "src/new.py").write_text("def fresh():\n    return 1\n")
-    monkeypatch.setattr(fcntl, "flock", refused)
-    monkeypatch.setattr(fcntl, "lockf", refused)
+    locks.setattr(fcntl, "flock", refused)
+    locks.setattr(fcntl, "lockf", refused)
     with Index.open(root) as index:
         assert index.search("take money out", limit=1)[0].path == "src/bank.py"
         with pytest.raises(StorageError, match=r"no file locks.*--index DIR"):
             index.update()
-    monkeypatch.undo()
+    locks.undo()
     with Index.create(root) as index:
         assert index.status().stale == ()
 

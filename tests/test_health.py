@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +15,8 @@ from best_engine import BEST
 from turboprop import Index
 from turboprop.errors import UsageError
 from turboprop.health import diagnose, repair
+from turboprop.index.lance_table import open_version
+from turboprop.index.manifest import read_manifest, write_manifest
 from turboprop.why import explain_file
 
 FILES = {"app.py": "def main():\n    return 1\n", "docs/guide.md": "# Guide\n\nText.\n"}
@@ -52,8 +58,10 @@ def test_a_damaged_index_is_made_anew(repo: Path) -> None:
 
 
 def test_another_model_under_the_same_name(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (manifest,) = (repo / ".turboprop").glob("*.manifest.json")
-    manifest.write_bytes(manifest.read_bytes().replace(b"all-MiniLM-L6-v2", b"all-MiniLM-L6-v9"))
+    (path,) = (repo / ".turboprop").glob("*.manifest.json")
+    manifest = read_manifest(path)
+    spec = replace(manifest.header.spec, model="sentence-transformers/all-MiniLM-L6-v9")
+    write_manifest(path, replace(manifest.header, spec=spec), manifest.files, manifest.left_out, manifest.stored)
     assert [one.subject for one in diagnose(repo).findings] == ["model"]
 
 
@@ -92,3 +100,77 @@ def test_why_names_the_line_that_ignores(write_files) -> None:
     assert explain_file(root, "out.log").reason == "ignored by '*.log' (.gitignore:1)"
     assert explain_file(root, "build/gen.py").reason == "ignored by 'build/' (.gitignore:2)"
     assert explain_file(root, "app.py").state == "not indexed yet"
+
+
+def flipped(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def unnamed_version(folder: Path) -> None:
+    """A writer that died after Lance's commit and before the manifest."""
+    (table,) = folder.glob("*.lance")
+    open_version(table).restore()
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "manifest flipped": lambda folder: flipped(*folder.glob("*.manifest.json")),
+    "manifest gone": lambda folder: next(folder.glob("*.manifest.json")).unlink(),
+    "manifest of an older version": lambda folder: next(folder.glob("*.manifest.json")).write_text(
+        '{"format": "turboprop-index", "schema": 2}\n{}\n'
+    ),
+    "data flipped": lambda folder: flipped(max(folder.glob("*.lance/data/*"))),
+    "data gone": lambda folder: max(folder.glob("*.lance/data/*")).unlink(),
+    "version gone": lambda folder: max(folder.glob("*.lance/_versions/*.manifest")).unlink(),
+    "table gone": lambda folder: shutil.rmtree(*folder.glob("*.lance")),
+    "words flipped": lambda folder: flipped(*folder.glob("*.lexicon")),
+    "words gone": lambda folder: next(folder.glob("*.lexicon")).unlink(),
+    "ignore file": lambda folder: (folder / ".gitignore").write_text("nothing\n"),
+    "lock file": lambda folder: (folder / "writer.lock").write_text("x"),
+    "note of the newest version": lambda folder: next(folder.glob("*.lance/_versions/*.json")).write_text("x"),
+    "a version that nobody named": unnamed_version,
+    "leftovers": lambda folder: (folder / ".new-0123456789abcdef").write_text("x"),
+    "a damaged record": lambda folder: (folder / "check.json").write_text("x"),
+    "an edit": lambda folder: (folder.parent / "new.py").write_text("x = 1\n"),
+    "a link": lambda folder: (folder / "x").symlink_to("/etc/passwd"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_its_advice_is_what_helps(repo: Path, damage: str) -> None:
+    """Do what each finding says, as a reader would type it, and look again."""
+    DAMAGES[damage](repo / ".turboprop")
+    findings = diagnose(repo).findings
+    assert findings
+    assert diagnose(repo).findings == findings  # looking changes nothing
+    for finding in findings:
+        assert "tp " in finding.advice, finding
+        if "remove it" in finding.advice and "tp doctor" not in finding.advice:
+            (repo / ".turboprop" / "x").unlink()
+        command = finding.advice[finding.advice.index("tp ") :].split(",")[0].split()
+        done = subprocess.run(
+            [sys.executable, "-m", "turboprop", *command[1:]], cwd=repo, capture_output=True, text=True
+        )
+        assert done.returncode == 0, (finding, done.stderr)
+    assert diagnose(repo).findings == []
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_the_repair_mends_it_and_a_model_is_not_forgotten(write_files, minilm_copy: Path, damage: str) -> None:
+    root = write_files(FILES)
+    Index.create(root, str(minilm_copy)).close()  # not the model of the settings
+    DAMAGES[damage](root / ".turboprop")
+    repair(root, diagnose(root))
+    if damage == "a link":  # whether it goes is for its owner to say
+        (root / ".turboprop" / "x").unlink()
+    assert diagnose(root).findings == []
+    with Index.open(root) as index:
+        assert index.model_name == str(minilm_copy)
+        assert len(index.search("main")) == 2
+
+
+def test_damage_at_random_is_found_and_mended() -> None:
+    script = Path(__file__).parent / "index" / "stress_faults.py"
+    done = subprocess.run([sys.executable, script, "--faults", "20"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr

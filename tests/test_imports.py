@@ -17,6 +17,7 @@ LEVEL = {
     "errors": 0,
     "closing": 0,
     "files": 0,
+    "printable": 0,
     "settings": 1,
     "models": 2,
     "architectures": 3,

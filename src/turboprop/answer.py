@@ -6,6 +6,7 @@ the model reads only what is new.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,9 +15,11 @@ from typing import TYPE_CHECKING, Protocol
 from turboprop.code.chunk import chunk_text
 from turboprop.code.read import decode, normalise_newlines
 from turboprop.errors import UsageError
+from turboprop.files import open_regular
 from turboprop.generate.citations import Citation, CitationFilter
 from turboprop.generate.events import DoneEvent, GenerationEvent, ReasoningEvent, TextEvent
 from turboprop.generate.options import GenerationOptions
+from turboprop.printable import printable, printable_name
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -35,7 +38,10 @@ SOURCE_TOKENS = 3000
 ANSWER_TOKENS = 700
 _DEFINITION_CHARS = 6000
 """Up to so many characters a hit inside a definition is shown with the whole of it."""
+_MOST_BYTES = 20_000_000
+"""Of a file that a definition is looked up in; no larger one is indexed."""
 _CANDIDATES = 24
+_SYMBOL_CHARS = 200
 _WEAK_COSINE = 0.3
 """The best of 24 hits had 0.36 to 0.65 for ten questions about the code of our engines, 0.11 to 0.29 for ten about
 other things (all-MiniLM-L6-v2)."""
@@ -84,10 +90,17 @@ class Source:
     score: float
     text: str
 
+    @property
+    def name(self) -> str:
+        """The path as the model sees and cites it, and people see it."""
+        return printable_name(self.path)
+
     def numbered(self) -> str:
         """As the model sees it: a head, and each line with its number."""
-        head = f"### {self.path}:{self.start_line}-{self.end_line}" + (f" ({self.symbol})" if self.symbol else "")
-        lines = self.text.removesuffix("\n").split("\n")
+        # No file can write a head of its own: its lines have numbers, and its name stands on one line.
+        symbol = f" ({printable_name(self.symbol[:_SYMBOL_CHARS])})" if self.symbol else ""
+        head = f"### {self.name}:{self.start_line}-{self.end_line}{symbol}"
+        lines = printable(self.text.removesuffix("\n")).split("\n")
         return "\n".join([head, *(f"{number}| {line}" for number, line in enumerate(lines, self.start_line))])
 
 
@@ -110,6 +123,11 @@ class AnsweredEvent:
     sources: tuple[Source, ...]
     weak: bool
     done: DoneEvent | None
+
+    @property
+    def uncited(self) -> bool:
+        """Whether a model's answer cites no line: nothing shows then that it rests on the sources."""
+        return not self.weak and not self.citations
 
 
 AnswerEvent = SourcesEvent | ReasoningEvent | TextEvent | AnsweredEvent
@@ -139,6 +157,7 @@ class Asker:
             self._turns.append({"role": "user", "content": f"Question: {question}"})
             self._turns.append({"role": "assistant", "content": answer})
         self._shown: dict[str, set[int]] = {}
+        self._paths: dict[str, str] = {}
 
     def ask(self, question: str, options: GenerationOptions | None = None) -> Iterator[AnswerEvent]:
         """Answer one question; a later one knows the earlier ones. Closing the iterator ends the generation."""
@@ -159,8 +178,9 @@ class Asker:
         messages, sources = self._packed(question, new)
         yield SourcesEvent(sources, False, self._model.count_tokens(messages))
         for source in sources:
-            self._shown.setdefault(source.path, set()).update(range(source.start_line, source.end_line + 1))
-        checked = CitationFilter(self._shown)
+            self._shown.setdefault(source.name, set()).update(range(source.start_line, source.end_line + 1))
+            self._paths[source.name] = source.path
+        checked, thought = (CitationFilter(self._shown, self._is_file) for _ in range(2))
         text: list[str] = []
         done: DoneEvent | None = None
         wishes = options or GenerationOptions(temperature=0.2, max_tokens=ANSWER_TOKENS)
@@ -169,20 +189,30 @@ class Asker:
                 if isinstance(event, DoneEvent):
                     done = event
                 elif isinstance(event, ReasoningEvent):
-                    yield event
+                    if piece := thought.push(event.text):
+                        yield ReasoningEvent(piece, event.logprobs)
                 elif piece := checked.push(event.text):
                     text.append(piece)
                     yield TextEvent(piece)
+        if piece := thought.finish():
+            yield ReasoningEvent(piece)
         if piece := checked.finish():
             text.append(piece)
             yield TextEvent(piece)
         answer = "".join(text)
         self._turns = [*messages[1:], {"role": "assistant", "content": answer}]
         self._questions.append(question)
-        yield AnsweredEvent(answer, checked.citations, checked.removed, sources, False, done)
+        citations = tuple(dataclasses.replace(one, path=self._paths[one.path]) for one in checked.citations)
+        yield AnsweredEvent(answer, citations, checked.removed, sources, False, done)
+
+    def _is_file(self, name: str) -> bool:
+        try:
+            return (self._index.repo / name).is_file()
+        except (OSError, ValueError):
+            return False
 
     def _knows(self, source: Source) -> bool:
-        known = self._shown.get(source.path, set())
+        known = self._shown.get(source.name, set())
         return all(line in known for line in range(source.start_line, source.end_line + 1))
 
     def _packed(self, question: str, found: Sequence[Source]) -> tuple[list[dict[str, str]], tuple[Source, ...]]:
@@ -206,7 +236,7 @@ class Asker:
                         "load the model with a larger context, or ask for more tokens of sources"
                     )
                 return messages, ()
-            self._turns, self._shown = [], {}
+            self._turns, self._shown, self._paths = [], {}, {}
 
     def _messages(self, question: str, sources: Sequence[Source]) -> list[dict[str, str]]:
         told = [{"role": "system", "content": SYSTEM}, *self._turns]
@@ -255,11 +285,15 @@ def _inside(inner: Source, outer: Source) -> bool:
 def _definition(hit: Hit, repo: Path) -> Source:
     """The chunk, or the definition around it where the file is still the one that was indexed."""
     own = Source(hit.path, hit.start_line, hit.end_line, hit.symbol, hit.score, hit.text)
-    place = repo / hit.path
     try:
-        if not place.resolve().is_relative_to(repo.resolve()) or not place.is_file():
+        place = (repo / hit.path).resolve()
+        if not place.is_relative_to(repo.resolve()):
             return own
-        text = normalise_newlines(decode(place.read_bytes())[0])
+        with open_regular(place) as stream:
+            content = stream.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            return own
+        text = normalise_newlines(decode(content)[0])
     except (OSError, ValueError):
         return own
     lines = text.split("\n")

@@ -322,13 +322,14 @@ class Index(Closing):
     @contextmanager
     def _embedding_model(self) -> Iterator[EmbeddingModel]:
         spec = self._reader.header.spec
-        with self._models.embedding(self._asked_for or spec.model) as model:
+        recorded = spec.model if self._reader.header.made_here else None
+        with self._models.embedding(self._asked_for or recorded) as model:
             known = self._checked is not None and self._checked() is model
             if not known and model.fingerprint != spec.fingerprint:
                 raise IndexMismatchError(
                     f"the index in {self._directory} was made with {spec.model} ({spec.fingerprint[:16]}), and "
-                    f"the model of that name here is another ({model.fingerprint[:16]}): its weights, pooling "
-                    f"or prompts differ. Bring the same model, or index again with `tp index --model {spec.model}`"
+                    f"{model.name} here is another ({model.fingerprint[:16]}): its weights, pooling or prompts "
+                    f"differ. Bring the same model and name it with --model, or index again with `tp index --rebuild`"
                 )
             self._checked = weakref.ref(model)
             yield model

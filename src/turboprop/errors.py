@@ -59,6 +59,10 @@ class IndexMismatchError(RepositoryIndexError):
     """The index was made by another model, chunker or schema version; the message names both."""
 
 
+class IndexUntrustedError(RepositoryIndexError):
+    """The index was not made here by this user; the message says what shows it, and the two ways on."""
+
+
 class IndexDamagedError(RepositoryIndexError):
     """Rows and manifest differ, or a file of the index cannot be read."""
 

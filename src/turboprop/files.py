@@ -20,6 +20,7 @@ UNFINISHED = ".new-"
 """How the names of files begin that are being written; one that stays is of a process that was killed."""
 
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+_CREATE |= getattr(os, "O_BINARY", 0)
 _READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -37,8 +38,8 @@ def replacing(path: str | os.PathLike[str], *, mode: int = 0o666, durable: bool 
     """
     target = os.fspath(path)
     folder, _ = os.path.split(target)
-    temporary = os.path.join(folder, UNFINISHED + os.urandom(8).hex())
-    stream = open(temporary, "w+b", opener=lambda name, _: os.open(name, _CREATE | getattr(os, "O_BINARY", 0), mode))
+    temporary = os.path.join(folder, UNFINISHED + os.urandom(8).hex())  # noqa: PTH118 pathlib is not loaded there
+    stream = open(temporary, "w+b", opener=lambda name, _: os.open(name, _CREATE, mode))  # noqa: SIM115 closed below
     try:
         with stream:
             yield stream
@@ -79,7 +80,7 @@ def open_regular(path: str | os.PathLike[str], *, follow: bool = False) -> Buffe
     try:
         descriptor = os.open(path, flags)
     except OSError as error:
-        if not follow and os.path.islink(path):  # ELOOP on Linux and macOS, EMLINK or EFTYPE elsewhere
+        if not follow and os.path.islink(path):  # noqa: PTH114  ELOOP on Linux and macOS, EMLINK or EFTYPE elsewhere
             raise NotRegularFileError(error.errno, "it is a link, which is not followed", os.fspath(path)) from None
         raise
     try:

@@ -12,6 +12,7 @@ from turboprop.code.walk import Skipped, SourceFile, Walk, walk
 from turboprop.errors import RepositoryIndexError
 from turboprop.index import refresh
 from turboprop.index.changes import Changes, chunker_name, find_changes
+from turboprop.index.integrity import sample_damage
 from turboprop.index.lease import is_whole
 from turboprop.index.manifest import Header, index_tables, read_manifest
 from turboprop.index.schema import bytes_on_disk, lexicon_file, manifest_file, table_folder
@@ -60,6 +61,7 @@ def find_unchanged(root: Path, directory: Path, scope: IndexScope) -> tuple[Head
         or known.header.version != header.version
         or not lexicon_file(directory, header.table, header.version).exists()  # the last writer came to its end
         or not is_whole(table_folder(directory, header.table), header.version)
+        or sample_damage(table_folder(directory, header.table), known.stored)  # the writer says what is wrong
     ):
         return None
     found = walk(root, max_filesize=scope.max_filesize, exclude=scope.exclude)

@@ -44,7 +44,7 @@ def diagnose(repo: str | Path, *, index_dir: str | Path | None = None, settings:
     directory = index_directory(root, index_dir, settings)
     tables, findings = examine(directory)
     found = Diagnosis(directory, tables, findings)
-    if tables:
+    if tables and not any(finding.repair == "rebuild" for finding in findings):
         findings += _stale(root, directory, settings)
         findings += _model(root, directory, settings, found.model)
     cache = EmbeddingCache(settings.cache_home / FILE, settings.embedding_cache)
@@ -77,11 +77,14 @@ def repair(
     for finding in diagnosis.findings:
         if finding.repair == "remove":
             remove_leftover(diagnosis.directory, finding)
-    wanted = {finding.repair for finding in diagnosis.findings}
-    if wanted & {"rebuild", "index", "maintain"}:
+    anew = dict.fromkeys(finding.model or None for finding in diagnosis.findings if finding.repair == "rebuild")
+    for model in anew:
+        Index.create(repo, model, index_dir=index_dir, rebuild=True, settings=settings).close()
+    runs = [finding for finding in diagnosis.findings if finding.repair in ("index", "maintain")]
+    if runs and not anew:
         # Naming the model makes it a whole run: one that finds no file changed would end before the upkeep.
-        model = diagnosis.tables[-1].model if diagnosis.tables else None
-        Index.create(repo, model, index_dir=index_dir, rebuild="rebuild" in wanted, settings=settings).close()
+        known = [finding.model for finding in runs if finding.model] + [table.model for table in diagnosis.tables[-1:]]
+        Index.create(repo, known[0] if known else None, index_dir=index_dir, settings=settings).close()
 
 
 def _stale(root: Path, directory: Path, settings: Settings) -> list[Finding]:

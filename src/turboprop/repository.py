@@ -36,10 +36,15 @@ def checked_repo(repo: str | Path) -> Path:
 
 
 def index_directory(root: Path, index_dir: str | Path | None, settings: Settings) -> Path:
-    """Where the index of a repository lies. Raises `UsageError` for a place where none can be read."""
-    place = settings.index or root / INDEX_FOLDER
+    """Where the index of a repository lies. Raises `UsageError` for a place where none can be read.
+
+    A folder that the user named may be reached by links; the repository's own `.turboprop` may not be one.
+    """
+    place = root / INDEX_FOLDER
     if index_dir is not None:
-        place = Path(index_dir).expanduser().absolute()
+        place = Path(index_dir).expanduser().resolve()
+    elif settings.index is not None:
+        place = settings.index.resolve()
     try:
         str(place).encode("utf-8")
     except UnicodeEncodeError:
@@ -118,9 +123,10 @@ def bring_up_to_date(
 
 
 def recorded_model(directory: Path) -> str | None:
-    """The model of the table that was written last, if there is one."""
+    """The model of the table that was written last, where this user chose it; None also for a trusted table of
+    someone else, whose model is only a name to compare with."""
     try:
         tables = index_tables(directory)
     except (IndexMismatchError, IndexNotFoundError):
         return None
-    return tables[0].spec.model if tables else None
+    return tables[0].spec.model if tables and tables[0].made_here else None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from turboprop.edges.cli.options import Folder
+from turboprop.printable import echo
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -89,7 +90,7 @@ def serve(
     )
 
     def told(text: str) -> None:
-        click.echo(f"tp: {text}", err=True)
+        echo(f"tp: {text}", err=True)
         sys.stderr.flush()
 
     # What the models do is said; what clients send that is no HTTP is not, or they could fill a disk.

@@ -155,7 +155,7 @@ def make_world(folder: Path) -> World:
     world.partial.write_bytes(world.download[:30_000])
     file = read_project_file(outside / "project")
     assert file is not None
-    grant(settings.data_home, file)
+    grant(settings.data_home, file.path, file.sha256)
     return world
 
 
@@ -195,8 +195,8 @@ def use(world: World, *, engines: bool) -> dict[str, object]:
             there[engine] = before <= kept_files(graphs)
     file = read_project_file(world.outside / "project")
     assert file is not None
-    assert not is_trusted(settings.data_home, replace(file, sha256="0" * 64))
-    there["trusted"] = is_trusted(settings.data_home, file)
+    assert not is_trusted(settings.data_home, file.path, "0" * 64)
+    there["trusted"] = is_trusted(settings.data_home, file.path, file.sha256)
     for repo, source, path in (
         ("o/m", "hub cache", world.home / "hf" / "hub" / "models--o--m" / "snapshots" / COMMIT),
         ("o/stored", "store", settings.models_dir / "o" / "stored"),
@@ -306,8 +306,8 @@ def one_fault(world: World, seed: int, folder: Path, whole: dict[str, object]) -
             assert len(cache.get(list(world.vectors), WIDTH)) == len(world.vectors)
         file = read_project_file(world.outside / "project")
         assert file is not None
-        grant(ours.settings.data_home, file)
-        assert is_trusted(ours.settings.data_home, file)
+        grant(ours.settings.data_home, file.path, file.sha256)
+        assert is_trusted(ours.settings.data_home, file.path, file.sha256)
     return "found" if faults else "harmless"
 
 

@@ -11,6 +11,7 @@ before or the one after. Prints one line of JSON.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import multiprocessing
 import os
@@ -84,7 +85,8 @@ def work(task: str, seed: int, folder: Path, started: Event) -> None:
 
 def damage(path: Path, chance: random.Random) -> None:
     """One page of the database is overwritten, but not the first: that would begin anew."""
-    with path.open("r+b") as file:
+    # Another process that met the damage before may have begun anew.
+    with contextlib.suppress(FileNotFoundError), path.open("r+b") as file:
         size = file.seek(0, os.SEEK_END)
         if size > 100_000:
             file.seek(chance.randrange(32_768, size - 1_000))

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from turboprop.generate.citations import Citation, CitationFilter
 
-SHOWN = {"src/a.py": range(10, 21), "b.md": (1, 2, 3, 7), "Makefile": range(1, 5)}
+SHOWN = {"src/a.py": range(10, 21), "b.md": (1, 2, 3, 7), "Makefile": range(1, 5), "app/[id]/a,b.ts": range(1, 9)}
 
 
 def checked(*pieces: str) -> tuple[str, CitationFilter]:
-    found = CitationFilter(SHOWN)
+    found = CitationFilter(SHOWN, is_file={"LICENSE", "passwd"}.__contains__)
     text = "".join(found.push(piece) for piece in pieces)
     return text + found.finish(), found
 
@@ -33,9 +33,26 @@ def checked(*pieces: str) -> tuple[str, CitationFilter]:
         ("[src/a.py:0]", "", ("src/a.py:0",)),
         ("x = items[i:10] + items[1:2]  # [note: 3]", "x = items[i:10] + items[1:2]  # [note: 3]", ()),
         ("[a link](b.md) and [x] [ ] [] [b.md]", "[a link](b.md) and [x] [ ] [] [b.md]", ()),
-        ("[src/a.py:999999999-9999999999999]", "[src/a.py:999999999-9999999999999]", ()),
+        ("[src/a.py:999999999-9999999999999]", "", ("src/a.py:999999999-9999999999999",)),
         ("open [src/a.py:12", "open [src/a.py:12", ()),
-        ("[src/a.py:10-\n12]", "[src/a.py:10-\n12]", ()),
+        ("[src/a.py:10-\n12]", "[src/a.py:10-12]", ()),
+        # forms that models write instead
+        ("\u3010src/a.py:12\u3011 \u3010src/z.py\u2020L1-L2\u3011", "[src/a.py:12]", ("src/z.py\u2020L1-L2",)),
+        ("[src/a.py#L12-L13] [src/z.py#L1]", "[src/a.py:12-13]", ("src/z.py#L1",)),
+        ("[src/a.py, lines 12-13] [z.py, line 1]", "[src/a.py:12-13]", ("z.py, line 1",)),
+        ("[src/a.py:12 to 13] [src/a.py:12 to 99]", "[src/a.py:12-13]", ("src/a.py:12 to 99",)),
+        ("[**src/a.py**:12\u201413]", "[src/a.py:12-13]", ()),
+        ("[app/[id]/a,b.ts:1-2] [app/[id]/c.ts:1-2]", "[app/[id]/a,b.ts:1-2]", ("app/[id]/c.ts:1-2",)),
+        # files that nobody showed, without a dot or a slash
+        ("[LICENSE:1-3] [passwd:1] [note:3]", " [note:3]", ("LICENSE:1-3", "passwd:1")),
+        ("[src/\u0430.py:12] [src/a.py\u200b:12]", "", ("src/\u0430.py:12", "src/a.py\u200b:12")),
+        ("[see src/z.py:1-2, and more] [[z.py:1] [x]]", "[and more] [ [x]]", ("see src/z.py:1-2", "z.py:1")),
+        ("[src/a.py:12, as [z.py:1]]", "[src/a.py:12, as]", ("z.py:1",)),
+        ("[z.py[z.py:1]:2]", "", ("z.py[z.py:1]:2",)),
+        # a citation is no label of a link
+        ("[src/a.py:12](http://evil.example)", "[src/a.py:12] (http://evil.example)", ()),
+        ("[src/z.py:12](http://evil.example)", "(http://evil.example)", ("src/z.py:12",)),
+        ("[a](http://evil.example:80) [owner/name#3]", "[a](http://evil.example:80) [owner/name#3]", ()),
     ],
 )
 def test_examples(text: str, shown: str, removed: tuple[str, ...]) -> None:
@@ -45,7 +62,7 @@ def test_examples(text: str, shown: str, removed: tuple[str, ...]) -> None:
 
 
 PARTS = st.one_of(
-    st.text(alphabet="ab [],;:-\n`L.x12", max_size=8),
+    st.text(alphabet="ab [],;:-\n`L.x12#()\u3010\u3011", max_size=8),
     st.builds(
         lambda path, a, b: f" [{path}:{a}-{b}]",
         st.sampled_from([*SHOWN, "src/z.py", "i"]),
@@ -53,7 +70,7 @@ PARTS = st.one_of(
         st.integers(0, 25),
     ),
 )
-CITED = re.compile(r"\[(src/a\.py|b\.md|Makefile|src/z\.py):(\d+)(?:-(\d+))?\]")
+CITED = re.compile(r"\[(src/a\.py|b\.md|Makefile|src/z\.py):(\d+)(?:-(\d+))?\](?!\()")
 
 
 @settings(max_examples=500, deadline=None)
@@ -68,5 +85,6 @@ def test_what_is_left_is_real_however_it_was_cut(parts: list[str]) -> None:
         assert len(lines) > 0
         assert set(lines) <= set(SHOWN.get(path, ()))
         assert Citation(path, int(start), int(end or start)) in book.citations
-    if "[" not in text:
+    assert not re.search(r"\[[^\[\]]*:\d+\]\(", found) or not book.citations
+    if not {"[", "\u3010"} & set(text):
         assert found == text

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import json
+import os
+import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import xxhash
 
 from turboprop.index.health import examine, remove_leftover
+from turboprop.index.integrity import BLOCK_BYTES
+from turboprop.index.lance_table import open_version
+from turboprop.index.lock import WriterLock
+from turboprop.index.manifest import read_manifest, write_manifest
+from turboprop.index.recover import made_with
 from turboprop.index.schema import IndexSpec, text_digest
 from turboprop.index.write import TableWriter
 from turboprop.types import IndexedFile
@@ -52,18 +58,112 @@ def test_a_damaged_manifest_or_table_is_named_and_nothing_is_raised(directory: P
     else:
         first, _, second = manifest.read_bytes().partition(b"\n")
         manifest.write_bytes(b"{rubbish\n" + second if damage == "header" else first + b"\n" + second[:-9])
+    ((subject, repair, problem),) = [(one.subject, one.repair, one.problem) for one in examine(directory)[1]]
+    assert repair == "rebuild"
+    if damage == "gone table":
+        assert subject == "stored file"
+        assert "_versions/" in problem
+    else:
+        assert subject == "index"
+        assert manifest.name in problem
+
+
+@pytest.mark.parametrize("kind", ["data", "_versions", "_transactions"])
+def test_a_flipped_bit_in_a_stored_file(directory: Path, kind: str) -> None:
+    file = next(one for one in sorted(directory.glob(f"*.lance/{kind}/*")) if one.suffix != ".json")
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    ((subject, repair, problem, model),) = [
+        (one.subject, one.repair, one.problem, one.model) for one in examine(directory)[1]
+    ]
+    assert (subject, repair, model) == ("stored file", "rebuild", "hashing")
+    assert file.name in problem
+
+
+def test_a_flipped_bit_beyond_the_sample_is_found_by_reading_all(directory: Path, spec: IndexSpec, put) -> None:
+    text = "".join(f"x{number} = {number}\n" for number in range(60_000))
+    with TableWriter.open(directory, spec) as writer:
+        put(writer, "large.py", text)
+        writer.publish()
+        writer.maintain()
+    large = max(directory.glob("*.lance/data/*"), key=lambda file: file.stat().st_size)
+    assert large.stat().st_size > 2 * BLOCK_BYTES
+    content = bytearray(large.read_bytes())
+    content[1000] ^= 16
+    large.write_bytes(content)
+    assert found(directory) == {"stored file": "rebuild"}
+
+
+@pytest.mark.parametrize("name", [".gitignore", "writer.lock"])
+@pytest.mark.parametrize("content", [None, b"rubbish"])
+def test_the_small_files_beside_a_table(directory: Path, name: str, content: bytes | None) -> None:
+    if content is None:
+        (directory / name).unlink()
+    else:
+        (directory / name).write_bytes(content)
+    assert found(directory) == {"folder": "maintain"}
+
+
+@pytest.mark.parametrize("content", [None, b"", b"rubbish", b'{"version":1}', b"[" * 100_000])
+def test_the_note_of_the_newest_version(directory: Path, content: bytes | None) -> None:
+    (note,) = directory.glob("*.lance/_versions/latest_version_hint.json")
+    if content is None:
+        note.unlink()
+    else:
+        note.write_bytes(content)
+    assert found(directory) == {"versions": "maintain"}
+
+
+def test_a_version_that_nobody_named(directory: Path) -> None:
+    (table,) = directory.glob("*.lance")
+    open_version(table).restore()  # a writer that died before it wrote the manifest
+    assert found(directory) == {"versions": "maintain"}
+    with WriterLock(directory):  # while a run is at work that is how it looks
+        assert found(directory) == {}
+
+
+def test_a_table_says_again_what_it_was_made_with(directory: Path, tmp_path: Path, monkeypatch) -> None:
+    (table,) = directory.glob("*.lance")
+    assert made_with(table) == "hashing"
+    (manifest,) = directory.glob("*.manifest.json")
+    manifest.unlink()
     findings = examine(directory)[1]
-    assert [(one.subject, one.repair) for one in findings] == [("index", "rebuild")]
-    assert manifest.name in findings[0].problem
+    assert [(one.subject, one.repair, one.model) for one in findings if one.repair == "index"] == [
+        ("index", "index", "hashing")
+    ]
+    monkeypatch.setenv("TP_HOME", str(tmp_path / "another user"))
+    assert made_with(table) == ""  # what a stranger wrote there is not believed
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "socket", "folder link", "inside"])
+def test_what_no_index_holds_is_named_and_never_opened(directory: Path, tmp_path: Path, kind: str) -> None:
+    place = directory / "x.lexicon"
+    if kind == "link":
+        place.symlink_to("/etc/passwd")
+    elif kind == "pipe":
+        os.mkfifo(place)
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(os.path.relpath(place))
+    elif kind == "folder link":
+        place.symlink_to(tmp_path)
+    else:
+        (table,) = directory.glob("*.lance")
+        place = table / "data" / "x.lance"
+        os.mkfifo(place)
+    facts, findings = examine(directory)
+    assert facts == []
+    assert [one.repair for one in findings] == [""]
+    assert place.name in findings[0].problem
 
 
 def test_rows_that_the_manifest_does_not_know(directory: Path) -> None:
-    (manifest,) = directory.glob("*.manifest.json")
-    first, _, second = manifest.read_bytes().partition(b"\n")
-    body = second.replace(b'"a.py"', b'"c.py"')
-    header = json.loads(first)
-    header["body"] = xxhash.xxh3_64_hexdigest(body)
-    manifest.write_bytes(json.dumps(header).encode() + b"\n" + body)
+    (path,) = directory.glob("*.manifest.json")
+    manifest = read_manifest(path)
+    files = {"c.py" if name == "a.py" else name: file for name, file in manifest.files.items()}
+    files["c.py"] = replace(files["c.py"], path="c.py")
+    write_manifest(path, manifest.header, files, manifest.left_out, manifest.stored)
     findings = examine(directory)[1]
     assert [one.subject for one in findings] == ["rows", "rows"]
     assert "a.py" in findings[0].problem

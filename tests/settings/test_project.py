@@ -68,7 +68,7 @@ def test_a_model_of_a_repository_waits_for_trust(
     assert "tp trust" in caplog.text
     file = read_project_file(root)
     assert file is not None
-    grant(found.data_home, file)
+    grant(found.data_home, file.path, file.sha256)
     trusted = load_settings(root)
     assert (trusted.model, trusted.origins["model"], trusted.untrusted) == ("evil/model", PROJECT, ())
     assert [one.path for one in trusted_files(found.data_home)] == [path]
@@ -76,7 +76,7 @@ def test_a_model_of_a_repository_waits_for_trust(
     assert load_settings(root).model == DEFAULT_MODEL
     assert revoke(found.data_home, path)
     assert not revoke(found.data_home, path)
-    assert not is_trusted(found.data_home, file)
+    assert not is_trusted(found.data_home, file.path, file.sha256)
 
 
 @pytest.mark.parametrize(
@@ -115,13 +115,13 @@ def test_a_very_large_limit_of_file_size_waits_for_trust(root: Path) -> None:
 def test_a_damaged_record_trusts_nothing(root: Path, own_places: Path, content: bytes) -> None:
     write(root, 'model = "a/b"')
     data_home = load_settings().data_home
-    data_home.mkdir(parents=True)
+    data_home.mkdir(parents=True, exist_ok=True)
     (data_home / "trusted.json").write_bytes(content)
     file = read_project_file(root)
     assert file is not None
-    assert not is_trusted(data_home, file)
-    grant(data_home, file)
-    assert is_trusted(data_home, file)
+    assert not is_trusted(data_home, file.path, file.sha256)
+    grant(data_home, file.path, file.sha256)
+    assert is_trusted(data_home, file.path, file.sha256)
 
 
 @given(content=st.binary(max_size=200))

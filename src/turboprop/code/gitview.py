@@ -71,6 +71,14 @@ def is_work_tree(folder: str) -> bool:
     return os.path.lexists(f"{folder}/.git")
 
 
+def tracks(folder: str, name: str) -> bool:
+    """Whether a work tree's Git tracks the file `name` in `folder`; false where no Git can tell."""
+    try:
+        return bool(_run(folder, "ls-files", "-z", "--cached", "--", f":(literal){name}").stdout)
+    except OSError:
+        return False
+
+
 def _run(folder: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
     environment = {name: value for name, value in os.environ.items() if name not in _LOCAL_VARIABLES}
     environment.update(

@@ -4,7 +4,8 @@ What people and repositories write never turns into control tokens. A conversati
 is, with every special token's text inside the messages replaced by a mark, and with each message replaced by
 one mark as a whole. Where both have the same special tokens in the same order, all of them are the template's
 own, and the first is tokenized as the model's own tools would; where they differ, a message had a part in one,
-and the second is filled with the messages as plain text.
+and the second is filled with the messages as plain text. That is looked at in the texts and again in the ids, since a
+normaliser can make a token's text out of another one.
 """
 
 from __future__ import annotations
@@ -52,6 +53,9 @@ _ENDS = [
     "<|end▁of▁sentence|>",
     "<|endofturn|>",
 ]
+_CONTROL_FORM = re.compile(
+    r"<[|\uff5c].+[|\uff5c]>|\[/?[A-Z_]{2,}\]|<</?SYS>>|</?s>|</?(think|tool_\w+|start_of_\w+|end_of_\w+|bos|eos|pad)>"
+)
 _LONGEST_JINJA = 1 << 20
 
 
@@ -82,6 +86,15 @@ class PromptMaker:
         self._source = _template_source(checkpoint)
         self._template: ChatTemplate | None = None
         self.stop_ids = _stop_ids(checkpoint, tokenizer)
+        controls = {
+            number: token.content
+            for number, token in added.items()
+            if token.special or _acts(token.content, self._source or "")
+        }
+        unknown = tokenizer.token_to_id(getattr(tokenizer.model, "unk_token", None) or "")
+        self._controls = (frozenset(controls) | self.stop_ids | frozenset(self._begin)) - {unknown}
+        texts = sorted(filter(None, controls.values()), key=len, reverse=True)
+        self._control_texts = re.compile("|".join(map(re.escape, texts)) if texts else r"(?!)")
 
     @property
     def has_template(self) -> bool:
@@ -105,7 +118,7 @@ class PromptMaker:
         if tools and not self.has_tools:
             raise UsageError(f"the chat template of {self._name} has no tools that could be read back")
         if isinstance(prompt, str):
-            return TokenizedPrompt((*self._begin, *self._encode(clean_text(prompt), specials=False)))
+            return TokenizedPrompt((*self._begin, *self._plain(clean_text(prompt))))
         if not prompt:
             raise UsageError("the prompt is empty: give a text or at least one message")
         if all(isinstance(part, int) and not isinstance(part, bool) for part in prompt):
@@ -146,19 +159,43 @@ class PromptMaker:
         whole = [{**each, "content": f"\ue000{nonce}{number}\ue001"} for number, each in enumerate(messages)]
         control = self._template.render(whole, **names)
         texts = marked
+        whole_texts = [each["content"] for each in messages]
         if self._pattern.findall(pattern.sub("", rendered)) != self._pattern.findall(pattern.sub("", control)):
-            rendered, texts = control, [each["content"] for each in messages]
-        ids: list[int] = []
-        for number, part in enumerate(pattern.split(rendered)):
-            if number % 2 == 0:
-                ids += self._encode(part, specials=True)
-            elif int(part) < len(texts):
-                ids += self._encode(texts[int(part)], specials=False)
+            rendered, texts = control, whole_texts
+        ids = self._filled(pattern.split(rendered), texts)
+        if rendered != control and self._acting(ids) != self._acting(self._filled(pattern.split(control), [])):
+            rendered, ids = control, self._filled(pattern.split(control), whole_texts)
         if self._begin and ids[: len(self._begin)] != self._begin:
             ids = [*self._begin, *ids]
         tail = rendered.rstrip()
         stops = () if self.has_template else (PLAIN_STOP,)
         return TokenizedPrompt(tuple(ids), tail.endswith("<think>"), stops)
+
+    def _filled(self, parts: Sequence[str], texts: Sequence[str]) -> list[int]:
+        """Ids of the template's own parts, and between them of the texts that they number."""
+        ids: list[int] = []
+        for number, part in enumerate(parts):
+            if number % 2 == 0:
+                ids += self._encode(part, specials=True)
+            elif int(part) < len(texts):
+                ids += self._plain(texts[int(part)])
+        return ids
+
+    def _acting(self, ids: Sequence[int]) -> list[int]:
+        return [number for number in ids if number in self._controls]
+
+    def _plain(self, text: str) -> list[int]:
+        """Ids of a text without any of a control token, whatever it spells."""
+        ids = self._encode(text, specials=False)
+        if not self._acting(ids):
+            return ids
+        # Tokens that are no special ones (`<think>`) are found in any text: cut inside, none is whole.
+        ids, begin = [], 0
+        for found in self._control_texts.finditer(text):
+            ids += self._encode(text[begin : found.start() + 1], specials=False)
+            begin = found.start() + 1
+        ids += self._encode(text[begin:], specials=False)
+        return [number for number in ids if number not in self._controls]
 
     def _encode(self, text: str, *, specials: bool) -> list[int]:
         if not text:
@@ -169,6 +206,11 @@ class PromptMaker:
                 return encode_texts(self._tokenizer, [text], add_special_tokens=False)[0]
             finally:
                 self._tokenizer.encode_special_tokens = False
+
+
+def _acts(text: str, template: str) -> bool:
+    """Whether an added token that is no special one acts: the template writes it, or its form says so."""
+    return bool(text.strip()) and (text.strip() in template or _CONTROL_FORM.fullmatch(text.strip()) is not None)
 
 
 def _checked(message: Any, number: int, has_tools: bool) -> dict[str, Any]:

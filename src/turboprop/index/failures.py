@@ -69,6 +69,15 @@ def translated(directory: Path, action: str) -> Iterator[None]:
         raise _translate(error, directory, action) from error
 
 
+def damaged(directory: Path, cause: str, action: str = "") -> IndexDamagedError:
+    """The error for what is wrong with an index, with the two ways to mend it; `action` completes "cannot"."""
+    failed = f"cannot {action}: " if action else ""
+    return IndexDamagedError(
+        f"{failed}the index in {directory} is damaged: {cause}. Mend it with `tp doctor --fix`, or make it anew with "
+        "`tp index --rebuild`"
+    )
+
+
 def _is_failure(error: BaseException) -> bool:
     """Everything but a wish to stop (Ctrl-C, exit) and a bug of the calling code."""
     if type(error).__name__ == "PanicException":
@@ -105,6 +114,4 @@ def _translate(error: BaseException, directory: Path, action: str) -> TurboPropE
         step = _NEXT_STEP.get(number or 0, f"Run again; where that does not help, {_ELSEWHERE}")
         return StorageError(f"cannot {action}: the index in {directory} ({os.strerror(number or 0)}). {step}")
     cause = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return IndexDamagedError(
-        f"cannot {action}: the index in {directory} is damaged ({cause[:300]}). Make it anew with `tp index --rebuild`"
-    )
+    return damaged(directory, cause[:300], action)

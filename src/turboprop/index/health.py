@@ -1,6 +1,6 @@
-"""Is an index what it says it is: rows against manifest, vectors, search indexes, leftovers.
+"""Is an index what it says it is: its files, rows against manifest, vectors, search indexes, leftovers.
 
-Looks at everything a table holds (0.2 s for 25,000 rows of 384 dimensions) and changes nothing.
+Reads everything that an index holds (0.2 s for 25,000 rows of 384 dimensions) and changes nothing.
 """
 
 from __future__ import annotations
@@ -12,28 +12,39 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from turboprop.errors import RepositoryIndexError
-from turboprop.index import maintain, schema
+from turboprop.errors import IndexUntrustedError, RepositoryIndexError
+from turboprop.files import UNFINISHED, open_regular
+from turboprop.index import maintain, refresh, schema
+from turboprop.index.failures import translated
+from turboprop.index.holder import HOLDER_FILE
+from turboprop.index.integrity import find_damage, irregular_entry
 from turboprop.index.lexicon import Lexicon, LexiconError
-from turboprop.index.manifest import read_manifest
+from turboprop.index.lock import LOCK_FILE, is_being_written
+from turboprop.index.manifest import Header, manifest_files, read_manifest
 from turboprop.index.read import IndexReader
+from turboprop.index.recover import IGNORE_ALL, made_with, newest_version, right_hint
 from turboprop.index.reuse import vector_array
 from turboprop.index.schema import lexicon_file
 
 Repair = Literal["", "rebuild", "index", "maintain", "remove"]
 """What mends a finding: a new index, an ordinary run, upkeep alone, deleting a leftover; nothing by itself."""
 _EXAMPLES = 3
+_UPKEEP = "mend it: tp doctor --fix"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that is not as it should be, and its repair in words and as a step."""
+    """Something that is not as it should be, and its repair in words and as a step.
+
+    `path` is what a leftover is called in the index folder, `model` what a rebuild or a run is made with.
+    """
 
     subject: str
     problem: str
     advice: str
     repair: Repair = ""
     path: str = ""
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,33 +60,77 @@ class IndexFacts:
 
 
 def examine(directory: Path) -> tuple[list[IndexFacts], list[Finding]]:
-    """Look at every table of an index folder. Never raises for what is wrong inside it."""
+    """Look at every table of an index folder, the one written last at the end. Never raises for what is wrong in it."""
     facts: list[IndexFacts] = []
     findings: list[Finding] = []
-    manifests = sorted(directory.glob("*.manifest.json"))
-    if not manifests:
-        findings.append(Finding("index", f"there is none in {directory}", "make one: tp index", "index"))
+    try:
+        manifests = manifest_files(directory)
+        if found := irregular_entry(directory):
+            raise IndexUntrustedError(f"{found} is a link or no file, and an index has none")
+    except IndexUntrustedError as error:
+        return [], [Finding("index", str(error), "look at it and remove it, then make the index anew: tp index")]
+    except OSError as error:
+        return [], [Finding("index", f"{directory} cannot be read: {error.strerror}", "change its permissions")]
+    sound: list[Header] = []
     for path in manifests:
         try:
             manifest = read_manifest(path)
-            with IndexReader.open(directory, manifest.header.spec.fingerprint, manifest.header.spec.model) as reader:
-                facts.append(_facts(directory, reader, len(manifest.files)))
-                findings += _rows(reader, {name: file.chunks for name, file in manifest.files.items()})
-                findings += _upkeep(directory, reader)
-                if not manifest.header.complete:
-                    findings.append(
-                        Finding("index", f"{path.name} is of a run that did not end", "go on: tp index", "index")
-                    )
+        except IndexUntrustedError as error:
+            findings.append(Finding("index", str(error), "use it: tp trust; or make your own: tp index --rebuild"))
         except RepositoryIndexError as error:
-            findings.append(Finding("index", f"{path.name}: {error}", "make it anew: tp index --rebuild", "rebuild"))
-    findings += _leftovers(directory, {path.name.removesuffix(".manifest.json") for path in manifests})
+            table = schema.table_folder(directory, path.name.removesuffix(".manifest.json"))
+            findings.append(_rebuild("index", str(error), made_with(table)))
+        else:
+            sound.append(manifest.header)
+    for header in sorted(sound, key=lambda header: header.updated):
+        found_here = list(_table(directory, header, facts))
+        findings += found_here
+    if not manifests:
+        orphan = next((made_with(folder) for folder in sorted(directory.glob("*.lance"))), "")
+        findings.append(
+            Finding("index", f"there is none in {directory}", f"make one: {_command(orphan)}", "index", model=orphan)
+        )
+    if directory.exists():
+        findings += _folder(directory, manifests)
     return facts, findings
+
+
+def _table(directory: Path, header: Header, facts: list[IndexFacts]) -> Iterator[Finding]:
+    """What is wrong with one table whose manifest is sound."""
+    model = header.spec.model if header.made_here else ""
+    path = schema.manifest_file(directory, header.table)
+    folder = schema.table_folder(directory, header.table)
+    try:
+        with translated(directory, "examine the index"):
+            manifest = read_manifest(path)
+            damage = list(find_damage(folder, manifest.stored))
+            for problem in damage[:_EXAMPLES]:
+                yield _rebuild("stored file", problem, model)
+            if damage:
+                return
+            with IndexReader.open(directory, header.spec.fingerprint, header.spec.model) as reader:
+                facts.append(_facts(directory, reader, len(manifest.files)))
+                yield from _rows(reader, {name: file.chunks for name, file in manifest.files.items()}, model)
+                yield from _upkeep(directory, reader, folder)
+            if not header.complete:
+                yield Finding("index", f"{path.name} is of a run that did not end", "go on: tp index", "index")
+    except RepositoryIndexError as error:
+        yield _rebuild("index", str(error), model)
+
+
+def _rebuild(subject: str, problem: str, model: str) -> Finding:
+    lost = "" if model else " (with which model it was made cannot be read)"
+    return Finding(subject, problem + lost, f"make it anew: {_command(model, '--rebuild')}", "rebuild", model=model)
+
+
+def _command(model: str, *options: str) -> str:
+    return " ".join(["tp index", *options, *(["--model", model] if model else [])])
 
 
 def remove_leftover(directory: Path, finding: Finding) -> None:
     """Delete what a `remove` finding names, inside the index folder only."""
     path = directory / finding.path
-    if path.resolve().parent != directory.resolve():
+    if not finding.path or path.resolve().parent != directory.resolve():
         return
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
@@ -92,7 +147,7 @@ def _facts(directory: Path, reader: IndexReader, files: int) -> IndexFacts:
     return IndexFacts(header.table, header.spec.model, header.rows, files, versions, size)
 
 
-def _rows(reader: IndexReader, chunks: dict[str, int]) -> Iterator[Finding]:
+def _rows(reader: IndexReader, chunks: dict[str, int], model: str) -> Iterator[Finding]:
     """Rows against the manifest, and every vector."""
     import numpy as np
 
@@ -106,19 +161,14 @@ def _rows(reader: IndexReader, chunks: dict[str, int]) -> Iterator[Finding]:
         vectors = vector_array(_Column(batch[schema.VECTOR]), width)
         broken += int((~np.isfinite(vectors).all(axis=1)).sum())
         zero += int((~vectors.any(axis=1)).sum())
-    again = "make it anew: tp index --rebuild"
     if orphans := sorted(set(counted) - set(chunks)):
-        yield Finding(
-            "rows", f"{len(orphans)} files have rows and are not in the manifest{_some(orphans)}", again, "rebuild"
-        )
+        yield _rebuild("rows", f"{len(orphans)} files have rows and are not in the manifest{_some(orphans)}", model)
     if wrong := sorted(path for path, count in chunks.items() if counted.get(path, 0) != count):
-        yield Finding(
-            "rows", f"{len(wrong)} files have other rows than the manifest says{_some(wrong)}", again, "rebuild"
-        )
+        yield _rebuild("rows", f"{len(wrong)} files have other rows than the manifest says{_some(wrong)}", model)
     if broken:
-        yield Finding("vectors", f"{broken} vectors are not finite", again, "rebuild")
+        yield _rebuild("vectors", f"{broken} vectors are not finite", model)
     if zero:
-        yield Finding("vectors", f"{zero} vectors are all zero and can never be found by meaning", again, "rebuild")
+        yield _rebuild("vectors", f"{zero} vectors are all zero and can never be found by meaning", model)
 
 
 class _Column:
@@ -128,28 +178,59 @@ class _Column:
         self.chunks = [array]
 
 
-def _upkeep(directory: Path, reader: IndexReader) -> Iterator[Finding]:
+def _upkeep(directory: Path, reader: IndexReader, folder: Path) -> Iterator[Finding]:
     header = reader.header
-    advice = "run tp index, which brings it up to date"
     for index in maintain.coverage(reader.dataset).values():
         if index.unindexed_rows > maintain.UNINDEXED_VECTORS:
-            yield Finding("search index", f"{index.unindexed_rows} rows are not in it yet", advice, "maintain")
+            yield Finding("search index", f"{index.unindexed_rows} rows are not in it yet", _UPKEEP, "maintain")
     path = lexicon_file(directory, header.table, header.version)
     try:
         Lexicon.open(path, header.version)
     except OSError:
-        yield Finding("words", f"{path.name} is missing; each search makes it anew", advice, "maintain")
+        yield Finding("words", f"{path.name} is missing; each search makes it anew", _UPKEEP, "maintain")
     except LexiconError as error:
-        yield Finding("words", str(error), advice, "maintain")
+        yield Finding("words", str(error), _UPKEEP, "maintain")
+    if is_being_written(directory):
+        return  # what follows is how a run looks in its middle
+    if newest_version(folder) != header.version:
+        problem = "a run died between two of its steps; what it wrote last counts for nothing"
+        yield Finding("versions", problem, _UPKEEP, "maintain")
+    elif not right_hint(folder):
+        yield Finding("versions", "the note of the newest version is missing or damaged", _UPKEEP, "maintain")
+
+
+def _folder(directory: Path, manifests: list[Path]) -> Iterator[Finding]:
+    """The small files beside the tables, and what no table needs."""
+    if manifests:
+        try:
+            with open_regular(directory / ".gitignore") as stream:
+                ignores = stream.read(len(IGNORE_ALL) + 1) == IGNORE_ALL
+        except OSError:
+            ignores = False
+        if not ignores:
+            yield Finding("folder", ".gitignore does not keep the index out of Git", _UPKEEP, "maintain")
+        lock = directory / LOCK_FILE
+        if not lock.exists() or lock.stat().st_size:
+            yield Finding("folder", f"{LOCK_FILE} is missing or is not empty", _UPKEEP, "maintain")
+    yield from _leftovers(directory, {path.name.removesuffix(".manifest.json") for path in manifests})
 
 
 def _leftovers(directory: Path, tables: set[str]) -> Iterator[Finding]:
     """Tables that no manifest names, and temporary files of writers that died."""
+    written = is_being_written(directory)
     for path in sorted(directory.glob("*")):
         name = path.name
         orphan = name.endswith(".lance") and name.removesuffix(".lance") not in tables
-        if orphan or name.startswith((".lexicon-", ".new-", ".tmp")):
-            what = "a table that no manifest names" if orphan else "a temporary file of a run that died"
+        words = name.endswith(".lexicon") and name.split(".")[0] not in tables
+        if orphan or words:
+            what = "of a table that no manifest names"
+        elif name.startswith((UNFINISHED, ".lexicon-", ".tmp")) or name == HOLDER_FILE:
+            what = "a temporary file of a run that died"
+        elif name == refresh.CHECK_FILE and not refresh.is_sound(directory):
+            what = "damaged; it says how long a look for changes takes, and is written anew"
+        else:
+            continue
+        if not written:
             yield Finding("leftover", f"{name} is {what}", "remove it: tp doctor --fix", "remove", name)
 
 

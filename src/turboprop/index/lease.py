@@ -26,7 +26,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-_LATEST = 2**64 - 1
+LATEST = 2**64 - 1
 """Lance names the file of version n by this minus n, so that a listing begins with the newest."""
 
 _END = b"LANC"
@@ -45,7 +45,7 @@ class VersionGoneError(Exception):
 
 def version_file(folder: Path, version: int) -> Path:
     """The file in which Lance describes one version of the table in `folder`."""
-    return folder / "_versions" / f"{_LATEST - version:020}.manifest"
+    return folder / "_versions" / f"{LATEST - version:020}.manifest"
 
 
 def is_whole(folder: Path, version: int) -> bool:

@@ -3,11 +3,12 @@
 The file is derived: `build_lexicon` makes it from the table whenever it is missing, damaged or of another
 version, so it may be deleted at any time. All integers are little-endian.
 
-    magic         8 bytes   "TPLEX001"
+    magic         8 bytes   "TPLEX002"
     head length   uint64    bytes of the JSON that follows
     head          JSON      {"table_version", "rows", "average_length", "arrays": {name: [dtype, offset, count]}}
     arrays                  each at its offset from the file's start, a multiple of 64
     checksum      16 bytes  xxh3-128 of everything before
+    signature     16 bytes  of the checksum, by the user's key: one that came with a repository is not read
 
     terms         uint32    the different term hashes, rising
     starts        uint64    where the postings of each term begin; one more at the end
@@ -38,11 +39,15 @@ import xxhash
 from numpy.typing import NDArray
 
 from turboprop.code.terms import term_hash
+from turboprop.files import open_regular
+from turboprop.settings import user_data_home
+from turboprop.settings.trust import is_signed
 
 if TYPE_CHECKING:
     from typing import Self
 
-MAGIC = b"TPLEX001"
+MAGIC = b"TPLEX002"
+DIGEST_BYTES = 16
 ALIGNMENT = 64
 ARRAYS: dict[str, str] = {
     "terms": "<u4",
@@ -83,16 +88,19 @@ class Lexicon:
     @classmethod
     def open(cls, path: Path, version: int) -> Self:
         """Map a file. Raises `LexiconError` unless it is whole and of that version, OSError where it is not there."""
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             try:
                 view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
             except ValueError as error:
                 raise LexiconError(f"{path} is empty") from error
-        if len(view) < 32 or bytes(view[:8]) != MAGIC:
+        end = len(view) - 2 * DIGEST_BYTES
+        if end < 16 or bytes(view[:8]) != MAGIC:
             raise LexiconError(f"{path} is no lexicon")
-        if xxhash.xxh3_128_digest(view[:-16]) != bytes(view[-16:]):
+        checksum = bytes(view[end : end + DIGEST_BYTES])
+        if xxhash.xxh3_128_digest(view[:end]) != checksum:
             raise LexiconError(f"{path} is damaged")
-        end = len(view) - 16
+        if not is_signed(user_data_home(), checksum, bytes(view[end + DIGEST_BYTES :]).hex()):
+            raise LexiconError(f"{path} was not made here by you")
         length = int.from_bytes(view[8:16], "little")
         try:
             if length > end - 16:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
@@ -16,10 +14,13 @@ import xxhash
 from numpy.typing import NDArray
 
 from turboprop.code.terms import split_identifier, term_hash, words
+from turboprop.files import replacing
 from turboprop.index import schema
 from turboprop.index.lexicon import ALIGNMENT, ARRAYS, MAGIC, Lexicon, LexiconError
 from turboprop.index.reuse import vector_array
 from turboprop.index.schema import lexicon_file
+from turboprop.settings import user_data_home
+from turboprop.settings.trust import sign
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -151,21 +152,15 @@ def write_lexicon(path: Path, head: Mapping[str, Any], arrays: Mapping[str, NDAr
         offset = -(-(offset + arrays[name].nbytes) // ALIGNMENT) * ALIGNMENT
     encoded = json.dumps({**head, "arrays": places}).encode().ljust(reserved)
     digest = xxhash.xxh3_128()
-    handle, temporary = tempfile.mkstemp(prefix=".lexicon-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
+    with replacing(path) as file:
 
-            def write(data: bytes | memoryview) -> None:
-                digest.update(data)
-                file.write(data)
+        def write(data: bytes | memoryview) -> None:
+            digest.update(data)
+            file.write(data)
 
-            write(MAGIC + len(encoded).to_bytes(8, "little") + encoded)
-            for name in ARRAYS:
-                write(b"\0" * (places[name][1] - file.tell()))
-                write(arrays[name].tobytes())
-            file.write(digest.digest())
-        Path(temporary).replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(temporary).unlink()
-        raise
+        write(MAGIC + len(encoded).to_bytes(8, "little") + encoded)
+        for name in ARRAYS:
+            write(b"\0" * (places[name][1] - file.tell()))
+            write(arrays[name].tobytes())
+        checksum = digest.digest()
+        file.write(checksum + bytes.fromhex(sign(user_data_home(), checksum)))

@@ -108,6 +108,21 @@ def wait_until_free(directory: Path, seconds: float = SHORT_WAIT_SECONDS) -> Non
             lock.release()
 
 
+def is_being_written(directory: Path) -> bool:
+    """Whether a writer is at work in `directory` now; true also where that cannot be told."""
+    if not (directory / LOCK_FILE).exists():
+        return False
+    from filelock import Timeout
+
+    lock = _lock_of(directory)
+    try:
+        lock.acquire(timeout=0)
+    except (Timeout, OSError, NotImplementedError):
+        return True
+    lock.release()
+    return False
+
+
 def _lock_of(directory: Path) -> BaseFileLock:
     from filelock import FileLock
 

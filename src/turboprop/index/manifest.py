@@ -1,40 +1,64 @@
 """The manifest: which files an index holds, and which version of the table says so.
 
-Two lines of JSON. The first is small and is all that a search reads:
+Three lines of JSON. The first is small and is all that most looks read:
 
-    {"format": "turboprop-index", "schema": 1, "table": ..., "version": 7, "rows": 1234,
+    {"format": "turboprop-index", "schema": 3, "place": ..., "table": ..., "version": 7, "rows": 1234,
      "model": ..., "fingerprint": ..., "dimensions": 384, "prompts": ["", ""], "chunker": ...,
      "created": ..., "updated": ..., "superseded": [[5, 1700000000.0]], "complete": true,
-     "scope": [1000000, null, []], "files": 210, "body": "xxh3-64 of the second line"}
+     "scope": [1000000, null, []], "files": 210, "body": "BLAKE2b-128 of the second line",
+     "stored": "BLAKE2b-128 of the third line", "signature": ..., "sum": "xxh3-64 of the others"}
 
-The second holds the files column by column, which loads five times faster than an object a file:
+The second holds the repository's files column by column, which loads five times faster than an object a file:
 
     {"path": [...], "size": [...], ..., "left_out": {"path": [...], ..., "reason": [...]}}
 
-It is written to a temporary name, flushed to the disk and renamed, so a reader sees the old one or the
-new one, whole.
+The third lists the files of the table that this version needs, with a digest of each of their blocks, see
+`turboprop.index.integrity`: {"<name>": [size, "digests, one after the other"]}.
+
+It is written to a random name, flushed to the disk and renamed, so a reader sees the old one or the
+new one, whole. `sum` tells damage; `signature` tells a manifest of this user from one that came with a
+repository: it is made with a key that lies in the user's data folder, over the first line and by the two digests
+over everything that the index holds. A manifest that is not this user's is used only after `tp trust`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import xxhash
 
-from turboprop.errors import IndexDamagedError, IndexMismatchError, IndexNotFoundError
-from turboprop.index.failures import translated
-from turboprop.index.schema import SCHEMA_VERSION, IndexSpec
+from turboprop.code.gitview import tracks
+from turboprop.errors import IndexDamagedError, IndexMismatchError, IndexNotFoundError, IndexUntrustedError
+from turboprop.files import NotRegularFileError, open_regular, replace_file
+from turboprop.index.failures import damaged, translated
+from turboprop.index.integrity import BLOCK_BYTES, StoredFile
+from turboprop.index.schema import SCHEMA_VERSION, IndexSpec, manifest_file, table_name
+from turboprop.settings import user_data_home
+from turboprop.settings.trust import is_signed, sign, trusted_file
 from turboprop.types import DEFAULT_SCOPE, IndexedFile, IndexScope, Prompts
 
 FORMAT = "turboprop-index"
 _MAX_HEADER_BYTES = 1_000_000
+_MAX_STORED_BYTES = 100_000_000
+_MAX_BODY_BYTES = 2_000_000_000
+_DIGEST_DIGITS = 16
+
+# What a header may say. An index is written by this program; a value outside of these was never written by it.
+_MOST_DIMENSIONS = 1 << 16
+_MOST_COUNT = 1 << 40
+_LATEST_VERSION = 1 << 62
+_MOST_SUPERSEDED = 100_000
+_LONGEST_NAME = 4_096
+_LONGEST_PROMPT = 100_000
+_LONGEST_PATH = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +78,8 @@ class Header:
 
     `superseded` are the versions that an earlier manifest named, with the time when it was replaced:
     readers may still hold them. `complete` is false while a run still has files to index. `scope` is
-    what the last run was asked for.
+    what the last run was asked for. `place` is the folder where it was written. `made_here` is false for
+    a manifest of someone else that the user trusts: its model is a name to compare with, and not a wish.
     """
 
     spec: IndexSpec
@@ -67,14 +92,18 @@ class Header:
     complete: bool = True
     scope: IndexScope = DEFAULT_SCOPE
     file_count: int = 0
+    stored_digest: str = ""
     body_digest: str = ""
+    place: str = ""
+    made_here: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The whole manifest, files by path."""
+    """The whole manifest, files by path; `stored` are the table's own by their names in its folder."""
 
     header: Header
+    stored: dict[str, StoredFile] = field(default_factory=dict)
     files: dict[str, IndexedFile] = field(default_factory=dict)
     left_out: dict[str, LeftOutFile] = field(default_factory=dict)
 
@@ -82,83 +111,94 @@ class Manifest:
 def read_header(path: Path) -> Header:
     """The first line of a manifest.
 
-    Raises `IndexNotFoundError`, `IndexDamagedError` and `IndexMismatchError` (another schema version).
+    Raises `IndexNotFoundError`, `IndexDamagedError`, `IndexMismatchError` (another schema version) and
+    `IndexUntrustedError` (of someone else, and not trusted).
     """
     with _opened(path) as stream:
-        return _parse_header(path, stream.readline(_MAX_HEADER_BYTES))
+        return _trusted(path, _read_header(path, stream))
+
+
+def foreign_header(path: Path) -> tuple[Header, str, str] | None:
+    """A manifest that is not this user's own: its header, the hash that `tp trust` records, and what shows it.
+
+    None for one that is. Raises as `read_header` does, but for `IndexUntrustedError`.
+    """
+    with _opened(path) as stream:
+        line = _read_header(path, stream)
+        why = _why_foreign(path, line)
+    return (line.header, line.sha256, why) if why else None
 
 
 def index_tables(directory: Path) -> list[Header]:
     """The headers of every table in an index folder, the one written last first."""
-    headers = [read_header(path) for path in sorted(directory.glob("*.manifest.json"))]
+    headers = [read_header(path) for path in manifest_files(directory)]
     return sorted(headers, key=lambda header: header.updated, reverse=True)
 
 
-def read_manifest(path: Path) -> Manifest:
-    """A whole manifest, its second line checked against the first; errors as `read_header`."""
+def manifest_files(directory: Path) -> list[Path]:
+    """The manifests in an index folder, whatever is in them. Raises `IndexUntrustedError` for a link to a folder."""
+    if directory.is_symlink():
+        raise IndexUntrustedError(
+            f"{directory} is a link, and an index folder is none: it did not get there by indexing. Remove it, or "
+            "name the folder that you mean with --index DIR"
+        )
+    return sorted(directory.glob("*.manifest.json"))
+
+
+def read_stored(path: Path) -> tuple[Header, dict[str, StoredFile]]:
+    """The header, and the table's files that its version needs; errors as `read_header`."""
     with _opened(path) as stream:
-        header = _parse_header(path, stream.readline(_MAX_HEADER_BYTES))
-        body = stream.readline()
-    if xxhash.xxh3_64_hexdigest(body) != header.body_digest:
+        header = _trusted(path, _read_header(path, stream))
+        stream.readline(_MAX_BODY_BYTES)
+        return header, _read_stored(path, header, stream)
+
+
+def read_manifest(path: Path) -> Manifest:
+    """A whole manifest, each line checked against the first; errors as `read_header`."""
+    with _opened(path) as stream:
+        header = _trusted(path, _read_header(path, stream))
+        body = stream.readline(_MAX_BODY_BYTES)
+        stored = _read_stored(path, header, stream)
+    if _digest(body) != header.body_digest:
         raise _damaged(path, "its list of files was cut or changed")
     try:
         columns = json.loads(body)
         left_out = columns.pop("left_out")
-        files = _rows(IndexedFile, columns)
-        return Manifest(header, files, _rows(LeftOutFile, left_out))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        return Manifest(header, stored, _rows(IndexedFile, columns), _rows(LeftOutFile, left_out))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise _damaged(path, str(error)) from error
 
 
 def write_manifest(
-    path: Path, header: Header, files: Mapping[str, IndexedFile], left_out: Mapping[str, LeftOutFile]
+    path: Path,
+    header: Header,
+    files: Mapping[str, IndexedFile],
+    left_out: Mapping[str, LeftOutFile],
+    stored: Mapping[str, StoredFile],
 ) -> Header:
-    """Replace the manifest in one step; returns the header as written. Raises `StorageError`."""
+    """Replace the manifest in one step, signed by this user; returns the header as written.
+
+    Raises `StorageError`, and `SettingsError` where the user's key cannot be kept.
+    """
     columns: dict[str, Any] = _columns(IndexedFile, files)
     columns["left_out"] = _columns(LeftOutFile, left_out)
     body = json.dumps(columns, separators=(",", ":")).encode() + b"\n"
-    written = Header(
-        spec=header.spec,
-        table=header.table,
-        version=header.version,
-        rows=header.rows,
-        created=header.created,
-        updated=header.updated,
-        superseded=header.superseded,
-        complete=header.complete,
-        scope=header.scope,
+    listed = {name: [file.size, "".join(file.blocks)] for name, file in stored.items()}
+    third = json.dumps(listed, separators=(",", ":")).encode() + b"\n"
+    written = replace(
+        header,
         file_count=len(files),
-        body_digest=xxhash.xxh3_64_hexdigest(body),
+        stored_digest=_digest(third),
+        body_digest=_digest(body),
+        place=_place(path),
+        made_here=True,
     )
-    replace_file(path, json.dumps(_header_json(written)).encode() + b"\n" + body)
-    return written
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file so that a crash leaves the old content or the new one. Raises `StorageError`."""
-    temporary = path.with_name(path.name + ".new")
+    values = _header_json(written)
+    values["signature"] = sign(user_data_home(), _canonical(values))
+    values["sum"] = xxhash.xxh3_64_hexdigest(_canonical(values))
     with translated(path.parent, f"write {path.name}"):
-        try:
-            with open(temporary, "wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            temporary.replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise
-        sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Flush the names in a folder to the disk; systems that cannot open folders (Windows) need it not."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        replace_file(path, json.dumps(values).encode() + b"\n" + body + third, durable=True)
+    return written
 
 
 def check_spec(found: IndexSpec, wanted: IndexSpec, directory: Path) -> None:
@@ -188,12 +228,19 @@ def _shown(value: object) -> str:
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Any:
+def _opened(path: Path) -> Iterator[IO[bytes]]:
     try:
-        stream = open(path, "rb")  # noqa: SIM115 - closed below
+        if path.parent.is_symlink():
+            raise NotRegularFileError(0, "its folder is a link")
+        stream = open_regular(path)
     except FileNotFoundError:
         raise IndexNotFoundError(
             f"there is no index in {path.parent}. Make one with `tp index`, or search with --build"
+        ) from None
+    except NotRegularFileError as error:
+        raise IndexUntrustedError(
+            f"{path} is not used ({error.strerror}): it did not get there by indexing. "
+            "Look at it and remove it, then make the index with `tp index`"
         ) from None
     except OSError as error:
         raise _damaged(path, f"it cannot be read: {error.strerror}") from error
@@ -201,8 +248,76 @@ def _opened(path: Path) -> Any:
         yield stream
 
 
+@dataclass(frozen=True, slots=True)
+class _HeaderLine:
+    """The first line as it was read: what it says, what was signed, by what, and the hash of the whole."""
+
+    header: Header
+    content: bytes
+    signature: str
+    sha256: str
+
+
+def _trusted(path: Path, line: _HeaderLine) -> Header:
+    """The header, unless it is someone else's and not trusted. Raises `IndexUntrustedError`."""
+    why = _why_foreign(path, line)
+    if not why:
+        return line.header
+    known = trusted_file(user_data_home(), path)
+    if known is not None and known.sha256 == line.sha256:
+        return replace(line.header, made_here=False)
+    raise IndexUntrustedError(
+        f"the index in {path.parent} was not made here by you ({why}), so it is not used. Look at where it came "
+        f"from and run `tp trust` to use it as it is now, or make your own in its place with `tp index --rebuild`"
+    )
+
+
+def check_owner(directory: Path) -> None:
+    """Refuse to write into another user's folder, unless an index there was trusted. Raises `IndexUntrustedError`."""
+    if _is_of_another_user(directory) and not any(map(_was_trusted, manifest_files(directory))):
+        raise IndexUntrustedError(
+            f"the folder {directory} belongs to another user, so no index is made in it. Put yours elsewhere with "
+            "--index DIR, or, where there is an index that you want to use, run `tp trust`"
+        )
+
+
+def _is_of_another_user(path: Path) -> bool:
+    return hasattr(os, "geteuid") and os.lstat(path).st_uid != os.geteuid()
+
+
+def _was_trusted(path: Path) -> bool:
+    """Whether the user ever trusted what lay there."""
+    return trusted_file(user_data_home(), path) is not None
+
+
+def _why_foreign(path: Path, line: _HeaderLine) -> str:
+    """What shows that a manifest is not of this user and place; empty where nothing does."""
+    if not is_signed(user_data_home(), line.content, line.signature):
+        return "it came with the repository, or from another machine or user"
+    # A folder of someone else's is taken once the user has trusted what lay in it: what we sign there is ours.
+    if _is_of_another_user(path) or (_is_of_another_user(path.parent) and not _was_trusted(path)):
+        return "it belongs to another user"
+    # A repository that was moved takes its index along; one that was cloned with an index in it is someone's word.
+    if line.header.place != _place(path) and tracks(str(path.parent), path.name):
+        return "it came with the repository, whose Git tracks it"
+    return ""
+
+
+def _place(path: Path) -> str:
+    return os.path.realpath(path.parent)
+
+
+def _canonical(values: Mapping[str, Any]) -> bytes:
+    return json.dumps(values, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _digest(line: bytes) -> str:
+    """BLAKE2b-128, in hex. Not xxh3: whoever can make two lines of one digest could swap what was signed."""
+    return hashlib.blake2b(line, digest_size=16).hexdigest()
+
+
 def _damaged(path: Path, cause: str) -> IndexDamagedError:
-    return IndexDamagedError(f"{path} is damaged ({cause}). Make the index anew with `tp index --rebuild`")
+    return damaged(path.parent, f"{path.name}: {cause}")
 
 
 def _header_json(header: Header) -> dict[str, Any]:
@@ -210,6 +325,7 @@ def _header_json(header: Header) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "schema": SCHEMA_VERSION,
+        "place": header.place,
         "table": header.table,
         "version": header.version,
         "rows": header.rows,
@@ -224,53 +340,113 @@ def _header_json(header: Header) -> dict[str, Any]:
         "complete": header.complete,
         "scope": [header.scope.max_filesize, header.scope.limit, list(header.scope.exclude)],
         "files": header.file_count,
+        "stored": header.stored_digest,
         "body": header.body_digest,
     }
 
 
-def _parse_header(path: Path, line: bytes) -> Header:
+def _read_header(path: Path, stream: IO[bytes]) -> _HeaderLine:
+    line = stream.readline(_MAX_HEADER_BYTES)
     try:
         values = json.loads(line)
         if not isinstance(values, dict) or values.get("format") != FORMAT:
             raise _damaged(path, "it is not a manifest of TurboProp")
         if values.get("schema") != SCHEMA_VERSION:
             raise IndexMismatchError(
-                f"the index in {path.parent} has schema version {values.get('schema')}, this version of "
+                f"the index in {path.parent} has schema version {str(values.get('schema'))[:20]}, this version of "
                 f"TurboProp reads {SCHEMA_VERSION}. Make it anew with `tp index --rebuild`"
             )
-        query, document = values["prompts"]
-        return Header(
-            spec=IndexSpec(
-                model=_text(values["model"]),
-                fingerprint=_text(values["fingerprint"]),
-                dimensions=_count(values["dimensions"]),
-                prompts=Prompts(_text(query), _text(document)),
-                chunker=_text(values["chunker"]),
-            ),
-            table=_text(values["table"]),
-            version=_count(values["version"]),
-            rows=_count(values["rows"]),
-            created=float(values["created"]),
-            updated=float(values["updated"]),
-            superseded=tuple((_count(version), float(when)) for version, when in values["superseded"]),
-            complete=bool(values["complete"]),
-            scope=_scope(values.get("scope")),
-            file_count=_count(values["files"]),
-            body_digest=_text(values["body"]),
-        )
-    except (ValueError, TypeError, KeyError) as error:
-        raise _damaged(path, str(error) or "its first line is cut") from error
+        if values.pop("sum", None) != xxhash.xxh3_64_hexdigest(_canonical(values)):
+            raise _damaged(path, "its first line was changed")
+        signature = _text(values.pop("signature"), 64)
+        header = _header(values)
+        if manifest_file(path.parent, header.table) != path:
+            raise ValueError(f"it speaks of the table {header.table!r}")
+        return _HeaderLine(header, _canonical(values), signature, hashlib.sha256(line).hexdigest())
+    except (ValueError, TypeError, KeyError, RecursionError, OverflowError) as error:
+        raise _damaged(path, str(error)[:300] or "its first line is cut") from error
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"{value!r} is not a text")
+def _header(values: Mapping[str, Any]) -> Header:
+    """Every value checked: nothing here may name another table, or be too large for what uses it."""
+    query, document = values["prompts"]
+    fingerprint = _text(values["fingerprint"], _LONGEST_NAME)
+    if values["table"] != table_name(fingerprint):
+        raise ValueError(f"its table is {str(values['table'])[:80]!r}, which is not that of its model")
+    superseded = values["superseded"]
+    if len(superseded) > _MOST_SUPERSEDED:
+        raise ValueError(f"{len(superseded)} superseded versions")
+    return Header(
+        spec=IndexSpec(
+            model=_text(values["model"], _LONGEST_NAME, least=1),
+            fingerprint=fingerprint,
+            dimensions=_count(values["dimensions"], 1, _MOST_DIMENSIONS),
+            prompts=Prompts(_text(query, _LONGEST_PROMPT), _text(document, _LONGEST_PROMPT)),
+            chunker=_text(values["chunker"], _LONGEST_NAME),
+        ),
+        table=values["table"],
+        version=_count(values["version"], 1, _LATEST_VERSION),
+        rows=_count(values["rows"]),
+        created=_seconds(values["created"]),
+        updated=_seconds(values["updated"]),
+        superseded=tuple((_count(version, 1, _LATEST_VERSION), _seconds(when)) for version, when in superseded),
+        complete=_switch(values["complete"]),
+        scope=_scope(values["scope"]),
+        file_count=_count(values["files"]),
+        stored_digest=_text(values["stored"], 64),
+        body_digest=_text(values["body"], 64),
+        place=_text(values["place"], _LONGEST_PATH),
+    )
+
+
+def _read_stored(path: Path, header: Header, stream: IO[bytes]) -> dict[str, StoredFile]:
+    line = stream.read(_MAX_STORED_BYTES)
+    if _digest(line) != header.stored_digest:
+        raise _damaged(path, "its list of the table's files was cut or changed")
+    try:
+        return {_inside(name): _stored_file(size, digests) for name, (size, digests) in json.loads(line).items()}
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise _damaged(path, str(error)[:300]) from error
+
+
+def _stored_file(size: Any, digests: Any) -> StoredFile:
+    count = -(-_count(size) // BLOCK_BYTES)
+    if not isinstance(digests, str) or len(digests) != count * _DIGEST_DIGITS:
+        raise ValueError(f"{count} blocks with {len(digests)} digits")
+    starts = range(0, len(digests), _DIGEST_DIGITS)
+    return StoredFile(size, tuple(digests[start : start + _DIGEST_DIGITS] for start in starts))
+
+
+def _inside(name: object) -> str:
+    """A relative path that stays where it begins."""
+    text = _text(name, _LONGEST_PATH, least=1)
+    if text.startswith("/") or "\\" in text or any(part in ("", ".", "..") for part in text.split("/")):
+        raise ValueError(f"{text[:80]!r} leads elsewhere")
+    return text
+
+
+def _text(value: object, most: int, least: int = 0) -> str:
+    if not isinstance(value, str) or not least <= len(value) <= most or "\0" in value:
+        raise ValueError(f"{str(value)[:80]!r} is not a text of at most {most} characters")
     return value
 
 
-def _count(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ValueError(f"{value!r} is not a count")
+def _count(value: object, least: int = 0, most: int = _MOST_COUNT) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise ValueError(f"{str(value)[:80]} is not a count from {least} to {most}")
+    return value
+
+
+def _seconds(value: object) -> float:
+    """Seconds since the epoch that a clock could have shown."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1e11:  # NaN is not
+        raise ValueError(f"{str(value)[:80]} is not a time")
+    return float(value)
+
+
+def _switch(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"{str(value)[:80]} is neither true nor false")
     return value
 
 
@@ -280,15 +456,27 @@ def _columns(kind: type, entries: Mapping[str, Any]) -> dict[str, Any]:
     return dict(zip(names, columns, strict=True)) if entries else {name: [] for name in names}
 
 
-def _rows(kind: type[Any], columns: dict[str, list[Any]]) -> dict[str, Any]:
+def _rows(kind: type[Any], columns: Mapping[str, list[Any]]) -> dict[str, Any]:
     ordered = [columns[item.name] for item in fields(kind)]
     if len({len(column) for column in ordered}) > 1:
         raise ValueError("its columns differ in length")
+    for item, column in zip(fields(kind), ordered, strict=True):
+        wanted = int if item.type == "int" else str
+        # A bool is an int that no writer of ours puts there; sizes and times of a file have 64 bits.
+        if set(map(type, column)) - {wanted}:
+            raise ValueError(f"its column {item.name} holds something else than {wanted.__name__}")
+        if wanted is int and column and not (min(column) >= -(1 << 63) and max(column) < 1 << 64):
+            raise ValueError(f"its column {item.name} holds a number of more than 64 bits")
+    for name in columns["path"]:
+        if name.startswith("/") or "\0" in name or (".." in name and ".." in name.split("/")):
+            raise ValueError(f"the file {name[:80]!r} lies outside of the repository")
     return {values[0]: kind(*values) for values in zip(*ordered, strict=True)}
 
 
 def _scope(value: Any) -> IndexScope:
-    if value is None:  # written before scopes were recorded
-        return DEFAULT_SCOPE
     max_filesize, limit, exclude = value
-    return IndexScope(_count(max_filesize), None if limit is None else _count(limit), tuple(map(_text, exclude)))
+    return IndexScope(
+        _count(max_filesize),
+        None if limit is None else _count(limit),
+        tuple(_text(pattern, _LONGEST_PATH) for pattern in exclude),
+    )

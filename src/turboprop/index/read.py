@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from turboprop.errors import IndexDamagedError, IndexMismatchError, IndexNotFoundError, UsageError
 from turboprop.index import schema
-from turboprop.index.failures import translated
+from turboprop.index.failures import damaged, translated
+from turboprop.index.integrity import StoredFile, check_regular, sample_damage
 from turboprop.index.lance_table import open_version
 from turboprop.index.lease import Lease, VersionGoneError
-from turboprop.index.manifest import Header, Manifest, check_spec, index_tables, read_header, read_manifest
+from turboprop.index.manifest import Header, Manifest, check_spec, index_tables, read_header, read_manifest, read_stored
 from turboprop.index.reuse import vector_array
 from turboprop.index.schema import IndexSpec, manifest_file, table_folder, table_name
 
@@ -68,7 +69,7 @@ class IndexReader:
         """
         path = _find_manifest(directory, fingerprint, model)
         for _ in range(_OPEN_TRIES):
-            header = read_header(path)
+            header, stored = read_stored(path)
             folder = table_folder(directory, header.table)
             try:
                 lease = Lease.take(folder, header.version)
@@ -77,7 +78,7 @@ class IndexReader:
                     continue
                 lease = Lease(None)  # the version that counts is missing: opening it says so
             try:
-                return cls(directory, header, _opened(directory, folder, header), lease)
+                return cls(directory, header, _opened(directory, folder, header, stored), lease)
             except BaseException as error:
                 lease.close()
                 if isinstance(error, IndexDamagedError) and read_header(path).version != header.version:
@@ -212,16 +213,19 @@ class IndexReader:
             ).to_table()
 
 
-def _opened(directory: Path, folder: Path, header: Header) -> Any:
-    """The dataset of a header, its rows counted. Raises `IndexDamagedError`."""
+def _opened(directory: Path, folder: Path, header: Header, stored: Mapping[str, StoredFile]) -> Any:
+    """The dataset of a header, its files looked at and its rows counted.
+
+    Raises `IndexDamagedError`, and `IndexUntrustedError` for a link among its files.
+    """
     with translated(directory, "open the index"):
+        check_regular(folder)
+        if damage := sample_damage(folder, stored):
+            raise damaged(directory, damage)
         dataset = open_version(folder, header.version)
         rows = int(dataset.count_rows())
     if rows != header.rows:
-        raise IndexDamagedError(
-            f"the index in {directory} has {rows} rows where its manifest says {header.rows}. "
-            "Make it anew with `tp index --rebuild`"
-        )
+        raise damaged(directory, f"it has {rows} rows where its manifest says {header.rows}")
     return dataset
 
 

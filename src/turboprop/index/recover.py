@@ -5,23 +5,40 @@ All of this runs under the writer's lock.
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
+import re
 import shutil
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from turboprop.errors import IndexDamagedError, IndexMismatchError, IndexNotFoundError
-from turboprop.index.failures import translated
+from turboprop.errors import (
+    IndexDamagedError,
+    IndexMismatchError,
+    IndexNotFoundError,
+    IndexUntrustedError,
+    RepositoryIndexError,
+)
+from turboprop.files import open_regular, replace_file
+from turboprop.index.failures import damaged, translated
+from turboprop.index.integrity import StoredFile, check_regular, find_damage, irregular_entry
 from turboprop.index.lance_table import load_lance, open_version
+from turboprop.index.lease import LATEST
+from turboprop.index.lock import LOCK_FILE
 from turboprop.index.manifest import (
     Header,
     LeftOutFile,
+    check_owner,
     check_spec,
+    manifest_files,
     read_manifest,
-    replace_file,
 )
 from turboprop.index.schema import IndexSpec, arrow_schema, manifest_file, table_folder, table_name
+from turboprop.settings import user_data_home
+from turboprop.settings.trust import SIGNATURE_DIGITS, is_signed, sign
 from turboprop.types import IndexedFile
 
 
@@ -37,36 +54,57 @@ class OpenedTable:
     header: Header
     files: dict[str, IndexedFile]
     left_out: dict[str, LeftOutFile]
+    stored: dict[str, StoredFile] = field(default_factory=dict)
     begun: bool = False
 
 
-def make_folder(directory: Path) -> None:
-    """The index folder, which ignores itself, so that no Git sees it. Raises `StorageError`."""
+IGNORE_ALL = b"*\n"
+
+
+def make_folder(directory: Path, rebuild: bool = False) -> None:
+    """The index folder, which ignores itself, so that no Git sees it.
+
+    Links, pipes and devices in it are refused, and with `rebuild` removed; what they name is not touched.
+    Raises `StorageError` and `IndexUntrustedError`.
+    """
     with translated(directory, "make the index folder"):
+        manifest_files(directory)  # refuses a folder that is a link
         directory.mkdir(parents=True, exist_ok=True)
+        check_owner(directory)
+        while rebuild and (found := irregular_entry(directory)):
+            os.unlink(found)  # noqa: PTH108
+        check_regular(directory)
         ignore = directory / ".gitignore"
-        if not ignore.exists():
-            replace_file(ignore, b"*\n")
+        if not ignore.exists() or ignore.read_bytes() != IGNORE_ALL:
+            replace_file(ignore, IGNORE_ALL)
+        lock = directory / LOCK_FILE
+        if lock.exists() and lock.stat().st_size:
+            os.truncate(lock, 0)  # never replaced: a lock is held on the file, not on its name
 
 
 def open_table(directory: Path, spec: IndexSpec, rebuild: bool) -> OpenedTable:
-    """The table of `spec` as it was published, or a new one where there is none or `rebuild` is asked."""
+    """The table of `spec` as it was published, or a new one where there is none or `rebuild` is asked.
+
+    `rebuild` also removes tables that cannot be read or are someone else's, whatever their model.
+    """
     table = table_name(spec.fingerprint)
     folder = table_folder(directory, table)
+    if rebuild:
+        _remove_unusable(directory)
     try:
         manifest = read_manifest(manifest_file(directory, table))
         if not rebuild:
             check_spec(manifest.header.spec, spec, directory)
         with translated(directory, "open the index"):
+            # Whole, as what is read now may be written again, and then with digests that say it is sound.
+            if damage := next(find_damage(folder, manifest.stored), None):
+                raise damaged(directory, damage)
             dataset = open_version(folder)
             if dataset.version != manifest.header.version:
                 dataset = restore(folder, manifest.header.version)
             rows = int(dataset.count_rows())
         if rows != manifest.header.rows:
-            raise IndexDamagedError(
-                f"the index in {directory} has {rows} rows where its manifest says {manifest.header.rows}. "
-                "Make it anew with `tp index --rebuild`"
-            )
+            raise damaged(directory, f"it has {rows} rows where its manifest says {manifest.header.rows}")
     except IndexNotFoundError:
         return _begin(directory, spec)  # and whatever a writer left that died before its first publish
     except (IndexDamagedError, IndexMismatchError):
@@ -75,7 +113,18 @@ def open_table(directory: Path, spec: IndexSpec, rebuild: bool) -> OpenedTable:
         return _begin(directory, spec)
     if rebuild:
         return _begin_over(directory, spec, manifest.header)
-    return OpenedTable(dataset, manifest.header, manifest.files, manifest.left_out)
+    return OpenedTable(dataset, manifest.header, manifest.files, manifest.left_out, manifest.stored)
+
+
+def _remove_unusable(directory: Path) -> None:
+    """Remove the tables that cannot be read, and those that someone else made and the user does not trust."""
+    for path in manifest_files(directory):
+        try:
+            read_manifest(path)
+        except (IndexUntrustedError, IndexDamagedError, IndexMismatchError):
+            with translated(directory, f"remove {path.name}"):
+                path.unlink()
+                remove_table(table_folder(directory, path.name.removesuffix(".manifest.json")))
 
 
 def restore(folder: Path, version: int) -> Any:
@@ -118,5 +167,52 @@ def _begin_over(directory: Path, spec: IndexSpec, published: Header) -> OpenedTa
 
 
 def _write_empty(folder: Path, spec: IndexSpec, mode: str) -> Any:
-    empty = arrow_schema(spec.dimensions).empty_table()
+    empty = arrow_schema(spec.dimensions).with_metadata({_MADE_WITH: _sealed(spec)}).empty_table()
     return load_lance().write_dataset(empty, str(folder), mode=mode)
+
+
+_MADE_WITH = b"turboprop"
+"""The entry of a table's metadata that says again which model it was made with: a damaged manifest cannot."""
+
+
+def _sealed(spec: IndexSpec) -> bytes:
+    content = json.dumps([spec.model, spec.fingerprint]).encode()
+    return sign(user_data_home(), content).encode() + content
+
+
+def made_with(folder: Path) -> str:
+    """The model that a table was made with here, read from the table itself; empty where it does not say so."""
+    with contextlib.suppress(RepositoryIndexError), translated(folder.parent, "read the table"):
+        sealed = (open_version(folder).schema.metadata or {}).get(_MADE_WITH, b"")
+        content = sealed[SIGNATURE_DIGITS:]
+        if is_signed(user_data_home(), content, sealed[:SIGNATURE_DIGITS].decode("ascii", "replace")):
+            model, fingerprint = json.loads(content)
+            if table_folder(folder.parent, table_name(fingerprint)) == folder:
+                return str(model)
+    return ""
+
+
+def newest_version(folder: Path) -> int | None:
+    """The newest version that a table's folder describes, published or not."""
+    versions = [int(found[1]) for name in (folder / "_versions").glob("*") if (found := _VERSION.fullmatch(name.name))]
+    return LATEST - min(versions) if versions else None
+
+
+def right_hint(folder: Path) -> bool:
+    """Whether Lance's note of the newest version is there and true; it is a help for object stores, no more."""
+    try:
+        with open_regular(folder / "_versions" / _HINT) as stream:
+            return bool(json.loads(stream.read(100)) == {"version": newest_version(folder)})
+    except (OSError, ValueError, RecursionError):
+        return False
+
+
+def mend_hint(folder: Path) -> None:
+    """Write that note anew where it is not right. Raises `OSError`."""
+    if not right_hint(folder):
+        note = json.dumps({"version": newest_version(folder)}, separators=(",", ":"))
+        replace_file(folder / "_versions" / _HINT, note.encode("ascii"))
+
+
+_HINT = "latest_version_hint.json"
+_VERSION = re.compile(r"(\d{20})\.manifest")

@@ -14,8 +14,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import xxhash
+
 from turboprop.code.read import read_source
 from turboprop.code.walk import Skipped, SourceFile
+from turboprop.files import open_regular, replace_file
 from turboprop.types import IndexedFile
 
 CHECK_FILE = "check.json"
@@ -63,10 +66,18 @@ def note_seconds(directory: Path, files: int, seconds: float) -> None:
     if looks is not None and seconds <= BUDGET_SECONDS and _alike(seconds, looks.seconds, looks.before):
         return
     path = directory / CHECK_FILE
-    # A reader that meets a half-written one takes the estimate; a rename would cost more than it saves.
     with contextlib.suppress(OSError):
         values = {"files": files, "seconds": round(seconds, 4), "before": round(before, 4)}
-        path.write_text(json.dumps(values), "ascii")
+        replace_file(path, json.dumps({**values, "sum": _sum(values)}).encode("ascii"))
+
+
+def is_sound(directory: Path) -> bool:
+    """Whether the record of looks, where there is one, is as it was written; one that is not counts as none."""
+    return not os.path.lexists(directory / CHECK_FILE) or _recorded(directory) is not None
+
+
+def _sum(values: Mapping[str, object]) -> str:
+    return xxhash.xxh3_64_hexdigest(json.dumps(values, sort_keys=True).encode())
 
 
 def _alike(*seconds: float) -> bool:
@@ -97,11 +108,13 @@ def are_few(files: Sequence[SourceFile]) -> bool:
 
 def _recorded(directory: Path) -> _Looks | None:
     try:
-        with open(directory / CHECK_FILE, "rb") as stream:
+        with open_regular(directory / CHECK_FILE) as stream:
             values = json.loads(stream.read(1_000))
             age = abs(time.time() - os.fstat(stream.fileno()).st_mtime)  # a clock may have been set back
         files, seconds, before = values["files"], values["seconds"], values["before"]
-    except (OSError, ValueError, TypeError, KeyError):
+        if values.pop("sum") != _sum(values):
+            return None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
     if not isinstance(files, int) or files < 0:
         return None

@@ -17,13 +17,15 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from turboprop.errors import EngineError, IndexDamagedError
+from turboprop.files import sync_folder
 from turboprop.index import maintain, recover
 from turboprop.index.failures import translated
+from turboprop.index.integrity import measure, version_files
 from turboprop.index.lance_table import load_lance, open_version, row_batch, sql_in
 from turboprop.index.lease import version_file
 from turboprop.index.lexicon_build import keep_lexicon
 from turboprop.index.lock import WriterLock
-from turboprop.index.manifest import Header, LeftOutFile, sync_folder, write_manifest
+from turboprop.index.manifest import Header, LeftOutFile, write_manifest
 from turboprop.index.reuse import KnownVectors
 from turboprop.index.schema import PATH, IndexSpec, manifest_file, table_folder
 from turboprop.types import Chunk, IndexedFile, IndexScope
@@ -57,6 +59,7 @@ class TableWriter:
         self._header = opened.header
         self._files = opened.files
         self._left_out = opened.left_out
+        self._stored = opened.stored
         self._lock = lock
         self._retention = retention
         self.buffer_bytes = BUFFER_BYTES
@@ -68,7 +71,9 @@ class TableWriter:
         self._open_file: str | None = None
         self._open_from = 0
         self._begun = opened.begun
-        self._changed = opened.begun
+        # A writer that died after Lance's last commit leaves a version that nobody named, and going back makes another:
+        # unless that one is named, every later run finds the same.
+        self._changed = opened.begun or int(opened.dataset.version) != opened.header.version
         self._synced = set() if opened.begun else _file_names(self._folder)
         self._known: KnownVectors | None = None
 
@@ -87,7 +92,7 @@ class TableWriter:
         Raises `IndexBusyError`, `IndexMismatchError`, `IndexDamagedError` (neither with `rebuild`) and
         `StorageError`.
         """
-        recover.make_folder(directory)
+        recover.make_folder(directory, rebuild)
         with contextlib.ExitStack() as stack:
             lock = stack.enter_context(WriterLock(directory))
             opened = recover.open_table(directory, spec, rebuild)
@@ -241,6 +246,8 @@ class TableWriter:
             removed = maintain.remove_old_versions(self._dataset, self._folder, self._header.version, self._kept())
         if removed:
             self._known = None  # it may have read from one of them
+        with contextlib.suppress(OSError):  # the note of the newest version helps object stores, no more
+            recover.mend_hint(self._folder)
 
     def close(self) -> None:
         """Drop what was not published and release the lock; safe to call twice."""
@@ -321,6 +328,7 @@ class TableWriter:
             )
         with self._translated("write to the index"):
             self._sync_new_files()
+            self._stored = measure(self._folder, version_files(self._dataset), self._stored)
         now = time.time()
         superseded = self._superseded(now)
         header = replace(
@@ -333,7 +341,7 @@ class TableWriter:
         )
         path = manifest_file(self._directory, header.table)
         self._lock.check()
-        self._header = write_manifest(path, header, self._files, self._left_out)
+        self._header = write_manifest(path, header, self._files, self._left_out, self._stored)
 
     def _superseded(self, now: float) -> tuple[tuple[int, float], ...]:
         """The versions before the newest one that a manifest named and that are still there."""

@@ -69,7 +69,8 @@ def similar_to(
     reader: IndexReader, path: str, line: int, *, limit: int, filters: SearchFilter | None = None
 ) -> list[Hit]:
     """The chunks nearest to the one at a line, by cosine, itself left out. Raises `UsageError` for no such place."""
-    wanted = path.replace("\\", "/").removeprefix("./")
+    # A name may hold a backslash itself, or one by which a byte that is no UTF-8 is shown.
+    wanted = path if path in reader.manifest().files else path.replace("\\", "/").removeprefix("./")
     here = reader.rows_where(f"{PATH} = {sql_text(wanted)}", ["start_line", "end_line"])
     if not here:
         raise UsageError(f"{wanted} is not indexed; give a path relative to the repository, as `tp search` prints it")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from turboprop.settings.layers import DEFAULT, ENVIRONMENT, PROJECT, USER, Settings, load_settings
+from turboprop.settings.layers import DEFAULT, ENVIRONMENT, PROJECT, USER, Settings, load_settings, user_data_home
 from turboprop.settings.project import PROJECT_FILE, ProjectFile, read_project_file
 from turboprop.settings.schema import DEFAULT_MODEL, EMBEDDING_CACHE, KEYS, MAX_FILESIZE, mistyped_variables, parse_size
 
@@ -22,4 +22,5 @@ __all__ = [
     "mistyped_variables",
     "parse_size",
     "read_project_file",
+    "user_data_home",
 ]

@@ -81,7 +81,7 @@ def load_settings(repo: Path | None = None) -> Settings:
     `SettingsError` for a value that cannot be used and for an unknown name.
     """
     config = _path("TP_CONFIG") or _user_dir("XDG_CONFIG_HOME", ".config", "APPDATA") / "config.toml"
-    data_home = _path("TP_HOME") or _user_dir("XDG_DATA_HOME", ".local/share", "LOCALAPPDATA")
+    data_home = user_data_home()
     cache_home = _path("TP_CACHE") or _user_dir("XDG_CACHE_HOME", ".cache", "LOCALAPPDATA")
     values: dict[str, Any] = {name: key.default for name, key in KEYS.items()}
     origins = dict.fromkeys(KEYS, DEFAULT)
@@ -95,7 +95,7 @@ def load_settings(repo: Path | None = None) -> Settings:
     untrusted: tuple[str, ...] = ()
     if project is not None:
         wanting = project.needs_trust
-        if wanting and not is_trusted(data_home, project):
+        if wanting and not is_trusted(data_home, project.path, project.sha256):
             untrusted = tuple(wanting)
             _say_untrusted(project, untrusted)
         layer = {name: value for name, value in project.values.items() if name not in untrusted}
@@ -117,6 +117,11 @@ def load_settings(repo: Path | None = None) -> Settings:
         project=project,
         untrusted=untrusted,
     )
+
+
+def user_data_home() -> Path:
+    """Where models, trust and the user's key live, found without reading a settings file."""
+    return _path("TP_HOME") or _user_dir("XDG_DATA_HOME", ".local/share", "LOCALAPPDATA")
 
 
 def _path(variable: str) -> Path | None:

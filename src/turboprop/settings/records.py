@@ -31,12 +31,12 @@ class RecordError(ValueError):
     """The content of a record is not what was written."""
 
 
-def read_record(path: Path, of: str) -> dict[str, Any]:
-    """The values of a record of `of`, the words it was written with.
+def read_record(path: Path, of: str, *, follow: bool = False) -> dict[str, Any]:
+    """The values of a record of `of`, the words it was written with; a link is followed only with `follow`.
 
     Raises `RecordError`, and `OSError` where it is missing, a link or no file.
     """
-    with open_regular(path) as stream:
+    with open_regular(path, follow=follow) as stream:
         data = stream.read(_LARGEST + 1)
     if len(data) > _LARGEST:
         raise RecordError(f"{path} has more than {_LARGEST:,} bytes")
@@ -59,10 +59,10 @@ def write_record(path: Path, of: str, values: Mapping[str, Any], *, mode: int = 
     replace_file(path, text.encode("ascii") + b"\n", mode=mode)
 
 
-def examine_record(path: Path, of: str, loss: str) -> list[CacheFault]:
+def examine_record(path: Path, of: str, loss: str, *, follow: bool = False) -> list[CacheFault]:
     """What is wrong with the record of `of`, if anything; `loss` says what it costs until it is removed."""
     try:
-        read_record(path, of)
+        read_record(path, of, follow=follow)
     except FileNotFoundError:
         return []
     except OSError as error:

@@ -20,6 +20,7 @@ from reference import reference
 from turboprop import Index
 from turboprop.edges.mcp.repositories import Repositories
 from turboprop.edges.mcp.server import mcp_app
+from turboprop.edges.mcp.text import UNTRUSTED
 
 Connect = Callable[..., Any]
 
@@ -29,7 +30,7 @@ async def told(client: Client, tool: str, **arguments: Any) -> str:
     assert not result.is_error, result.content
     assert result.structured_content is None
     assert [block.type for block in result.content] == ["text"]
-    return result.content[0].text
+    return result.content[0].text.removeprefix(f"{UNTRUSTED}\n")
 
 
 async def refused(client: Client, tool: str, **arguments: Any) -> str:

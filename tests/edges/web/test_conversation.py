@@ -53,6 +53,9 @@ def test_an_answer_streams_and_its_citation_opens_the_source(open_page: Any, ser
 
 def test_citations_work_for_who_asks_before_the_status_is_known(open_page: Any, server: Any) -> None:
     server.script.answer = pieces(ANSWER)
+    server.script.sources = [
+        {"path": "src/store/retry.py", "start_line": 1, "end_line": 20, "text": "x", "repo": "store"}
+    ]
     held: list[Route] = []
     page = open_page()
     page.route("**/api/status", lambda route: held.append(route))

@@ -12,8 +12,26 @@ from hypothesis import strategies as st
 from playwright.sync_api import Page, Route, expect
 
 import turboprop
+from hostile_text import ATTACKS, LEGITIMATE, NAMES, acting
+from turboprop.printable import printable, printable_name
 
 PAGE = Path(turboprop.__file__).parent / "edges" / "web"
+HIDING = "\u200b\u200c\u200d\u202e\ufe00\ufe0e\ufe0f\u180b\U000e0041\U000e0100"
+AROUND = [
+    "",
+    "a",
+    "1",
+    "\u06cc",
+    "\u0915",
+    "\u1820",
+    "\u4e00",
+    "\u2764",
+    "\U0001f469",
+    "\ufe0f",
+    "\u20e3",
+    "\u200d",
+    "\U000e0100",
+]
 HOSTILE_PATH = "src/<img src=x onerror=alert(1)>.js"
 MARKDOWN = """<img src=x onerror="window.hacked=1"> <script>window.hacked=2</script>
 
@@ -70,6 +88,7 @@ def test_a_hostile_answer_is_text(open_page: Any, server: Any) -> None:
     server.script.answer = [MARKDOWN[at : at + 5] for at in range(0, len(MARKDOWN), 5)]
     server.script.sources = [
         {"path": HOSTILE_PATH, "start_line": 1, "end_line": 2, "text": "<b>", "repo": "store"},
+        {"path": "src/store/retry.py", "start_line": 1, "end_line": 2, "text": "x", "repo": "store"},
     ]
     page = open_page("#/ask")
     page.get_by_label("Question about the code").fill("<img src=x onerror=window.hacked=9>")
@@ -84,10 +103,79 @@ def test_a_hostile_answer_is_text(open_page: Any, server: Any) -> None:
         "https://evil.example/",
     ]
     assert all(rel == "noopener noreferrer" for _, rel, _ in links)
-    # A label that names another host does not hide where the link leads.
-    assert "evil.example" in links[2][2]
+    # A label that names another host, or hides what an address carries away, does not hide where the link leads.
+    assert [text for _, _, text in links] == [
+        "fine (https://example.org/x)",
+        "picture (https://example.org/pixel.png)",
+        "https://good.example (https://evil.example/)",
+    ]
     expect(answer.get_by_role("button", name="Source src/store/retry.py:1\u20132")).to_be_visible()
     untouched(page)
+
+
+def test_only_what_was_read_becomes_a_citation(open_page: Any, server: Any) -> None:
+    """The server takes invented ones out; the page makes none of what the server let through either."""
+    server.script.answer = [
+        "[passwd:1-2] [src/evil.py:1] [src/evil.py:1-\n2] [src/store/retry.py:1-99] [src/store/retry.py:2] ",
+        f"[src/store/retry.py:0] [{'x' * 450}.py:1] [src/store/retry.py:1-2](https://evil.example/?q=secret) [ok:12]",
+    ]
+    server.script.sources = [
+        {"path": "src/store/retry.py", "start_line": 1, "end_line": 2, "text": "x", "repo": "store"},
+    ]
+    page = open_page("#/ask")
+    page.get_by_label("Question about the code").fill("q")
+    page.keyboard.press("Enter")
+    expect(page.locator(".turn-foot")).to_contain_text("tokens")
+    assert page.locator(".answer .citation").evaluate_all("all => all.map((one) => one.title)") == [
+        "src/store/retry.py:2"
+    ]
+    (link,) = page.locator(".answer a").all()
+    assert link.text_content() == "src/store/retry.py:1-2 (https://evil.example/?q=secret)"
+    untouched(page)
+
+
+def test_what_hides_is_shown_as_everywhere_else(open_page: Any) -> None:
+    page = open_page()
+    page.evaluate("import('/assets/js/format.js').then((module) => { window.module = module; })")
+    page.wait_for_function("window.module")
+    planes = [*range(0x30000), *range(0xE0000, 0xE1000), 0x10FFFF]
+    alone = [chr(code) for code in planes if not 0xD800 <= code <= 0xDFFF]
+    contexts = [f"{before}{each}{after}" for each in HIDING for before in AROUND for after in AROUND]
+    for texts in (alone, contexts, [*ATTACKS, *LEGITIMATE, *NAMES, "\n\t"]):
+        assert page.evaluate("(texts) => texts.map(module.visibleText)", texts) == [printable(text) for text in texts]
+        assert page.evaluate("(texts) => texts.map(module.visible)", texts) == [printable_name(text) for text in texts]
+    lone = page.evaluate("module.visible(String.fromCharCode(0xd800) + 'a' + String.fromCharCode(0xdc00))")
+    assert lone == printable("\ud800a\udc00")
+
+
+def test_code_shows_what_hides_whatever_colours_it_has(open_page: Any) -> None:
+    page = open_page()
+    page.evaluate("import('/assets/js/code.js').then((module) => { window.module = module; })")
+    page.wait_for_function("window.module")
+    texts = [
+        *ATTACKS,
+        *LEGITIMATE,
+        "x\U000e0041y = '\U000e0041' # \u202e\u200b",
+        f"{LEGITIMATE[0]} = 1",
+        "\U000e0041" * 1200,
+    ]
+    for language in ("python", "javascript", "html", "markdown", ""):
+        shown = page.evaluate(
+            """([texts, language]) => texts.map((text) => {
+              const block = module.codeBlock(text, language);
+              for (const cut of block.querySelectorAll(".cut")) cut.remove();
+              return block.textContent.slice(0, -1);
+            })""",
+            [texts, language],
+        )
+        for text, seen in zip(texts, shown, strict=True):
+            assert acting(seen) == []
+            escapes = re.sub(r"\\(?:x(..)|u(....)|U(........))", _as_the_page_writes, printable(text))
+            assert escapes.startswith(seen) if len(text) > 1000 else seen == escapes
+
+
+def _as_the_page_writes(found: re.Match[str]) -> str:
+    return f"U+{int(found[1] or found[2] or found[3], 16):04X}"
 
 
 def test_hostile_model_names_and_errors_are_text(open_page: Any, server: Any) -> None:

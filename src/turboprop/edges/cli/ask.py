@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,9 +12,9 @@ import click
 
 from turboprop.edges.cli import options
 from turboprop.edges.cli.generate import stats_line
-from turboprop.edges.cli.printable import printable, printable_name
 from turboprop.edges.cli.sampling import load_language_model, loading_options, made_options, sampling_options
 from turboprop.errors import UsageError
+from turboprop.printable import echo, echo_json, printable_name
 
 if TYPE_CHECKING:
     from turboprop.answer import AnsweredEvent, Asker, Source
@@ -104,34 +103,36 @@ def _answer(
             if kind == "SourcesEvent":
                 if show_context:
                     for source in event.sources:  # type: ignore[union-attr]
-                        click.echo(f"{printable(source.numbered())}\n", err=True)
+                        echo(f"{source.numbered()}\n", err=True)
                 if not event.weak:  # type: ignore[union-attr]
                     reading.begin(event.prompt_tokens)  # type: ignore[union-attr]
                 continue
             reading.end()
             if kind == "TextEvent" and not as_json:
-                click.echo(printable(event.text), nl=False)  # type: ignore[union-attr]
+                echo(event.text, nl=False)  # type: ignore[union-attr]
                 ended = event.text.endswith("\n")  # type: ignore[union-attr]
     if as_json:
-        click.echo(json.dumps({"question": question, "model": name, **_answer_object(event)}))  # type: ignore[arg-type]
+        echo_json({"question": question, "model": name, **_answer_object(event)})  # type: ignore[arg-type]
         return not event.weak  # type: ignore[union-attr]
     if not ended:
-        click.echo()
+        echo()
     _print_end(event, stats)  # type: ignore[arg-type]
     return not event.weak  # type: ignore[union-attr]
 
 
 def _print_end(answer: AnsweredEvent, stats: bool) -> None:
     if answer.removed:
-        listed = ", ".join(answer.removed)
-        click.echo(f"tp: removed what cites lines that were not retrieved: {listed}", err=True)
+        listed = ", ".join(map(printable_name, answer.removed))
+        echo(f"tp: removed what cites lines that were not retrieved: {listed}", err=True)
+    if answer.uncited:
+        echo("\n(the answer cites no line: nothing shows that it rests on the sources)")
     cited = {citation.path for citation in answer.citations}
-    click.echo("\nSources:")
+    echo("\nSources:")
     for source in answer.sources:
         mark = "*" if source.path in cited else " "
-        click.echo(f"{mark} {_where(source)}")
+        echo(f"{mark} {_where(source)}")
     if stats and answer.done is not None:
-        click.echo(stats_line(answer.done), err=True)
+        echo(stats_line(answer.done), err=True)
 
 
 def _where(source: Source) -> str:
@@ -161,11 +162,11 @@ def _print_without_model(index: Any, question: str, as_json: bool, advice: str) 
     sources = widened(index.search(question, 10), index.repo) if question else []
     if as_json:
         found = [{key: value for key, value in dataclasses.asdict(each).items() if key != "text"} for each in sources]
-        click.echo(json.dumps({"question": question, "model": None, "answer": None, "sources": found}))
+        echo_json({"question": question, "model": None, "answer": None, "sources": found})
     else:
         for source in sources:
-            click.echo(_where(source))
-    click.echo(f"tp: {advice}", err=True)
+            echo(_where(source))
+    echo(f"tp: {advice}", err=True)
 
 
 class _Reading:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from turboprop.edges.cli import options
+from turboprop.printable import echo, echo_json, printable_name
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -52,10 +52,10 @@ def bench(
         queries=queries,
         files=files,
         seed=seed,
-        tell=lambda text: click.echo(f"tp: {text}", err=True),
+        tell=lambda text: echo(f"tp: {text}", err=True),
     )
     if as_json:
-        click.echo(json.dumps({**dataclasses.asdict(found), "repo": str(found.repo)}))
+        echo_json({**dataclasses.asdict(found), "repo": str(found.repo)})
         return
     from rich.console import Console
 
@@ -69,17 +69,16 @@ def bench(
     for row in sorted(found.outcomes, key=lambda row: -row.mrr):
         sources = [f"{row.by_source[name]:.3f}" if name in row.by_source else "-" for name in SOURCES]
         spread = f"{row.low:.2f}-{row.high:.2f}"
-        table.add_row(
-            _short(row.model), row.mode, f"{row.mrr:.3f}", spread, *sources, f"{row.found:.0%}", f"{row.p50_ms:.0f}"
-        )
+        name, share = printable_name(_short(row.model)), f"{row.found:.0%}"
+        table.add_row(name, row.mode, f"{row.mrr:.3f}", spread, *sources, share, f"{row.p50_ms:.0f}")
     console.print(table)
     costs = _table("model", "seconds of indexing", "chunks embedded", "on disk")
     for row in {row.model: row for row in found.outcomes if row.mode != "lexical"}.values():
         size = options.human_size(row.index_bytes)
-        costs.add_row(_short(row.model), f"{row.index_seconds:.1f}", f"{row.embedded:,}", size)
+        costs.add_row(printable_name(_short(row.model)), f"{row.index_seconds:.1f}", f"{row.embedded:,}", size)
     if costs.row_count:
         console.print(costs)
-    click.echo("Differences within the 95% interval say nothing; more --queries narrow it.")
+    echo("Differences within the 95% interval say nothing; more --queries narrow it.")
 
 
 def _table(*headings: str) -> Table:

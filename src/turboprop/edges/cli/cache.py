@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ import click
 
 from turboprop.edges.cli import options
 from turboprop.edges.cli.options import human_size, plural
+from turboprop.printable import echo, echo_json
 
 if TYPE_CHECKING:
     from turboprop.embed.cache import EmbeddingCache
@@ -41,12 +41,12 @@ def stats(as_json: bool) -> None:
     found, converted = _cache().stats(), converted_stats(load_settings().cache_home)
     if as_json:
         models = {**dataclasses.asdict(converted), "path": str(converted.path)}
-        click.echo(json.dumps({**dataclasses.asdict(found), "path": str(found.path), "converted": models}))
+        echo_json({**dataclasses.asdict(found), "path": str(found.path), "converted": models})
         return
-    click.echo(f"{plural(found.vectors, 'vector')}, {human_size(found.bytes)} of {human_size(found.limit)}")
-    click.echo(found.path)
-    click.echo(f"{plural(converted.models, 'converted model')}, {human_size(converted.bytes)}")
-    click.echo(converted.path)
+    echo(f"{plural(found.vectors, 'vector')}, {human_size(found.bytes)} of {human_size(found.limit)}")
+    echo(found.path)
+    echo(f"{plural(converted.models, 'converted model')}, {human_size(converted.bytes)}")
+    echo(converted.path)
 
 
 @cache.command()
@@ -58,7 +58,10 @@ def clear(converted: bool, as_json: bool) -> None:
     from turboprop.settings import load_settings
 
     freed = clear_converted(load_settings().cache_home) if converted else _cache().clear()
-    click.echo(json.dumps({"freed": freed}) if as_json else f"freed {human_size(freed)}")
+    if as_json:
+        echo_json({"freed": freed})
+    else:
+        echo(f"freed {human_size(freed)}")
 
 
 @cache.command(name="export")
@@ -69,7 +72,10 @@ def export_file(file: Path, as_json: bool) -> None:
     from turboprop.embed.cache_file import export_cache
 
     count = export_cache(_cache(), file)
-    click.echo(json.dumps({"vectors": count}) if as_json else f"{plural(count, 'vector')} written to {file}")
+    if as_json:
+        echo_json({"vectors": count})
+    else:
+        echo(f"{plural(count, 'vector')} written to {file}")
 
 
 @cache.command(name="import")
@@ -80,4 +86,7 @@ def import_file(file: Path, as_json: bool) -> None:
     from turboprop.embed.cache_file import import_cache
 
     count = import_cache(_cache(), file)
-    click.echo(json.dumps({"vectors": count}) if as_json else f"{plural(count, 'vector')} taken from {file}")
+    if as_json:
+        echo_json({"vectors": count})
+    else:
+        echo(f"{plural(count, 'vector')} taken from {file}")

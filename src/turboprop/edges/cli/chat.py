@@ -14,11 +14,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from turboprop.edges.cli.generate import event_object, stats_line
-from turboprop.edges.cli.printable import printable
 from turboprop.edges.cli.sampling import load_language_model, loading_options, made_options, sampling_options
 from turboprop.errors import TurboPropError, UsageError
+from turboprop.printable import echo, echo_json, printable, printable_message
 
 if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions
+    from rich.markdown import Markdown
+    from rich.segment import Segment
+
     from turboprop.generate.events import DoneEvent
     from turboprop.generate.model import LanguageModel
     from turboprop.generate.options import GenerationOptions
@@ -103,7 +107,7 @@ class ChatSession:
         """Turns until the input ends."""
         if self._terminal:
             _open_history()
-            click.echo(f"{self._model.name} ({self._model.engine}, {self._model.weights}); /help, Ctrl-D to leave")
+            echo(f"{self._model.name} ({self._model.engine}, {self._model.weights}); /help, Ctrl-D to leave")
         while (text := self._read()) is not None:
             if not text.strip():
                 continue
@@ -114,7 +118,7 @@ class ChatSession:
                 else:
                     self.say(text)
             except TurboPropError as error:
-                click.echo(f"tp: {error}", err=True)
+                echo(f"tp: {printable_message(str(error))}", err=True)
 
     def say(self, text: str) -> None:
         """One turn; what an interrupted answer had so far stays in the conversation."""
@@ -128,7 +132,7 @@ class ChatSession:
         ):
             for event in stream:
                 if self._as_jsonl:
-                    click.echo(json.dumps(event_object(event)))
+                    echo_json(event_object(event))
                 kind = type(event).__name__
                 if kind == "TextEvent":
                     answer += event.text  # type: ignore[union-attr]
@@ -142,7 +146,7 @@ class ChatSession:
 
     def _tell(self, done: DoneEvent) -> None:
         stopped = " (stopped)" if done.finish_reason == "cancelled" else ""
-        click.echo(click.style(stats_line(done) + stopped, dim=True))
+        echo(stats_line(done) + stopped, dim=True)
 
     def command(self, line: str) -> bool:
         """Do what a line with a slash says; False ends the chat. Raises `UsageError`."""
@@ -152,7 +156,7 @@ class ChatSession:
             case "exit" | "quit" | "bye":
                 return False
             case "help" | "?":
-                click.echo(HELP)
+                echo(HELP)
             case "clear":
                 self.messages = []
             case "model":
@@ -161,7 +165,7 @@ class ChatSession:
                 if rest:
                     self.system = None if rest == "-" else rest
                 else:
-                    click.echo(self.system or "(nothing)")
+                    echo(self.system or "(nothing)")
             case "set":
                 self._set(rest)
             case "save":
@@ -174,9 +178,7 @@ class ChatSession:
 
     def _change_model(self, name: str) -> None:
         if not name:
-            click.echo(
-                f"{self._model.name} ({self._model.engine}, {self._model.weights}, {self._model.context} tokens)"
-            )
+            echo(f"{self._model.name} ({self._model.engine}, {self._model.weights}, {self._model.context} tokens)")
             return
         loaded = self._load_model(name)  # first: where it fails, the old one stays
         self._model.close()
@@ -185,7 +187,7 @@ class ChatSession:
     def _set(self, words: str) -> None:
         if not words:
             for name in _SETTABLE:
-                click.echo(f"{name} {getattr(self.options, name)}")
+                echo(f"{name} {getattr(self.options, name)}")
             return
         name, _, text = words.partition(" ")
         name = name.replace("-", "_")
@@ -239,7 +241,7 @@ class ChatSession:
             except KeyboardInterrupt:
                 if not self._terminal:
                     raise
-                click.echo()
+                echo()
                 lines, block = [], False
                 continue
             if line.strip() == '"""':
@@ -288,12 +290,12 @@ class _Screen:
             self._live.stop()
             self._print(self._open)
         elif not self._ended:
-            click.echo()
+            echo()
 
     def show(self, text: str, *, reasoning: bool) -> None:
         if not self._terminal:
             if not reasoning:
-                click.echo(text, nl=False)
+                click.echo(text, nl=False)  # as it is, for programs
                 self._ended = text.endswith("\n")
             return
         text = printable(text)
@@ -323,8 +325,22 @@ class _Screen:
         if block.strip():
             from rich.markdown import Markdown
 
-            self._live.console.print(Markdown(block.strip()))
+            # A link shows its address, or its label could lie about it.
+            self._live.console.print(_Printable(Markdown(block.strip(), hyperlinks=False)))
             self._live.console.print()
+
+
+class _Printable:
+    """What is rendered, without what the Markdown's character references (`&#x202e;`) made of it."""
+
+    def __init__(self, content: Markdown) -> None:
+        self._content = content
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        from rich.segment import Segment
+
+        for part in console.render(self._content, options):
+            yield part if part.control else Segment(printable(part.text), part.style)
 
 
 def _open_history() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from turboprop.edges.cli import options
+from turboprop.printable import echo, echo_json, printable_name
 
 if TYPE_CHECKING:
     from turboprop.settings import Settings
@@ -39,9 +39,7 @@ def show(repo: str, as_json: bool) -> None:
         }
         folders = {"data": settings.data_home, "cache": settings.cache_home, "config_file": settings.config_file}
         places = {name: _plain(place) for name, place in folders.items()}
-        click.echo(
-            json.dumps({"settings": values, "untrusted": list(settings.untrusted), "mistyped": mistyped, **places})
-        )
+        echo_json({"settings": values, "untrusted": list(settings.untrusted), "mistyped": mistyped, **places})
         return
     from rich.console import Console
     from rich.table import Table
@@ -50,14 +48,14 @@ def show(repo: str, as_json: bool) -> None:
     for heading in ("setting", "value", "from", "variable"):
         table.add_column(heading, overflow="fold")
     for name, value, origin, variable in rows:
-        table.add_row(name, _shown(value), origin, variable)
+        table.add_row(name, _shown(value), printable_name(origin), variable)
     Console(markup=False).print(table)
-    click.echo(f"\nyour file   {settings.config_file}{'' if _exists(settings.config_file) else ' (not there)'}")
+    echo(f"\nyour file   {settings.config_file}{'' if _exists(settings.config_file) else ' (not there)'}")
     if settings.project is not None:
-        click.echo(f"repository  {settings.project.path}")
-    click.echo(f"models      {settings.models_dir}\ncache       {settings.cache_home}")
+        echo(f"repository  {settings.project.path}")
+    echo(f"models      {settings.models_dir}\ncache       {settings.cache_home}")
     for name, near in mistyped.items():
-        click.echo(f"mistyped    {name}, which nothing reads; {near} is a setting")
+        echo(f"mistyped    {name}, which nothing reads; {near} is a setting")
 
 
 def _origin(settings: Settings, name: str) -> str:
@@ -69,11 +67,9 @@ def _origin(settings: Settings, name: str) -> str:
 def _shown(value: Any) -> str:
     if value is None or value == ():
         return "-"
-    if isinstance(value, tuple):
-        return ", ".join(value)
     if isinstance(value, bool):
         return "true" if value else "false"
-    return str(value)
+    return printable_name(", ".join(value) if isinstance(value, tuple) else str(value))
 
 
 def _plain(value: Any) -> Any:
@@ -86,41 +82,73 @@ def _exists(path: Path | None) -> bool:
 
 @click.command()
 @options.repo_or_path
-@click.option("--revoke", is_flag=True, help="Trust it no longer.")
-@click.option("--list", "as_list", is_flag=True, help="Show which files are trusted.")
+@options.index_dir
+@click.option("--revoke", is_flag=True, help="Trust them no longer.")
+@click.option("--list", "as_list", is_flag=True, help="Show what is trusted.")
 @options.as_json
-def trust(repo: str, revoke: bool, as_list: bool, as_json: bool) -> None:
-    """Trust the settings file of a repository: its model, its engine, where its index goes.
+def trust(repo: str, index_dir: str | None, revoke: bool, as_list: bool, as_json: bool) -> None:
+    """Trust what came with a repository: its settings file, and an index that was not made here.
 
-    Trust holds for the file as it is now; when it changes, it has to be given again.
+    Of the settings file that are its model, its engine and where its index goes. Trust holds for both as they are
+    now; when they change, it has to be given again. The model of such an index is compared with yours, never loaded.
     """
     from turboprop.errors import UsageError
-    from turboprop.repository import checked_repo
-    from turboprop.settings import PROJECT_FILE, load_settings, read_project_file
+    from turboprop.index.manifest import foreign_header, manifest_files
+    from turboprop.repository import checked_repo, index_directory
+    from turboprop.settings import PROJECT_FILE, load_settings, read_project_file, user_data_home
     from turboprop.settings.trust import grant, is_trusted, trusted_files
     from turboprop.settings.trust import revoke as take_back
 
-    data_home = load_settings().data_home
+    data_home = user_data_home()
     if as_list:
         files = trusted_files(data_home)
         if as_json:
-            click.echo(json.dumps([{**dataclasses.asdict(file), "path": str(file.path)} for file in files]))
+            echo_json([{**dataclasses.asdict(file), "path": str(file.path)} for file in files])
             return
-        click.echo("\n".join(str(file.path) for file in files) or "no settings file of a repository is trusted")
+        echo(
+            "\n".join(printable_name(str(file.path)) for file in files)
+            or "nothing that came with a repository is trusted"
+        )
         return
     root = checked_repo(repo)
+    file = read_project_file(root)
+    said: list[str] = []
+    answer: dict[str, Any] = {}
     if revoke:
         was = take_back(data_home, root / PROJECT_FILE)
-        click.echo(f"{root / PROJECT_FILE} is {'no longer' if was else 'not'} trusted")
-        return
-    file = read_project_file(root)
-    if file is None:
-        raise UsageError(f"{root} has no {PROJECT_FILE}; there is nothing to trust")
-    known = is_trusted(data_home, file)
-    if not known:
-        grant(data_home, file)
+        said.append(f"{root / PROJECT_FILE} is {'no longer' if was else 'not'} trusted")
+    elif file is not None:
+        known = is_trusted(data_home, file.path, file.sha256)
+        if not known:
+            grant(data_home, file.path, file.sha256)
+        answer = {"path": str(file.path), "sha256": file.sha256, "settings": file.needs_trust}
+        names = ", ".join(f"{name} = {_shown(file.values[name])}" for name in file.needs_trust)
+        already = "already " if known else ""
+        said.append(f"{file.path} is {already}trusted as it is now: {names or 'nothing in it needs it'}")
+    # After the settings file, which may say where the index lies.
+    directory = index_directory(root, index_dir, load_settings(root))
+    tables = []
+    for path in manifest_files(directory):
+        if revoke:
+            if take_back(data_home, path):
+                said.append(f"{path} is no longer trusted")
+            continue
+        found = foreign_header(path)
+        if found is None:
+            continue
+        header, sha256, why = found
+        grant(data_home, path, sha256)
+        tables.append({"path": str(path), "sha256": sha256, "model": header.spec.model, "why": why})
+        files_said = options.plural(header.file_count, "file")
+        said.append(
+            f"{path} is trusted as it is now ({why}): {files_said}, {options.plural(header.rows, 'chunk')}, "
+            f"made with {printable_name(header.spec.model)}"
+        )
+    if not said:
+        raise UsageError(
+            f"{root} has no {PROJECT_FILE}, and no index that was made elsewhere; there is nothing to trust"
+        )
     if as_json:
-        click.echo(json.dumps({"path": str(file.path), "sha256": file.sha256, "settings": file.needs_trust}))
+        echo_json({**answer, "tables": tables})
         return
-    names = ", ".join(f"{name} = {_shown(file.values[name])}" for name in file.needs_trust)
-    click.echo(f"{file.path} is {'already ' if known else ''}trusted as it is now: {names or 'nothing in it needs it'}")
+    echo("\n".join(said))

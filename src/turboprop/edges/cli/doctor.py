@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from typing import TYPE_CHECKING
 
 import click
 
 from turboprop.edges.cli import options
 from turboprop.edges.cli.options import human_size, plural
+from turboprop.printable import echo, echo_json, printable_message
 
 if TYPE_CHECKING:
     from turboprop.health import Diagnosis
@@ -40,26 +40,27 @@ def doctor(ctx: click.Context, repo: str, index_dir: str | None, fix: bool, as_j
 def _print(found: Diagnosis, *, as_json: bool, err: bool) -> None:
     if as_json:
         values = dataclasses.asdict(found)
-        click.echo(json.dumps({**values, "directory": str(found.directory), "ok": not found.findings}))
+        echo_json({**values, "directory": str(found.directory), "ok": not found.findings})
         return
     for table in found.tables:
-        click.echo(
+        echo(
             f"index    {table.model}: {plural(table.files, 'file')}, {plural(table.rows, 'chunk')}, "
             f"{plural(table.versions, 'version')}, {human_size(table.bytes)}",
             err=err,
         )
     if "engine" in found.model:
-        click.echo(f"model    {found.model['name']} in {found.model['engine']}, {found.model['weights']}", err=err)
+        echo(f"model    {found.model['name']} in {found.model['engine']}, {found.model['weights']}", err=err)
     engines = "; ".join(f"{name} ({', '.join(devices)})" for name, devices in found.engines.items())
-    click.echo(f"engines  {engines}", err=err)
-    click.echo(
+    echo(f"engines  {engines}", err=err)
+    echo(
         f"cache    {plural(found.cache['vectors'], 'vector')}, {human_size(found.cache['bytes'])} of "
         f"{human_size(found.cache['limit'])}",
         err=err,
     )
     memory = f", {human_size(found.memory_free)} of memory" if found.memory_free is not None else ""
-    click.echo(f"free     {human_size(found.disk_free)} of disk{memory}", err=err)
+    echo(f"free     {human_size(found.disk_free)} of disk{memory}", err=err)
     for finding in found.findings:
-        click.echo(f"WRONG    {finding.subject}: {finding.problem}\n         {finding.advice}", err=err)
+        said = printable_message(f"{finding.subject}: {finding.problem}")
+        echo(f"WRONG    {said}\n         {printable_message(finding.advice)}", err=err)
     if not found.findings:
-        click.echo("all is well", err=err)
+        echo("all is well", err=err)

@@ -6,7 +6,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-import click
+from turboprop.printable import echo, printable, printable_name
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -29,7 +29,7 @@ class TransferLines:
         pass
 
     def message(self, text: str) -> None:
-        click.echo(text, err=True)
+        echo(text, err=True)
 
     def finish(self) -> None:
         pass
@@ -67,7 +67,7 @@ class TransferBars:
             if len(sizes) > 1:
                 self._total = self._progress.add_task("in all", total=sum(sizes.values()))
             for name, size in sizes.items():
-                self._tasks[name] = self._progress.add_task(name, total=size)
+                self._tasks[name] = self._progress.add_task(printable_name(name), total=size)
 
     def advance(self, file: str, count: int) -> None:
         with self._lock:
@@ -77,7 +77,7 @@ class TransferBars:
                 self._progress.advance(self._total, count)
 
     def message(self, text: str) -> None:
-        self._progress.console.print(text, markup=False, highlight=False)
+        self._progress.console.print(printable(text), markup=False, highlight=False)
 
     def finish(self) -> None:
         with self._lock:

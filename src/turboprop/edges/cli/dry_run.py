@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from typing import TYPE_CHECKING
 
-import click
-
 from turboprop.edges.cli.options import human_size, plural
-from turboprop.edges.cli.printable import printable_name
+from turboprop.printable import echo, echo_json, printable_message, printable_name
 
 if TYPE_CHECKING:
     from turboprop.preflight import Estimate
@@ -37,14 +34,14 @@ def show_dry_run(
     plan = found.preview
     if as_json:
         values = dataclasses.asdict(found)
-        click.echo(json.dumps({**values.pop("preview"), **values}))
+        echo_json({**values.pop("preview"), **values})
         return
     from rich.console import Console
     from rich.table import Table
 
     console = Console(markup=False)  # a folder may be called [id]
     for note in plan.notes:
-        click.echo(f"tp: {note}", err=True)
+        echo(f"tp: {printable_message(note)}", err=True)
     table = Table(title=f"would index {plural(plan.files, 'file')}, {human_size(plan.bytes)}", title_justify="left")
     for heading, justify in (("language", "left"), ("files", "right"), ("size", "right")):
         table.add_column(heading, justify=justify)  # type: ignore[arg-type]
@@ -66,9 +63,9 @@ def show_dry_run(
             for path, size in rows:
                 table.add_row(printable_name(path), human_size(size))
             console.print(table)
-    click.echo(_estimate_text(found.estimate))
+    echo(_estimate_text(found.estimate))
     for warning in found.warnings:
-        click.echo(f"tp: {warning}", err=True)
+        echo(f"tp: {printable_message(warning)}", err=True)
 
 
 def _estimate_text(estimate: Estimate) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from itertools import islice
@@ -13,6 +12,7 @@ import click
 from turboprop.edges.cli import options
 from turboprop.edges.cli.input import texts_or_lines
 from turboprop.errors import UsageError
+from turboprop.printable import echo, echo_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,7 +69,7 @@ def embed(
         model, engine=engine, weights=weights, stretch=stretch, memory=memory, progress=transfer_progress()
     ) as loaded:
         if verbose:
-            click.echo(options.choice_text(loaded), err=True)
+            echo(options.choice_text(loaded), err=True)
         side = loaded.embed_queries if query else loaded.embed_documents
         overlong = "truncate" if truncate else "error"
 
@@ -85,7 +85,7 @@ def _print(groups: Iterator[NDArray[np.float32]], form: str, name: str, width: i
         index = 0
         for group in groups:
             for vector in group.tolist():
-                click.echo(json.dumps({"index": index, "embedding": vector}))
+                echo_json({"index": index, "embedding": vector})
                 index += 1
         return
     import numpy as np
@@ -94,4 +94,4 @@ def _print(groups: Iterator[NDArray[np.float32]], form: str, name: str, width: i
     if form == "npy":
         np.save(sys.stdout.buffer, vectors)
         return
-    click.echo(json.dumps({"model": name, "dimensions": width, "embeddings": vectors.tolist()}))
+    echo_json({"model": name, "dimensions": width, "embeddings": vectors.tolist()})

@@ -7,6 +7,7 @@ stdout, everything else to stderr.
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ import click
 
 from turboprop import __version__
 from turboprop.errors import TurboPropError
+from turboprop.printable import echo, printable_message, printable_name
 
 # A command's module is imported when the command runs; the line here is what `tp --help` prints.
 COMMANDS = {
@@ -112,7 +114,7 @@ def _warn_of_mistyped_variables() -> None:
     from turboprop.settings import mistyped_variables
 
     for name, near in mistyped_variables(os.environ).items():
-        click.echo(f"tp: nothing reads the variable {name}; did you mean {near}?", err=True)
+        echo(f"tp: nothing reads the variable {name}; did you mean {near}?", err=True)
 
 
 def main(argv: Sequence[str] | None = None, *, services: Mapping[str, Any] | None = None) -> None:
@@ -132,7 +134,9 @@ def main(argv: Sequence[str] | None = None, *, services: Mapping[str, Any] | Non
     except KeyboardInterrupt:
         code = _interrupted()
     except click.ClickException as error:
-        error.show()
+        said = io.StringIO()
+        error.show(said)
+        echo(said.getvalue(), err=True, nl=False)
         code = 2
     except (BrokenPipeError, _OutputClosed):
         # The reader (`head`, a pager) has what it wants; Python must not complain while it shuts down.
@@ -141,7 +145,7 @@ def main(argv: Sequence[str] | None = None, *, services: Mapping[str, Any] | Non
     except TurboPropError as error:
         if debug:
             raise
-        click.echo(f"tp: {error}", err=True)
+        echo(f"tp: {printable_message(str(error))}", err=True)
         code = 2
     except OSError as error:
         if debug:
@@ -155,27 +159,27 @@ def main(argv: Sequence[str] | None = None, *, services: Mapping[str, Any] | Non
 
 
 def _interrupted() -> int:
-    click.echo("tp: interrupted", err=True)
+    echo("tp: interrupted", err=True)
     return 130
 
 
 def _refused_by_the_system(error: OSError) -> int:
     """A file that may not be used, or an output that takes no more, is no defect."""
     if error.filename is not None:
-        click.echo(f"tp: {error.filename} cannot be used: {error.strerror}", err=True)
+        echo(f"tp: {printable_name(str(error.filename))} cannot be used: {error.strerror}", err=True)
     elif error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
-        click.echo(f"tp: the output cannot be written: {error.strerror}", err=True)
+        echo(f"tp: the output cannot be written: {error.strerror}", err=True)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python writes the rest while it shuts down
     elif isinstance(error, FileNotFoundError):  # a file would have its name; what is missing is where we are
-        click.echo("tp: the current folder is gone; change to one that is there", err=True)
+        echo("tp: the current folder is gone; change to one that is there", err=True)
     else:
         return _defect(error)
     return 2
 
 
 def _defect(error: Exception) -> int:
-    click.echo(
-        f"tp: unexpected {type(error).__name__}: {error}\n"
+    echo(
+        f"tp: unexpected {type(error).__name__}: {printable_message(str(error))}\n"
         "This is a defect of TurboProp. Run the command again with `tp --debug ...` and report what it prints.",
         err=True,
     )

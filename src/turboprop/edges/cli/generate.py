@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from turboprop.edges.cli.input import text_or_input
-from turboprop.edges.cli.printable import printable
 from turboprop.edges.cli.sampling import (
     load_language_model,
     loading_options,
@@ -19,6 +17,7 @@ from turboprop.edges.cli.sampling import (
     text_or_file,
 )
 from turboprop.errors import UsageError
+from turboprop.printable import echo, echo_json, printable
 
 if TYPE_CHECKING:
     from turboprop.generate.events import DoneEvent, Generation, GenerationEvent
@@ -74,30 +73,30 @@ def generate(
     with load_language_model(model, context, engine, weights, memory) as loaded:
         asked: Any = text if raw else messages
         if as_json:
-            click.echo(json.dumps({"model": loaded.name, **generation_object(loaded.generate(asked, wishes))}))
+            echo_json({"model": loaded.name, **generation_object(loaded.generate(asked, wishes))})
             return
         thinking, ended = False, True
         with loaded.stream(asked, wishes) as stream:
             for event in stream:
                 if as_jsonl:
-                    click.echo(json.dumps(event_object(event)))
+                    echo_json(event_object(event))
                     continue
                 kind = type(event).__name__
                 if kind == "ReasoningEvent" and show_reasoning:
-                    click.echo(printable(event.text), nl=False, err=True)  # type: ignore[union-attr]
+                    echo(event.text, nl=False, err=True)  # type: ignore[union-attr]
                     thinking = True
                 elif kind == "TextEvent":
                     if thinking:
-                        click.echo(err=True)
+                        echo(err=True)
                         thinking = False
                     shown = printable(event.text) if sys.stdout.isatty() else event.text  # type: ignore[union-attr]
                     click.echo(shown, nl=False)
                     ended = event.text.endswith("\n")  # type: ignore[union-attr]
                 elif kind == "DoneEvent":
                     if not ended:
-                        click.echo()
+                        echo()
                     if stats:
-                        click.echo(stats_line(event), err=True)  # type: ignore[arg-type]
+                        echo(stats_line(event), err=True)  # type: ignore[arg-type]
 
 
 def event_object(event: GenerationEvent) -> dict[str, Any]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import re
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from turboprop.edges.cli.printable import printable, printable_name
+from turboprop.printable import echo, echo_json, printable, printable_name
 
 if TYPE_CHECKING:
     from turboprop.federated import RepoHit
@@ -27,14 +27,17 @@ def print_hits(
     """Print hits; `facts` stand before them in JSON, `whole` prints all lines, `explain` the parts of the score."""
     match output:
         case "json":
-            click.echo(json.dumps({**facts, "hits": [_as_json(one, explain) for one in found]}))
+            echo_json({**facts, "hits": [_as_json(one, explain) for one in found]})
         case "paths":
             for path in dict.fromkeys(one.place for one in found):
-                click.echo(path, color=True)  # as it is, for programs
+                # As it is for programs, whose lines a name with a newline would forge.
+                exact = not sys.stdout.isatty() and "\n" not in path
+                click.echo(path if exact else printable_name(path), color=True)
         case "vimgrep":
             for one in found:
-                place, line = printable_name(one.place), printable(_first_line(one.hit))
-                click.echo(f"{place}:{one.hit.start_line}:1:{line}")
+                # A name that says itself which line it is would lead elsewhere.
+                place = re.sub(r":(?=\d)", r"\\x3a", printable_name(one.place))
+                echo(f"{place}:{one.hit.start_line}:1:{_first_line(one.hit)}")
         case _ if sys.stdout.isatty():
             _print_rich(found, whole, explain)
         case _:
@@ -86,12 +89,12 @@ def _print_plain(found: Sequence[RepoHit], whole: bool, explain: bool) -> None:
     for one in found:
         hit = one.hit
         title = [f"{printable_name(one.place)}:{hit.start_line}-{hit.end_line}", _symbols(hit), f"{hit.score:.4f}"]
-        click.echo("  ".join(part for part in title if part))
+        echo("  ".join(part for part in title if part))
         if explain:
-            click.echo(f"    = {explained(hit)}")
+            echo(f"    = {explained(hit)}")
         lines = printable(hit.text.rstrip()).split("\n")
-        click.echo("\n".join(f"    {line}".rstrip() for line in (lines if whole else lines[:SNIPPET_LINES])))
-        click.echo()
+        echo("\n".join(f"    {line}".rstrip() for line in (lines if whole else lines[:SNIPPET_LINES])))
+        echo()
 
 
 def _print_rich(found: Sequence[RepoHit], whole: bool, explain: bool) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ import click
 
 from turboprop.edges.cli import options
 from turboprop.edges.cli.options import human_size, plural
+from turboprop.printable import echo, echo_json, printable_message
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -104,7 +104,7 @@ def index(
         summary = made.summary
         assert summary is not None
         if verbose:
-            click.echo(options.choice_text(made.embedding_model), err=True)
+            echo(options.choice_text(made.embedding_model), err=True)
         _show(made.repo, summary, as_json)
         if watch:
             _watch(made, as_json)
@@ -112,11 +112,11 @@ def index(
 
 def _show(repo: Path, summary: IndexSummary, as_json: bool) -> None:
     for note in summary.notes:
-        click.echo(f"tp: {note}", err=True)
+        echo(f"tp: {printable_message(note)}", err=True)
     if as_json:
-        click.echo(json.dumps({"repo": str(repo), **dataclasses.asdict(summary)}))
+        echo_json({"repo": str(repo), **dataclasses.asdict(summary)})
     else:
-        click.echo(summary_text(summary))
+        echo(summary_text(summary))
 
 
 def _watch(made: Index, as_json: bool) -> None:
@@ -125,23 +125,23 @@ def _watch(made: Index, as_json: bool) -> None:
 
     from turboprop.watch import watch
 
-    click.echo("tp: watching; Ctrl-C ends it", err=True)
+    echo("tp: watching; Ctrl-C ends it", err=True)
     stop = threading.Event()
     try:
         for event in watch(made, stop):
             if event.note:
-                click.echo(f"tp: {event.note}", err=True)
+                echo(f"tp: {printable_message(event.note)}", err=True)
             if event.summary is None:
                 continue
             if as_json:
-                click.echo(json.dumps({"repo": str(made.repo), **dataclasses.asdict(event.summary)}))
+                echo_json({"repo": str(made.repo), **dataclasses.asdict(event.summary)})
                 continue
             new = plural(event.summary.embedded_chunks + event.summary.cached_chunks, "new chunk")
             gone = f", {plural(event.summary.removed_files, 'file')} removed" if event.summary.removed_files else ""
             content = f"{plural(event.summary.files, 'file')}, {plural(event.summary.chunks, 'chunk')}"
-            click.echo(f"{time.strftime('%H:%M:%S')}  {new}{gone}; {content} ({event.summary.seconds:.1f} s)")
+            echo(f"{time.strftime('%H:%M:%S')}  {new}{gone}; {content} ({event.summary.seconds:.1f} s)")
     except KeyboardInterrupt:
-        click.echo("tp: no longer watching", err=True)
+        echo("tp: no longer watching", err=True)
     finally:
         stop.set()
 

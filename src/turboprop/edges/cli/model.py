@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ import click
 from turboprop.edges.cli.model_convert import convert
 from turboprop.edges.cli.model_inspect import check, inspect
 from turboprop.errors import ModelFormatError, ModelNotFoundError, UsageError
+from turboprop.printable import echo, echo_json, printable, printable_name
 from turboprop.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def _load() -> tuple[Settings, Catalog]:
 
 
 def _print_json(value: object) -> None:
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+    echo_json(value, indent=2)
 
 
 def _row_facts(row: CatalogRow | None, name: str, size: int) -> dict[str, Any]:
@@ -96,9 +96,9 @@ def _table(columns: list[tuple[str, bool]], rows: list[list[str]], note: str = "
         for row in [[title for title, _ in columns], *rows]:
             cells = zip(row, widths, columns, strict=True)
             line = "  ".join(f"{cell:>{wide}}" if number else f"{cell:<{wide}}" for cell, wide, (_, number) in cells)
-            click.echo(line.rstrip())
+            echo(line.rstrip())
         if note:
-            click.echo(note)
+            echo(note)
         return
     from rich.console import Console
     from rich.table import Table
@@ -118,10 +118,10 @@ def _table(columns: list[tuple[str, bool]], rows: list[list[str]], note: str = "
         width = widths[0] - 2 if at == 0 else None
         table.add_column(title, justify="right" if number else "left", no_wrap=True, min_width=width)
     for row in rows:
-        table.add_row(*(Text(row[at]) for at in shown))
+        table.add_row(*(Text(printable_name(row[at])) for at in shown))
     console.print(table)
     if note:
-        console.print(Text(note))
+        console.print(Text(printable(note)))
 
 
 @model.command(name="list")
@@ -164,7 +164,7 @@ def list_models(which: str | None, as_json: bool) -> None:
             "! needs more memory than this machine has" if large else "",
         )
     else:
-        click.echo("no model is here yet; `tp model download minilm` fetches the default one", err=True)
+        echo("no model is here yet; `tp model download minilm` fetches the default one", err=True)
     if not models:
         raise click.exceptions.Exit(1)
 
@@ -193,10 +193,10 @@ def info(name: str, as_json: bool) -> None:
     for key, value in facts.items():
         if value not in (None, "", [], {}, False) and key != "prompts":
             text = size_text(value) if key == "size" else ", ".join(value) if key == "aliases" else value
-            click.echo(f"{key.replace('_', ' '):<12}{text}")
+            echo(f"{key.replace('_', ' '):<12}{text}")
     for side, prompt in facts["prompts"].items():
         if prompt:
-            click.echo(f"{side + ' prompt':<16}{prompt!r}")
+            echo(f"{side + ' prompt':<16}{prompt!r}")
 
 
 def _is_snapshot(folder: Path) -> bool:
@@ -232,17 +232,17 @@ def download(name: str, as_json: bool) -> None:
     settings, catalog = _load()
     local, _ = _find(name, settings, catalog)
     if local is not None:
-        click.echo(f"{local.name} is here already ({local.source})", err=True)
+        echo(f"{local.name} is here already ({local.source})", err=True)
     else:
         try:
             local = resolve(name, settings, progress=transfer_progress())
         except KeyboardInterrupt:
-            click.echo(f"stopped; what has arrived is kept: `tp model download {name}` goes on from there", err=True)
+            echo(f"stopped; what has arrived is kept: `tp model download {name}` goes on from there", err=True)
             raise
     if as_json:
         _print_json({"model": local.name, "path": str(local.path), "source": local.source})
     else:
-        click.echo(local.path)
+        echo(local.path)
 
 
 @model.command()
@@ -266,7 +266,7 @@ def verify(name: str | None, as_json: bool) -> None:
         for key, checks in results.items():
             states = [check.state for check in checks]
             counted = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-            click.echo(f"{key}: {counted}")
+            echo(f"{key}: {counted}")
     bad = [
         f"{key}:{check.name} is {check.state}"
         for key, checks in results.items()
@@ -311,7 +311,7 @@ def remove(name: str, yes: bool, as_json: bool) -> None:
     if as_json:
         _print_json({"model": local.name, "freed": freed})
     else:
-        click.echo(f"removed {local.name}, {size_text(freed)}", err=True)
+        echo(f"removed {local.name}, {size_text(freed)}", err=True)
 
 
 @model.command(name="import")
@@ -332,8 +332,8 @@ def import_path(path: Path, name: str | None, as_json: bool) -> None:
     if as_json:
         _print_json({"model": local.name, "path": str(local.path), "source": local.source})
     else:
-        click.echo(f"imported as {local.name}", err=True)
-        click.echo(local.path)
+        echo(f"imported as {local.name}", err=True)
+        echo(local.path)
 
 
 @model.command()
@@ -341,7 +341,7 @@ def import_path(path: Path, name: str | None, as_json: bool) -> None:
 def path(name: str) -> None:
     """Print where a model is: its folder, or its .gguf file."""
     settings, catalog = _load()
-    click.echo(_find_here(name, settings, catalog)[0].path)
+    echo(_find_here(name, settings, catalog)[0].path)
 
 
 @model.command()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from turboprop.edges.cli import options
 from turboprop.edges.cli.options import human_size
+from turboprop.printable import echo, echo_json
 
 _TYPES = ("F32", "F16", "BF16", "Q8_0", "Q5_0", "Q5_1", "Q4_0", "Q4_1")
 
@@ -41,6 +41,6 @@ def convert(source: str, out: Path, form: str, kind: str, force: bool, as_json: 
     path = write(local, out, kind, force=force, progress=transfer_progress())
     size = path.stat().st_size
     if as_json:
-        click.echo(json.dumps({"model": local.name, "path": str(path), "type": kind, "size": size}))
+        echo_json({"model": local.name, "path": str(path), "type": kind, "size": size})
     else:
-        click.echo(f"{path}  {human_size(size)}")
+        echo(f"{path}  {human_size(size)}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import click
 
 from turboprop.edges.cli import options
 from turboprop.edges.cli.options import human_size, plural
+from turboprop.printable import echo, echo_json
 
 if TYPE_CHECKING:
     from turboprop.embed.inspect import ModelReport
@@ -34,7 +34,7 @@ def inspect(name: str, engine: str | None, weights: Any, as_json: bool) -> None:
     local = resolve(name, settings, download=False)
     report = inspect_model(local, weights, engine, embedding_engine=settings.engine, embedding_weights=settings.weights)
     if as_json:
-        click.echo(json.dumps(dataclasses.asdict(report), ensure_ascii=False, default=str))
+        echo_json(dataclasses.asdict(report), default=str)
     else:
         _print(report)
 
@@ -64,7 +64,7 @@ def _print(report: ModelReport) -> None:
     else:
         rows.append(("engine", f"none: {report.why}"))
     for title, text in rows:
-        click.echo(f"{title:<16}{text}")
+        echo(f"{title:<16}{text}")
 
 
 def _tokenizer(facts: dict[str, Any]) -> str:
@@ -112,9 +112,9 @@ def check(ctx: click.Context, name: str | None, engine: str | None, weights: Any
             facts = {"model": model.name, "engine": model.engine, "weights": model.weights}
     failed = [one for one in checks if not one.ok]
     if as_json:
-        click.echo(json.dumps({**facts, "ok": not failed, "checks": [dataclasses.asdict(one) for one in checks]}))
+        echo_json({**facts, "ok": not failed, "checks": [dataclasses.asdict(one) for one in checks]})
     else:
-        click.echo(f"{facts['model']} in {facts['engine']} with {facts['weights']} weights")
+        echo(f"{facts['model']} in {facts['engine']} with {facts['weights']} weights")
         for one in checks:
-            click.echo(f"  {'ok' if one.ok else 'FAILED':<7}{one.name}: {one.seen}")
+            echo(f"  {'ok' if one.ok else 'FAILED':<7}{one.name}: {one.seen}")
     ctx.exit(1 if failed else 0)

@@ -13,6 +13,7 @@ from turboprop.edges.cli import options
 from turboprop.edges.cli.hits import OUTPUTS, print_hits
 from turboprop.errors import IndexNotFoundError, TurboPropError, UsageError
 from turboprop.federated import interleaved, repository_names
+from turboprop.printable import echo, printable_message
 
 if TYPE_CHECKING:
     from turboprop.api import Index
@@ -127,9 +128,9 @@ def search(
             for index in indexes
         ]
         if verbose and mode != "lexical":
-            click.echo(options.choice_text(indexes[0].embedding_model), err=True)
+            echo(options.choice_text(indexes[0].embedding_model), err=True)
         if verbose and reranker is not None:
-            click.echo(options.choice_text(reranker), err=True)
+            echo(options.choice_text(reranker), err=True)
         names = [""] if len(indexes) == 1 else repository_names([index.repo for index in indexes])
         models = ", ".join(dict.fromkeys(index.model_name for index in indexes))
         indexed = _languages(indexes) if lang and not any(found) else []
@@ -140,7 +141,7 @@ def search(
     if not best and kind == "text":
         unknown = [name for name in lang if name.lower() not in indexed]
         why = f": no {' or '.join(unknown)} is indexed; there is {', '.join(indexed)}" if unknown else ""
-        click.echo(f"nothing found{why}", err=True)
+        echo(f"nothing found{why}", err=True)
     ctx.exit(0 if best else 1)
 
 
@@ -157,11 +158,11 @@ def _refresh(index: Index, wanted: bool | None) -> None:
     try:
         done = index.refresh()
     except TurboPropError as error:  # what is indexed can still be searched
-        click.echo(f"tp: not brought up to date: {error}", err=True)
+        echo(f"tp: not brought up to date: {printable_message(str(error))}", err=True)
         return
     if done.left and done.changed:
         changed = options.plural(done.changed, "file")
-        click.echo(f"tp: {done.left}: {changed} may differ from the index; `tp index` brings them in", err=True)
+        echo(f"tp: {done.left}: {changed} may differ from the index; `tp index` brings them in", err=True)
 
 
 def _languages(indexes: list[Index]) -> list[str]:
@@ -203,5 +204,5 @@ def _open(
             model_progress=transfer_progress(),
         )
     if made.summary is not None:
-        click.echo(summary_text(made.summary), err=True)
+        echo(summary_text(made.summary), err=True)
     return made

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
 
 import click
 
 from turboprop.edges.cli import options
 from turboprop.edges.cli.options import human_size, plural
-from turboprop.edges.cli.printable import printable_name
+from turboprop.printable import echo, echo_json, printable_name
 
 
 @click.command()
@@ -26,24 +25,22 @@ def status(repo: str, index_dir: str | None, as_json: bool) -> None:
     if as_json:
         values = dataclasses.asdict(state)
         values["repo"], values["directory"] = str(state.repo), str(state.directory)
-        click.echo(json.dumps(values))
+        echo_json(values)
         return
-    click.echo(f"index    {state.directory}")
-    click.echo(f"model    {state.model} ({state.dimensions} dimensions)")
-    click.echo(
-        f"content  {plural(state.files, 'file')}, {plural(state.chunks, 'chunk')}, {human_size(state.bytes_on_disk)}"
-    )
-    click.echo(f"updated  {_age(time.time() - state.updated)} ago")
+    echo(f"index    {state.directory}")
+    echo(f"model    {state.model} ({state.dimensions} dimensions)")
+    echo(f"content  {plural(state.files, 'file')}, {plural(state.chunks, 'chunk')}, {human_size(state.bytes_on_disk)}")
+    echo(f"updated  {_age(time.time() - state.updated)} ago")
     if not state.complete:
-        click.echo("state    incomplete: `tp index` goes on where it stopped")
+        echo("state    incomplete: `tp index` goes on where it stopped")
     elif state.stale or state.removed:
         changed = plural(len(state.stale), "file") + " new or changed"
         gone = f", {len(state.removed):,} removed" if state.removed else ""
-        click.echo(f"state    stale: {changed}{gone}; run `tp index`")
+        echo(f"state    stale: {changed}{gone}; run `tp index`")
         for path in (*state.stale, *state.removed)[:10]:
-            click.echo(f"         {printable_name(path)}")
+            echo(f"         {printable_name(path)}")
     else:
-        click.echo("state    up to date")
+        echo("state    up to date")
 
 
 def _age(seconds: float) -> str:

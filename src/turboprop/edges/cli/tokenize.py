@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from turboprop.edges.cli import options
 from turboprop.edges.cli.input import text_or_input
+from turboprop.printable import echo, echo_json
 
 
 @click.command()
@@ -25,8 +24,8 @@ def tokenize(text: tuple[str, ...], model: str | None, no_special: bool, as_json
     ids = encode_texts(tokenizer, [whole], add_special_tokens=not no_special)[0]
     tokens = [str(tokenizer.id_to_token(number)) for number in ids]
     if as_json:
-        click.echo(json.dumps({"count": len(ids), "ids": ids, "tokens": tokens}, ensure_ascii=False))
+        echo_json({"count": len(ids), "ids": ids, "tokens": tokens})
         return
     width = max((len(str(number)) for number in ids), default=0)
     for number, token in zip(ids, tokens, strict=True):
-        click.echo(f"{number:>{width}}  {token if token.isprintable() else ascii(token)}")
+        echo(f"{number:>{width}}  {token if token.isprintable() else ascii(token)}")

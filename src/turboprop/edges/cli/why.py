@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 
 import click
 
 from turboprop.edges.cli import options
 from turboprop.edges.cli.options import plural
-from turboprop.edges.cli.printable import printable_name
+from turboprop.printable import echo, echo_json, printable_name
 
 
 @click.command()
@@ -27,14 +26,12 @@ def why(ctx: click.Context, path: str, repo: str, index_dir: str | None, as_json
 
     told = explain_file(repo, path, index_dir=index_dir)
     if as_json:
-        click.echo(json.dumps(dataclasses.asdict(told)))
+        echo_json(dataclasses.asdict(told))
     else:
-        click.echo(f"{printable_name(told.path)}: {told.state}")
-        click.echo(f"  {printable_name(told.reason)}")
+        echo(f"{printable_name(told.path)}: {told.state}")
+        echo(f"  {printable_name(told.reason)}")
         if told.chunks:
-            click.echo(f"  {plural(len(told.chunks), 'chunk')}:")
+            echo(f"  {plural(len(told.chunks), 'chunk')}:")
         for chunk in told.chunks:
-            click.echo(
-                f"    {chunk.start_line}-{chunk.end_line}  {chunk.kind}  {printable_name(chunk.symbol)}".rstrip()
-            )
+            echo(f"    {chunk.start_line}-{chunk.end_line}  {chunk.kind}  {printable_name(chunk.symbol)}".rstrip())
     ctx.exit(0 if told.indexed else 1)

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from turboprop import errors
+from turboprop.printable import printable_message
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -28,6 +29,7 @@ _STATUS: dict[type[Exception], tuple[int, str, str | None]] = {
     errors.ModelUnsupportedError: (400, "invalid_request_error", "model_not_supported"),
     errors.ModelNotFoundError: (404, "not_found_error", "model_not_found"),
     errors.IndexNotFoundError: (404, "not_found_error", "index_not_found"),
+    errors.IndexUntrustedError: (409, "conflict_error", "index_untrusted"),
     errors.IndexMismatchError: (409, "conflict_error", "index_mismatch"),
     errors.IndexBusyError: (409, "conflict_error", "index_busy"),
     errors.BusyError: (429, "rate_limit_error", "queue_full"),
@@ -93,7 +95,7 @@ def failure_of(error: BaseException) -> Failure:
         if known in _STATUS:
             status, kind, code = _STATUS[known]
             if status == 500:
-                _log.error("%s: %s", type(error).__name__, error)
+                _log.error("%s: %s", type(error).__name__, printable_message(str(error)))
             return Failure(status, str(error), kind, code)
     _log.error("unexpected %s", type(error).__name__, exc_info=error)
     return failure(500, "an unexpected error; the server's log has it")

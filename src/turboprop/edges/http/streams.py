@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack
@@ -24,15 +25,17 @@ T = TypeVar("T")
 _AHEAD = 64
 """Events that a generation may be ahead of its reader; then it waits, or a reader that stalls would be sent all."""
 _END = object()
+_LINE_ENDS = re.compile("[\x85\u2028\u2029\ud800-\udfff]")
 PING = b": ping\n\n"
 
 
 def sse(data: Any, event: str | None = None) -> bytes:
     """One server-sent event with JSON as its data."""
     head = f"event: {event}\n" if event else ""
-    return f"{head}data: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n".encode(
-        "utf-8", "surrogatepass"
-    )
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    # Many clients end lines where Unicode does, and a text could write an event of its own.
+    text = _LINE_ENDS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return f"{head}data: {text}\n\n".encode()
 
 
 async def pumped(state: ServerState, source: Iterator[T], cancel: Callable[[], None]) -> AsyncGenerator[T]:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from turboprop.printable import echo
+
 
 class _Commands(click.Group):
     def resolve_command(
@@ -72,9 +74,9 @@ def install(client: str, repos: tuple[str, ...], user: bool, name: str, print_on
     roots = list(dict.fromkeys(checked_repo(repo) for repo in repos or (".",)))
     file = configuration_file(agent, roots[0], user)
     if print_only:
-        click.echo(f"for {file}:", err=True)
-        click.echo(snippet(agent, name, entry(agent, roots)), nl=False)
+        echo(f"for {file}:", err=True)
+        echo(snippet(agent, name, entry(agent, roots)), nl=False)
     elif write(agent, file, name, roots):
-        click.echo(f"{agent.title} knows {name} now: {file}")
+        echo(f"{agent.title} knows {name} now: {file}")
     else:
-        click.echo(f"{agent.title} knew {name} already: {file}")
+        echo(f"{agent.title} knew {name} already: {file}")

@@ -147,8 +147,9 @@ class Repositories:
 
         Only indexed files can be read. Raises `UsageError` for another, and as `source_lines` does.
         """
-        wanted = path.replace("\\", "/").removeprefix("./")
-        if wanted not in index.reader.manifest().files:
+        files = index.reader.manifest().files
+        wanted = path if path in files else path.replace("\\", "/").removeprefix("./")
+        if wanted not in files:
             raise UsageError(f"{wanted!r} is not an indexed file; give a path as search_code prints it")
         return wanted, source_lines(repository.root, wanted)
 

@@ -24,6 +24,7 @@ from turboprop.edges.mcp.text import (
 )
 from turboprop.edges.mcp.writer import Writer
 from turboprop.errors import IndexNotFoundError, ModelNotFoundError, UsageError
+from turboprop.printable import named, printable_message, quoted_name
 from turboprop.types import Hit
 
 Query = Annotated[str, Field(description="What the code does, an identifier, or an error message.", max_length=4000)]
@@ -83,7 +84,7 @@ class Tools:
         """Find code like that at a line of an indexed file: duplicates, parallel implementations, other uses."""
 
         def find(index: Index, most: int) -> list[Hit]:
-            return index.similar(path, line, most, filters=paths or (), languages=languages or ())
+            return index.similar(named(path), line, most, filters=paths or (), languages=languages or ())
 
         return self._hits(find, limit, lines, repo, cursor)
 
@@ -98,7 +99,7 @@ class Tools:
         """Read lines of an indexed file as they are now, with their numbers."""
         repository = self._repositories.named(repo)
         with self._repositories.index(repository) as index:
-            name, lines = self._repositories.read(repository, index, path)
+            name, lines = self._repositories.read(repository, index, named(path))
         return lines_page(name, lines, page_start(cursor) or start_line, end_line)
 
     def ask_code(
@@ -123,7 +124,8 @@ class Tools:
                             return "stopped"
             except ModelNotFoundError as error:
                 hits = index.search(question, _NO_MODEL_HITS)
-                return f"No answer: {error}\nThe nearest places:\n\n{hits_page(hits, 0, _NO_MODEL_HITS, 0)}"
+                told = f"No answer: {printable_message(str(error))}\nThe nearest places:"
+                return f"{told}\n\n{hits_page(hits, 0, _NO_MODEL_HITS, 0)}"
         raise UsageError("the answer ended early; ask again")
 
     def index_status(self, repo: Repo = None) -> str:
@@ -158,4 +160,4 @@ class Tools:
             with self._repositories.open(repository) as index:
                 return status_text(repository, index.status())
         except IndexNotFoundError as error:
-            return f"{repository.name}\n{error}"
+            return f"{quoted_name(repository.name)}\n{printable_message(str(error))}"

@@ -11,6 +11,7 @@ import click
 
 from turboprop import __version__
 from turboprop.edges.warm import client, place
+from turboprop.printable import echo, echo_json
 
 
 @click.group()
@@ -28,17 +29,17 @@ def status(ctx: click.Context, as_json: bool) -> None:
     """Show whether one runs, and what it keeps open. Ends with 0 when one does and 1 when none does."""
     state = _ask("status")
     if as_json:
-        click.echo(json.dumps({"running": state is not None, **(state or {})}))
+        echo_json({"running": state is not None, **(state or {})})
     elif state is None:
-        click.echo("no server runs; the next `tp search` starts one")
+        echo("no server runs; the next `tp search` starts one")
     else:
         memory = f", {state['memory'] / 1e6:.0f} MB" if state["memory"] else ""
-        click.echo(f"server   process {state['pid']}, version {state['version']}{memory}")
-        click.echo(f"running  {_span(time.time() - state['started'])}, {state['answered']:,} searches answered")
-        click.echo(f"ends     in {_span(state['ends_in'])} unless it is used")
+        echo(f"server   process {state['pid']}, version {state['version']}{memory}")
+        echo(f"running  {_span(time.time() - state['started'])}, {state['answered']:,} searches answered")
+        echo(f"ends     in {_span(state['ends_in'])} unless it is used")
         for index in state["indexes"]:
             loaded = "" if index["model_loaded"] else ", not loaded"
-            click.echo(f"index    {index['repo']} ({index['chunks']:,} chunks; {index['model']}{loaded})")
+            echo(f"index    {index['repo']} ({index['chunks']:,} chunks; {index['model']}{loaded})")
     ctx.exit(0 if state else 1)
 
 
@@ -48,15 +49,15 @@ def stop(ctx: click.Context) -> None:
     """End it; a search that it works on is finished. Ends with 0 when one ran and 1 when none did."""
     state = _ask("stop")
     if state is None:
-        click.echo("no server runs", err=True)
+        echo("no server runs", err=True)
         ctx.exit(1)
     until = time.monotonic() + 10
     while _ask("status") is not None:
         if time.monotonic() > until:
-            click.echo(f"tp: the server was told to stop and works on; its process is {state['pid']}", err=True)
+            echo(f"tp: the server was told to stop and works on; its process is {state['pid']}", err=True)
             ctx.exit(2)
         time.sleep(0.02)
-    click.echo("stopped")
+    echo("stopped")
 
 
 @server.command(hidden=True)

@@ -1,7 +1,7 @@
 // A block of code: numbered lines, colours, hidden characters made visible.
 
 import { h } from "./dom.js";
-import { splitHidden } from "./format.js";
+import { hiddenIn } from "./format.js";
 import { lines } from "./highlight.js";
 
 /** Characters of one line that are shown; generated files have lines of megabytes. */
@@ -44,9 +44,15 @@ function line(row, number, lit) {
   if (number) props.dataset = { n: String(number) };
   let room = LONGEST_LINE;
   const shown = [];
+  // Of the whole line: what a joiner stands between may be of two colours.
+  const whole = row.map(([, text]) => text).join("");
+  const hidden = hiddenIn(whole.slice(0, LONGEST_LINE));
+  let begin = 0;
   for (const [kind, text] of row) {
     if (room <= 0) break;
-    const nodes = visibleNodes(text.slice(0, room));
+    const end = begin + Math.min(text.length, room);
+    const nodes = visibleNodes(whole, begin, end, hidden);
+    begin = end;
     room -= text.length;
     shown.push(kind ? h("span", { class: `t-${kind}` }, nodes) : nodes);
   }
@@ -54,12 +60,21 @@ function line(row, number, lit) {
   return h("span", props, shown, "\n");
 }
 
-function visibleNodes(text) {
-  return splitHidden(text).map((part, at) => {
-    if (at % 2 === 0) return part;
-    const code = part.codePointAt(0).toString(16).toUpperCase().padStart(4, "0");
-    return h("span", { class: "hidden-char", title: `Hidden character U+${code}` }, `U+${code}`);
-  });
+/** The characters of a line from `begin` to `end`; those of `hidden` by their numbers. */
+function visibleNodes(whole, begin, end, hidden) {
+  const nodes = [];
+  let at = begin;
+  for (const [place, char] of hidden) {
+    if (place >= end) break;
+    if (place + char.length <= begin) continue;
+    if (place >= begin) {
+      const code = `U+${char.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`;
+      nodes.push(whole.slice(at, place), h("span", { class: "hidden-char", title: `Hidden character ${code}` }, code));
+    }
+    at = Math.min(end, place + char.length);
+  }
+  nodes.push(whole.slice(at, end));
+  return nodes;
 }
 
 /** Whether a word or a part of a name (`get_name`, `getName`) begins here. */

@@ -1,6 +1,10 @@
 // Elements are made here and nowhere from text: whatever a repository or a model says becomes a text node.
 
+import { visiblePart } from "./format.js";
+
 const FORBIDDEN = /^(on|style$|srcdoc$)/i;
+/** Attributes that people read. */
+const READ = /^(title|aria-label|placeholder)$/;
 
 /**
  * An element. Of `props`, functions named `onX` become listeners, true and false set or leave out an attribute,
@@ -14,6 +18,7 @@ export function h(tag, props = {}, ...children) {
       element.addEventListener(name.slice(2).toLowerCase(), value);
     else if (name === "dataset") Object.assign(element.dataset, value);
     else if (FORBIDDEN.test(name)) throw new Error(`the attribute ${name} is not set from here`);
+    else if (READ.test(name)) element.setAttribute(name, visiblePart(String(value)));
     else element.setAttribute(name, value === true ? "" : String(value));
   }
   return fill(element, ...children);
@@ -22,7 +27,8 @@ export function h(tag, props = {}, ...children) {
 /** Append children to an element and return it. */
 export function fill(element, ...children) {
   for (const child of children.flat(Infinity)) {
-    if (child !== undefined && child !== null && child !== false) element.append(child);
+    if (child === undefined || child === null || child === false) continue;
+    element.append(typeof child === "string" ? visiblePart(child) : child);
   }
   return element;
 }

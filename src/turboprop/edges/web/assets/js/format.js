@@ -42,19 +42,56 @@ export function ago(epoch) {
 /** Times come as seconds since the epoch or in ISO 8601. */
 export const epochOf = (time) => (typeof time === "string" ? Date.parse(time) / 1000 : time);
 
-const HIDDEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
+// What hides or acts where it is shown, as `turboprop/printable.py` has it and explains it; a test compares the two.
+const NEVER =
+  "\\u0000-\\u0008\\u000b-\\u001f\\u007f-\\u009f\\u00ad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180e\\u200b\\u200e\\u200f" +
+  "\\u2028-\\u202e\\u2060-\\u206f\\u3164\\ud800-\\udfff\\ufe03-\\ufe0d\\ufeff\\uffa0\\ufff0-\\ufffb" +
+  "\\u{1bca0}-\\u{1bca3}\\u{1d173}-\\u{1d17a}\\u{e0000}-\\u{e00ff}\\u{e01f0}-\\u{e0fff}";
+const SOMETIMES = "\\u180b-\\u180d\\u180f\\u200c\\u200d\\ufe00-\\ufe02\\ufe0e\\ufe0f\\u{e0100}-\\u{e01ef}";
+const JOINING =
+  "\\u0620-\\u08ff\\u0900-\\u0dff\\u0f00-\\u109f\\u1780-\\u17b3\\u17b6-\\u17ff\\u1807\\u180a\\u1820-\\u18af\\u1a20-\\u1cff" +
+  "\\ua800-\\ua8ff\\ua980-\\ua9ff\\ufb50-\\ufdff\\ufe70-\\ufefc\\u{10a00}-\\u{10aff}\\u{11000}-\\u{117ff}";
+const EMOJI =
+  "\\u00a9\\u00ae\\u203c\\u2049\\u2122\\u2139\\u2190-\\u21ff\\u2300-\\u23ff\\u2460-\\u24ff\\u25a0-\\u27bf\\u2900-\\u297f" +
+  "\\u2b00-\\u2bff\\u3030\\u303d\\u3297\\u3299\\u{1f000}-\\u{1faff}";
+const HAN = "\\u3400-\\u4dbf\\u4e00-\\u9fff\\uf900-\\ufaff\\u{20000}-\\u{3ffff}";
+const ALWAYS_HIDDEN = new RegExp(`[${NEVER}]`, "gu");
+const HIDDEN = new RegExp(`[${NEVER}${SOMETIMES}]`, "gu");
+const KEPT = new RegExp(
+  [
+    `(?<=[${JOINING}])\\u200c(?=[${JOINING}])`,
+    `(?<=[${JOINING}])\\u200d(?![${NEVER}${SOMETIMES}])`,
+    `(?<=[${EMOJI}\\ufe0f])\\u200d(?=[${EMOJI}])`,
+    `(?<=[${EMOJI}])[\\ufe0e\\ufe0f]`,
+    "(?<=[0-9#*])\\ufe0f(?=\\u20e3)",
+    `(?<=[${HAN}])[\\ufe00-\\ufe02\\u{e0100}-\\u{e01ef}]`,
+    "(?<=[\\u1820-\\u18aa])[\\u180b-\\u180d\\u180f]",
+  ].join("|"),
+  "uy",
+);
 
-/** A path or a name with characters made visible that would hide or reorder what stands around them. */
-export const visible = (text) =>
-  String(text).replace(HIDDEN, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`);
-
-/** Cut a text at places of hidden characters: [text, hidden character, text, ...]. */
-export function splitHidden(text) {
-  const parts = [];
-  let end = 0;
-  for (const match of text.matchAll(HIDDEN)) {
-    parts.push(text.slice(end, match.index), match[0]);
-    end = match.index + 1;
-  }
-  return [...parts, text.slice(end)];
+function isKept(text, at) {
+  KEPT.lastIndex = at;
+  return KEPT.test(text);
 }
+
+function number(char) {
+  const code = char.codePointAt(0);
+  const digits = code.toString(16);
+  if (code < 0x100) return `\\x${digits.padStart(2, "0")}`;
+  return code < 0x10000 ? `\\u${digits.padStart(4, "0")}` : `\\U${digits.padStart(8, "0")}`;
+}
+
+/** A text of several lines with characters made visible that would hide or reorder what stands around them. */
+export const visibleText = (text) =>
+  String(text).replace(HIDDEN, (char, at, whole) => (isKept(whole, at) ? char : number(char)));
+
+/** The same for a path or a name, which stand on one line. */
+export const visible = (text) => visibleText(text).replaceAll("\n", "\\x0a").replaceAll("\t", "\\x09");
+
+/** The same for a part of a text, which cannot tell what a joiner stands between: joiners and selectors are kept. */
+export const visiblePart = (text) => text.replace(ALWAYS_HIDDEN, number);
+
+/** The places of hidden characters in a text, in order, as [index, character]. */
+export const hiddenIn = (text) =>
+  [...text.matchAll(HIDDEN)].filter((found) => !isKept(text, found.index)).map((found) => [found.index, found[0]]);

@@ -267,7 +267,7 @@ function finding({ level, what, repair }) {
       "div",
       {},
       h("p", {}, level && h("span", { class: "strong" }, `${visible(level)}: `), visible(what)),
-      repair && h("p", { class: "quiet repair" }, visible(repair), " ", copyButton(repair, "Copy the repair")),
+      repair && h("p", { class: "quiet repair" }, visible(repair), " ", copyButton(visible(repair), "Copy the repair")),
     ),
   );
 }

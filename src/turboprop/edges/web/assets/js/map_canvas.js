@@ -1,6 +1,7 @@
 // The map as it is drawn and moved: points, what is lit, names of folders; zoom and pan by wheel, fingers and keys.
 
 import { h } from "./dom.js";
+import { visible } from "./format.js";
 import { colourOf } from "./map_groups.js";
 import { isDark } from "./theme.js";
 
@@ -131,15 +132,16 @@ export function mapCanvas({ hovered, chosen }) {
       if (group.hue === null || (only !== null && only !== at) || !group.middle) return;
       const x = screenX(group.middle);
       const y = screenY(group.middle);
-      const wide = pen.measureText(group.label).width / 2 + 8;
+      const label = visible(group.label);
+      const wide = pen.measureText(label).width / 2 + 8;
       if (x < 0 || x > size.width || y < 0 || y > size.height) return;
       if (taken.some((box) => Math.abs(box.x - x) < box.wide + wide && Math.abs(box.y - y) < 20)) return;
       taken.push({ x, y, wide });
       pen.lineWidth = 4;
       pen.strokeStyle = colour("--paper");
-      pen.strokeText(group.label, x, y);
+      pen.strokeText(label, x, y);
       pen.fillStyle = colour("--ink");
-      pen.fillText(group.label, x, y);
+      pen.fillText(label, x, y);
     });
   }
 

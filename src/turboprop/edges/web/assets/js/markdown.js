@@ -2,9 +2,11 @@
 
 import { codeBlock } from "./code.js";
 import { h } from "./dom.js";
-import { visible } from "./format.js";
+import { visible, visibleText } from "./format.js";
 
 const DEEPEST = 6;
+/** Characters of an address that are shown. */
+const LONGEST_ADDRESS = 120;
 const BULLET = /^(\s{0,12})([-*+]|\d{1,9}[.)])\s+(.*)$/;
 const CITED = /^\s*`?([^:`\]]+?)`?\s*:\s*L?(\d{1,9})(?:\s*[-–]\s*L?(\d{1,9}))?\s*$/;
 
@@ -154,7 +156,7 @@ function inline(text, cite, depth = 0) {
   let plain = "";
   let at = 0;
   const put = (node, end) => {
-    if (plain) nodes.push(visible(plain));
+    if (plain) nodes.push(visibleText(plain));
     plain = "";
     nodes.push(node);
     at = end;
@@ -178,7 +180,7 @@ function inline(text, cite, depth = 0) {
       const sign = /^`{1,3}/.exec(text.slice(at, at + 3))[0];
       const end = closing(sign, at + sign.length);
       if (end > 0) {
-        put(h("code", {}, visible(text.slice(at + sign.length, end))), end + sign.length);
+        put(h("code", {}, visibleText(text.slice(at + sign.length, end))), end + sign.length);
         continue;
       }
     }
@@ -211,11 +213,11 @@ function inline(text, cite, depth = 0) {
     plain += char;
     at += 1;
   }
-  if (plain) nodes.push(visible(plain));
+  if (plain) nodes.push(visibleText(plain));
   return nodes;
 }
 
-/** Only the web's own addresses become links, and their host is shown: a label may lie about it. */
+/** Only the web's own addresses become links, and show where they lead: a label may lie, an address carry text away. */
 function anchor(label, target) {
   let url;
   try {
@@ -224,12 +226,13 @@ function anchor(label, target) {
     return null;
   }
   if (url.protocol !== "https:" && url.protocol !== "http:") return null;
-  const shown = visible(label);
+  const shown = visibleText(label);
+  const address = url.href.length > LONGEST_ADDRESS ? `${url.href.slice(0, LONGEST_ADDRESS)}…` : url.href;
   return h(
     "a",
-    { href: url.href, target: "_blank", rel: "noopener noreferrer" },
+    { href: url.href, title: url.href, target: "_blank", rel: "noopener noreferrer" },
     shown,
-    shown.includes(url.host) ? null : ` (${url.host})`,
+    shown === url.href || shown === target ? null : ` (${address})`,
   );
 }
 

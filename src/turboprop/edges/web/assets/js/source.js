@@ -4,6 +4,7 @@ import { address, isAbort, request } from "./api.js";
 import { codeBlock } from "./code.js";
 import { h, refill } from "./dom.js";
 import { editorLink } from "./editor.js";
+import { visible } from "./format.js";
 import { icon } from "./icons.js";
 import { copyButton, failed, waiting } from "./notice.js";
 import { parsePlace, placeNodes, placeParam, placeText } from "./place.js";
@@ -103,7 +104,7 @@ function drawTools({ repo, path, start, end }) {
       icon("similar"),
       "Similar code",
     ),
-    copyButton(`${path}:${start}`, "Copy the place"),
+    copyButton(`${visible(path)}:${start}`, "Copy the place"),
     h(
       "button",
       {

@@ -2,7 +2,7 @@
 
 import { announce } from "./announce.js";
 import { fill, freshId, h, refill } from "./dom.js";
-import { count, duration, visible } from "./format.js";
+import { count, duration, visible, visibleText } from "./format.js";
 import { icon } from "./icons.js";
 import { blocks } from "./markdown.js";
 import { copyButton } from "./notice.js";
@@ -27,7 +27,7 @@ export function turn(question, { cites = false, repo = null } = {}) {
   const element = h(
     "article",
     { class: "turn", "aria-label": `Question: ${question.slice(0, 100)}` },
-    h("h2", { class: "question" }, visible(question)),
+    h("h2", { class: "question" }, visibleText(question)),
     sources,
     thoughts,
     state,
@@ -38,8 +38,12 @@ export function turn(question, { cites = false, repo = null } = {}) {
   let drawn = [];
   let timer = 0;
 
-  const cite = (path, start, end) =>
-    !cites
+  let given = [];
+
+  /** Only what the server said was read becomes a citation, whatever the answer writes. */
+  const cite = (name, start, end) => {
+    const path = cites ? readPath(given, name, start, end) : null;
+    return path === null
       ? null
       : h(
           "button",
@@ -52,6 +56,7 @@ export function turn(question, { cites = false, repo = null } = {}) {
           },
           placeNodes(path.slice(path.lastIndexOf("/") + 1), start, end),
         );
+  };
 
   function draw() {
     timer = 0;
@@ -81,9 +86,10 @@ export function turn(question, { cites = false, repo = null } = {}) {
     },
     think(piece) {
       thoughts.hidden = false;
-      thought.append(visible(piece));
+      thought.append(visibleText(piece));
     },
     sources(found, weak) {
+      given = found;
       refill(sources, sourceList(found, repo, weak));
     },
     /** The last word: what remains to be said of how it ended. */
@@ -97,12 +103,21 @@ export function turn(question, { cites = false, repo = null } = {}) {
       const said = [stopped ? "Stopped" : null, ...told].filter(Boolean);
       refill(
         foot,
-        text ? copyButton(text, "Copy the answer") : null,
+        text ? copyButton(visibleText(text), "Copy the answer") : null,
         said.map((one) => h("span", {}, one)),
       );
       announce(failure ? "The answer failed" : stopped ? "Stopped" : "The answer is complete");
     },
   };
+}
+
+/** The path of the source that has every line from `start` to `end` under this name, or null. */
+function readPath(sources, name, start, end) {
+  const parts = sources.filter((source) => source.path === name || visible(source.path) === name);
+  let next = start;
+  for (const part of parts.sort((one, two) => one.start_line - two.start_line))
+    if (part.start_line <= next && part.end_line >= next) next = part.end_line + 1;
+  return start >= 1 && end >= start && next > end ? parts[0].path : null;
 }
 
 function sourceList(found, repo, weak) {
