@@ -13,6 +13,7 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterator
+from io import BufferedReader
 from typing import IO
 
 UNFINISHED = ".new-"
@@ -70,7 +71,7 @@ def sync_folder(folder: str | os.PathLike[str]) -> None:
             os.close(descriptor)
 
 
-def open_regular(path: str | os.PathLike[str], *, follow: bool = False, dir_fd: int | None = None) -> IO[bytes]:
+def open_regular(path: str | os.PathLike[str], *, follow: bool = False, dir_fd: int | None = None) -> BufferedReader:
     """Open a regular file for reading. A pipe is never waited for, and a link is followed only with `follow`.
 
     With `dir_fd`, the descriptor of a folder, a relative `path` begins there.
@@ -98,3 +99,30 @@ def _is_link(path: str | os.PathLike[str], dir_fd: int | None) -> bool:
         return stat.S_ISLNK(os.stat(path, dir_fd=dir_fd, follow_symlinks=False).st_mode)
     except OSError:
         return False
+
+
+def create_file(path: str | os.PathLike[str], content: bytes, *, mode: int = 0o666) -> None:
+    """Write a file where there is none, whoever else tries the same. Raises `FileExistsError` and `OSError`.
+
+    A link counts as a file, whatever it names. Others may see the file before its content.
+    """
+    descriptor = os.open(path, _CREATE, mode)
+    with open(descriptor, "wb") as stream:
+        stream.write(content)
+
+
+def remove_any(path: str | os.PathLike[str]) -> None:
+    """Delete what lies there: a file, a pipe, a folder with all that is in it, a link and not what it names.
+
+    Does nothing where there is nothing. Raises `OSError`.
+    """
+    try:
+        folder = stat.S_ISDIR(os.lstat(path).st_mode)
+        if not folder:
+            os.unlink(path)  # noqa: PTH108
+    except FileNotFoundError:
+        return
+    if folder:
+        import shutil
+
+        shutil.rmtree(path)

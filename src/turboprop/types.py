@@ -163,3 +163,12 @@ class Refresh:
     left: str = ""
     changed: int = 0
     summary: IndexSummary | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CacheFault:
+    """Something of the user's caches that is not as it was written. `subject` names what, `problem` is a sentence."""
+
+    subject: str
+    problem: str
+    path: Path

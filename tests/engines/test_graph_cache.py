@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
-from turboprop.engines.graph_cache import cached_graph, clear_converted, converted_stats
+from turboprop.engines.graph_cache import cached_graph, clear_converted, converted_stats, examine_converted
+from turboprop.files import remove_any
 
 
 class Writer:
@@ -108,3 +110,109 @@ def test_what_is_kept_and_how_it_is_cleared(tmp_path: Path) -> None:
     assert size > 2050
     assert clear_converted(tmp_path) == size
     assert names(tmp_path) == set()
+
+
+# What is found and mended
+
+
+def problems(cache: Path) -> list[str]:
+    return [fault.problem for fault in examine_converted(cache)]
+
+
+def mend(cache: Path) -> None:
+    for fault in examine_converted(cache):
+        remove_any(fault.path)
+    assert problems(cache) == []
+
+
+def test_two_that_were_swapped_are_not_taken_for_each_other(tmp_path: Path) -> None:
+    """Each has the checksums that it says, and is the other one's."""
+    places = [cached_graph(tmp_path, {"weights": weights}, Writer()).parent for weights in "ab"]
+    assert problems(tmp_path) == []
+    places[0].rename(tmp_path / "away")
+    places[1].rename(places[0])
+    (tmp_path / "away").rename(places[1])
+    assert len(problems(tmp_path)) == 2
+    write = Writer()
+    write.calls = 6
+    assert cached_graph(tmp_path, {"weights": "a"}, write).read_text() == "graph 7"
+    mend(tmp_path)
+    assert names(tmp_path) == {places[0].name}
+
+
+def test_values_that_json_does_not_have_are_compared_as_they_are_read(tmp_path: Path) -> None:
+    parts = {
+        "config": {"path": tmp_path, "pair": (1, 2.5), "none": None, "by number": {3: "three", 12: "twelve"}},
+        "layout": 1,
+    }
+    write = Writer()
+    assert cached_graph(tmp_path, parts, write) == cached_graph(tmp_path, parts, write)
+    assert write.calls == 1
+    assert problems(tmp_path) == []
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling link", "pipe", "folder", "file"])
+@pytest.mark.parametrize("name", ["", "graph.bin", "graph.json"])
+def test_what_is_something_else_is_found_and_made_again(tmp_path: Path, kind: str, name: str) -> None:
+    cache, victim = tmp_path / "cache", tmp_path / "victim"
+    write = Writer()
+    place = cached_graph(cache, {"weights": "a"}, write).parent
+    shutil.copytree(place, victim)
+    path = place / name
+    remove_any(path)
+    match kind:
+        case "link":
+            path.symlink_to(victim / name)
+        case "dangling link":
+            path.symlink_to(tmp_path / "not there")
+        case "pipe":
+            os.mkfifo(path)
+        case "folder":
+            path.mkdir()
+        case "file":
+            path.write_bytes(b"")
+    assert len(problems(cache)) == 1
+    assert cached_graph(cache, {"weights": "a"}, write).read_text() == "graph 2"
+    assert problems(cache) == []
+    assert (victim / "graph.xml").read_text() == "graph 1"
+    assert (victim / "graph.bin").read_bytes() == bytes(1000)
+
+
+@pytest.mark.parametrize("kind", ["dangling link", "pipe", "file"])
+def test_a_cache_that_is_no_folder_is_found_and_costs_the_conversion(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "graphs"
+    match kind:
+        case "dangling link":
+            path.symlink_to(tmp_path / "not there")
+        case "pipe":
+            os.mkfifo(path)
+        case "file":
+            path.write_bytes(b"")
+    with pytest.raises(OSError, match=r"exists|directory"):
+        cached_graph(tmp_path, {"weights": "a"}, Writer())
+    assert len(problems(tmp_path)) == 1
+    mend(tmp_path)
+    assert cached_graph(tmp_path, {"weights": "a"}, Writer()).exists()
+
+
+def test_a_folder_on_another_disk_is_the_users_choice(tmp_path: Path) -> None:
+    (tmp_path / "large disk").mkdir()
+    (tmp_path / "graphs").symlink_to(tmp_path / "large disk")
+    write = Writer()
+    for _ in range(2):
+        cached_graph(tmp_path, {"weights": "a"}, write)
+    assert write.calls == 1
+    assert problems(tmp_path) == []
+
+
+def test_what_does_not_belong_there_is_found(tmp_path: Path) -> None:
+    place = cached_graph(tmp_path, {"weights": "a"}, Writer()).parent
+    (place / "more").write_text("x")
+    (place / "compiled-0").mkdir()
+    (place / ".compiled-1").mkdir()
+    old = place / ".compiled-2"
+    old.mkdir()
+    os.utime(old, (1e9, 1e9))
+    assert sorted(fault.path.name for fault in examine_converted(tmp_path)) == [".compiled-2", "compiled-0", "more"]
+    mend(tmp_path)
+    assert sorted(entry.name for entry in place.iterdir()) == [".compiled-1", "graph.bin", "graph.json", "graph.xml"]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -161,3 +162,36 @@ def test_a_reader_that_is_forgotten_lets_go(tmp_path: Path, spec: IndexSpec, put
         del reader
         rewrite(writer, put, "newer\n")
         assert versions(tmp_path, spec) == [writer.header.version]
+
+
+@pytest.mark.parametrize(
+    ("kind", "shared"),
+    [("ext4", False), ("btrfs", False), ("overlay", False), ("nfs4", True), ("cifs", True), ("fuse.sshfs", True)],
+)
+def test_where_machines_share_a_folder_versions_stay_for_a_time(
+    tmp_path: Path, spec: IndexSpec, put: Put, monkeypatch: pytest.MonkeyPatch, kind: str, shared: bool
+) -> None:
+    """The lock is granted, and says nothing of another machine's readers."""
+    device = tmp_path.stat().st_dev
+    lines = [
+        "22 27 0:9999 / /proc rw - nfs other rw",
+        f"36 35 {os.major(device)}:{os.minor(device)} / / rw shared:1 - ",
+    ]
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text("\n".join(lines) + f"{kind} server:/x rw\n")
+    monkeypatch.setattr(lease, "_MOUNTS", mounts)
+    index = tmp_path / "index"
+    with TableWriter.open(index, spec) as writer:
+        rewrite(writer, put, "first\n")
+        first = writer.header.version
+        rewrite(writer, put, "second\n")
+        assert (first in versions(index, spec)) is shared
+        assert lease.is_shared(index) is shared
+    with TableWriter.open(index, spec, retention_seconds=0) as writer:
+        rewrite(writer, put, "third\n")
+        assert versions(index, spec) == [writer.header.version]
+
+
+def test_a_system_that_does_not_tell_shares_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "_MOUNTS", tmp_path / "none")
+    assert not lease.is_shared(tmp_path)

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from turboprop.errors import IndexBusyError, StorageError
-from turboprop.index.lock import HOLDER_FILE, WriterLock, wait_until_free
+from turboprop.index.holder import HOLDER_FILE
+from turboprop.index.lock import WriterLock, wait_until_free
 
 HOLD = """
 import sys

@@ -16,15 +16,18 @@ from hypothesis import strategies as st
 from models.hub_server import HubServer
 from models.model_files import gguf, safetensors, sentence_transformer
 from turboprop.errors import ModelError, ModelFormatError, ModelNotFoundError
+from turboprop.files import remove_any
 from turboprop.models.catalog import load_catalog
 from turboprop.models.hub_remove import remove_from_hub_cache
 from turboprop.models.naming import HubReference
 from turboprop.models.resolve import LocalModel, find_local, resolve
 from turboprop.models.store import MANIFEST, read_manifest, remove_from_store, store_dir, store_lock
+from turboprop.models.store_faults import examine_models
+from turboprop.models.store_hashes import remembered_sha256
 from turboprop.models.store_import import import_model
 from turboprop.models.store_inventory import held_models, partial_downloads
 from turboprop.models.store_memory import fits, memory_bytes
-from turboprop.models.store_verify import verify_model
+from turboprop.models.store_verify import examine_model, verify_model
 from turboprop.models.store_weights import check_weights
 from turboprop.settings import Settings
 
@@ -419,3 +422,67 @@ def test_memory() -> None:
     assert memory is None or memory > 100_000_000
     assert fits(10**6, 16 * 10**9) and not fits(15 * 10**9, 16 * 10**9)
     assert fits(10**15, None)
+
+
+def test_a_model_that_the_disk_changed_is_found(hub: HubServer, home: Path, settings: Settings) -> None:
+    hub.add("o/m", sentence_transformer())
+    cached = resolve("o/m", settings)
+    stored = bring(write(home / "s", sentence_transformer(seed=1)), settings)
+    by_path = resolve(str(home / "s"), settings)
+    onnx = write(home / "onnx", {"model.onnx": b"graph"}) / "model.onnx"
+    for model in (cached, stored, by_path, LocalModel(str(onnx), onnx, "path")):
+        weights = onnx if model.path == onnx else (model.path / "model.safetensors").resolve()
+        remembered_sha256(weights, settings.cache_home)
+        assert examine_model(model, settings) == []
+        status = weights.stat()
+        data = bytearray(weights.read_bytes())
+        data[-1] ^= 1
+        weights.chmod(0o600)
+        with weights.open("r+b") as file:  # in place, and then the time of before
+            file.write(data)
+        os.utime(weights, ns=(status.st_atime_ns, status.st_mtime_ns))
+        (fault,) = examine_model(model, settings)
+        assert fault.path.resolve() == weights
+        assert fault.problem.startswith(weights.name if weights.suffix else "model.safetensors"), fault
+    (stored.path / "config.json").unlink()
+    assert {fault.problem for fault in examine_model(stored, settings)} >= {f"{NAMED} lacks config.json"}
+
+
+@pytest.mark.parametrize("content", [b"", b"[" * 50_000, b'{"files": {"../x": {"sha256": "0"}, "a": 3}}', None])
+def test_a_damaged_record_of_an_import_counts_for_nothing(
+    home: Path, settings: Settings, content: bytes | None
+) -> None:
+    stored = bring(write(home / "s", sentence_transformer()), settings)
+    manifest = stored.path / MANIFEST
+    manifest.unlink()
+    if content is None:
+        os.mkfifo(manifest)
+    else:
+        manifest.write_bytes(content)
+    states = {check.state for check in verify_model(stored, settings)}
+    assert states == {"unknown"}
+    assert [check.name for check in verify_model(stored, settings) if check.name.startswith(".")] == []
+
+
+def test_records_and_downloads_that_are_damaged_are_found(hub: HubServer, home: Path, settings: Settings) -> None:
+    hub.add("o/m", sentence_transformer())
+    cached = resolve("o/m", settings)
+    stored = bring(write(home / "s", sentence_transformer()), settings)
+    remembered_sha256(stored.path / "model.safetensors", settings.cache_home)
+    assert examine_models(settings) == []
+    records = [
+        settings.cache_home / "verified.json",
+        settings.models_dir / ".hub" / "o--m.json",
+        stored.path / MANIFEST,
+    ]
+    for path in records:
+        data = path.read_bytes()
+        path.write_bytes(data.replace(b"1", b"2", 1))
+    partial = cached.path.parents[1] / "blobs" / "0.incomplete"
+    os.mkfifo(partial)
+    faults = examine_models(settings)
+    assert [fault.path for fault in faults] == [*records, partial]
+    for fault in faults:
+        remove_any(fault.path)
+    assert examine_models(settings) == []
+    assert "wrong" not in {check.state for model in (cached, stored) for check in verify_model(model, settings)}

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import tempfile
 from collections.abc import Iterator
 from math import prod
 from pathlib import Path
@@ -19,6 +18,7 @@ from turboprop.convert.gguf_metadata import gguf_architecture, write_hyperparame
 from turboprop.convert.gguf_tensors import TYPES, OutTensor, out_tensors, stored_kind
 from turboprop.convert.gguf_tokenizer import write_tokenizer
 from turboprop.errors import ModelUnsupportedError, StorageError, UsageError
+from turboprop.files import replacing
 from turboprop.models.checkpoint import open_checkpoint
 from turboprop.models.checkpoint_reranker import is_reranker
 from turboprop.models.gguf import GGUFArray, GGUFFile
@@ -112,17 +112,11 @@ def _file_type(kind: str) -> str:
 @contextlib.contextmanager
 def _placed(out: Path) -> Iterator[Path]:
     """A file beside `out` that takes its name at the end, and is removed on an error or an interrupt."""
-    handle = tempfile.NamedTemporaryFile(prefix=f".{out.name}-", dir=out.parent, delete=False)  # noqa: SIM115
-    handle.close()
-    temporary = Path(handle.name)
     try:
-        yield temporary
-        temporary.chmod(0o644)
-        temporary.replace(out)
+        with replacing(out, mode=0o644) as stream:
+            yield Path(stream.name)
     except OSError as error:
         raise StorageError(f"{out} cannot be written: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _write(

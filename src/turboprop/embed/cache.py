@@ -4,7 +4,8 @@ One SQLite file, `<cache>/embeddings.sqlite`, keyed by a hash of everything that
 model's fingerprint, engine and weight format, the side, and the text. Values are float16, as the index
 stores them, so an index made from the cache has the same bytes as one made afresh. Write-ahead logging
 serves many processes and survives a kill; a value with a wrong checksum is dropped, a file that is no
-sound database is removed and begun anew. Whatever goes wrong here costs time, never an index.
+sound database is removed and begun anew, one that is a link or a pipe is left alone. Whatever goes wrong here
+costs time, never an index. `cache_health` looks at all of it and saves what is sound.
 The figures behind it are in docs/decisions/0006-embedding-cache.md.
 """
 
@@ -12,7 +13,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import sqlite3
+import stat
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,13 +25,15 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from turboprop.embed.cache_place import alone, files_of, size_of, together
 from turboprop.errors import StorageError
+from turboprop.files import NotRegularFileError, remove_any
 
 FILE = "embeddings.sqlite"
 _PAGE = 16_384
 """Bytes of a page. A vector of 1,024 dimensions takes 2.4 kB with it, 4.1 kB with SQLite's own 4,096."""
 # Not WITHOUT ROWID: vectors in the order of random keys made writing 7 times and reading 2 to 3 times slower.
-_SCHEMA = """
+SCHEMA = """
 CREATE TABLE IF NOT EXISTS vectors (
     key BLOB PRIMARY KEY, vector BLOB NOT NULL, checksum BLOB NOT NULL, used INTEGER NOT NULL
 )
@@ -41,7 +46,9 @@ _SHRINK_TO = 0.8
 """Of the limit, what is left after the least recently used vectors are removed."""
 _LOG_BYTES = 64_000_000
 """What the write-ahead log is cut to after a large commit."""
-_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
+_LONGEST = 1 << 20
+"""Bytes of a value: more is a damaged length, and SQLite would make room for it. No model has 65,536 dimensions."""
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_TOOBIG}
 """Result codes of a file to begin anew; SQLITE_ERROR is a table of another shape."""
 
 
@@ -92,11 +99,12 @@ class EmbeddingCache:
                     part,
                 )
                 for key, vector, checksum, used in rows:
-                    if len(vector) != 2 * dimensions or _checksum(key, vector) != checksum:
+                    if not is_sound(key, vector, checksum) or len(vector) != 2 * dimensions:
                         damaged.append((key,))
                         continue
                     found[key] = np.frombuffer(vector, np.float16)
-                    if abs(now - used) >= _TOUCH_SECONDS:  # a clock that was set back must not freeze it
+                    # A clock that was set back must not freeze it.
+                    if not isinstance(used, int) or abs(now - used) >= _TOUCH_SECONDS:
                         touched.append((now, key))
             # Another process may be writing, or the disk be full: what was read is still right.
             if damaged or touched:
@@ -112,7 +120,7 @@ class EmbeddingCache:
         """
         now = _now()
         rows = [
-            (key, data, _checksum(key, data), now)
+            (key, data, checksum_of(key, data), now)
             for key, data in (
                 (key, np.ascontiguousarray(value, np.float16).tobytes()) for key, value in vectors.items()
             )
@@ -128,20 +136,24 @@ class EmbeddingCache:
         return written
 
     def stats(self) -> CacheStats:
-        """How many vectors there are, and what they take."""
+        """How many vectors there are, and what they take; 0 where they cannot be counted, which mends nothing."""
         count = 0
-        with self._guarded() as connection:
-            if connection is not None:
-                count = int(connection.execute("SELECT count(*) FROM vectors").fetchone()[0])
-        return CacheStats(self._path, count, _size(self._path), self._limit)
+        if os.path.lexists(self._path):
+            try:
+                if (connection := self._open()) is not None:
+                    count = int(connection.execute("SELECT count(*) FROM vectors").fetchone()[0])
+            except (sqlite3.Error, OSError):
+                self.close()
+        return CacheStats(self._path, count, size_of(self._path), self._limit)
 
     def clear(self) -> int:
         """Remove the file; returns the bytes that are free now. Raises `StorageError`."""
         self.close()
-        freed = _size(self._path)
+        freed = size_of(self._path)
         try:
-            for path in _files(self._path):
-                path.unlink(missing_ok=True)
+            with alone(self._path.parent):
+                for path in files_of(self._path):
+                    remove_any(path)
         except OSError as error:
             raise StorageError(f"{self._path} cannot be removed: {error.strerror or error}") from error
         return freed
@@ -153,7 +165,7 @@ class EmbeddingCache:
             if connection is None:
                 return
             for key, vector, checksum in connection.execute("SELECT key, vector, checksum FROM vectors"):
-                if _checksum(key, vector) == checksum:
+                if is_sound(key, vector, checksum):
                     yield bytes(key), bytes(vector)
         except (sqlite3.Error, OSError) as error:
             raise StorageError(f"the cache {self._path} cannot be read to its end: {error}") from error
@@ -181,33 +193,43 @@ class EmbeddingCache:
         self.close()
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED:
             self._remove_damaged()
-        else:  # locked for long, disk full, read-only: this run goes on without
+        else:  # locked for long, disk full, read-only, a link: this run goes on without
             self._usable = False
 
     def _open(self) -> sqlite3.Connection | None:
+        if self._connection is not None and self._is_replaced():
+            self.close()
         if self._connection is None and self._usable:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(self._path, timeout=_WAIT_SECONDS, check_same_thread=False)
-            try:
-                self._inode = self._path.stat().st_ino
-                connection.execute(f"PRAGMA page_size = {_PAGE}")
-                connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # what is removed is given back to the disk
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.execute("PRAGMA synchronous = NORMAL")  # a power cut loses the last commits, no more
-                connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
-                connection.execute(_SCHEMA)
-            except BaseException:
-                connection.close()
-                raise
+            with together(self._path.parent):
+                connection = connect(self._path)
+                try:
+                    self._inode = self._path.stat().st_ino
+                    begin(connection)
+                except BaseException:
+                    connection.close()
+                    raise
             self._connection = connection
         return self._connection
 
+    def _is_replaced(self) -> bool:
+        """Whether another process has removed or mended the file: what is written to the old one is lost."""
+        try:
+            return self._path.stat().st_ino != self._inode
+        except OSError:
+            return True
+
     def _remove_damaged(self) -> None:
         # Unless another process has begun anew already.
-        with contextlib.suppress(OSError):
-            if self._path.stat().st_ino == self._inode:
-                for path in _files(self._path):
-                    path.unlink(missing_ok=True)
+        try:
+            with alone(self._path.parent):
+                if self._path.stat().st_ino == self._inode:
+                    for path in files_of(self._path):
+                        path.unlink(missing_ok=True)
+        except FileNotFoundError:
+            pass
+        except OSError:
+            self._usable = False
 
     def _shrink(self, connection: sqlite3.Connection) -> None:
         page = int(connection.execute("PRAGMA page_size").fetchone()[0])
@@ -227,21 +249,40 @@ class EmbeddingCache:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
-def _checksum(key: bytes, vector: bytes) -> bytes:
-    return xxhash.xxh3_64_digest(bytes(key) + bytes(vector))
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection to the file, which is made where it is missing; nothing of it is read yet.
+
+    Raises `OSError` where the file or one of SQLite's beside it is a link or no file, and `sqlite3.Error`.
+    """
+    for file in files_of(path):
+        with contextlib.suppress(FileNotFoundError):
+            if not stat.S_ISREG(file.lstat().st_mode):
+                raise NotRegularFileError(0, "it is no file", str(file))
+    connection = sqlite3.connect(path, timeout=_WAIT_SECONDS, check_same_thread=False)
+    connection.text_factory = bytes  # a damaged type must not end in a decoder
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST)
+    return connection
+
+
+def begin(connection: sqlite3.Connection) -> None:
+    """Set a connection up, and make the table where there is none. Raises `sqlite3.Error`."""
+    connection.execute(f"PRAGMA page_size = {_PAGE}")
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # what is removed is given back to the disk
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")  # a power cut loses the last commits, no more
+    connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
+    connection.execute(SCHEMA)
+
+
+def is_sound(key: object, vector: object, checksum: object) -> bool:
+    """Whether a row is as it was written, whatever types its columns have by now."""
+    return isinstance(key, bytes) and isinstance(vector, bytes) and checksum == checksum_of(key, vector)
+
+
+def checksum_of(key: bytes, vector: bytes) -> bytes:
+    """The 8 bytes that stand beside a vector."""
+    return xxhash.xxh3_64_digest(key + vector)
 
 
 def _now() -> int:
     return int(time.time())
-
-
-def _files(path: Path) -> tuple[Path, ...]:
-    return (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm"))
-
-
-def _size(path: Path) -> int:
-    total = 0
-    for file in _files(path):
-        with contextlib.suppress(OSError):  # another process may remove it meanwhile
-            total += file.stat().st_size
-    return total

@@ -10,9 +10,7 @@ Read and written in blocks, so that neither takes more memory than one group of 
 
 from __future__ import annotations
 
-import contextlib
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -21,6 +19,7 @@ import numpy as np
 import xxhash
 
 from turboprop.errors import StorageError, UsageError
+from turboprop.files import open_regular, replacing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,24 +37,17 @@ def export_cache(cache: EmbeddingCache, path: Path) -> int:
     digest = xxhash.xxh3_128()
     count = 0
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-        temporary = Path(name)
-        try:
-            with os.fdopen(handle, "w+b") as file:
-                file.write(MAGIC + bytes(8))
-                for key, vector in cache.entries():
-                    file.write(key + len(vector).to_bytes(_LENGTH, "little") + vector)
-                    count += 1
-                file.seek(len(MAGIC))
-                file.write(count.to_bytes(8, "little"))
-                file.seek(0)
-                while block := file.read(1 << 20):
-                    digest.update(block)
-                file.write(digest.digest())
-            temporary.replace(path)
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
+        with replacing(path, mode=0o600) as file:
+            file.write(MAGIC + bytes(8))
+            for key, vector in cache.entries():
+                file.write(key + len(vector).to_bytes(_LENGTH, "little") + vector)
+                count += 1
+            file.seek(len(MAGIC))
+            file.write(count.to_bytes(8, "little"))
+            file.seek(0)
+            while block := file.read(1 << 20):
+                digest.update(block)
+            file.write(digest.digest())
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror or error}") from error
     return count
@@ -67,10 +59,8 @@ def import_cache(cache: EmbeddingCache, path: Path) -> int:
     Raises `UsageError` for one that is not sound, before anything of it is kept, and `StorageError` where
     the cache cannot keep them.
     """
-    if not path.is_file():  # a pipe would be read for ever
-        raise UsageError(f"{path} cannot be read: it is no file")
     try:
-        with path.open("rb") as file:
+        with open_regular(path, follow=True) as file:
             for _ in _groups(file, path):
                 pass
             taken = 0

@@ -7,7 +7,6 @@ is written into a folder of its own, listed with checksums, and moved into place
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -17,12 +16,20 @@ from typing import Any
 
 import openvino as ov
 
-from turboprop.engines.graph_cache import cache_key, digest
+from turboprop.engines.graph_cache import (
+    COMPILED,
+    COMPILED_LIST,
+    cache_key,
+    compiled_problem,
+    compiled_record,
+    digest,
+    put_in_place,
+)
+from turboprop.settings.records import write_record
 
 LARGEST = 2_000_000_000
 """Bytes of weights above which nothing is kept: the compiled form takes as much again, and compiling a graph
 of 28 layers takes the same second whatever their width."""
-_LIST = "compiled.json"
 
 
 def compile_graph(core: ov.Core, graph: Path, config: Mapping[str, Any]) -> Any:
@@ -32,35 +39,20 @@ def compile_graph(core: ov.Core, graph: Path, config: Mapping[str, Any]) -> Any:
     """
     if graph.with_suffix(".bin").stat().st_size > LARGEST:
         return core.compile_model(str(graph), "CPU", dict(config))
-    place = graph.parent / f"compiled-{cache_key({'openvino': ov.__version__, **config})[:16]}"
-    if _is_whole(place):
+    place = graph.parent / f"{COMPILED}{cache_key({'openvino': ov.__version__, **config})[:16]}"
+    if not compiled_problem(place):
         with suppress(RuntimeError):
             return core.compile_model(str(graph), "CPU", {**config, "CACHE_DIR": str(place)})
     try:
-        fresh = Path(tempfile.mkdtemp(prefix=".compiled-", dir=graph.parent))
+        fresh = Path(tempfile.mkdtemp(prefix=f".{COMPILED}", dir=graph.parent))
     except OSError:
         return core.compile_model(str(graph), "CPU", dict(config))
     try:
         compiled = core.compile_model(str(graph), "CPU", {**config, "CACHE_DIR": str(fresh)})
         with suppress(OSError):
-            _list(fresh)
-            shutil.rmtree(place, ignore_errors=True)
-            fresh.rename(place)
+            digests = {file.name: digest(file) for file in sorted(fresh.iterdir())}
+            write_record(fresh / COMPILED_LIST, compiled_record(place), {"xxh3": digests})
+            put_in_place(fresh, place)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return compiled
-
-
-def _list(folder: Path) -> None:
-    digests = {file.name: digest(file) for file in sorted(folder.iterdir())}
-    (folder / _LIST).write_text(json.dumps(digests, indent=1), "utf-8")
-
-
-def _is_whole(folder: Path) -> bool:
-    """Whether exactly the listed files are there, with their checksums."""
-    try:
-        listed = json.loads((folder / _LIST).read_bytes())
-        found = {file.name for file in folder.iterdir()} - {_LIST}
-        return bool(listed) and found == set(listed) and all(digest(folder / name) == listed[name] for name in found)
-    except (OSError, ValueError, AttributeError):
-        return False

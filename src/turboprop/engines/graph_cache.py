@@ -2,22 +2,29 @@
 
 Each lies in `<cache>/graphs/<key>/`: `graph.xml`, `graph.bin` (the weights in the engine's format) and
 `graph.json` (what it was made from, and the xxh3-128 of both files). The key covers everything that
-decides the graph, so nothing is ever updated in place and anything here may be deleted. Whoever writes one removes
-those of the same model that an older version made, and what processes that were killed left unfinished.
+decides the graph, so nothing is ever updated in place and anything here may be deleted. It is compared with what the
+graph says that it was made from: one that lies under another's name has the right checksums and the wrong weights.
+Whoever writes one removes those of the same model that an older version made, and what processes that were killed left
+unfinished.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
+import stat
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import xxhash
+
+from turboprop.files import open_regular, remove_any
+from turboprop.settings.records import ABANDONED_SECONDS, RecordError, read_record, write_record
+from turboprop.types import CacheFault
 
 GRAPH = "graph.xml"
 _FILES = (GRAPH, "graph.bin")
@@ -27,8 +34,10 @@ _UNFINISHED = ".new-"
 _BLOCK = 1 << 22
 _VERSIONS = ("graph", "layout")
 """Parts that count up; "openvino" is one that names a version without an order."""
-_ABANDONED_SECONDS = 86_400
-"""After which an unfinished folder has nobody who works on it: the longest conversion that was seen took 3 minutes."""
+COMPILED = "compiled-"
+"""How the names of folders with compiled forms begin, see `compiled_cache`; "." comes before in the making."""
+COMPILED_LIST = "compiled.json"
+SUBJECT = "converted model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,56 +50,56 @@ class ConvertedStats:
 
 
 def cache_key(parts: Mapping[str, object]) -> str:
-    """A folder name from everything that matters."""
-    return xxhash.xxh3_128_hexdigest(json.dumps(parts, sort_keys=True, default=str).encode())
+    """A folder name from everything that matters, the same for what is read again from JSON."""
+    plain = json.loads(json.dumps(parts, default=str))
+    return xxhash.xxh3_128_hexdigest(json.dumps(plain, sort_keys=True).encode())
 
 
-def cached_graph(
-    cache_home: Path, parts: Mapping[str, object], write: Callable[[Path], None], *, check: bool = True
-) -> Path:
+def cached_graph(cache_home: Path, parts: Mapping[str, object], write: Callable[[Path], None]) -> Path:
     """Path of the graph for `parts`; `write(path)` makes it where it is missing or damaged.
 
-    `check` compares the checksums (about 0.1 s for each gigabyte that is in memory already).
+    Every byte is compared with the checksums (about 0.1 s for each gigabyte that is in memory already).
     Raises OSError when the cache cannot be written; the caller can then go on without one.
     """
-    return cached_files(cache_home, parts, _FILES, lambda folder: write(folder / GRAPH), check=check) / GRAPH
+    return cached_files(cache_home, parts, _FILES, lambda folder: write(folder / GRAPH)) / GRAPH
 
 
 def cached_files(
-    cache_home: Path,
-    parts: Mapping[str, object],
-    files: tuple[str, ...],
-    write: Callable[[Path], None],
-    *,
-    check: bool = True,
+    cache_home: Path, parts: Mapping[str, object], files: tuple[str, ...], write: Callable[[Path], None]
 ) -> Path:
     """The folder that holds `files` for `parts`; `write(folder)` makes them where they are missing or damaged."""
     graphs = cache_home / _FOLDER
     place = graphs / cache_key(parts)
-    if _is_whole(place, files, check):
+    if _is_whole(place, files):
         return place
     graphs.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=graphs))
     try:
         write(temporary)
         about = {"made_from": dict(parts), "xxh3": {name: digest(temporary / name) for name in files}}
-        (temporary / _ABOUT).write_text(json.dumps(about, indent=1, default=str), "utf-8")
-        if place.exists():  # damaged, or just made by another process
-            shutil.rmtree(place, ignore_errors=True)
-        with suppress(OSError):  # the other process won the race; its files are the same
-            temporary.rename(place)
+        write_record(temporary / _ABOUT, SUBJECT, about)
+        put_in_place(temporary, place)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+    if not _is_whole(place, files):  # neither ours nor one that another process has just made
+        raise OSError(f"{place} cannot be replaced")
     _tidy(graphs, parts)
     return place
+
+
+def put_in_place(folder: Path, place: Path) -> None:
+    """Give a finished folder its name, whatever lies there. Where another process wins the race, its files stay."""
+    with suppress(OSError):
+        remove_any(place)
+    with suppress(OSError):
+        folder.rename(place)
 
 
 def _tidy(graphs: Path, made_from: Mapping[str, object]) -> None:
     for folder in _folders(graphs):
         if folder.name.startswith(_UNFINISHED):
-            with suppress(OSError):
-                if time.time() - folder.stat().st_mtime > _ABANDONED_SECONDS:
-                    shutil.rmtree(folder, ignore_errors=True)
+            if _is_abandoned(folder):
+                shutil.rmtree(folder, ignore_errors=True)
         elif _is_older(_made_from(folder), made_from):
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -103,8 +112,8 @@ def _folders(graphs: Path) -> Iterator[Path]:
 def _made_from(folder: Path) -> Mapping[str, object]:
     """Empty where it does not say so."""
     try:
-        found = json.loads((folder / _ABOUT).read_bytes())["made_from"]
-    except (OSError, ValueError, KeyError, TypeError):
+        found = read_record(folder / _ABOUT, SUBJECT).get("made_from")
+    except (OSError, RecordError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -148,20 +157,124 @@ def _size(folder: Path) -> int:
     return size
 
 
-def _is_whole(place: Path, files: tuple[str, ...], check: bool) -> bool:
+def examine_converted(cache_home: Path) -> list[CacheFault]:
+    """Everything that is wrong with the converted models. Each goes when its path is removed, and is made again.
+
+    Reads every byte; changes nothing.
+    """
+    graphs = cache_home / _FOLDER
+    faults: list[CacheFault] = []
     try:
-        about = json.loads((place / _ABOUT).read_bytes())
-        digests = about["xxh3"]
-        return all((place / name).is_file() and (not check or digest(place / name) == digests[name]) for name in files)
-    except (OSError, ValueError, KeyError, TypeError):
+        entries = sorted(graphs.iterdir())
+    except FileNotFoundError:
+        entries = []
+        if graphs.is_symlink():
+            faults.append(CacheFault(SUBJECT, f"{graphs.name} is a link that leads nowhere", graphs))
+    except OSError as error:
+        return [CacheFault(SUBJECT, f"{graphs.name} cannot be read: {error.strerror or error}", graphs)]
+    for entry in entries:
+        if entry.name.startswith(_UNFINISHED):
+            if _is_abandoned(entry):
+                faults.append(CacheFault("leftover", f"{entry.name} is of a process that was killed", entry))
+        elif not _is_folder(entry):
+            faults.append(CacheFault(SUBJECT, f"{entry.name} is no folder", entry))
+        elif problem := _problem(entry, _listed(entry)):
+            faults.append(CacheFault(SUBJECT, f"{_name_of(entry)}: {problem}", entry))
+        else:
+            faults += _inside(entry, _listed(entry))
+    return faults
+
+
+def _inside(folder: Path, files: Collection[str]) -> Iterator[CacheFault]:
+    """What lies beside the files of a sound folder."""
+    entries: list[Path] = []
+    with suppress(OSError):
+        entries = sorted(folder.iterdir())
+    for entry in entries:
+        if entry.name in files or entry.name == _ABOUT:
+            continue
+        if entry.name.startswith(f".{COMPILED}"):
+            if _is_abandoned(entry):
+                yield CacheFault("leftover", f"{entry.name} is of a process that was killed", entry)
+        elif not entry.name.startswith(COMPILED):
+            yield CacheFault(SUBJECT, f"{_name_of(folder)}: {entry.name} does not belong there", entry)
+        elif problem := compiled_problem(entry):
+            yield CacheFault(SUBJECT, f"{_name_of(folder)}: its compiled form is damaged: {problem}", entry)
+
+
+def compiled_problem(folder: Path) -> str:
+    """What is wrong with a compiled form; nothing where exactly the listed files are there, as they were written."""
+    if not _is_folder(folder):
+        return "it is no folder"
+    try:
+        listed = read_record(folder / COMPILED_LIST, compiled_record(folder))
+        digests = listed["xxh3"]
+        found = {file.name for file in folder.iterdir()} - {COMPILED_LIST}
+        if not found or found != set(digests):
+            return "other files are there than were written"
+        damaged = sorted(name for name in found if digest(folder / name) != digests[name])
+    except (OSError, RecordError, KeyError, TypeError) as error:
+        return str(error) or type(error).__name__
+    return f"{', '.join(damaged)} is not what was written" if damaged else ""
+
+
+def compiled_record(folder: Path) -> str:
+    """What its list is a record of: one under another's name has the right checksums and the wrong code."""
+    return f"{folder.name} of {folder.parent.name}"
+
+
+def _listed(folder: Path) -> Collection[str]:
+    """The files that a folder says it holds."""
+    try:
+        found = read_record(folder / _ABOUT, SUBJECT).get("xxh3")
+    except (OSError, RecordError):
+        return ()
+    return found if isinstance(found, dict) else ()
+
+
+def _name_of(folder: Path) -> str:
+    made_from = _made_from(folder)
+    return f"{made_from.get('family', 'a model')} in {made_from.get('format', 'some form')} ({folder.name[:8]})"
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return stat.S_ISDIR(path.lstat().st_mode)
+    except OSError:
         return False
 
 
+def _is_abandoned(path: Path) -> bool:
+    try:
+        return time.time() - path.lstat().st_mtime > ABANDONED_SECONDS
+    except OSError:
+        return False
+
+
+def _is_whole(place: Path, files: Collection[str]) -> bool:
+    return _is_folder(place) and not _problem(place, files)
+
+
+def _problem(place: Path, files: Collection[str]) -> str:
+    """What is wrong with a folder that should hold `files`."""
+    try:
+        about = read_record(place / _ABOUT, SUBJECT)
+        digests = about["xxh3"]
+        if cache_key(about["made_from"]) != place.name:
+            return "it is another's"
+        if not files or set(digests) != set(files):
+            return f"{_ABOUT} lists other files"
+        damaged = sorted(name for name in files if digest(place / name) != digests[name])
+    except (OSError, RecordError, KeyError, TypeError) as error:
+        return str(error) or type(error).__name__
+    return f"{', '.join(damaged)} is not what was written" if damaged else ""
+
+
 def digest(path: Path) -> str:
-    """The xxh3-128 of a file, in hex."""
+    """The xxh3-128 of a file, in hex. Raises `OSError`, for a link and a pipe too."""
     digest = xxhash.xxh3_128()
     buffer = memoryview(bytearray(_BLOCK))
-    with path.open("rb", buffering=0) as file:
+    with open_regular(path) as file:
         while count := file.readinto(buffer):
             digest.update(buffer[:count])
     return digest.hexdigest()

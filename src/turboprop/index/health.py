@@ -16,9 +16,10 @@ from turboprop.errors import IndexUntrustedError, RepositoryIndexError
 from turboprop.files import UNFINISHED, open_regular
 from turboprop.index import maintain, refresh, schema
 from turboprop.index.failures import translated
+from turboprop.index.holder import HOLDER_FILE
 from turboprop.index.integrity import find_damage, irregular_entry
 from turboprop.index.lexicon import Lexicon, LexiconError
-from turboprop.index.lock import HOLDER_FILE, LOCK_FILE, is_being_written
+from turboprop.index.lock import LOCK_FILE, is_being_written
 from turboprop.index.manifest import Header, manifest_files, read_manifest
 from turboprop.index.read import IndexReader
 from turboprop.index.recover import IGNORE_ALL, made_with, newest_version, right_hint

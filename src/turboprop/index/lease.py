@@ -6,7 +6,8 @@ while it holds the same lock alone. No one waits: a reader that cannot have the 
 version counts, as the one that counts is never locked alone.
 
 Where the system has no such locks (Windows, some network file systems), `fcntl` is missing or refuses,
-readers hold nothing and the writer keeps old versions for a time instead.
+readers hold nothing and the writer keeps old versions for a time instead. So it does on every file system that
+machines share: one that is mounted without locks grants them all the same, and another machine's readers are not seen.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -29,6 +31,12 @@ LATEST = 2**64 - 1
 
 _END = b"LANC"
 _TAKEN = {errno.EAGAIN, errno.EACCES}
+_MOUNTS = Path("/proc/self/mountinfo")
+_SHARED = re.compile(
+    r"nfs\d*|cifs|smb\w*|9p|virtiofs|vboxsf|ceph|lustre|gpfs|afs|beegfs|ocfs2|gfs2"
+    r"|fuse\.(sshfs|glusterfs|ceph\S*|vmhgfs-fuse|s3fs|rclone|mergerfs)"
+)
+"""Types of file systems that several machines can have mounted."""
 
 
 class VersionGoneError(Exception):
@@ -106,6 +114,7 @@ def unheld(folder: Path, versions: Iterable[int]) -> Iterator[tuple[list[int], l
     """
     free: list[int] = []
     unknown: list[int] = []
+    shared = is_shared(folder)
     with contextlib.ExitStack() as stack:
         for version in versions:
             try:
@@ -123,5 +132,20 @@ def unheld(folder: Path, versions: Iterable[int]) -> Iterator[tuple[list[int], l
                 if error.errno not in _TAKEN:
                     unknown.append(version)
                 continue
-            free.append(version)
+            (unknown if shared else free).append(version)
         yield free, unknown
+
+
+def is_shared(folder: Path) -> bool:
+    """Whether other machines can have the folder's file system too; False where the system does not tell."""
+    try:
+        device = folder.stat().st_dev
+        wanted = f"{os.major(device)}:{os.minor(device)}"
+        for line in _MOUNTS.read_text("utf-8", "replace").splitlines():
+            # 36 35 98:0 /root /mount/point options optional fields - type source options
+            before, _, after = line.partition(" - ")
+            if before.split(" ")[2:3] == [wanted]:
+                return _SHARED.fullmatch(after.split(" ")[0]) is not None
+    except (OSError, AttributeError):
+        pass
+    return False

@@ -1,35 +1,32 @@
 """One writer at a time: an advisory lock that the operating system drops when its holder dies.
 
-Readers take no lock. The side file only tells a second writer whom it waits for; it can be stale, the
-lock itself cannot.
+Readers take no lock. Beside it stands a file that says who has it, which is a lock of its own where this one does not
+reach: see `holder`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import json
-import os
-import socket
-import time
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
+from turboprop.closing import Closing
 from turboprop.errors import IndexBusyError, StorageError
+from turboprop.index.failures import translated
+from turboprop.index.holder import HOLDER_FILE, Claim, read_holder
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 LOCK_FILE = "writer.lock"
-HOLDER_FILE = "writer.json"
 SHORT_WAIT_SECONDS = 5.0
 """How long a run that was asked for waits for another writer: a search that brings in an edit first holds the lock
 for about a second, on a busy machine for more."""
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
-class WriterLock:
+class WriterLock(Closing):
     """The right to write the index in `directory` (which must exist), as a context manager.
 
     Entering raises `IndexBusyError`, naming the holder, when another process or thread has it, and
@@ -39,8 +36,9 @@ class WriterLock:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._lock: BaseFileLock | None = None
+        self._claim: Claim | None = None
 
-    def __enter__(self) -> WriterLock:
+    def __enter__(self) -> Self:
         from filelock import Timeout
 
         lock = _lock_of(self._directory)
@@ -52,42 +50,53 @@ class WriterLock:
                 "Wait for it to end, or stop it, and run again; searching works meanwhile"
             ) from None
         except (OSError, NotImplementedError) as error:
-            number = error.errno if isinstance(error, OSError) else errno.ENOSYS
-            if number in _NO_LOCKS:
-                raise StorageError(
-                    f"the file system of {self._directory} has no file locks, which keep two writers apart. "
-                    "Put the index on a local disk with --index DIR"
-                ) from error
-            raise StorageError(
-                f"cannot lock the index in {self._directory}: {error}. "
-                "Change its permissions, or put the index elsewhere with --index DIR"
-            ) from error
+            raise self._cannot_lock(error) from error
         self._lock = lock
-        with contextlib.suppress(OSError):  # a courtesy: the lock holds without it
-            (self._directory / HOLDER_FILE).write_text(
-                json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}), "utf-8"
-            )
+        try:
+            with translated(self._directory, "lock the index"):
+                self._claim = Claim.take(self._directory / HOLDER_FILE)
+        except BaseException:
+            self.close()
+            raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def check(self) -> None:
+        """Raise `IndexBusyError` where another machine has taken over, whose locks do not reach here.
+
+        Called before each step that others would see: it costs one small file that is read.
+        """
+        if self._claim is not None:
+            with translated(self._directory, "read who writes the index"):
+                self._claim.check()
+
+    def close(self) -> None:
+        """Let others write; a second call does nothing."""
+        if self._claim is not None:
+            self._claim.release()
+            self._claim = None
         if self._lock is not None:
-            with contextlib.suppress(OSError):
-                (self._directory / HOLDER_FILE).unlink()
             self._lock.release()
             self._lock = None
 
     def _holder(self) -> str:
-        try:
-            holder = json.loads((self._directory / HOLDER_FILE).read_text("utf-8"))
-            since = time.strftime("%H:%M:%S", time.localtime(float(holder["since"])))
-            return f"process {int(holder['pid'])} on {holder['host']} since {since}"
-        except (OSError, ValueError, TypeError, KeyError):
-            return "another process"
+        with contextlib.suppress(OSError):
+            return str(read_holder(self._directory / HOLDER_FILE) or "another process")
+        return "another process"
+
+    def _cannot_lock(self, error: OSError | NotImplementedError) -> StorageError:
+        number = error.errno if isinstance(error, OSError) else errno.ENOSYS
+        if number in _NO_LOCKS:
+            return StorageError(
+                f"the file system of {self._directory} has no file locks, which keep two writers apart. "
+                "Put the index on a local disk with --index DIR"
+            )
+        path = self._directory / LOCK_FILE
+        if path.is_symlink() or path.is_dir():
+            return StorageError(f"cannot lock the index: {path} is no file. Remove it, and run again")
+        return StorageError(
+            f"cannot lock the index in {self._directory}: {error}. "
+            "Change its permissions, or put the index elsewhere with --index DIR"
+        )
 
 
 def wait_until_free(directory: Path, seconds: float = SHORT_WAIT_SECONDS) -> None:

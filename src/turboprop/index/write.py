@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -53,9 +53,7 @@ class TableWriter:
     Nothing counts before `publish`; leaving without it drops what was not published.
     """
 
-    def __init__(
-        self, directory: Path, opened: recover.OpenedTable, lock: contextlib.ExitStack, retention: float
-    ) -> None:
+    def __init__(self, directory: Path, opened: recover.OpenedTable, lock: WriterLock, retention: float) -> None:
         self._directory = directory
         self._dataset = opened.dataset
         self._header = opened.header
@@ -96,9 +94,10 @@ class TableWriter:
         """
         recover.make_folder(directory, rebuild)
         with contextlib.ExitStack() as stack:
-            stack.enter_context(WriterLock(directory))
+            lock = stack.enter_context(WriterLock(directory))
             opened = recover.open_table(directory, spec, rebuild)
-            return cls(directory, opened, stack.pop_all(), retention_seconds)
+            stack.pop_all()
+            return cls(directory, opened, lock, retention_seconds)
 
     @property
     def files(self) -> Mapping[str, IndexedFile]:
@@ -242,6 +241,7 @@ class TableWriter:
             raise
         with self._translated("keep the lexicon"):
             keep_lexicon(self._directory, self._header.table, self._dataset)
+        self._lock.check()
         with self._translated("remove old versions"):
             removed = maintain.remove_old_versions(self._dataset, self._folder, self._header.version, self._kept())
         if removed:
@@ -272,8 +272,14 @@ class TableWriter:
     def _folder(self) -> Path:
         return table_folder(self._directory, self._header.table)
 
-    def _translated(self, action: str) -> contextlib.AbstractContextManager[None]:
-        return translated(self._directory, action)
+    @contextlib.contextmanager
+    def _translated(self, action: str) -> Iterator[None]:
+        try:
+            with translated(self._directory, action):
+                yield
+        except IndexDamagedError:
+            self._lock.check()  # two writers do that to each other
+            raise
 
     def _checked(self, vectors: Any, chunks: Sequence[Chunk]) -> NDArray[np.float16]:
         import numpy as np
@@ -315,6 +321,7 @@ class TableWriter:
         rows = int(self._dataset.count_rows())
         expected = sum(file.chunks for file in self._files.values())
         if rows != expected:
+            self._lock.check()  # Lance joins the rows of two writers
             raise IndexDamagedError(
                 f"the index in {self._directory} would have {rows} rows where its files have {expected} "
                 "chunks; nothing was published. Make it anew with `tp index --rebuild`"
@@ -333,6 +340,7 @@ class TableWriter:
             complete=complete,
         )
         path = manifest_file(self._directory, header.table)
+        self._lock.check()
         self._header = write_manifest(path, header, self._files, self._left_out, self._stored)
 
     def _superseded(self, now: float) -> tuple[tuple[int, float], ...]:
@@ -370,6 +378,7 @@ class TableWriter:
         self._changed = False
         # The next writer does this too, so a disk that is too full for it now is no harm.
         with contextlib.suppress(Exception), self._translated("go back to the last commit"):
+            self._lock.check()  # what is published may be another machine's by now
             if self._header.version == 0:
                 recover.remove_table(self._folder)
             else:

@@ -8,7 +8,6 @@ in `snapshots/<commit>/`, then `refs/<revision>`. Until then no reader sees any 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import queue
 import shutil
@@ -21,7 +20,8 @@ from typing import TYPE_CHECKING
 from huggingface_hub import constants
 
 from turboprop.errors import DownloadError, ModelFormatError, ModelNotFoundError
-from turboprop.models.hub_cache import hub_cache_dir, record_file, repo_dir
+from turboprop.files import replace_file
+from turboprop.models.hub_cache import download_record, hub_cache_dir, record_file, repo_dir
 from turboprop.models.hub_client import (
     RetryPolicy,
     UnreachableError,
@@ -37,6 +37,7 @@ from turboprop.models.hub_missing import not_here_message
 from turboprop.models.hub_progress import SilentProgress
 from turboprop.models.hub_transfer import StoppedError, Transfer, fetch_blob
 from turboprop.models.store_contents import missing_files
+from turboprop.settings.records import RecordError, read_record, write_record
 
 if TYPE_CHECKING:
     from turboprop.models.hub_client import Listing
@@ -211,7 +212,7 @@ def _place(reference: HubReference, commit: str, files: list[RemoteFile]) -> Pat
     if reference.revision != commit:
         ref = root / "refs" / reference.revision
         ref.parent.mkdir(parents=True, exist_ok=True)
-        _write_atomically(ref, commit)
+        replace_file(ref, commit.encode())
     return snapshot
 
 
@@ -231,23 +232,17 @@ def _link(blob: Path, pointer: Path) -> None:
     temporary.replace(pointer)
 
 
-def _write_atomically(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    temporary.write_text(text, "utf-8")
-    temporary.replace(path)
-
-
 def _record(reference: HubReference, commit: str, files: list[RemoteFile], models_dir: Path) -> None:
     """Write down what the hub's metadata said, for `tp model verify` on systems without links."""
     record = record_file(reference.repo, models_dir)
     known: dict[str, object] = {}
-    with contextlib.suppress(OSError, ValueError):
-        before = json.loads(record.read_bytes())
-        if before["commit"] == commit:
+    with contextlib.suppress(OSError, RecordError):
+        before = read_record(record, download_record(reference.repo))
+        if before.get("commit") == commit and isinstance(before.get("files"), dict):
             known = before["files"]
     known.update({file.name: {"size": file.size, "etag": file.etag} for file in files})
     # A store that cannot be written loses the record only: the cache's own blob names remain.
     with contextlib.suppress(OSError):
         record.parent.mkdir(parents=True, exist_ok=True)
         values = {"repo": reference.repo, "revision": reference.revision, "commit": commit, "files": known}
-        _write_atomically(record, json.dumps(values, indent=1))
+        write_record(record, download_record(reference.repo), values)

@@ -13,12 +13,14 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from turboprop.files import open_regular
 from turboprop.models.store_contents import missing_files, only_gguf, split_names
 
 if TYPE_CHECKING:
     from turboprop.models.naming import HubReference
 
 SHA256_NAME = re.compile(r"[0-9a-f]{64}")
+_LONGEST_REF = 256
 
 
 def _expanded(value: str) -> Path:
@@ -54,7 +56,8 @@ def snapshots(repo: str, revision: str) -> list[Path]:
         return []
     folders.sort(key=lambda folder: folder.stat().st_mtime_ns, reverse=True)
     try:
-        commit = (repo_dir(repo) / "refs" / revision).read_text("ascii").strip()
+        with open_regular(repo_dir(repo) / "refs" / revision, follow=True) as file:
+            commit = file.read(_LONGEST_REF).decode("ascii").strip()
     except (OSError, UnicodeDecodeError):
         commit = revision
     folders.sort(key=lambda folder: folder.name != commit)
@@ -89,3 +92,8 @@ def blob_sha256(path: Path) -> str | None:
 def record_file(repo: str, models_dir: Path) -> Path:
     """Where a download of ours writes down the commit, sizes and hashes that the hub's metadata gave."""
     return models_dir / ".hub" / f"{repo.replace('/', '--')}.json"
+
+
+def download_record(repo: str) -> str:
+    """What that file is a record of."""
+    return f"download of {repo}"

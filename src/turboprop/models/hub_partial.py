@@ -6,9 +6,11 @@ busy cores a 2 GB download had 0.69 to 0.86 of the rate of `curl | sha256sum` wi
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import queue
+import stat
 import threading
 from typing import TYPE_CHECKING
 
@@ -41,7 +43,7 @@ class PartialFile:
         self._progress = progress
         self._held: list[bytes] = []
         self._held_bytes = 0
-        self._out = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+        self._out = _open_partial(path)
         self._hasher = _Hasher(self._new_hash())
         if os.fstat(self._out).st_size > file.size:
             os.ftruncate(self._out, 0)
@@ -109,6 +111,20 @@ class PartialFile:
             self._hasher.finish()
             if self.position == 0 and self._file.size:
                 self.path.unlink(missing_ok=True)
+
+
+def _open_partial(path: Path) -> int:
+    """A descriptor of the file, which is made where there is none.
+
+    What is no file of this name alone (a link, a pipe, a second name of another file) is removed and never written
+    to. Raises `OSError`, for a folder too.
+    """
+    flags = os.O_RDWR | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+    with contextlib.suppress(FileNotFoundError):
+        found = os.lstat(path)
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+            path.unlink()
+    return os.open(path, flags | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0), 0o666)
 
 
 class _Hasher:

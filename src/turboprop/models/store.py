@@ -10,10 +10,10 @@ records what the hub's metadata said of them.
 from __future__ import annotations
 
 import contextlib
-import json
 from typing import TYPE_CHECKING
 
 from turboprop.models.store_contents import missing_files, only_gguf, split_names
+from turboprop.settings.records import RecordError, read_record, write_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,12 +44,24 @@ def find_in_store(reference: HubReference, models_dir: Path) -> Path | None:
 
 
 def read_manifest(folder: Path) -> dict[str, dict[str, object]]:
-    """What was known of each file when it came; empty for a folder that was put here by hand."""
+    """What was known of each file when it came; empty for a folder that was put here by hand, or a damaged record."""
     try:
-        files = json.loads((folder / MANIFEST).read_bytes())["files"]
-    except (OSError, ValueError, KeyError, TypeError):
+        files = read_record(folder / MANIFEST, import_record(f"{folder.parent.name}/{folder.name}")).get("files")
+    except (OSError, RecordError):
         return {}
-    return files if isinstance(files, dict) else {}
+    return (
+        {name: values for name, values in files.items() if isinstance(values, dict)} if isinstance(files, dict) else {}
+    )
+
+
+def import_record(repo: str) -> str:
+    """What the manifest of a model in the store is a record of."""
+    return f"import of {repo}"
+
+
+def write_manifest(folder: Path, repo: str, files: dict[str, dict[str, object]]) -> None:
+    """Record what is known of each file. Raises `OSError`."""
+    write_record(folder / MANIFEST, import_record(repo), {"version": 1, "repo": repo, "files": files})
 
 
 def stored_repos(models_dir: Path) -> list[str]:
@@ -103,10 +115,7 @@ def remove_from_store(reference: HubReference, models_dir: Path) -> int:
             for name in sorted(names, key=lambda name: name != "config.json"):
                 (folder / name).unlink()
             known = {name: values for name, values in read_manifest(folder).items() if name not in names}
-            manifest = {"version": 1, "repo": reference.repo, "files": known}
-            temporary = folder / f"{MANIFEST}.new"
-            temporary.write_text(json.dumps(manifest, indent=1), "utf-8")
-            temporary.replace(folder / MANIFEST)
+            write_manifest(folder, reference.repo, known)
             return freed
         freed = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         # Out of sight first: a reader sees the whole model or none.

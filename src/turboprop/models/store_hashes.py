@@ -7,18 +7,19 @@ memory lies in the cache folder and losing it costs one more hash. `tp model ver
 
 from __future__ import annotations
 
-import json
-import os
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from turboprop.errors import ModelFormatError
+from turboprop.files import open_regular
+from turboprop.settings.records import RecordError, read_record, write_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 MEMORY_FILE = "verified.json"
+MEMORY = "remembered hashes"
 _MAX_REMEMBERED = 256
 _BLOCK = 1 << 20
 
@@ -29,7 +30,7 @@ def sha256_file(path: Path, progress: Callable[[int], None] | None = None) -> st
 
     digest = hashlib.sha256()
     buffer = memoryview(bytearray(_BLOCK))
-    with path.open("rb", buffering=0) as file:
+    with open_regular(path, follow=True) as file:
         while count := file.readinto(buffer):
             digest.update(buffer[:count])
             if progress is not None:
@@ -43,7 +44,7 @@ def git_object_id(path: Path) -> str:
 
     digest = hashlib.sha1(usedforsecurity=False)
     digest.update(b"blob %d\0" % path.stat().st_size)
-    with path.open("rb") as file:
+    with open_regular(path, follow=True) as file:
         while block := file.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()
@@ -56,22 +57,32 @@ def _stamp(path: Path) -> list[int]:
 
 def _read_memory(file: Path) -> dict[str, object]:
     try:
-        values = json.loads(file.read_bytes())
-    except (OSError, ValueError):
+        return read_record(file, MEMORY)
+    except (OSError, RecordError):
         return {}
-    return values if isinstance(values, dict) else {}
+
+
+def known_sha256(path: Path, cache_home: Path) -> str | None:
+    """The sha256 that was taken when the file was as it is by size, time and inode; None where none was."""
+    return _known(_read_memory(cache_home / MEMORY_FILE), path, _stamp(path))
+
+
+def _known(memory: dict[str, object], path: Path, stamp: list[int]) -> str | None:
+    match memory.get(str(path.resolve())):
+        case [size, mtime, inode, str(known)] if [size, mtime, inode] == stamp:
+            return known
+    return None
 
 
 def remembered_sha256(path: Path, cache_home: Path) -> str:
     """The sha256 of a file's bytes, taken anew only when the file has changed since it was last taken."""
     file = cache_home / MEMORY_FILE
     memory = _read_memory(file)
-    key = str(path.resolve())
     stamp = _stamp(path)
-    match memory.get(key):
-        case [size, mtime, inode, str(known)] if [size, mtime, inode] == stamp:
-            return known
+    if (known := _known(memory, path, stamp)) is not None:
+        return known
     actual = sha256_file(path)
+    key = str(path.resolve())
     memory.pop(key, None)
     memory[key] = [*stamp, actual]
     while len(memory) > _MAX_REMEMBERED:
@@ -79,12 +90,7 @@ def remembered_sha256(path: Path, cache_home: Path) -> str:
     # A cache folder that cannot be written costs time at the next start, nothing else.
     with suppress(OSError):
         cache_home.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_name(f"{MEMORY_FILE}.{os.getpid()}")
-        try:
-            temporary.write_text(json.dumps(memory), "utf-8")
-            temporary.replace(file)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_record(file, MEMORY, memory)
     return actual
 
 

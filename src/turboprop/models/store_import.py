@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import re
 import shutil
@@ -22,7 +21,7 @@ from turboprop.models.catalog import is_repo_name, safe_member
 from turboprop.models.hub_files import choose_files
 from turboprop.models.hub_progress import SilentProgress
 from turboprop.models.naming import HubReference, parse_name
-from turboprop.models.store import MANIFEST, read_manifest, store_dir, store_lock
+from turboprop.models.store import read_manifest, store_dir, store_lock, write_manifest
 from turboprop.models.store_archive import is_archive, unpack
 from turboprop.models.store_contents import missing_files, read_json, split_names
 from turboprop.models.store_hashes import sha256_file
@@ -220,8 +219,7 @@ def _swap_in(repo: str, staging: Path, known: dict[str, dict[str, object]], mode
             (staging / name).parent.mkdir(parents=True, exist_ok=True)
             (staging / name).hardlink_to(old)
             known[name] = values
-    manifest = {"version": 1, "repo": repo, "files": known}
-    (staging / MANIFEST).write_text(json.dumps(manifest, indent=1), "utf-8")
+    write_manifest(staging, repo, known)
     home.parent.mkdir(parents=True, exist_ok=True)
     if not home.exists():
         staging.rename(home)

@@ -76,7 +76,7 @@ def partial_downloads() -> list[PartialDownload]:
     found = []
     for repo in cached_repos():
         blobs = hub_cache_dir() / ("models--" + repo.replace("/", "--")) / "blobs"
-        size = sum(path.stat().st_size for path in blobs.glob("*.incomplete"))
+        size = sum(path.lstat().st_size for path in blobs.glob("*.incomplete") if path.is_file())
         if size:
             found.append(PartialDownload(repo, size))
     return found

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from turboprop.models.catalog import safe_member
-from turboprop.models.hub_cache import SHA256_NAME, record_file
+from turboprop.models.hub_cache import SHA256_NAME, download_record, record_file
 from turboprop.models.hub_progress import SilentProgress
 from turboprop.models.store import read_manifest, store_dir
 from turboprop.models.store_contents import split_names
-from turboprop.models.store_hashes import git_object_id, sha256_file
+from turboprop.models.store_hashes import git_object_id, known_sha256, sha256_file
+from turboprop.settings.records import RecordError, read_record
+from turboprop.types import CacheFault
 
 if TYPE_CHECKING:
     from turboprop.models.hub_progress import DownloadProgress
@@ -37,7 +38,7 @@ def verify_model(model: LocalModel, settings: Settings, progress: DownloadProgre
     progress = progress or SilentProgress()
     folder, names = _members(model)
     expected = _expected(model, folder, settings)
-    if model.path.suffix != ".gguf":
+    if model.path.is_dir():
         names = sorted({*names, *(name for name in expected if not name.endswith(".gguf"))})
     there = {name: (folder / name).stat().st_size for name in names if (folder / name).is_file()}
     progress.start(there)
@@ -45,6 +46,27 @@ def verify_model(model: LocalModel, settings: Settings, progress: DownloadProgre
         return [_check(folder, name, name in there, expected.get(name, ""), progress) for name in names]
     finally:
         progress.finish()
+
+
+def examine_model(model: LocalModel, settings: Settings) -> list[CacheFault]:
+    """What of a model's files is not what it was. Hashes every byte (0.1 s for 90 MB).
+
+    A file that nothing was recorded of when it came is held against the hash that was taken at its last use: one that
+    changed since and still has its size, time and inode was changed by the disk.
+    """
+    faults = []
+    folder, _ = _members(model)
+    for check in verify_model(model, settings):
+        path = folder / check.name
+        if check.state == "missing":
+            faults.append(CacheFault("model", f"{model.name} lacks {check.name}", path))
+        elif check.state == "wrong":
+            faults.append(CacheFault("model", f"{check.name} of {model.name} has other bytes than were brought", path))
+        elif check.state == "unknown":
+            known = known_sha256(path, settings.cache_home)
+            if known is not None and known != check.actual:
+                faults.append(CacheFault("model", f"{check.name} of {model.name} changed since it was used", path))
+    return faults
 
 
 def _check(folder: Path, name: str, there: bool, expected: str, progress: DownloadProgress) -> FileCheck:
@@ -68,6 +90,8 @@ def _members(model: LocalModel) -> tuple[Path, list[str]]:
         for _ in Path(relative).parts:
             folder = folder.parent
         return folder, split_names(relative)
+    if model.path.is_file():
+        return model.path.parent, [model.path.name]
     files = (path for path in model.path.rglob("*") if path.is_file() and path.suffix != ".gguf")
     names = sorted(path.relative_to(model.path).as_posix() for path in files)
     return model.path, [name for name in names if not name.startswith(".")]
@@ -82,10 +106,10 @@ def _expected(model: LocalModel, folder: Path, settings: Settings) -> dict[str, 
         known = {name: str(values.get("sha256", "")) for name, values in manifest.items() if safe_member(name)}
     elif model.source == "hub cache":
         try:
-            record = json.loads(record_file(repo, settings.models_dir).read_bytes())
+            record = read_record(record_file(repo, settings.models_dir), download_record(repo))
             if record["commit"] == folder.name:
-                known = {name: str(values["etag"]) for name, values in record["files"].items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+                known = {name: str(values["etag"]) for name, values in record["files"].items() if safe_member(name)}
+        except (OSError, RecordError, KeyError, TypeError, AttributeError):
             known = {}
         for path in folder.rglob("*"):
             if path.is_symlink():

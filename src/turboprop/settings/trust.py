@@ -1,7 +1,7 @@
 """What the user trusts: settings files and indexes that came from elsewhere, and by a key, what was made here.
 
 `trusted.json` in the user's data folder: {"<path of the file>": {"sha256": ..., "granted": seconds}}.
-A file that changed since has to be trusted again; so has a copy at another path.
+A file that changed since has to be trusted again; so has a copy at another path. What is damaged trusts nothing.
 
 `index-<user>.key` there holds 32 random bytes that only the user can read. An index carries a signature made
 with them, so one that came with a repository cannot pass for one of this user.
@@ -9,9 +9,9 @@ with them, so one that came with a repository cannot pass for one of this user.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
-import json
 import os
 import stat
 import time
@@ -19,12 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from turboprop.errors import SettingsError
-from turboprop.files import UNFINISHED, open_regular, replace_file, replacing
+from turboprop.files import UNFINISHED, open_regular, replace_file
+from turboprop.settings.records import RecordError, examine_record, read_record, write_record
+from turboprop.types import CacheFault
 
 FILE = "trusted.json"
+_RECORD = "trust"
 SIGNATURE_DIGITS = 32
 _KEY_BYTES = 32
-_MOST_BYTES = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,26 +139,26 @@ def _name(path: Path) -> str:
     return str(path.parent.resolve() / path.name)
 
 
+def examine_trust(data_home: Path) -> list[CacheFault]:
+    """What is wrong with the record, if anything."""
+    loss = "nothing is trusted until it is removed and granted again"
+    return examine_record(data_home / FILE, _RECORD, loss, follow=True)
+
+
 def _read(data_home: Path) -> dict[str, TrustedFile]:
     """A record that cannot be read trusts nothing."""
-    try:
-        with open_regular(data_home / FILE, follow=True) as stream:
-            found = json.loads(stream.read(_MOST_BYTES))
-        return {
-            str(name): TrustedFile(Path(name), str(entry["sha256"]), float(entry["granted"]))
-            for name, entry in found.items()
-        }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return {}
+    files: dict[str, TrustedFile] = {}
+    with contextlib.suppress(OSError, RecordError):
+        for name, entry in read_record(data_home / FILE, _RECORD, follow=True).items():
+            with contextlib.suppress(KeyError, TypeError, ValueError):
+                files[name] = TrustedFile(Path(name), str(entry["sha256"]), float(entry["granted"]))
+    return files
 
 
 def _write(data_home: Path, files: dict[str, TrustedFile]) -> None:
-    text = json.dumps(
-        {name: {"sha256": file.sha256, "granted": file.granted} for name, file in files.items()}, indent=1
-    )
+    values = {name: {"sha256": file.sha256, "granted": file.granted} for name, file in files.items()}
     try:
         data_home.mkdir(parents=True, exist_ok=True)
-        with replacing(data_home / FILE, mode=0o600) as stream:
-            stream.write(text.encode("ascii") + b"\n")
+        write_record(data_home / FILE, _RECORD, values, mode=0o600)
     except OSError as error:
         raise SettingsError(f"{data_home / FILE} cannot be written: {error.strerror}") from error

@@ -32,6 +32,7 @@ from turboprop.engines.native.panels import PANEL, filled, pack_eight, pack_four
 from turboprop.engines.quantize import quantize_int8, quantize_uint4
 from turboprop.engines.stored import is_four_bit, is_super
 from turboprop.errors import ModelFormatError, ModelUnsupportedError
+from turboprop.files import open_regular
 from turboprop.models.gguf_tensors import GGUFTensor
 from turboprop.models.tensors import StoredTensor
 
@@ -223,9 +224,10 @@ class MappedWeights:
     """The weights of a folder that `write_weights` filled. The mapping ends with the last array of it."""
 
     def __init__(self, folder: Path) -> None:
-        about = json.loads((folder / INDEX).read_bytes())
+        with open_regular(folder / INDEX) as file:
+            about = json.load(file)
         self._index, self._shapes = about["weights"], about["shapes"]
-        with (folder / VALUES).open("rb") as file:
+        with open_regular(folder / VALUES) as file:
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self._bytes = np.frombuffer(self._map, np.uint8)
 
