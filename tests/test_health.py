@@ -13,10 +13,12 @@ import pytest
 
 from best_engine import BEST
 from turboprop import Index
-from turboprop.errors import UsageError
+from turboprop.errors import SettingsError, UsageError
 from turboprop.health import diagnose, repair
 from turboprop.index.lance_table import open_version
 from turboprop.index.manifest import read_manifest, write_manifest
+from turboprop.settings import user_data_home
+from turboprop.settings.trust import key_file
 from turboprop.why import explain_file
 
 FILES = {"app.py": "def main():\n    return 1\n", "docs/guide.md": "# Guide\n\nText.\n"}
@@ -167,10 +169,39 @@ def test_the_repair_mends_it_and_a_model_is_not_forgotten(write_files, minilm_co
     assert diagnose(root).findings == []
     with Index.open(root) as index:
         assert index.model_name == str(minilm_copy)
-        assert len(index.search("main")) == 2
+        assert index.search("main")[0].path == "app.py"
 
 
-def test_damage_at_random_is_found_and_mended() -> None:
+def test_damage_at_random_is_found_and_mended(write_files) -> None:
     script = Path(__file__).parent / "index" / "stress_faults.py"
-    done = subprocess.run([sys.executable, script, "--faults", "20"], capture_output=True, text=True)
+    command = [sys.executable, script, "--repo", write_files(FILES), "--faults", "25"]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_what_is_kept_beside_indexes_is_looked_at_and_mended(write_files, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("TP_EMBEDDING_CACHE", "1gb")
+    monkeypatch.setenv("TP_CACHE", str(tmp_path / "cache"))
+    root = write_files(FILES)
+    Index.create(root).close()
+    assert diagnose(root).findings == []
+    flipped(tmp_path / "cache" / "embeddings.sqlite")
+    flipped(max((tmp_path / "cache").rglob("*"), key=lambda file: file.stat().st_size * file.is_file()))
+    found = diagnose(root)
+    assert {one.repair for one in found.findings} == {"caches"}
+    assert len(found.findings) >= 2
+    repair(root, found)
+    assert diagnose(root).findings == []
+
+
+def test_nothing_is_removed_where_the_new_index_could_not_be_signed(repo: Path) -> None:
+    (manifest,) = (repo / ".turboprop").glob("*.manifest.json")
+    before = manifest.read_bytes()
+    key = key_file(user_data_home())
+    content = key.read_bytes()
+    key.write_bytes(b"rubbish")
+    with pytest.raises(SettingsError, match="Remove it"):
+        Index.create(repo, rebuild=True)
+    assert manifest.read_bytes() == before
+    key.write_bytes(content)
+    assert diagnose(repo).findings == []

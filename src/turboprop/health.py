@@ -10,13 +10,17 @@ from typing import Any
 
 from turboprop.api import Index
 from turboprop.embed.cache import FILE, EmbeddingCache
+from turboprop.embed.caches import examine_caches, mend_caches
 from turboprop.embed.check import check_model
 from turboprop.engines import engines_here
 from turboprop.errors import IndexNotFoundError, TurboPropError
 from turboprop.index.health import Finding, IndexFacts, examine, remove_leftover
+from turboprop.models.resolve import resolve
 from turboprop.models.store_memory import available_bytes
+from turboprop.models.store_verify import examine_model
 from turboprop.repository import checked_repo, index_directory
 from turboprop.settings import Settings, load_settings, mistyped_variables
+from turboprop.types import CacheFault
 
 _LEAST_DISK = 500_000_000
 _LEAST_MEMORY = 1_000_000_000
@@ -43,6 +47,8 @@ def diagnose(repo: str | Path, *, index_dir: str | Path | None = None, settings:
     settings = settings or load_settings(root)
     directory = index_directory(root, index_dir, settings)
     tables, findings = examine(directory)
+    # Before a model is loaded, which would begin anew what is damaged and lose what of it is sound.
+    findings += [_of_caches(fault) for fault in examine_caches(settings)]
     found = Diagnosis(directory, tables, findings)
     if tables and not any(finding.repair == "rebuild" for finding in findings):
         findings += _stale(root, directory, settings)
@@ -77,6 +83,8 @@ def repair(
     for finding in diagnosis.findings:
         if finding.repair == "remove":
             remove_leftover(diagnosis.directory, finding)
+    if any(finding.repair == "caches" for finding in diagnosis.findings):
+        mend_caches(settings or load_settings(checked_repo(repo)))
     anew = dict.fromkeys(finding.model or None for finding in diagnosis.findings if finding.repair == "rebuild")
     for model in anew:
         Index.create(repo, model, index_dir=index_dir, rebuild=True, settings=settings).close()
@@ -85,6 +93,10 @@ def repair(
         # Naming the model makes it a whole run: one that finds no file changed would end before the upkeep.
         known = [finding.model for finding in runs if finding.model] + [table.model for table in diagnosis.tables[-1:]]
         Index.create(repo, known[0] if known else None, index_dir=index_dir, settings=settings).close()
+
+
+def _of_caches(fault: CacheFault) -> Finding:
+    return Finding(fault.subject, fault.problem, "mend it: tp doctor --fix", "caches", str(fault.path))
 
 
 def _stale(root: Path, directory: Path, settings: Settings) -> list[Finding]:
@@ -106,6 +118,10 @@ def _model(root: Path, directory: Path, settings: Settings, facts: dict[str, Any
         with Index.open(root, index_dir=directory, settings=settings) as index:
             facts["name"] = index.model_name
             model = index.embedding_model
+            local = resolve(index.model_name, index.settings, download=False)
+            if faults := examine_model(local, index.settings):
+                again = f"bring it anew: tp model rm {local.name}, then tp model pull {local.name}"
+                return [Finding("model", fault.problem, again) for fault in faults]
             facts.update(engine=model.engine, weights=model.weights, dimensions=model.dimensions)
             failed = [check for check in check_model(model) if not check.ok]
     except IndexNotFoundError:

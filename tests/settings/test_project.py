@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,7 @@ from hypothesis import strategies as st
 
 from turboprop.errors import SettingsError
 from turboprop.settings import DEFAULT_MODEL, PROJECT, load_settings, read_project_file
-from turboprop.settings.trust import grant, is_trusted, revoke, trusted_files
+from turboprop.settings.trust import examine_trust, grant, is_signed, is_trusted, key_file, revoke, sign, trusted_files
 
 
 @pytest.fixture
@@ -132,3 +135,47 @@ def test_any_bytes_are_settings_or_a_typed_error(content: bytes, tmp_path_factor
         assert read_project_file(folder) is not None
     except SettingsError as error:
         assert ".turboprop.toml" in str(error)
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "others", "link", "pipe"])
+def test_a_key_that_is_none_signs_nothing_and_is_told(tmp_path: Path, damage: str) -> None:
+    content = b"what is signed"
+    signature = sign(tmp_path, content)
+    key = key_file(tmp_path)
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    assert is_signed(tmp_path, content, signature)
+    assert not is_signed(tmp_path, content + b".", signature)
+    assert examine_trust(tmp_path) == []
+    before = key.read_bytes()
+    if damage == "flip":
+        key.write_bytes(bytes([before[0] ^ 1]) + before[1:])
+    elif damage == "cut":
+        key.write_bytes(before[:-1])
+    elif damage == "others":
+        key.chmod(0o640)
+    else:
+        key.unlink()
+        if damage == "link":
+            (tmp_path / "elsewhere").write_bytes(before)
+            key.symlink_to(tmp_path / "elsewhere")
+        else:
+            os.mkfifo(key)
+    assert not is_signed(tmp_path, content, signature)
+    with pytest.raises(SettingsError, match="Remove it"):
+        sign(tmp_path, content)
+    assert [fault.subject for fault in examine_trust(tmp_path)] == ["key"]
+    key.unlink()
+    assert not is_signed(tmp_path, content, sign(tmp_path, b"another key"))
+
+
+def test_two_first_runs_at_once_have_one_key(tmp_path: Path) -> None:
+    start = threading.Barrier(8)
+
+    def signed(_: int) -> str:
+        start.wait()
+        return sign(tmp_path, b"content")
+
+    with ThreadPoolExecutor(8) as pool:
+        signatures = list(pool.map(signed, range(8)))
+    assert set(signatures) == {sign(tmp_path, b"content")}
+    assert [entry.name for entry in tmp_path.iterdir()] == [key_file(tmp_path).name]

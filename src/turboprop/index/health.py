@@ -16,7 +16,7 @@ from turboprop.errors import IndexUntrustedError, RepositoryIndexError
 from turboprop.files import UNFINISHED, open_regular
 from turboprop.index import maintain, refresh, schema
 from turboprop.index.failures import translated
-from turboprop.index.holder import HOLDER_FILE
+from turboprop.index.holder import HOLDER_FILE, read_holder
 from turboprop.index.integrity import find_damage, irregular_entry
 from turboprop.index.lexicon import Lexicon, LexiconError
 from turboprop.index.lock import LOCK_FILE, is_being_written
@@ -26,8 +26,9 @@ from turboprop.index.recover import IGNORE_ALL, made_with, newest_version, right
 from turboprop.index.reuse import vector_array
 from turboprop.index.schema import lexicon_file
 
-Repair = Literal["", "rebuild", "index", "maintain", "remove"]
-"""What mends a finding: a new index, an ordinary run, upkeep alone, deleting a leftover; nothing by itself."""
+Repair = Literal["", "rebuild", "index", "maintain", "remove", "caches"]
+"""What mends a finding: a new index, an ordinary run, upkeep alone, deleting a leftover, mending what is kept beside
+indexes; nothing by itself."""
 _EXAMPLES = 3
 _UPKEEP = "mend it: tp doctor --fix"
 
@@ -224,7 +225,7 @@ def _leftovers(directory: Path, tables: set[str]) -> Iterator[Finding]:
         words = name.endswith(".lexicon") and name.split(".")[0] not in tables
         if orphan or words:
             what = "of a table that no manifest names"
-        elif name.startswith((UNFINISHED, ".lexicon-", ".tmp")) or name == HOLDER_FILE:
+        elif name.startswith((UNFINISHED, ".lexicon-", ".tmp")) or (name == HOLDER_FILE and _is_left(path)):
             what = "a temporary file of a run that died"
         elif name == refresh.CHECK_FILE and not refresh.is_sound(directory):
             what = "damaged; it says how long a look for changes takes, and is written anew"
@@ -232,6 +233,12 @@ def _leftovers(directory: Path, tables: set[str]) -> Iterator[Finding]:
             continue
         if not written:
             yield Finding("leftover", f"{name} is {what}", "remove it: tp doctor --fix", "remove", name)
+
+
+def _is_left(path: Path) -> bool:
+    """Whether nobody can be behind the file that names a writer: one on another machine may be at work."""
+    holder = read_holder(path)
+    return holder is None or holder.is_gone()
 
 
 def _some(paths: list[str]) -> str:

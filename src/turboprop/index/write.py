@@ -28,6 +28,8 @@ from turboprop.index.lock import WriterLock
 from turboprop.index.manifest import Header, LeftOutFile, write_manifest
 from turboprop.index.reuse import KnownVectors
 from turboprop.index.schema import PATH, IndexSpec, manifest_file, table_folder
+from turboprop.settings import user_data_home
+from turboprop.settings.trust import sign
 from turboprop.types import Chunk, IndexedFile, IndexScope
 
 if TYPE_CHECKING:
@@ -92,6 +94,7 @@ class TableWriter:
         Raises `IndexBusyError`, `IndexMismatchError`, `IndexDamagedError` (neither with `rebuild`) and
         `StorageError`.
         """
+        sign(user_data_home(), b"")  # before anything is begun or removed: what cannot be signed would be nobody's
         recover.make_folder(directory, rebuild)
         with contextlib.ExitStack() as stack:
             lock = stack.enter_context(WriterLock(directory))

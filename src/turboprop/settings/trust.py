@@ -3,8 +3,8 @@
 `trusted.json` in the user's data folder: {"<path of the file>": {"sha256": ..., "granted": seconds}}.
 A file that changed since has to be trusted again; so has a copy at another path. What is damaged trusts nothing.
 
-`index-<user>.key` there holds 32 random bytes that only the user can read. An index carries a signature made
-with them, so one that came with a repository cannot pass for one of this user.
+`index-<user>.key` there holds 32 random bytes, which only the user can read, and a digest of them. An index carries a
+signature made with them, so one that came with a repository cannot pass for one of this user.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from turboprop.types import CacheFault
 FILE = "trusted.json"
 _RECORD = "trust"
 SIGNATURE_DIGITS = 32
-_KEY_BYTES = 32
+_KEY_BYTES, _CHECK_BYTES = 32, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +100,17 @@ def _read_key(path: Path) -> bytes | None:
     try:
         with open_regular(path) as stream:
             status = os.fstat(stream.fileno())
-            key = stream.read(_KEY_BYTES + 1)
+            key = stream.read(_KEY_BYTES + _CHECK_BYTES + 1)
     except OSError:
         return None
     if hasattr(os, "getuid") and (status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077):
         return None
-    return key if len(key) == _KEY_BYTES else None
+    return key[:_KEY_BYTES] if key == _kept(key[:_KEY_BYTES]) else None
+
+
+def _kept(key: bytes) -> bytes:
+    """What stands in the file: the key and a digest, so that a flipped bit is seen and makes no index a stranger's."""
+    return key + hashlib.blake2b(key, digest_size=_CHECK_BYTES).digest()
 
 
 def _make_key(path: Path) -> bytes:
@@ -113,7 +118,7 @@ def _make_key(path: Path) -> bytes:
     beside = path.with_name(f"{UNFINISHED}{os.urandom(8).hex()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(beside, os.urandom(_KEY_BYTES), mode=0o600, durable=True)
+        replace_file(beside, _kept(os.urandom(_KEY_BYTES)), mode=0o600, durable=True)
         try:
             os.link(beside, path)
         except FileExistsError:
@@ -140,9 +145,14 @@ def _name(path: Path) -> str:
 
 
 def examine_trust(data_home: Path) -> list[CacheFault]:
-    """What is wrong with the record, if anything."""
+    """What is wrong with the record and with the key, if anything."""
     loss = "nothing is trusted until it is removed and granted again"
-    return examine_record(data_home / FILE, _RECORD, loss, follow=True)
+    faults = examine_record(data_home / FILE, _RECORD, loss, follow=True)
+    key = key_file(data_home)
+    if os.path.lexists(key) and _read_key(key) is None:
+        lost = "without it indexes of before count as somebody else's, and are made anew with tp index --rebuild"
+        faults.append(CacheFault("key", f"{key} is damaged, or no file that this user alone can read; {lost}", key))
+    return faults
 
 
 def _read(data_home: Path) -> dict[str, TrustedFile]:
