@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from turboprop.errors import ModelFormatError, ModelNotFoundError, ModelUnsupportedError
-from turboprop.models.checkpoint import Checkpoint, Dense, PoolingMode
+from turboprop.models.checkpoint import Checkpoint, Dense, PoolingMode, check_chain, read_dense
 from turboprop.models.checkpoint_onnx import with_external_data
 from turboprop.models.checkpoint_static import is_static, open_static
 from turboprop.models.families import END_TOKENS
@@ -86,6 +86,7 @@ def open_folder(folder: Path, onnx: Path | None = None, *, reranker: bool = Fals
     dense = tuple(
         _open_dense(_inside(folder, module)) for module in modules if _module_kind(folder, module, known) == "Dense"
     )
+    check_chain(folder, dense)
     widths = tuple(st_config.get("matryoshka_dimensions") or config.get("matryoshka_dimensions") or ())
     return Checkpoint(
         name=str(folder),
@@ -173,13 +174,10 @@ def _pooling(place: Path | None, config: Mapping[str, Any]) -> tuple[tuple[Pooli
 def _open_dense(place: Path) -> Dense:
     stated = read_json(place / "config.json") or {}
     tensors = open_safetensors(place / "model.safetensors")
-    if "linear.weight" not in tensors:
-        raise ModelFormatError(f"{place / 'model.safetensors'} lacks linear.weight")
     kind = str(stated.get("activation_function", "torch.nn.modules.activation.Tanh")).rsplit(".", 1)[-1]
     if kind not in _ACTIVATIONS:
         raise ModelUnsupportedError(f"{place / 'config.json'}: activation {kind!r} is not known here")
-    bias = tensors.get("linear.bias")
-    return Dense(tensors["linear.weight"].dequantize(), None if bias is None else bias.dequantize(), _ACTIVATIONS[kind])
+    return read_dense(place / "model.safetensors", tensors, "linear", _ACTIVATIONS[kind])
 
 
 def _max_tokens(root: Path, config: Mapping[str, Any]) -> int:

@@ -79,6 +79,10 @@ def pattern_cost(pattern: str) -> PatternCost:
             f"the regular expression {shown!r} may try ever more ways to match a text: a repeated part can match in "
             "several ways"
         ) from None
+    if _span(node) > LONGEST_PATTERN:
+        raise ModelUnsupportedError(
+            f"the regular expression {shown!r} counts up to {_span(node)} characters, at most {LONGEST_PATTERN} are read"
+        )
     power = max(rest.power for rest in rests)
     if power > 1:
         raise ModelUnsupportedError(
@@ -270,6 +274,19 @@ def _least(node: Node) -> int:
             return _least(node.part)
         case Edge() | Look():
             return 0
+
+
+def _span(node: Node) -> int:
+    """Characters of the longest match, each loop without limit counted once."""
+    match node:
+        case Chars():
+            return 1
+        case Sequence():
+            return sum(_span(part) for part in node.parts)
+        case Repeat():
+            return (node.most or 1) * _span(node.part)
+        case _:
+            return max((_span(part) for part in _parts(node)), default=0)
 
 
 def _taken(number: int, branches: tuple[Node, ...], read: int, alphabet: Alphabet) -> bool:

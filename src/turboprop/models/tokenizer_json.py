@@ -9,8 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from itertools import pairwise
-from os.path import commonprefix
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turboprop.errors import ModelError, ModelFormatError
+from turboprop.models.tokenizer_parts import (
+    MAX_ADDED,
+    MAX_ADDED_BYTES,
+    MAX_TOKENS,
+    MAX_UNIGRAM_NODES,
+    unigram_nodes,
+)
 from turboprop.models.tokenizer_rules import TokenizerLimits, check_rules
 
 MAX_FILE_BYTES = 1 << 26
@@ -28,18 +33,8 @@ _MAX_STRING_BYTES = 8000
 _CHARSMAP = re.compile(rb'"precompiled_charsmap"\s*:\s*\Z')  # the one long string of a sound file
 _MAX_BRACKETS = 1 << 22
 """Pairs of merges have two; Gemma 3 has 1,029,000."""
-_MAX_MODEL_STRINGS = 1 << 21
-"""Gemma 3 has 1,291,000 in its vocabulary and its merges; so many in a BPE model take 600 MB."""
 _MAX_PART_BYTES = 1 << 23
 _MAX_SKELETON = 1 << 18
-_MAX_ADDED = 1 << 17
-"""Speech models add 65,536 tokens; so many took 0.3 s and 100 MB."""
-_MAX_ADDED_BYTES = 1 << 22
-"""Of all added tokens together, written as the normalizer makes them: an automaton over 6 MB took 6 s and 470 MB."""
-_FREE_UNIGRAM_BYTES = 1 << 20
-_MAX_UNIGRAM_NODES = 2_000_000
-"""Each beginning of a token takes 340 bytes of memory: 680 MB. XLM-RoBERTa's 250,002 tokens have 1.2 million."""
-
 Span = tuple[int, int]
 
 
@@ -122,10 +117,10 @@ class _Outline:
             if value is None and plain.get(key) is not None:
                 raise ModelFormatError(f"{key} is no object")
         limits = check_rules(parts, model)
-        if "model" in spans and self._count(spans["model"]) > _MAX_MODEL_STRINGS:
+        if "model" in spans and self._count(spans["model"]) > MAX_TOKENS:
             raise ModelFormatError(
                 f"its vocabulary and its merges have {self._count(spans['model'])} tokens, at most "
-                f"{_MAX_MODEL_STRINGS} are read"
+                f"{MAX_TOKENS} are read"
             )
         if "added_tokens" in spans:
             self._check_added(spans["added_tokens"], limits.growth)
@@ -143,8 +138,8 @@ class _Outline:
         return _parsed(self._data[begin:end])
 
     def _check_added(self, span: Span, growth: float) -> None:
-        if self._count(span) > 8 * _MAX_ADDED:  # seven keys and the content
-            raise ModelFormatError(f"it adds more than {_MAX_ADDED} tokens to its vocabulary")
+        if self._count(span) > 8 * MAX_ADDED:  # seven keys and the content
+            raise ModelFormatError(f"it adds more than {MAX_ADDED} tokens to its vocabulary")
         added = _parsed(self._data[slice(*span)])
         if not isinstance(added, list) or not all(isinstance(token, dict) for token in added):
             raise ModelFormatError("added_tokens is no list of tokens")
@@ -152,22 +147,19 @@ class _Outline:
         for token in added:
             size = len(str(token.get("content", "")).encode("utf-8", "replace"))
             total += size * (growth if token.get("normalized", True) else 1)
-        if total > _MAX_ADDED_BYTES:
+        if total > MAX_ADDED_BYTES:
             raise ModelFormatError(
                 f"the {len(added)} tokens that it adds to its vocabulary may come to {total:,.0f} bytes, at most "
-                f"{_MAX_ADDED_BYTES:,} are read"
+                f"{MAX_ADDED_BYTES:,} are read"
             )
 
     def _check_unigram(self, span: Span) -> None:
         first, end = np.searchsorted(self._strings[:, 0], span)
         strings = self._strings[first:end]
-        if int((strings[:, 1] - strings[:, 0]).sum()) <= _FREE_UNIGRAM_BYTES:
-            return
-        tokens = sorted(self._data[begin + 1 : close] for begin, close in strings.tolist())
-        nodes = sum(map(len, tokens)) - sum(len(commonprefix(pair)) for pair in pairwise(tokens))
-        if nodes > _MAX_UNIGRAM_NODES:
+        nodes = unigram_nodes([self._data[begin + 1 : close] for begin, close in strings.tolist()])
+        if nodes > MAX_UNIGRAM_NODES:
             raise ModelFormatError(
-                f"the tokens of its vocabulary have {nodes:,} different beginnings, at most {_MAX_UNIGRAM_NODES:,} are "
+                f"the tokens of its vocabulary have {nodes:,} different beginnings, at most {MAX_UNIGRAM_NODES:,} are "
                 "read"
             )
 

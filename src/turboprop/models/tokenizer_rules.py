@@ -77,6 +77,9 @@ def check_rules(parts: Mapping[str, Any], model: Mapping[str, Any]) -> Tokenizer
         pattern = patterns[place]
         if rule["type"] == "Replace" and pattern is not None and pattern.looks_far:
             raise ModelUnsupportedError(f"{place} replaces what depends on characters any number of places away")
+    for place, rule in pre_tokenizers:
+        if rule["type"] == "FixedLength" and not rule.get("length", 1):
+            raise ModelFormatError(f"{place} cuts a text into pieces of no length")
     growth = _growth([*normalizers, *pre_tokenizers], patterns)
     _check_processors(_listed(parts, "post_processor", _PROCESSORS))
     _check_decoders(_listed(parts, "decoder", _DECODERS))
