@@ -24,7 +24,13 @@ def finish(
     pooled: NDArray[np.float32], checkpoint: Checkpoint, dimensions: int | None, *, normalize: bool
 ) -> NDArray[np.float32]:
     """float32 [n, d] to float32 [n, dimensions or d]; raises `EngineError` for a non-finite vector."""
-    vectors = pooled
+    with np.errstate(over="ignore", invalid="ignore"):
+        return _finished(pooled, checkpoint, dimensions, normalize=normalize)
+
+
+def _finished(
+    vectors: NDArray[np.float32], checkpoint: Checkpoint, dimensions: int | None, *, normalize: bool
+) -> NDArray[np.float32]:
     for layer in checkpoint.dense:
         vectors = dense(vectors, layer)
     if dimensions is not None and dimensions < vectors.shape[1]:

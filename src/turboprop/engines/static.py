@@ -57,7 +57,8 @@ class StaticEncoder:
             if self._unknown is not None:
                 ids = ids[ids != self._unknown]
             if len(ids):
-                vectors[index] = self._total(ids) / len(ids)
+                with np.errstate(over="ignore"):  # whoever takes the vectors looks whether they are finite
+                    vectors[index] = self._total(ids) / len(ids)
         return vectors
 
     def _total(self, ids: NDArray[np.int32]) -> NDArray[np.float64]:

@@ -21,10 +21,11 @@ from turboprop.errors import ModelError, ModelFormatError, ModelNotFoundError
 from turboprop.models.catalog import is_repo_name, safe_member
 from turboprop.models.hub_files import choose_files
 from turboprop.models.hub_progress import SilentProgress
+from turboprop.models.json_file import read_json
 from turboprop.models.naming import HubReference, parse_name
 from turboprop.models.store import MANIFEST, read_manifest, store_dir, store_lock
 from turboprop.models.store_archive import is_archive, unpack
-from turboprop.models.store_contents import missing_files, read_json, split_names
+from turboprop.models.store_contents import missing_files, split_names
 from turboprop.models.store_hashes import sha256_file
 from turboprop.models.store_weights import check_weights
 
@@ -100,6 +101,8 @@ def _what_is_it(source: Path, given: Path, catalog: Catalog, name: str | None) -
         chosen = choose_files(str(folder), names, "")
     files = {entry: _inside(folder, folder / entry) for entry in chosen}
     for entry, file in files.items():
+        if not file.is_file():
+            raise ModelFormatError(f"{folder / entry} is no regular file; refused")
         check_weights(file)
         if entry.endswith(".json"):
             read_json(file)
