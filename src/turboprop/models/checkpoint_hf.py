@@ -12,10 +12,10 @@ from typing import Any, Literal, cast
 
 from turboprop.errors import ModelFormatError, ModelNotFoundError, ModelUnsupportedError
 from turboprop.models.checkpoint import Checkpoint, Dense, PoolingMode, check_chain, read_dense
-from turboprop.models.checkpoint_onnx import with_external_data
 from turboprop.models.checkpoint_static import is_static, open_static
 from turboprop.models.families import END_TOKENS
 from turboprop.models.json_file import read_json
+from turboprop.models.onnx_external import external_files
 from turboprop.models.tensors import ShardedTensors, StoredTensor, WithoutPrefix, open_safetensors
 from turboprop.types import Prompts
 
@@ -78,7 +78,7 @@ def open_folder(folder: Path, onnx: Path | None = None, *, reranker: bool = Fals
         config = {}
     if not isinstance(config, dict):
         raise ModelFormatError(f"{folder} has no config.json; it is no model folder")
-    tensors, files = _open_weights(root) if onnx is None else ({}, with_external_data(onnx))
+    tensors, files = _open_weights(root) if onnx is None else ({}, (onnx, *external_files(onnx)))
     if prefix := _WRAPPERS.get(str(config.get("model_type"))):
         tensors = WithoutPrefix(tensors, prefix)
     st_config = read_json(folder / "config_sentence_transformers.json") or {}
