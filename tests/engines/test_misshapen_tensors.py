@@ -1,4 +1,4 @@
-"""Tensors in shapes, types and values that cannot be, in every architecture: a sentence that names them, or a result."""
+"""Tensors in shapes, types and values that cannot be, in every architecture: a sentence or a result."""
 
 from __future__ import annotations
 

@@ -76,7 +76,11 @@ BOMBS: dict[str, tuple[dict[str, Any], str]] = {
     "many small ones": ({"normalizer": sequence("normalizers", [replace("a", "aa")] * 200)}, "Replace"),
     "millions of rules": ({"normalizer": sequence("normalizers", [{"type": "NFC"}] * 100_000)}, "256 rules"),
     "long prefixes": (
-        {"normalizer": sequence("normalizers", [replace("▁", "▁" * 90), {"type": "Prepend", "prepend": "▁" * 900}][::-1])},
+        {
+            "normalizer": sequence(
+                "normalizers", [replace("▁", "▁" * 90), {"type": "Prepend", "prepend": "▁" * 900}][::-1]
+            )
+        },
         "Prepend",
     ),
     "bytes of bytes": ({"normalizer": sequence("normalizers", [{"type": "ByteLevel"}] * 40)}, "ByteLevel"),
@@ -200,7 +204,10 @@ def test_long_words_come_with_a_limit(tmp_path: Path) -> None:
     assert encode_texts(tokenizer, ["a" * 2000]) == [[1] + [2] * 1999]
     with pytest.raises(InputTooLongError):
         encode_texts(tokenizer, ["a" * 2001])
-    assert longest_text(tokenizer_from_path(write(tmp_path, model={**model, **more, "max_input_chars_per_word": 100}))) > 10**6
+    assert (
+        longest_text(tokenizer_from_path(write(tmp_path, model={**model, **more, "max_input_chars_per_word": 100})))
+        > 10**6
+    )
 
 
 @limits_memory

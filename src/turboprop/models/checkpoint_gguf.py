@@ -38,7 +38,9 @@ def open_gguf(path: Path, *, reranker: bool = False) -> Checkpoint:
     if not file.tensors or not file.has_data:
         file.close()
         raise GGUFFormatError(path, "it holds a vocabulary and no weights", advice="get the whole model file")
-    dense = tuple(read_dense(path, file.tensors, stem, "identity") for stem in _DENSE if f"{stem}.weight" in file.tensors)
+    dense = tuple(
+        read_dense(path, file.tensors, stem, "identity") for stem in _DENSE if f"{stem}.weight" in file.tensors
+    )
     check_chain(path, dense)
     return Checkpoint(
         name=str(path),

@@ -20,7 +20,7 @@ from turboprop.models.checkpoint import Checkpoint, Dense, PoolingMode, read_den
 from turboprop.models.checkpoint_gguf import RANK, open_gguf
 from turboprop.models.checkpoint_hf import open_folder
 from turboprop.models.gguf_metadata import GGUFMetadata
-from turboprop.models.json_file import read_json
+from turboprop.models.json_file import read_json, read_objects
 from turboprop.models.tensors import whole_values
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ def _of_language_model(checkpoint: Checkpoint, local: LocalModel) -> Dense:
 
 def _stated_ids(folder: Path) -> list[object] | None:
     """The two tokens that a sentence-transformers module `LogitScore` compares, None where there is none."""
-    for module in read_json(folder / "modules.json") or []:
+    for module in read_objects(folder / "modules.json"):
         if str(module.get("type", "")).endswith(".LogitScore"):
             stated = read_json(folder / Path(str(module.get("path", ""))).name / "config.json")
             keys = ("true_token_id", "false_token_id")

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from turboprop.errors import ModelFormatError
 from turboprop.files import NotRegularFileError, open_regular
 
 _MAX_BYTES = 1 << 26
 """The index of a model in 200 shards has some 10 MB; a tokenizer.json is the largest of the JSON files."""
+
+Kind = TypeVar("Kind", dict[str, Any], list[Any])
 
 
 def read_model_file(path: Path, most: int = _MAX_BYTES) -> bytes:
@@ -40,3 +42,25 @@ def read_json(path: Path) -> Any:
         raise ModelFormatError(f"{path} is not valid JSON: {error}; get the model again") from error
     except OSError as error:
         raise ModelFormatError(f"{path} cannot be read ({error.strerror}): check its rights") from error
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The object that the file holds, an empty one where it is absent. Raises `ModelFormatError`."""
+    return _of_kind(path, dict[str, Any](), "object")
+
+
+def read_objects(path: Path) -> list[dict[str, Any]]:
+    """The list of objects that the file holds, an empty one where it is absent. Raises `ModelFormatError`."""
+    found = _of_kind(path, list[Any](), "list")
+    if not all(isinstance(each, dict) for each in found):
+        raise ModelFormatError(f"{path} holds what is no object: get the model again")
+    return found
+
+
+def _of_kind(path: Path, absent: Kind, name: str) -> Kind:
+    found = read_json(path)
+    if found is None:
+        return absent
+    if not isinstance(found, type(absent)):
+        raise ModelFormatError(f"{path} holds no JSON {name}: get the model again")
+    return found

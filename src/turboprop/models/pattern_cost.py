@@ -3,7 +3,7 @@
 Oniguruma, which the library `tokenizers` runs them with, tries one way to match after the other and cannot be stopped
 from outside. From each character of a text it looks for a match; what it reads there without taking it is lost. So
 where a pattern can read far and then fail, time grows with the square of a text's length, unless another branch takes
-what was read: `\\s*[\\r\\n]+|\\s+`, as in the patterns of GPT-4 and Llama 3. Each loop that can hand what it took to the
+what was read, as `\\s*[\\r\\n]+|\\s+` does in the patterns of GPT-4. Each loop that can hand what it took to the
 part behind it, as the two of `a*a*b`, raises the power by one, and loops within loops leave no power at all.
 """
 
@@ -81,7 +81,7 @@ def pattern_cost(pattern: str) -> PatternCost:
         ) from None
     if _span(node) > LONGEST_PATTERN:
         raise ModelUnsupportedError(
-            f"the regular expression {shown!r} counts up to {_span(node)} characters, at most {LONGEST_PATTERN} are read"
+            f"the regular expression {shown!r} counts {_span(node)} characters, at most {LONGEST_PATTERN} are read"
         )
     power = max(rest.power for rest in rests)
     if power > 1:
@@ -89,7 +89,7 @@ def pattern_cost(pattern: str) -> PatternCost:
             f"the regular expression {shown!r} may take a time that grows with the power {power + 1} of a text's "
             "length: parts that repeat the same characters follow each other"
         )
-    wasted = any(rest.power and not _taken(number, branches, rest.read, alphabet) for number, rest in enumerate(rests))
+    wasted = any(rest.power and not _taken(number, branches, rest.read) for number, rest in enumerate(rests))
     most = _chars(node)
     takes = tuple(chr(char) for char in range(128) if most & 1 << char) if not most & ~alphabet.ascii else None
     return PatternCost(2 if wasted else 1, sum(rest.ways for rest in rests), _least(node), takes, _looks_far(node))
@@ -144,7 +144,9 @@ class _Analysis:
         if node.most is not None and node.most <= _MANY and isinstance(part, Chars):
             gives = part.most & rest.first and rest.fails and not node.keeps
             ways = rest.ways * (node.most - node.least + 1 if gives else 1)
-            return _After(_first(part.most, node.least, rest), rest.fails or node.least > 0, rest.power, ways, rest.read)
+            return _After(
+                _first(part.most, node.least, rest), rest.fails or node.least > 0, rest.power, ways, rest.read
+            )
         if node.most is not None and (node.most <= _UNROLLED or (node.most == node.least and node.most <= _MANY)):
             made = rest
             for _ in range(node.most - node.least):
@@ -247,7 +249,7 @@ def _loops(node: Node) -> bool:
 
 
 def _looks_far(node: Node) -> bool:
-    return isinstance(node, Look) and _loops(node.part) or any(_looks_far(part) for part in _parts(node))
+    return (isinstance(node, Look) and _loops(node.part)) or any(_looks_far(part) for part in _parts(node))
 
 
 def _chars(node: Node) -> int:
@@ -289,17 +291,17 @@ def _span(node: Node) -> int:
             return max((_span(part) for part in _parts(node)), default=0)
 
 
-def _taken(number: int, branches: tuple[Node, ...], read: int, alphabet: Alphabet) -> bool:
+def _taken(number: int, branches: tuple[Node, ...], read: int) -> bool:
     """Whether what a branch reads in vain is taken by one that comes after it, all but a character or two.
 
     Then no part of a text is read more than a few times. Branches that come between the two must not take less: each
     takes as much or cannot match within what was read.
     """
-    parts = branches[number].parts if isinstance(branches[number], Sequence) else (branches[number],)
+    parts = _listed(branches[number])
     before = parts[: next(place for place, part in enumerate(parts) if _loops(part))]
     within = read | reduce(lambda left, part: left | _chars(part), before, 0)
     for branch in branches[number + 1 :]:
-        others = branch.parts if isinstance(branch, Sequence) else (branch,)
+        others = _listed(branch)
         if others[: len(before)] != before:
             if not _apart(others, within):
                 return False

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NoReturn
 
 from turboprop.errors import ModelUnsupportedError
@@ -116,7 +117,7 @@ class Alphabet:
         for written in _WRITTEN.finditer(pattern):
             named.add(min(int(next(filter(None, written.groups())), 16), _LAST - 1))
         cuts = sorted({_ASCII, _LAST} | {place for each in named if each >= _ASCII for place in (each, each + 1)})
-        self._ranges = [*((each, each + 1) for each in range(_ASCII)), *zip(cuts, cuts[1:], strict=False)]
+        self._ranges = [*((each, each + 1) for each in range(_ASCII)), *pairwise(cuts)]
         self._cells: list[tuple[int, int]] = []  # first bit and number of bits of each range
         self._of_category = dict.fromkeys(_CATEGORIES, 0)
         bit = 0

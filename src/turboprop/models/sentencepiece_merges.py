@@ -45,5 +45,7 @@ def sentencepiece_merges(vocabulary: Vocabulary) -> list[tuple[str, str]]:
                     merges.append((left, right))
         size += len(token) * (len(merges) - before)
         if size > MAX_MERGED or len(merges) > MAX_MERGES:
-            raise GGUFFormatError(vocabulary.metadata.path, "its tokens can be cut in two in more ways than any model's")
+            raise GGUFFormatError(
+                vocabulary.metadata.path, "its tokens can be cut in two in more ways than any model's"
+            )
     return merges

@@ -123,7 +123,7 @@ class _Bounded(io.RawIOBase):
         self._file = file
         self._most = most
 
-    def read(self, size: int | None = -1) -> bytes:  # type: ignore[override]
+    def read(self, size: int | None = -1) -> bytes:
         wanted = _MAX_READ + 1 if size is None or size < 0 else size
         if wanted <= _MAX_READ:
             self._check(self._file.tell() + wanted)
@@ -156,9 +156,9 @@ def _tar_members(file: IO[bytes], path: Path, most: int) -> Iterator[tuple[str, 
     if path.name.endswith((".gz", ".tgz")):
         opened = gzip.GzipFile(fileobj=file)  # type: ignore[assignment]
     elif path.name.endswith(".xz"):
-        opened = lzma.LZMAFile(file)  # type: ignore[assignment]
+        opened = lzma.LZMAFile(file)  # noqa: SIM115  the caller closes the file
     elif path.name.endswith(".bz2"):
-        opened = bz2.BZ2File(file)  # type: ignore[assignment]
+        opened = bz2.BZ2File(file)
     # Headers take 512 bytes an entry, and the end of the archive is filled up.
     bounded = _Bounded(opened, most + 4096 * _MAX_MEMBERS)
     with tarfile.open(fileobj=bounded, mode="r:") as archive:

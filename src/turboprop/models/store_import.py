@@ -129,7 +129,10 @@ def _regular_files(folder: Path) -> Iterator[Path]:
 
 def _inside(folder: Path, file: Path) -> Path:
     """Follow a link only to where the Hugging Face cache keeps a snapshot's bytes, or within the folder."""
-    real = file.resolve()
+    try:
+        real = file.resolve()
+    except (OSError, RuntimeError) as error:  # links in a circle
+        raise ModelFormatError(f"{file} leads nowhere ({error}); refused") from None
     allowed = [folder.resolve()]
     if folder.parent.name == "snapshots":
         allowed += [(root / "blobs").resolve() for root in folder.parents[1:3]]

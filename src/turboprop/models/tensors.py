@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from turboprop.errors import ModelFormatError, ModelNotFoundError, ModelUnsupportedError
 from turboprop.files import open_regular
-from turboprop.models.json_file import read_json
+from turboprop.models.json_file import read_object
 
 _DTYPES: dict[str, np.dtype[Any]] = {
     "F64": np.dtype("<f8"),
@@ -154,7 +154,7 @@ class ShardedTensors(Mapping[str, StoredTensor]):
 
     def __init__(self, index: Path) -> None:
         try:
-            weight_map = read_json(index)["weight_map"]
+            weight_map = read_object(index)["weight_map"]
             self._where = {str(name): str(shard) for name, shard in weight_map.items()}
         except (KeyError, AttributeError, TypeError) as error:
             raise ModelFormatError(f"{index} is not a safetensors index: {error!r}") from error

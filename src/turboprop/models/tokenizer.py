@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from turboprop.errors import (
@@ -15,7 +15,7 @@ from turboprop.errors import (
     UsageError,
 )
 from turboprop.files import open_regular
-from turboprop.models.json_file import read_json, read_model_file
+from turboprop.models.json_file import read_model_file, read_object
 from turboprop.models.tokenizer_json import MAX_FILE_BYTES, check_tokenizer_json
 from turboprop.models.tokenizer_parts import add_special_tokens, guarded, set_ends, word_piece
 from turboprop.models.tokenizer_rules import TokenizerLimits, check_rules
@@ -110,8 +110,7 @@ def encode_texts(tokenizer: Tokenizer, texts: Sequence[str], *, add_special_toke
     for number, text in enumerate(texts):
         if len(text) > limits.characters:
             raise InputTooLongError(
-                f"text {number} has {len(text)} characters, at most {limits.characters} are tokenized at "
-                "once: split it"
+                f"text {number} has {len(text)} characters, at most {limits.characters} are tokenized at once: split it"
             )
     cleaned = [clean_text(text) for text in texts]
     ids: list[list[int]] = []
@@ -215,7 +214,7 @@ def _from_vocabulary(folder: Path) -> Tokenizer:
     # Not splitlines: vocabularies have tokens such as U+2028.
     lines = text.replace("\r\n", "\n").removesuffix("\n").split("\n")
     ids = {token: number for number, token in enumerate(lines)}
-    settings = _settings(folder / "tokenizer_config.json")
+    settings = read_object(folder / "tokenizer_config.json")
     kind = settings.get("tokenizer_class", "BertTokenizer")
     if not isinstance(kind, str) or kind not in _BERT_CLASSES:
         raise ModelUnsupportedError(
@@ -242,15 +241,6 @@ def _from_vocabulary(folder: Path) -> Tokenizer:
     begin, end = names["cls_token"], names["sep_token"]
     set_ends(tokenizer, (begin, ids[begin]), (end, ids[end]))
     return tokenizer
-
-
-def _settings(path: Path) -> dict[str, Any]:
-    settings = read_json(path)
-    if settings is None:
-        return {}
-    if not isinstance(settings, dict):
-        raise ModelFormatError(f"{path} holds no JSON object: get it again")
-    return settings
 
 
 def _token_text(entry: object, default: str) -> str:

@@ -37,7 +37,7 @@ def unigram_nodes(tokens: Sequence[bytes]) -> int:
     if sum(map(len, tokens)) <= _FREE_UNIGRAM_BYTES:
         return 0
     ordered = sorted(tokens)
-    return sum(map(len, ordered)) - sum(len(commonprefix(pair)) for pair in pairwise(ordered))
+    return sum(map(len, ordered)) - sum(len(commonprefix(pair)) for pair in pairwise(ordered))  # noqa: RUF071  bytes, not paths
 
 
 def guarded(path: Path | str, make: Callable[[], Made]) -> Made:

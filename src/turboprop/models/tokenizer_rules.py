@@ -113,7 +113,7 @@ def _leaves(key: str, part: Any) -> Iterator[tuple[str, Rule]]:
         if rule.get("type") != "Sequence":
             yield place, rule
             continue
-        inner = next((rule[name] for name in _CHILDREN if name in rule), [])
+        inner: Any = next((rule[name] for name in _CHILDREN if name in rule), [])
         if not isinstance(inner, list) or sum(name in rule for name in _CHILDREN) > 1:
             raise ModelFormatError(f"{place} is no sequence of rules")
         if len(waiting) + len(inner) > _MOST_RULES:
