@@ -141,12 +141,12 @@ for pattern in sys.stdin.read().splitlines():
         spent = time.process_time() - begin
         if spent > 4:
             print(repr(pattern), power, number, spent)
-assert min(accepted[1:]) > 100, accepted
+assert min(accepted[1:]) > 50, accepted
 """
 
 
 def test_accepted_patterns_end() -> None:
-    """1,500 random patterns on long texts: what is called linear or square takes no more than that.
+    """500 random patterns on long texts: what is called linear or square takes no more than that.
 
     4 s of computing for what takes some 0.1 s: one more power of the length would take hours. A panic of the library,
     which gives up after ten million steps from one place, ends the process and fails the test.
@@ -178,7 +178,7 @@ def test_accepted_patterns_end() -> None:
         inner = "".join(piece() for _ in range(chance.randint(1, 3)))
         return f"(?:{inner}){chance.choice(counts)}" if chance.random() < 0.3 else inner
 
-    patterns = ["|".join(branch() + branch() for _ in range(chance.randint(1, 3))) for _ in range(1500)]
+    patterns = ["|".join(branch() + branch() for _ in range(chance.randint(1, 3))) for _ in range(500)]
     done = subprocess.run(
         [sys.executable, "-c", MEASURED],
         input="\n".join(patterns),

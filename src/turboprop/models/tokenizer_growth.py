@@ -25,6 +25,8 @@ _CASE = 1.5
 _CHINESE_SPACES = 2 / 3
 """BERT puts a space before and after each ideograph of 3 bytes."""
 _ASCII = [chr(number) for number in range(128)]
+_LEAST_TRIE = 1024
+"""Bytes: SentencePiece makes them in blocks of 256 units (darts-clone)."""
 _SHORTEST_ABOVE = 2
 """Bytes of the shortest character that is not ASCII."""
 
@@ -132,6 +134,8 @@ class Growth:
             raise ModelFormatError("a precompiled_charsmap is no base64 text") from None
         # 4 bytes length of the trie, the trie, then the texts that it points into, each ended by a zero.
         trie = int.from_bytes(data[:4], "little")
+        if trie % 4 or not _LEAST_TRIE <= trie <= len(data) - 4:
+            raise ModelFormatError("a precompiled_charsmap is damaged: its trie is not whole")
         longest = max(map(len, data[4 + trie :].split(b"\0")), default=0)
         made._others_become(max(longest / _SHORTEST_ABOVE, 1) * self._anything)
         mapped = _mapped_ascii(data)
