@@ -19,7 +19,8 @@ from turboprop.errors import (
     ModelUnsupportedError,
     UsageError,
 )
-from turboprop.models.tokenizer import MAX_TEXT_CHARACTERS, clean_text, encode_texts, tokenizer_from_path
+from turboprop.models.tokenizer import clean_text, encode_texts, tokenizer_from_path
+from turboprop.models.tokenizer_rules import MAX_TEXT_CHARACTERS
 
 VOCABULARY = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nhello\n##s\nhe\n\u2028\ncafé\ncafe\nHello\n"
 
@@ -76,8 +77,8 @@ def test_a_gguf_file_without_the_suffix(tmp_path: Path) -> None:
     ("name", "text", "error", "words"),
     [
         ("vocab.txt", "hello\n", ModelFormatError, r"lacks \[UNK\], \[CLS\], \[SEP\]"),
-        ("tokenizer_config.json", "{", ModelFormatError, "is not JSON"),
-        ("tokenizer_config.json", "[" * 200_000, ModelFormatError, "is not JSON"),
+        ("tokenizer_config.json", "{", ModelFormatError, "is not valid JSON"),
+        ("tokenizer_config.json", "[" * 200_000, ModelFormatError, "is not valid JSON"),
         ("tokenizer_config.json", "[]", ModelFormatError, "no JSON object"),
         ("tokenizer_config.json", '{"tokenizer_class": "T5Tokenizer"}', ModelUnsupportedError, "T5Tokenizer"),
         ("tokenizer_config.json", '{"tokenizer_class": [1]}', ModelUnsupportedError, "class"),
@@ -125,7 +126,7 @@ def test_a_huge_file_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "tokenizer.json"
     path.touch()
     os.truncate(path, 1 << 40)
-    with pytest.raises(ModelFormatError, match="no tokenizer is that large"):
+    with pytest.raises(ModelFormatError, match="more than 67108864 bytes"):
         tokenizer_from_path(path)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import json
 import random
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
+from models.bounded import run_bounded
 from models.gguf_bytes import ARRAY, BOOL, F32, I32, STRING, U8, U32, File, pair
 from reference import reference
 from turboprop.errors import ModelFormatError, ModelUnsupportedError
@@ -346,6 +348,42 @@ def test_a_vocabulary_of_twenty_megabytes(tmp_path: Path) -> None:
     tokens = (ARRAY, (STRING, [f"{number:x>1000}" for number in range(20_000)]))
     with pytest.raises(ModelFormatError, match="more than 16777216 characters together"):
         build(tmp_path, SPM, tokens=tokens, token_type=None, scores=(ARRAY, (F32, [0.0] * 20_000)))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit on memory is Linux's")
+@pytest.mark.parametrize("name", ["merges", "cuts", "beginnings", "tokens", "control", "map"])
+def test_vocabularies_that_would_take_all_memory(tmp_path: Path, name: str) -> None:
+    many = 300_000
+    changes: dict[str, object] = {"token_type": None}
+    keys = SPM
+    match name:
+        case "merges":
+            keys, changes["merges"] = BPE, (ARRAY, (STRING, ["a b"] * 1_100_000))
+        case "cuts":
+            tokens = [letter * count for letter in "abcdefghijklmnop" for count in range(1, 1000)]
+            changes |= {"tokens": (ARRAY, (STRING, tokens)), "scores": (ARRAY, (F32, [0.0] * len(tokens)))}
+        case "beginnings":
+            tokens = [f"{number:05}" + chr(number + 1000) * 990 for number in range(4000)]
+            changes |= {"tokens": (ARRAY, (STRING, tokens)), "scores": (ARRAY, (F32, [0.0] * len(tokens)))}
+            keys = T5
+        case "tokens":
+            keys, changes["tokens"] = BERT, (ARRAY, (STRING, [f"{number:x}" for number in range(2_100_000)]))
+        case "control":
+            changes["tokens"] = (ARRAY, (STRING, [f"<{number}>" for number in range(many)]))
+            changes |= {"token_type": (ARRAY, (I32, [3] * many)), "scores": (ARRAY, (F32, [0.0] * many))}
+        case "map":
+            text = (0).to_bytes(4, "little") + b"x" * 1_000_000
+            keys, changes = T5, {"precompiled_charsmap": (ARRAY, (U8, list(text)))}
+    path = write(tmp_path, keys, **changes)
+    printed = run_bounded(
+        "from pathlib import Path\n"
+        "from turboprop.models.tokenizer import tokenizer_from_path\n"
+        "tokenizer_from_path(Path(sys.argv[1]))\n"
+        "print('built')",
+        str(path),
+    )
+    assert printed.startswith("GGUFFormatError" if name not in ("control", "map") else "ModelFormatError"), printed
+    assert str(path) in printed
 
 
 def test_empty_tokens_are_named(tmp_path: Path) -> None:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from turboprop.errors import EngineError
+from turboprop.errors import EngineError, ModelFormatError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from turboprop.models.checkpoint import Checkpoint, Dense
 
 _BLAS = threading.Lock()
@@ -22,7 +24,13 @@ def finish(
     pooled: NDArray[np.float32], checkpoint: Checkpoint, dimensions: int | None, *, normalize: bool
 ) -> NDArray[np.float32]:
     """float32 [n, d] to float32 [n, dimensions or d]; raises `EngineError` for a non-finite vector."""
-    vectors = pooled
+    with np.errstate(over="ignore", invalid="ignore"):
+        return _finished(pooled, checkpoint, dimensions, normalize=normalize)
+
+
+def _finished(
+    vectors: NDArray[np.float32], checkpoint: Checkpoint, dimensions: int | None, *, normalize: bool
+) -> NDArray[np.float32]:
     for layer in checkpoint.dense:
         vectors = dense(vectors, layer)
     if dimensions is not None and dimensions < vectors.shape[1]:
@@ -38,6 +46,16 @@ def finish(
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
         vectors = vectors / np.maximum(norms, np.float32(1e-12))
     return np.ascontiguousarray(vectors, np.float32)
+
+
+def check_takes(checkpoint: Checkpoint, head: Sequence[object], width: int) -> None:
+    """Raises `ModelFormatError` where the first layer of a head does not take the `width` that a model gives."""
+    first = getattr(head[0], "weight", None) if head else None
+    if first is not None and first.shape[-1] != width:
+        raise ModelFormatError(
+            f"{checkpoint.name}: the layer after the pooling takes {first.shape[-1]} features and the model gives "
+            f"{width}; download it again"
+        )
 
 
 @cache

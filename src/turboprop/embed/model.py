@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 from turboprop.embed.batching import TOKEN_BUDGET, batches
 from turboprop.embed.check import refuse_if_broken
 from turboprop.embed.encoder_model import EncoderModel
-from turboprop.embed.head import finish
+from turboprop.embed.head import check_takes, finish
 from turboprop.embed.instruction import Side, instructed
 from turboprop.embed.options import PLAIN, EmbeddingOptions, checked_limit, checked_width
 from turboprop.embed.prepared import PreparedInputs, token_batch
@@ -25,7 +25,7 @@ from turboprop.models.checkpoint import Checkpoint, open_checkpoint
 from turboprop.models.checkpoint_reranker import is_cross_encoder
 from turboprop.models.hub_progress import DownloadProgress
 from turboprop.models.resolve import resolve
-from turboprop.models.tokenizer import encode_texts
+from turboprop.models.tokenizer import encode_texts, longest_text
 from turboprop.settings import Settings, load_settings
 from turboprop.types import Prompts, TokenBatch
 
@@ -52,6 +52,7 @@ class EmbeddingModel(EncoderModel):
         engine: Choice,
     ) -> None:
         super().__init__(checkpoint, encoder, engine)
+        check_takes(checkpoint, checkpoint.dense, encoder.dimensions)
         self._settings = settings
         self._tokenizer = checkpoint.tokenizer()
         self._queries: OrderedDict[tuple[str, EmbeddingOptions, str], NDArray[np.float32]] = OrderedDict()
@@ -287,7 +288,8 @@ class EmbeddingModel(EncoderModel):
         """Token ids to run, and for each the index of the text that it belongs to."""
         slices, slice_owners = texts, list(range(len(texts)))
         if overlong != "error":  # the tokenizer takes no text of any length
-            cut = [_slices(text, 1 if overlong == "truncate" else None) for text in texts]
+            step = min(_SLICE, longest_text(self._tokenizer) - len(prompt))
+            cut = [_slices(text, step, 1 if overlong == "truncate" else None) for text in texts]
             slices = [part for parts in cut for part in parts]
             slice_owners = [index for index, parts in enumerate(cut) for _ in parts]
         inputs: list[list[int]] = []
@@ -349,6 +351,6 @@ def fingerprint(checkpoint: Checkpoint, settings: Settings, dimensions: int, max
     return xxhash.xxh3_128_hexdigest(repr(parts).encode())
 
 
-def _slices(text: str, most: int | None) -> list[str]:
-    starts = range(0, max(1, len(text)), _SLICE)
-    return [text[start : start + _SLICE] for start in starts[:most]]
+def _slices(text: str, step: int, most: int | None) -> list[str]:
+    starts = range(0, max(1, len(text)), max(1, step))
+    return [text[start : start + step] for start in starts[:most]]

@@ -75,7 +75,8 @@ def encode(batch: TokenBatch, checkpoint: Checkpoint, inputs: Sequence[str], run
         return np.array(output)
     if output.ndim != 3 or output.shape[:2] != mask.shape:
         raise EngineError(f"{checkpoint.name} gave an output of shape {output.shape} for ids of shape {mask.shape}")
-    return pool(output, lengths, checkpoint.pooling, batch.skip)
+    with np.errstate(over="ignore", invalid="ignore"):  # whoever takes the vectors looks whether they are finite
+        return pool(output, lengths, checkpoint.pooling, batch.skip)
 
 
 def pool(

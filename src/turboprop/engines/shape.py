@@ -24,7 +24,21 @@ def read_shape(checkpoint: Checkpoint) -> tuple[Architecture, Any, Mapping[str, 
         raise ModelFormatError(
             f"{checkpoint.name} lacks {len(missing)} tensors that {checkpoint.family} needs: {listed}"
         )
+    _check_ranks(checkpoint, names)
     return module, hp, names
+
+
+def _check_ranks(checkpoint: Checkpoint, names: Mapping[str, str]) -> None:
+    """Norms and biases are vectors, all other weights matrices. Raises `ModelFormatError`."""
+    for weight, name in names.items():
+        shape = checkpoint.tensors[name].shape
+        what, _, part = weight.rpartition(".")
+        vector = part == "bias" or what.endswith("norm") or weight == "rope_factors"
+        if len(shape) != (1 if vector else 2) or 0 in shape:
+            raise ModelFormatError(
+                f"{checkpoint.name}: the tensor {name!r} has the shape {list(shape)}, which is no "
+                f"{'vector' if vector else 'matrix'}; download the model again"
+            )
 
 
 def read_language_model(checkpoint: Checkpoint) -> tuple[Architecture, Any, Mapping[str, str]]:
@@ -43,6 +57,9 @@ def read_language_model(checkpoint: Checkpoint) -> tuple[Architecture, Any, Mapp
             f"{checkpoint.name} has no output head, so it gives embeddings and no text; `tp model list` shows "
             "language models"
         )
+    if missing := sorted(name for name in head.values() if name not in checkpoint.tensors):
+        raise ModelFormatError(f"{checkpoint.name} lacks {', '.join(missing)}, its output head; download it again")
+    _check_ranks(checkpoint, head)
     return module, hp, {**names, **head}
 
 
@@ -57,5 +74,5 @@ def as_format_error(checkpoint: Checkpoint) -> Iterator[None]:
     except ValueError as error:
         raise ModelUnsupportedError(f"{checkpoint.name}: not supported here: {error}") from error
     except (RuntimeError, TypeError) as error:  # an engine refuses shapes that do not meet
-        reason = str(error).strip().splitlines()[-1]
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
         raise ModelFormatError(f"{checkpoint.name}: tensors do not fit its configuration: {reason}") from error

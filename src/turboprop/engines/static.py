@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from turboprop.engines.contract import EngineOptions
 from turboprop.errors import EngineError, ModelFormatError, ModelUnsupportedError
 from turboprop.models.checkpoint import Checkpoint
+from turboprop.models.tensors import whole_values
 from turboprop.types import TokenBatch
 
 # Rows that are gathered at a time: 16,384 of 256 features are 16 MB.
@@ -56,7 +57,8 @@ class StaticEncoder:
             if self._unknown is not None:
                 ids = ids[ids != self._unknown]
             if len(ids):
-                vectors[index] = self._total(ids) / len(ids)
+                with np.errstate(over="ignore"):  # whoever takes the vectors looks whether they are finite
+                    vectors[index] = self._total(ids) / len(ids)
         return vectors
 
     def _total(self, ids: NDArray[np.int32]) -> NDArray[np.float64]:
@@ -85,18 +87,17 @@ def load_encoder(checkpoint: Checkpoint, options: EngineOptions) -> StaticEncode
     name = next((name for name in ("embeddings", "embedding.weight") if name in tensors), None)
     if name is None:
         raise ModelFormatError(f"{checkpoint.name} lacks the tensor embeddings")
-    table = tensors[name].dequantize()
-    if table.ndim != 2 or not np.isfinite(table).all():
-        raise ModelFormatError(f"{checkpoint.name}: {name} must be a matrix of finite values, not {table.shape}")
+    table = whole_values(checkpoint.name, name, tensors[name], 2)
     rows = factors = None
     if "mapping" in tensors:
         # Row numbers stay below 2^24, where float32 still holds every integer.
-        rows = tensors["mapping"].dequantize().astype(np.int32)
-        if rows.ndim != 1 or not len(rows) or not 0 <= rows.min() <= rows.max() < len(table):
+        numbers = whole_values(checkpoint.name, "mapping", tensors["mapping"], 1)
+        if not 0 <= numbers.min() <= numbers.max() < len(table):
             raise ModelFormatError(f"{checkpoint.name}: mapping points outside the {len(table)} rows of {name}")
+        rows = numbers.astype(np.int32)
     if "weights" in tensors:
-        factors = tensors["weights"].dequantize()
+        factors = whole_values(checkpoint.name, "weights", tensors["weights"], 1)
         tokens = len(table) if rows is None else len(rows)
-        if factors.shape != (tokens,) or not np.isfinite(factors).all():
+        if len(factors) != tokens:
             raise ModelFormatError(f"{checkpoint.name}: weights must be {tokens} finite values")
     return StaticEncoder(table, rows, factors, checkpoint.unknown_token)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
+from turboprop.models.tokenizer import decode_ids
+
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
@@ -44,7 +46,7 @@ class Detokenizer:
         return now[len(before) :]
 
     def _decode(self, ids: list[int]) -> str:
-        return str(self._tokenizer.decode(ids, skip_special_tokens=False)) if ids else ""
+        return decode_ids(self._tokenizer, ids) if ids else ""
 
 
 class StopFilter:

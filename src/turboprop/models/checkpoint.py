@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from turboprop.errors import ModelFormatError, UsageError
 from turboprop.models.families import model_facts
 from turboprop.models.store_hashes import remembered_sha256
-from turboprop.models.tensors import StoredTensor
+from turboprop.models.tensors import StoredTensor, whole_values
 from turboprop.types import Prompts
 
 if TYPE_CHECKING:
@@ -32,6 +33,34 @@ class Dense:
     weight: NDArray[np.float32]
     bias: NDArray[np.float32] | None
     activation: Literal["identity", "tanh", "relu", "gelu"]
+
+
+def read_dense(
+    where: object,
+    tensors: Mapping[str, StoredTensor],
+    stem: str,
+    activation: Literal["identity", "tanh", "relu", "gelu"],
+) -> Dense:
+    """The layer of `<stem>.weight` and, where there is one, `<stem>.bias`. Raises `ModelFormatError`."""
+    if f"{stem}.weight" not in tensors:
+        raise ModelFormatError(f"{where} lacks {stem}.weight; download the model again")
+    weight = whole_values(where, f"{stem}.weight", tensors[f"{stem}.weight"], 2)
+    bias = None
+    if f"{stem}.bias" in tensors:
+        bias = whole_values(where, f"{stem}.bias", tensors[f"{stem}.bias"], 1)
+        if bias.shape != weight.shape[:1]:
+            raise ModelFormatError(f"{where}: {stem}.bias has {len(bias)} values for {len(weight)} outputs")
+    return Dense(weight, bias, activation)
+
+
+def check_chain(where: object, layers: Sequence[Dense]) -> None:
+    """Raises `ModelFormatError` where a layer does not take what the one before it gives."""
+    for before, after in pairwise(layers):
+        if before.weight.shape[0] != after.weight.shape[1]:
+            raise ModelFormatError(
+                f"{where}: a layer after the pooling takes {after.weight.shape[1]} features and gets "
+                f"{before.weight.shape[0]}; download the model again"
+            )
 
 
 @dataclass(frozen=True, slots=True)

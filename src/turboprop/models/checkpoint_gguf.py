@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import cast
 
 from turboprop.errors import ModelUnsupportedError
-from turboprop.models.checkpoint import Checkpoint, Dense, PoolingMode
+from turboprop.models.checkpoint import Checkpoint, PoolingMode, check_chain, read_dense
 from turboprop.models.families import END_TOKENS
 from turboprop.models.gguf import GGUFFile, GGUFFormatError, GGUFMetadata
 from turboprop.models.gguf_metadata import shown
@@ -22,7 +22,7 @@ RANK = 4
 # What the head of a reranker reads; encoders that are not listed are read at their first token.
 _RANKED: dict[str, PoolingMode] = {"qwen2": "last", "qwen3": "last", "modern-bert": "mean"}
 _ENCODERS = {"bert", "nomic-bert", "modern-bert", "gemma-embedding", "jina-bert-v2", "jina-bert-v3"}
-_DENSE = ("dense_2.weight", "dense_3.weight")  # EmbeddingGemma's head, linear and without bias
+_DENSE = ("dense_2", "dense_3")  # EmbeddingGemma's head, linear and without bias
 _NAMES = ("general.name", "general.basename", "general.finetune")
 
 
@@ -38,6 +38,10 @@ def open_gguf(path: Path, *, reranker: bool = False) -> Checkpoint:
     if not file.tensors or not file.has_data:
         file.close()
         raise GGUFFormatError(path, "it holds a vocabulary and no weights", advice="get the whole model file")
+    dense = tuple(
+        read_dense(path, file.tensors, stem, "identity") for stem in _DENSE if f"{stem}.weight" in file.tensors
+    )
+    check_chain(path, dense)
     return Checkpoint(
         name=str(path),
         origin="gguf",
@@ -50,9 +54,7 @@ def open_gguf(path: Path, *, reranker: bool = False) -> Checkpoint:
         max_tokens=min(
             metadata.integer(f"{family}.context_length", 512), metadata.integer("turboprop.max_tokens", 1 << 30)
         ),
-        dense=tuple(
-            Dense(file.tensors[name].dequantize(), None, "identity") for name in _DENSE if name in file.tensors
-        ),
+        dense=dense,
         end_token=END_TOKENS.get(family, ""),
         prompts=Prompts(*(_text(metadata, f"turboprop.prompt.{side}") for side in ("query", "document"))),
         known_as=tuple(cast("str", metadata[key]) for key in _NAMES if isinstance(metadata.get(key), str)),

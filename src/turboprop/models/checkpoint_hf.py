@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from turboprop.errors import ModelFormatError, ModelNotFoundError, ModelUnsupportedError
-from turboprop.models.checkpoint import Checkpoint, Dense, PoolingMode
-from turboprop.models.checkpoint_onnx import with_external_data
+from turboprop.models.checkpoint import Checkpoint, Dense, PoolingMode, check_chain, read_dense
 from turboprop.models.checkpoint_static import is_static, open_static
 from turboprop.models.families import END_TOKENS
-from turboprop.models.json_file import read_json
+from turboprop.models.json_file import read_json, read_object, read_objects
+from turboprop.models.onnx_external import external_files
 from turboprop.models.tensors import ShardedTensors, StoredTensor, WithoutPrefix, open_safetensors
 from turboprop.types import Prompts
 
@@ -67,7 +67,7 @@ def open_folder(folder: Path, onnx: Path | None = None, *, reranker: bool = Fals
     With `onnx`, that export takes the place of the weights, and `config.json` may be absent. `reranker` lets
     the modules of a sentence-transformers CrossEncoder pass.
     """
-    modules = read_json(folder / "modules.json") or []
+    modules = read_objects(folder / "modules.json")
     if is_static(folder, modules):
         return open_static(folder, modules)
     known = _CROSS_ENCODER if reranker else _EMBEDDER
@@ -78,15 +78,17 @@ def open_folder(folder: Path, onnx: Path | None = None, *, reranker: bool = Fals
         config = {}
     if not isinstance(config, dict):
         raise ModelFormatError(f"{folder} has no config.json; it is no model folder")
-    tensors, files = _open_weights(root) if onnx is None else ({}, with_external_data(onnx))
+    tensors, files = _open_weights(root) if onnx is None else ({}, (onnx, *external_files(onnx)))
     if prefix := _WRAPPERS.get(str(config.get("model_type"))):
         tensors = WithoutPrefix(tensors, prefix)
-    st_config = read_json(folder / "config_sentence_transformers.json") or {}
+    st_config = read_object(folder / "config_sentence_transformers.json")
     pooling, pool_prompt = _pooling(places.get("Pooling"), config)
     dense = tuple(
         _open_dense(_inside(folder, module)) for module in modules if _module_kind(folder, module, known) == "Dense"
     )
-    widths = tuple(st_config.get("matryoshka_dimensions") or config.get("matryoshka_dimensions") or ())
+    check_chain(folder, dense)
+    stated = st_config.get("matryoshka_dimensions") or config.get("matryoshka_dimensions")
+    widths = tuple(filter(None, map(_width, stated))) if isinstance(stated, list) else ()
     return Checkpoint(
         name=str(folder),
         origin="hf",
@@ -171,15 +173,12 @@ def _pooling(place: Path | None, config: Mapping[str, Any]) -> tuple[tuple[Pooli
 
 
 def _open_dense(place: Path) -> Dense:
-    stated = read_json(place / "config.json") or {}
+    stated = read_object(place / "config.json")
     tensors = open_safetensors(place / "model.safetensors")
-    if "linear.weight" not in tensors:
-        raise ModelFormatError(f"{place / 'model.safetensors'} lacks linear.weight")
     kind = str(stated.get("activation_function", "torch.nn.modules.activation.Tanh")).rsplit(".", 1)[-1]
     if kind not in _ACTIVATIONS:
         raise ModelUnsupportedError(f"{place / 'config.json'}: activation {kind!r} is not known here")
-    bias = tensors.get("linear.bias")
-    return Dense(tensors["linear.weight"].dequantize(), None if bias is None else bias.dequantize(), _ACTIVATIONS[kind])
+    return read_dense(place / "model.safetensors", tensors, "linear", _ACTIVATIONS[kind])
 
 
 def _max_tokens(root: Path, config: Mapping[str, Any]) -> int:
@@ -190,14 +189,16 @@ def _max_tokens(root: Path, config: Mapping[str, Any]) -> int:
     # Position rows 0 and 1 (up to pad_token_id) are not used by this family.
     if config.get("model_type") in ("roberta", "xlm-roberta", "camembert") and isinstance(limits[0], int):
         limits[0] -= int(config.get("pad_token_id", 1)) + 1
-    limits.append((read_json(root / "sentence_bert_config.json") or {}).get("max_seq_length"))
-    limits.append((read_json(root / "tokenizer_config.json") or {}).get("model_max_length"))
+    limits.append(read_object(root / "sentence_bert_config.json").get("max_seq_length"))
+    limits.append(read_object(root / "tokenizer_config.json").get("model_max_length"))
     known = [int(limit) for limit in limits if isinstance(limit, int | float) and 0 < limit < _UNBOUNDED]
     return min(known, default=512)
 
 
 def _prompts(st_config: Mapping[str, Any]) -> Prompts:
     prompts = st_config.get("prompts") or {}
-    default = prompts.get(st_config.get("default_prompt_name") or "", "")
+    if not isinstance(prompts, dict):
+        raise ModelFormatError("config_sentence_transformers.json has prompts without names: get the model again")
+    default = prompts.get(str(st_config.get("default_prompt_name") or ""), "")
     document = next((prompts[name] for name in ("document", "passage", "corpus") if name in prompts), default)
     return Prompts(query=str(prompts.get("query", default)), document=str(document))

@@ -30,12 +30,6 @@ def onnx_file(folder: Path) -> Path | None:
     return next((path for path in places if path.is_file()), None)
 
 
-def with_external_data(path: Path) -> tuple[Path, ...]:
-    """The export and the files beside it that its weights are in, by the names that exporters use."""
-    beside = sorted({*path.parent.glob(f"{path.name}_data*"), *path.parent.glob(f"{path.name}.data*")})
-    return (path, *(file for file in beside if file.is_file()))
-
-
 def quantises_at_run_time(path: Path) -> bool:
     """Whether an export uses the operators that round activations to int8 while it runs.
 

@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turboprop.errors import ModelFormatError, ModelUnsupportedError
-from turboprop.models.checkpoint import Checkpoint, Dense, PoolingMode
+from turboprop.models.checkpoint import Checkpoint, Dense, PoolingMode, read_dense
 from turboprop.models.checkpoint_gguf import RANK, open_gguf
 from turboprop.models.checkpoint_hf import open_folder
 from turboprop.models.gguf_metadata import GGUFMetadata
-from turboprop.models.json_file import read_json
+from turboprop.models.json_file import read_json, read_objects
+from turboprop.models.tensors import whole_values
 
 if TYPE_CHECKING:
     from turboprop.models.resolve import LocalModel
@@ -179,7 +180,7 @@ def _of_language_model(checkpoint: Checkpoint, local: LocalModel) -> Dense:
 
 def _stated_ids(folder: Path) -> list[object] | None:
     """The two tokens that a sentence-transformers module `LogitScore` compares, None where there is none."""
-    for module in read_json(folder / "modules.json") or []:
+    for module in read_objects(folder / "modules.json"):
         if str(module.get("type", "")).endswith(".LogitScore"):
             stated = read_json(folder / Path(str(module.get("path", ""))).name / "config.json")
             keys = ("true_token_id", "false_token_id")
@@ -199,16 +200,7 @@ def _row(checkpoint: Checkpoint, name: str, number: int | None, word: str) -> ND
 def _dense(
     checkpoint: Checkpoint, stem: str, activation: Literal["identity", "tanh", "relu", "gelu"] = "identity"
 ) -> Dense:
-    tensors = checkpoint.tensors
-    if f"{stem}.weight" not in tensors:
-        raise ModelFormatError(f"{checkpoint.name} lacks {stem}.weight, a part of a reranker's head")
-    weight = _finite(checkpoint, f"{stem}.weight", tensors[f"{stem}.weight"].dequantize())
-    bias = None
-    if f"{stem}.bias" in tensors:
-        bias = _finite(checkpoint, f"{stem}.bias", tensors[f"{stem}.bias"].dequantize())
-    if weight.ndim != 2 or (bias is not None and bias.shape != weight.shape[:1]):
-        raise ModelFormatError(f"{checkpoint.name}: {stem} has the shape {weight.shape}, which is no layer's")
-    return Dense(weight, bias, activation)
+    return read_dense(checkpoint.name, checkpoint.tensors, stem, activation)
 
 
 def _scoring(checkpoint: Checkpoint, stem: str, labels: Sequence[str]) -> Dense:
@@ -231,9 +223,12 @@ def _norm(checkpoint: Checkpoint, stem: str, eps: float) -> Norm:
     tensors = checkpoint.tensors
     if f"{stem}.weight" not in tensors:
         raise ModelFormatError(f"{checkpoint.name} lacks {stem}.weight, a part of a reranker's head")
-    weight = _finite(checkpoint, f"{stem}.weight", tensors[f"{stem}.weight"].dequantize())
-    bias = tensors.get(f"{stem}.bias")
-    return Norm(weight, None if bias is None else _finite(checkpoint, f"{stem}.bias", bias.dequantize()), eps)
+    weight, bias = (
+        whole_values(checkpoint.name, name, tensors[name], 1) if name in tensors else None
+        for name in (f"{stem}.weight", f"{stem}.bias")
+    )
+    assert weight is not None
+    return Norm(weight, bias, eps)
 
 
 def _norm_eps(checkpoint: Checkpoint) -> float:

@@ -13,7 +13,7 @@ from typing import Any
 
 from turboprop.errors import ModelFormatError, ModelNotFoundError
 from turboprop.models.checkpoint import Checkpoint
-from turboprop.models.json_file import read_json
+from turboprop.models.json_file import read_json, read_object
 from turboprop.models.tensors import open_safetensors
 
 FAMILY = "static"
@@ -42,7 +42,7 @@ def open_static(folder: Path, modules: Sequence[Mapping[str, Any]]) -> Checkpoin
     weights = root / "model.safetensors"
     if not weights.is_file():
         raise ModelNotFoundError(f"{root} has no model.safetensors; download the model again")
-    config = read_json(folder / "config.json") or {}
+    config = read_object(folder / "config.json")
     normalizes = any(str(module.get("type", "")).endswith(".Normalize") for module in modules)
     limit = config.get("seq_length")
     return Checkpoint(
@@ -63,7 +63,9 @@ def open_static(folder: Path, modules: Sequence[Mapping[str, Any]]) -> Checkpoin
 
 def _unknown_token(folder: Path) -> int | None:
     """The id that the tokenizer gives to what it does not know."""
-    model = (read_json(folder / "tokenizer.json") or {}).get("model") or {}
+    model = read_object(folder / "tokenizer.json").get("model")
+    if not isinstance(model, dict):
+        return None
     if isinstance(model.get("unk_id"), int):
         return int(model["unk_id"])
     vocabulary, token = model.get("vocab"), model.get("unk_token")

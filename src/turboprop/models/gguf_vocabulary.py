@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from turboprop.models.gguf_metadata import GGUFFormatError, GGUFMetadata, GGUFValueType, shown
+from turboprop.models.tokenizer_parts import MAX_TOKENS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,6 +47,9 @@ class Vocabulary:
     @classmethod
     def read(cls, metadata: GGUFMetadata) -> Vocabulary:
         """Raises `GGUFFormatError` where the arrays do not fit each other."""
+        count = len(metadata.array("tokenizer.ggml.tokens"))
+        if count > MAX_TOKENS:
+            raise GGUFFormatError(metadata.path, f"it has {count} tokens, more than the {MAX_TOKENS} allowed")
         tokens = metadata.strings("tokenizer.ggml.tokens")
         types = _numbers(metadata, "tokenizer.ggml.token_type", len(tokens), _INTEGERS, TokenType.NORMAL)
         scores = _numbers(metadata, "tokenizer.ggml.scores", len(tokens), _NUMBERS, 0)

@@ -6,10 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from turboprop.models.gguf_metadata import GGUFFormatError
 from turboprop.models.gguf_vocabulary import TokenType
 
 if TYPE_CHECKING:
     from turboprop.models.gguf_vocabulary import Vocabulary
+
+MAX_MERGES = 1 << 21
+MAX_MERGED = 1 << 25
+"""Characters of the pieces, once for each way to cut them. A million ways to cut pieces of 512 are 2 GB of text."""
 
 
 def sentencepiece_merges(vocabulary: Vocabulary) -> list[tuple[str, str]]:
@@ -28,12 +33,19 @@ def sentencepiece_merges(vocabulary: Vocabulary) -> list[tuple[str, str]]:
     by_score = joined[np.argsort(-vocabulary.scores[joined], kind="stable")]
     tokens = [vocabulary.tokens[number] for number in by_score.tolist()]
     pieces = set(tokens)
-    merges = []
+    merges: list[tuple[str, str]] = []
+    size = 0
     for token in tokens:
+        before = len(merges)
         for cut in range(1, len(token)):
             left = token[:cut]
             if left in pieces:
                 right = token[cut:]
                 if right in pieces:
                     merges.append((left, right))
+        size += len(token) * (len(merges) - before)
+        if size > MAX_MERGED or len(merges) > MAX_MERGES:
+            raise GGUFFormatError(
+                vocabulary.metadata.path, "its tokens can be cut in two in more ways than any model's"
+            )
     return merges

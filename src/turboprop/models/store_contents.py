@@ -5,18 +5,16 @@ Nothing is opened but the small JSON files that name others; a name that leaves 
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path, PurePosixPath
 
 from turboprop.errors import ModelFormatError, ModelNotFoundError
 from turboprop.models.catalog import safe_member
+from turboprop.models.json_file import read_json
 
 SPLIT = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model")
 INDEX_FILE = "model.safetensors.index.json"
-# The index of a model with 100,000 tensors is about 10 MB; more is not an index.
-MAX_INDEX_BYTES = 64 << 20
 
 
 def split_names(file: str) -> list[str]:
@@ -27,16 +25,6 @@ def split_names(file: str) -> list[str]:
         return [file]
     count = int(match["count"])
     return [str(path.with_name(f"{match['stem']}-{n:05d}-of-{count:05d}.gguf")) for n in range(1, count + 1)]
-
-
-def read_json(path: Path) -> object:
-    """One small JSON file; `ModelFormatError` when it is damaged or absurdly large."""
-    try:
-        if path.stat().st_size > MAX_INDEX_BYTES:
-            raise ModelFormatError(f"{path} is larger than {MAX_INDEX_BYTES >> 20} MB: that is no such index")
-        return json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise ModelFormatError(f"{path} is not valid JSON ({error}); get the model again") from error
 
 
 def shard_names(index: Path) -> list[str]:

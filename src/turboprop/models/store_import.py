@@ -20,10 +20,11 @@ from turboprop.errors import ModelError, ModelFormatError, ModelNotFoundError
 from turboprop.models.catalog import is_repo_name, safe_member
 from turboprop.models.hub_files import choose_files
 from turboprop.models.hub_progress import SilentProgress
+from turboprop.models.json_file import read_json
 from turboprop.models.naming import HubReference, parse_name
 from turboprop.models.store import read_manifest, store_dir, store_lock, write_manifest
 from turboprop.models.store_archive import is_archive, unpack
-from turboprop.models.store_contents import missing_files, read_json, split_names
+from turboprop.models.store_contents import missing_files, split_names
 from turboprop.models.store_hashes import sha256_file
 from turboprop.models.store_weights import check_weights
 
@@ -99,6 +100,8 @@ def _what_is_it(source: Path, given: Path, catalog: Catalog, name: str | None) -
         chosen = choose_files(str(folder), names, "")
     files = {entry: _inside(folder, folder / entry) for entry in chosen}
     for entry, file in files.items():
+        if not file.is_file():
+            raise ModelFormatError(f"{folder / entry} is no regular file; refused")
         check_weights(file)
         if entry.endswith(".json"):
             read_json(file)
@@ -125,7 +128,10 @@ def _regular_files(folder: Path) -> Iterator[Path]:
 
 def _inside(folder: Path, file: Path) -> Path:
     """Follow a link only to where the Hugging Face cache keeps a snapshot's bytes, or within the folder."""
-    real = file.resolve()
+    try:
+        real = file.resolve()
+    except (OSError, RuntimeError) as error:  # links in a circle
+        raise ModelFormatError(f"{file} leads nowhere ({error}); refused") from None
     allowed = [folder.resolve()]
     if folder.parent.name == "snapshots":
         allowed += [(root / "blobs").resolve() for root in folder.parents[1:3]]

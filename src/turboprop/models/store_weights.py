@@ -6,10 +6,12 @@ This is the gate of the store; the readers that load a model check everything el
 from __future__ import annotations
 
 import json
+import os
 import struct
 from typing import TYPE_CHECKING
 
 from turboprop.errors import ModelFormatError
+from turboprop.files import open_regular
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +35,7 @@ def _refuse_pointer(path: Path, head: bytes) -> None:
 
 
 def _check_gguf(path: Path) -> None:
-    with path.open("rb") as file:
+    with open_regular(path, follow=True) as file:
         head = file.read(64)
     _refuse_pointer(path, head)
     if head[:4] != b"GGUF" or len(head) < 24:
@@ -46,8 +48,8 @@ def _check_gguf(path: Path) -> None:
 
 
 def _check_safetensors(path: Path) -> None:
-    size = path.stat().st_size
-    with path.open("rb") as file:
+    with open_regular(path, follow=True) as file:
+        size = os.fstat(file.fileno()).st_size
         head = file.read(64)
         _refuse_pointer(path, head)
         length = int.from_bytes(head[:8], "little")
@@ -58,7 +60,7 @@ def _check_safetensors(path: Path) -> None:
     try:
         tensors = json.loads(header)
         ends = [int(value["data_offsets"][1]) for name, value in tensors.items() if name != "__metadata__"]
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ModelFormatError(f"{path} is not a safetensors file: its header is damaged; get it again") from error
     if 8 + length + max(ends, default=0) != size:
         raise ModelFormatError(

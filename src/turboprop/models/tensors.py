@@ -18,7 +18,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from turboprop.errors import ModelFormatError, ModelUnsupportedError
+from turboprop.errors import ModelFormatError, ModelNotFoundError, ModelUnsupportedError
+from turboprop.files import open_regular
+from turboprop.models.json_file import read_object
 
 _DTYPES: dict[str, np.dtype[Any]] = {
     "F64": np.dtype("<f8"),
@@ -91,13 +93,30 @@ class SafetensorsTensor:
             self._mapped.madvise(advice, begin, length)
 
 
+def whole_values(where: object, name: str, tensor: StoredTensor, axes: int) -> NDArray[np.float32]:
+    """All values of a tensor, finite ones in so many axes. Raises `ModelFormatError`."""
+    if len(tensor.shape) != axes or 0 in tensor.shape:
+        raise ModelFormatError(
+            f"{where}: the tensor {name!r} has the shape {list(tensor.shape)}, which is no "
+            f"{'vector' if axes == 1 else 'matrix'}; download the model again"
+        )
+    values = tensor.dequantize()
+    if not np.isfinite(values).all():
+        raise ModelFormatError(f"{where}: the tensor {name!r} holds values that are not finite")
+    return values
+
+
 def open_safetensors(path: Path) -> dict[str, SafetensorsTensor]:
     """Map one safetensors file. Raises `ModelFormatError` for a damaged one."""
     from safetensors import SafetensorError, safe_open
 
     try:
+        with open_regular(path, follow=True):  # a pipe would be waited for
+            pass
         with safe_open(str(path), framework="numpy"):
             pass
+    except FileNotFoundError:
+        raise ModelNotFoundError(f"{path} is not there; download the model again") from None
     except (SafetensorError, OSError) as error:
         hint = _what_it_is(path)
         raise ModelFormatError(f"{path} is not a sound safetensors file: {error}{hint}") from error
@@ -119,7 +138,7 @@ def open_safetensors(path: Path) -> dict[str, SafetensorsTensor]:
 
 def _what_it_is(path: Path) -> str:
     try:
-        with path.open("rb") as file:
+        with open_regular(path, follow=True) as file:
             start = file.read(64)
     except OSError:
         return ""
@@ -135,9 +154,9 @@ class ShardedTensors(Mapping[str, StoredTensor]):
 
     def __init__(self, index: Path) -> None:
         try:
-            weight_map = json.loads(index.read_bytes())["weight_map"]
+            weight_map = read_object(index)["weight_map"]
             self._where = {str(name): str(shard) for name, shard in weight_map.items()}
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
+        except (KeyError, AttributeError, TypeError) as error:
             raise ModelFormatError(f"{index} is not a safetensors index: {error!r}") from error
         self._folder = index.parent
         self._open: dict[str, dict[str, SafetensorsTensor]] = {}

@@ -3,34 +3,37 @@
 from __future__ import annotations
 
 import json
-import re
-import stat
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from turboprop.errors import (
     InputTooLongError,
+    ModelError,
     ModelFormatError,
     ModelNotFoundError,
     ModelUnsupportedError,
     UsageError,
 )
+from turboprop.files import open_regular
+from turboprop.models.json_file import read_model_file, read_object
+from turboprop.models.tokenizer_json import MAX_FILE_BYTES, check_tokenizer_json
 from turboprop.models.tokenizer_parts import add_special_tokens, guarded, set_ends, word_piece
+from turboprop.models.tokenizer_rules import TokenizerLimits, check_rules
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from tokenizers import Tokenizer
 
-# The largest vocabularies in use (256,000 tokens) have a tokenizer.json of 35 MB.
-_MAX_FILE_BYTES = 1 << 28
-# Ten million characters of one line took up to 60 s and 5 GB, and made the regular expressions of Qwen
-# and Llama 3 give up; a million take a tenth of that. No model reads as much.
-MAX_TEXT_CHARACTERS = 1 << 20
-# The library frees a unigram vocabulary by recursion, one level a byte: a token of 16,000 bytes overflowed
-# a stack of 512 KiB, one of 8,000 did not. Tokens have up to 512 characters, regular expressions 2,000.
-_MAX_STRING_BYTES = 8000
-_CHARSMAP = re.compile(rb'"precompiled_charsmap"\s*:\s*\Z')  # the one long string of a sound file
+_MEASURED = 1 << 20
+"""Bytes that a text, or a batch of them, may become without a measurement. A piece of one byte takes 300 more."""
+_MOST_NORMALIZED = 1 << 24
+_MOST_PIECES = 1 << 21
+"""What a text may become: 300 MB, and 600 MB where all pieces are short. A million ideographs are as many pieces."""
+_MOST_DECODED = 1 << 26
+"""Bytes of the tokens that are decoded at once."""
+_known_limits: WeakKeyDictionary[Tokenizer, TokenizerLimits] = WeakKeyDictionary()
 _BERT_CLASSES = {"BertTokenizer", "BertTokenizerFast", "DistilBertTokenizer", "DistilBertTokenizerFast"}
 _BERT_TOKENS = {
     "unk_token": "[UNK]",
@@ -62,7 +65,27 @@ def tokenizer_from_path(path: Path) -> Tokenizer:
         tokenizer = _from_json(path)
     tokenizer.no_padding()
     tokenizer.no_truncation()
+    if tokenizer not in _known_limits:
+        _known_limits[tokenizer] = _limits_of_parts(path, tokenizer)
+    guarded(path, lambda: tokenizer.encode("a"))  # some rules fail on any text: pieces of no length
     return tokenizer
+
+
+def longest_text(tokenizer: Tokenizer) -> int:
+    """Characters of a text that `encode_texts` takes at most."""
+    return _known_limits.get(tokenizer, TokenizerLimits()).characters
+
+
+def _limits_of_parts(path: Path, tokenizer: Tokenizer) -> TokenizerLimits:
+    """For a tokenizer that was made here; what GGUF metadata bring in is a map of characters."""
+    parts = {}
+    for key in ("normalizer", "pre_tokenizer"):
+        part = getattr(tokenizer, key)
+        parts[key] = None if part is None else json.loads(part.__getstate__())
+    try:
+        return check_rules(parts, {})
+    except ModelError as error:
+        raise type(error)(f"{path}: {error}; get the model again") from None
 
 
 def clean_text(text: str) -> str:
@@ -80,24 +103,79 @@ def clean_text(text: str) -> str:
 def encode_texts(tokenizer: Tokenizer, texts: Sequence[str], *, add_special_tokens: bool = True) -> list[list[int]]:
     """Token ids of every text, cleaned first.
 
-    Raises `InputTooLongError` for a text of more than `MAX_TEXT_CHARACTERS` characters, before it is
-    tokenized, and `UsageError` where the tokenizer gives up on a text.
+    Raises `InputTooLongError` for a text of more than `longest_text(tokenizer)` characters, or one of which the
+    tokenizer's rules make too much, before it is tokenized, and `UsageError` where the tokenizer gives up on a text.
     """
+    limits = _known_limits.get(tokenizer, TokenizerLimits())
     for number, text in enumerate(texts):
-        if len(text) > MAX_TEXT_CHARACTERS:
+        if len(text) > limits.characters:
             raise InputTooLongError(
-                f"text {number} has {len(text)} characters, at most {MAX_TEXT_CHARACTERS} are tokenized at "
-                "once: split it"
+                f"text {number} has {len(text)} characters, at most {limits.characters} are tokenized at once: split it"
             )
     cleaned = [clean_text(text) for text in texts]
+    ids: list[list[int]] = []
     try:
-        encodings = tokenizer.encode_batch_fast(cleaned, add_special_tokens=add_special_tokens)
+        for batch in _batches(tokenizer, cleaned, limits.growth):
+            encodings = tokenizer.encode_batch_fast(batch, add_special_tokens=add_special_tokens)
+            ids += [encoding.ids for encoding in encodings]
+    except InputTooLongError:
+        raise
     except BaseException as error:
         # A panic of the library's Rust code is a BaseException; Ctrl-C is not ours to catch.
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         raise UsageError(f"the tokenizer gave up on a text ({error}): split it or leave it out") from None
-    return [encoding.ids for encoding in encodings]
+    return ids
+
+
+def _batches(tokenizer: Tokenizer, texts: list[str], growth: float) -> Iterator[list[str]]:
+    """The texts in their order, so many at a time that the library makes some hundred megabytes of them at most."""
+    batch: list[str] = []
+    room = float(_MEASURED)
+    for text in texts:
+        # Up to 4 bytes a character; most texts are so short that they need not be counted.
+        size = growth * (4 * len(text) if 4 * len(text) * growth <= _MEASURED else len(text.encode()))
+        if size > _MEASURED:
+            _refuse_what_grows(tokenizer, text, growth)
+        if batch and size > room:
+            yield batch
+            batch, room = [], float(_MEASURED)
+        batch.append(text)
+        room -= size
+    if batch:
+        yield batch
+
+
+def _refuse_what_grows(tokenizer: Tokenizer, text: str, growth: float) -> None:
+    """Raise `InputTooLongError` where the rules make too much of a text, told from parts of it one by one."""
+    step = max(64, int(_MEASURED / (16 * growth)))
+    size = pieces = 0
+    normalizer, pre_tokenizer = tokenizer.normalizer, tokenizer.pre_tokenizer
+    for start in range(0, len(text), step):
+        part = text[start : start + step]
+        if normalizer is not None:
+            part = normalizer.normalize_str(part)
+        found = [part] if pre_tokenizer is None else [piece for piece, _ in pre_tokenizer.pre_tokenize_str(part)]
+        size += sum(len(piece.encode()) for piece in found)
+        pieces += len(found)
+        if size > _MOST_NORMALIZED or pieces > _MOST_PIECES:
+            raise InputTooLongError(
+                f"the tokenizer's rules make more than {_MOST_NORMALIZED >> 20} MB or {_MOST_PIECES >> 20} million "
+                f"pieces of a text of {len(text)} characters: split it"
+            )
+
+
+def decode_ids(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
+    """The text of token ids, special ones too. Raises `UsageError` where the tokenizer gives up on them."""
+    # A token has 8,000 bytes at most; few ids need not be looked up.
+    if len(ids) > 1000 and sum(len(tokenizer.id_to_token(number) or "") for number in ids) > _MOST_DECODED:
+        raise UsageError(f"the text of {len(ids)} ids has more than {_MOST_DECODED >> 20} MB: decode fewer")
+    try:
+        return str(tokenizer.decode(ids, skip_special_tokens=False))
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise UsageError(f"the tokenizer gave up on {len(ids)} ids ({error}): its decoder is damaged") from None
 
 
 def _from_folder(folder: Path) -> Tokenizer:
@@ -121,30 +199,10 @@ def _from_json(path: Path) -> Tokenizer:
     data = _read(path)
     if data.startswith(b"version https://git-lfs"):
         raise ModelFormatError(f"{path} is a Git LFS pointer: run `git lfs pull` in its repository")
-    _refuse_long_strings(path, data)
-    return guarded(path, lambda: Tokenizer.from_buffer(data))
-
-
-def _refuse_long_strings(path: Path, data: bytes) -> None:
-    """Raise `ModelFormatError` for a JSON string that would end the process: 9 ms for 2 MB."""
-    import numpy as np
-
-    view = np.frombuffer(data, np.uint8)
-    quotes = np.flatnonzero(view == ord('"'))
-    # A quote after an odd number of backslashes is part of its string; the others open and close in turn.
-    slashes = np.flatnonzero(view == ord("\\"))
-    if len(slashes):
-        run_starts = np.flatnonzero(np.diff(slashes, prepend=-2) != 1)
-        place = np.searchsorted(slashes, quotes - 1)
-        behind = slashes[np.minimum(place, len(slashes) - 1)] == quotes - 1
-        run = run_starts[np.searchsorted(run_starts, place, "right") - 1]
-        quotes = quotes[~behind | ((place - run + 1) % 2 == 0)]
-    pairs = quotes[: len(quotes) // 2 * 2].reshape(-1, 2)
-    for begin, end in pairs[pairs[:, 1] - pairs[:, 0] > _MAX_STRING_BYTES].tolist():
-        if not _CHARSMAP.search(data, max(0, begin - 100), begin):
-            raise ModelFormatError(
-                f"{path} has a string of {end - begin} bytes (byte {begin}), which no tokenizer needs: get it again"
-            )
+    limits = check_tokenizer_json(path, data)
+    tokenizer = guarded(path, lambda: Tokenizer.from_buffer(data))
+    _known_limits[tokenizer] = limits
+    return tokenizer
 
 
 def _from_vocabulary(folder: Path) -> Tokenizer:
@@ -156,7 +214,7 @@ def _from_vocabulary(folder: Path) -> Tokenizer:
     # Not splitlines: vocabularies have tokens such as U+2028.
     lines = text.replace("\r\n", "\n").removesuffix("\n").split("\n")
     ids = {token: number for number, token in enumerate(lines)}
-    settings = _settings(folder / "tokenizer_config.json")
+    settings = read_object(folder / "tokenizer_config.json")
     kind = settings.get("tokenizer_class", "BertTokenizer")
     if not isinstance(kind, str) or kind not in _BERT_CLASSES:
         raise ModelUnsupportedError(
@@ -185,18 +243,6 @@ def _from_vocabulary(folder: Path) -> Tokenizer:
     return tokenizer
 
 
-def _settings(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
-    try:
-        settings = json.loads(_read(path))
-    except (ValueError, RecursionError) as error:
-        raise ModelFormatError(f"{path} is not JSON ({error}): get it again") from None
-    if not isinstance(settings, dict):
-        raise ModelFormatError(f"{path} holds no JSON object: get it again")
-    return settings
-
-
 def _token_text(entry: object, default: str) -> str:
     """A token is written as its text or as an object with the text under `content`."""
     if isinstance(entry, dict):
@@ -207,23 +253,16 @@ def _token_text(entry: object, default: str) -> str:
 def _begins_with_magic(path: Path) -> bool:
     """Files of a download cache have no suffix."""
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            return False
-        with path.open("rb") as file:
+        with open_regular(path, follow=True) as file:
             return file.read(4) == b"GGUF"
     except (OSError, ValueError):
         return False
 
 
 def _read(path: Path) -> bytes:
-    """All of a regular file of at most `_MAX_FILE_BYTES`."""
+    """All of a regular file of at most `MAX_FILE_BYTES`."""
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise ModelFormatError(f"{path} is no regular file: give the path of a tokenizer.json")
-        if status.st_size > _MAX_FILE_BYTES:
-            raise ModelFormatError(f"{path} has {status.st_size} bytes: no tokenizer is that large")
-        return path.read_bytes()
+        return read_model_file(path, MAX_FILE_BYTES)
     except FileNotFoundError:
         raise ModelNotFoundError(f"{path} does not exist: check the path") from None
     except (OSError, ValueError) as error:
@@ -232,6 +271,6 @@ def _read(path: Path) -> bytes:
 
 def token_text(tokenizer: Tokenizer, number: int) -> str:
     """What one token stands for within a text; decoded alone, SentencePiece's tokens lose their space."""
-    text = str(tokenizer.decode([number], skip_special_tokens=False))
+    text = decode_ids(tokenizer, [number])
     name = tokenizer.id_to_token(number) or ""
     return " " + text if name.startswith("\u2581") and not text.startswith(" ") else text

@@ -17,10 +17,13 @@ from turboprop.models.gguf_vocabulary import TokenType, Vocabulary
 from turboprop.models.pretokenizers import PRE_TOKENIZERS
 from turboprop.models.sentencepiece_merges import sentencepiece_merges
 from turboprop.models.tokenizer_parts import (
+    MAX_TOKENS,
+    MAX_UNIGRAM_NODES,
     WORD_PIECE_PREFIX,
     add_vocabulary_tokens,
     guarded,
     set_ends,
+    unigram_nodes,
     word_piece,
 )
 
@@ -111,6 +114,9 @@ def _byte_level(metadata: GGUFMetadata, vocabulary: Vocabulary) -> Tokenizer:
             f"{metadata.path} has the pre-tokenizer {shown(name)}; known are {', '.join(PRE_TOKENIZERS)}: "
             "use the tokenizer.json of its model"
         )
+    count = len(metadata.array("tokenizer.ggml.merges"))
+    if len(vocabulary.tokens) + 2 * count > MAX_TOKENS:
+        raise GGUFFormatError(metadata.path, f"it has {count} merges, more than any model's tokenizer")
     merges = []
     for merge in metadata.strings("tokenizer.ggml.merges"):
         left, gap, right = merge.partition(" ")
@@ -166,6 +172,11 @@ def _unigram(metadata: GGUFMetadata, vocabulary: Vocabulary) -> Tokenizer:
     if "tokenizer.ggml.scores" not in metadata:
         raise GGUFFormatError(metadata.path, "a t5 tokenizer without tokenizer.ggml.scores")
     pieces = list(zip(vocabulary.tokens, vocabulary.scores.astype(float).tolist(), strict=True))
+    nodes = unigram_nodes([token.encode() for token in vocabulary.tokens])
+    if nodes > MAX_UNIGRAM_NODES:
+        raise GGUFFormatError(
+            metadata.path, f"its tokens have {nodes} different beginnings, more than the {MAX_UNIGRAM_NODES} allowed"
+        )
     unknown = vocabulary.special("unknown_token_id", default=2)
     model = guarded(
         metadata.path,

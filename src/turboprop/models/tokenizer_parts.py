@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from os.path import commonprefix
 from typing import TYPE_CHECKING, TypeVar
 
 from turboprop.errors import ModelFormatError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from tokenizers import Tokenizer
@@ -17,7 +19,25 @@ if TYPE_CHECKING:
 WORD_PIECE_PREFIX = "##"
 _LONGEST_WORD = 100  # characters; BERT reads a longer word as [UNK]
 
+MAX_TOKENS = 1 << 21
+"""Of a vocabulary and its merges together: Gemma 3 has 1.3 million. 500,000 merges took 420 MB, a million 820 MB."""
+MAX_ADDED = 1 << 17
+"""Speech models add 65,536 tokens; so many took 0.3 s and 100 MB."""
+MAX_ADDED_BYTES = 1 << 22
+"""Of all added tokens together: an automaton over 6 MB took 6 s and 470 MB."""
+_FREE_UNIGRAM_BYTES = 1 << 20
+MAX_UNIGRAM_NODES = 2_000_000
+"""Each beginning of a token takes 340 bytes of memory: 680 MB. 250,000 tokens as XLM-RoBERTa has take 520 MB."""
+
 Made = TypeVar("Made")
+
+
+def unigram_nodes(tokens: Sequence[bytes]) -> int:
+    """Different beginnings of the tokens, or 0 where they are few whatever the tokens are."""
+    if sum(map(len, tokens)) <= _FREE_UNIGRAM_BYTES:
+        return 0
+    ordered = sorted(tokens)
+    return sum(map(len, ordered)) - sum(len(commonprefix(pair)) for pair in pairwise(ordered))  # noqa: RUF071  bytes, not paths
 
 
 def guarded(path: Path | str, make: Callable[[], Made]) -> Made:
@@ -89,11 +109,15 @@ def add_vocabulary_tokens(tokenizer: Tokenizer, vocabulary: Vocabulary) -> None:
     """Control and unknown tokens as special ones, user-defined tokens as ordinary ones."""
     from turboprop.models.gguf_vocabulary import TokenType
 
-    add_special_tokens(
-        tokenizer,
-        (vocabulary.tokens[n] for n in vocabulary.of_type(TokenType.CONTROL, TokenType.UNKNOWN)),
-        (vocabulary.tokens[n] for n in vocabulary.of_type(TokenType.USER_DEFINED)),
-    )
+    special = [vocabulary.tokens[n] for n in vocabulary.of_type(TokenType.CONTROL, TokenType.UNKNOWN)]
+    ordinary = [vocabulary.tokens[n] for n in vocabulary.of_type(TokenType.USER_DEFINED)]
+    count, size = len(special) + len(ordinary), sum(len(token.encode()) for token in (*special, *ordinary))
+    if count > MAX_ADDED or size > MAX_ADDED_BYTES:
+        raise ModelFormatError(
+            f"{vocabulary.metadata.path} has {count} control and user-defined tokens of {size} bytes, more than the "
+            f"{MAX_ADDED} tokens and {MAX_ADDED_BYTES} bytes that are read: get it again"
+        )
+    add_special_tokens(tokenizer, special, ordinary)
 
 
 def bare(tokenizer: Tokenizer) -> None:

@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 from turboprop.edges.http.schemas import RequestBody
 from turboprop.edges.http.state import read_model, state_of
 from turboprop.errors import UsageError
-from turboprop.models.tokenizer import encode_texts, token_text
+from turboprop.models.tokenizer import decode_ids, encode_texts, token_text
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -78,7 +78,7 @@ def _text(tokenizer: Tokenizer, ids: list[int]) -> str:
         raise UsageError(f"there is no token {max(ids)}; the model has {size}")
     if not ids:
         return ""
-    text = str(tokenizer.decode(ids, skip_special_tokens=False))
+    text = decode_ids(tokenizer, ids)
     first = token_text(tokenizer, ids[0])
     # As a piece of a text: a decoder takes the space before the first word for its own.
     return " " + text if first.startswith(" ") and not text.startswith(" ") else text

@@ -115,7 +115,8 @@ class NativeEncoder:
         if rows is not None:
             hidden[rows.none] = 0
             return hidden
-        return np.concatenate([_pooled(hidden, begins, batch.skip, mode) for mode in self._pooling], 1)
+        with np.errstate(over="ignore", invalid="ignore"):  # whoever takes the vectors looks whether they are finite
+            return np.concatenate([_pooled(hidden, begins, batch.skip, mode) for mode in self._pooling], 1)
 
     def close(self) -> None:
         if self._program is not None:
