@@ -135,18 +135,18 @@ for pattern in sys.stdin.read().splitlines():
     tokenizer = Tokenizer(models.WordLevel({"x": 0}, unk_token="x"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), "isolated")
     for number, text in enumerate(texts):
-        size = 200_000 if power == 1 else 3_000
+        size = 60_000 if power == 1 else 2_000
         begin = time.process_time()
         tokenizer.encode(text(size), add_special_tokens=False)
         spent = time.process_time() - begin
         if spent > 4:
             print(repr(pattern), power, number, spent)
-assert min(accepted[1:]) > 50, accepted
+assert min(accepted[1:]) > 8, accepted
 """
 
 
 def test_accepted_patterns_end() -> None:
-    """500 random patterns on long texts: what is called linear or square takes no more than that.
+    """120 random patterns on long texts: what is called linear or square takes no more than that.
 
     4 s of computing for what takes some 0.1 s: one more power of the length would take hours. A panic of the library,
     which gives up after ten million steps from one place, ends the process and fails the test.
@@ -178,7 +178,7 @@ def test_accepted_patterns_end() -> None:
         inner = "".join(piece() for _ in range(chance.randint(1, 3)))
         return f"(?:{inner}){chance.choice(counts)}" if chance.random() < 0.3 else inner
 
-    patterns = ["|".join(branch() + branch() for _ in range(chance.randint(1, 3))) for _ in range(500)]
+    patterns = ["|".join(branch() + branch() for _ in range(chance.randint(1, 3))) for _ in range(120)]
     done = subprocess.run(
         [sys.executable, "-c", MEASURED],
         input="\n".join(patterns),
