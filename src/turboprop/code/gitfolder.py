@@ -35,16 +35,15 @@ _LARGEST = 4_000_000
 _MOST_INCLUDED = 100
 """Settings files, each as often as it is included: ten levels that Git goes down are 10,000 files for 2.5 a file."""
 _MOST_NAMED = 1_000
-_CONTINUED = re.compile(rb"\\(?:(\r?\n)|.)", re.DOTALL)
+_CONTINUED = rb"(?s)\\(?:(\r?\n)|.)"
 _SPACE = b" \t\r\n"
 _ESCAPES = {b"\\t": b"\t", b"\\n": b"\n", b"\\b": b"\b", b'\\"': b'"', b"\\\\": b"\\"}
 
 # Names of settings are literal in a settings file, in any case; only values can be quoted and continued.
 _LEADS_ELSEWHERE = re.compile(rb"include|excludesfile", re.IGNORECASE)
 # The name of a section may hold what looks like a setting, so a value ends no match.
-_PATH_VALUE = re.compile(
-    rb"(?:^|\])[ \t]*(path|excludesfile)[ \t]*=[ \t]*(?=(.{0,10000}))", re.IGNORECASE | re.MULTILINE
-)
+_PATH_VALUE = rb"(?im)(?:^|\])[ \t]*(path|excludesfile)[ \t]*=[ \t]*(?=(.{0,10000}))"
+# Both are compiled for the few that name another file: 2 ms.
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,9 +217,9 @@ def paths_named(text: bytes) -> list[tuple[str, str]]:
     if not _LEADS_ELSEWHERE.search(text):
         return []
     # A line that ends with a backslash goes on, but not in a comment: both readings are taken.
-    joined = _CONTINUED.sub(lambda pair: b"" if pair[1] else pair[0], text)
+    joined = re.sub(_CONTINUED, lambda pair: b"" if pair[1] else pair[0], text)
     texts = [text] if joined == text else [text, joined]
-    found = itertools.chain.from_iterable(itertools.islice(_PATH_VALUE.finditer(one), _MOST_NAMED) for one in texts)
+    found = itertools.chain.from_iterable(itertools.islice(re.finditer(_PATH_VALUE, one), _MOST_NAMED) for one in texts)
     return [(one[1].lower().decode(), _unquoted(one[2])) for one in found]
 
 

@@ -20,7 +20,8 @@ from turboprop.index.holder import HOLDER_FILE, read_holder
 from turboprop.index.integrity import find_damage, irregular_entry
 from turboprop.index.lexicon import Lexicon, LexiconError
 from turboprop.index.lock import LOCK_FILE, is_being_written
-from turboprop.index.manifest import Header, manifest_files, read_manifest
+from turboprop.index.manifest import Header, read_manifest
+from turboprop.index.provenance import manifest_files
 from turboprop.index.read import IndexReader
 from turboprop.index.recover import IGNORE_ALL, made_with, newest_version, right_hint
 from turboprop.index.reuse import vector_array

@@ -26,7 +26,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from operator import attrgetter
@@ -35,14 +34,14 @@ from typing import IO, Any
 
 import xxhash
 
-from turboprop.code.gitview import tracks
 from turboprop.errors import IndexDamagedError, IndexMismatchError, IndexNotFoundError, IndexUntrustedError
 from turboprop.files import NotRegularFileError, open_regular, replace_file
 from turboprop.index.failures import damaged, translated
 from turboprop.index.integrity import BLOCK_BYTES, StoredFile
+from turboprop.index.provenance import manifest_files, place_of, why_foreign
 from turboprop.index.schema import SCHEMA_VERSION, IndexSpec, manifest_file, table_name
 from turboprop.settings import user_data_home
-from turboprop.settings.trust import is_signed, sign, trusted_file
+from turboprop.settings.trust import is_trusted, sign
 from turboprop.types import DEFAULT_SCOPE, IndexedFile, IndexScope, Prompts
 
 FORMAT = "turboprop-index"
@@ -125,7 +124,7 @@ def foreign_header(path: Path) -> tuple[Header, str, str] | None:
     """
     with _opened(path) as stream:
         line = _read_header(path, stream)
-        why = _why_foreign(path, line)
+        why = why_foreign(path, line.header.place, line.content, line.signature)
     return (line.header, line.sha256, why) if why else None
 
 
@@ -133,16 +132,6 @@ def index_tables(directory: Path) -> list[Header]:
     """The headers of every table in an index folder, the one written last first."""
     headers = [read_header(path) for path in manifest_files(directory)]
     return sorted(headers, key=lambda header: header.updated, reverse=True)
-
-
-def manifest_files(directory: Path) -> list[Path]:
-    """The manifests in an index folder, whatever is in them. Raises `IndexUntrustedError` for a link to a folder."""
-    if directory.is_symlink():
-        raise IndexUntrustedError(
-            f"{directory} is a link, and an index folder is none: it did not get there by indexing. Remove it, or "
-            "name the folder that you mean with --index DIR"
-        )
-    return sorted(directory.glob("*.manifest.json"))
 
 
 def read_stored(path: Path) -> tuple[Header, dict[str, StoredFile]]:
@@ -190,7 +179,7 @@ def write_manifest(
         file_count=len(files),
         stored_digest=_digest(third),
         body_digest=_digest(body),
-        place=_place(path),
+        place=place_of(path),
         made_here=True,
     )
     values = _header_json(written)
@@ -260,51 +249,15 @@ class _HeaderLine:
 
 def _trusted(path: Path, line: _HeaderLine) -> Header:
     """The header, unless it is someone else's and not trusted. Raises `IndexUntrustedError`."""
-    why = _why_foreign(path, line)
+    why = why_foreign(path, line.header.place, line.content, line.signature)
     if not why:
         return line.header
-    known = trusted_file(user_data_home(), path)
-    if known is not None and known.sha256 == line.sha256:
+    if is_trusted(user_data_home(), path, line.sha256):
         return replace(line.header, made_here=False)
     raise IndexUntrustedError(
         f"the index in {path.parent} was not made here by you ({why}), so it is not used. Look at where it came "
         f"from and run `tp trust` to use it as it is now, or make your own in its place with `tp index --rebuild`"
     )
-
-
-def check_owner(directory: Path) -> None:
-    """Refuse to write into another user's folder, unless an index there was trusted. Raises `IndexUntrustedError`."""
-    if _is_of_another_user(directory) and not any(map(_was_trusted, manifest_files(directory))):
-        raise IndexUntrustedError(
-            f"the folder {directory} belongs to another user, so no index is made in it. Put yours elsewhere with "
-            "--index DIR, or, where there is an index that you want to use, run `tp trust`"
-        )
-
-
-def _is_of_another_user(path: Path) -> bool:
-    return hasattr(os, "geteuid") and os.lstat(path).st_uid != os.geteuid()
-
-
-def _was_trusted(path: Path) -> bool:
-    """Whether the user ever trusted what lay there."""
-    return trusted_file(user_data_home(), path) is not None
-
-
-def _why_foreign(path: Path, line: _HeaderLine) -> str:
-    """What shows that a manifest is not of this user and place; empty where nothing does."""
-    if not is_signed(user_data_home(), line.content, line.signature):
-        return "it came with the repository, or from another machine or user"
-    # A folder of someone else's is taken once the user has trusted what lay in it: what we sign there is ours.
-    if _is_of_another_user(path) or (_is_of_another_user(path.parent) and not _was_trusted(path)):
-        return "it belongs to another user"
-    # A repository that was moved takes its index along; one that was cloned with an index in it is someone's word.
-    if line.header.place != _place(path) and tracks(str(path.parent), path.name):
-        return "it came with the repository, whose Git tracks it"
-    return ""
-
-
-def _place(path: Path) -> str:
-    return os.path.realpath(path.parent)
 
 
 def _canonical(values: Mapping[str, Any]) -> bytes:

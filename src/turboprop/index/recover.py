@@ -31,11 +31,10 @@ from turboprop.index.lock import LOCK_FILE
 from turboprop.index.manifest import (
     Header,
     LeftOutFile,
-    check_owner,
     check_spec,
-    manifest_files,
     read_manifest,
 )
+from turboprop.index.provenance import check_owner, manifest_files
 from turboprop.index.schema import IndexSpec, arrow_schema, manifest_file, table_folder, table_name
 from turboprop.settings import user_data_home
 from turboprop.settings.trust import SIGNATURE_DIGITS, is_signed, sign

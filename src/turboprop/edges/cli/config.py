@@ -93,7 +93,8 @@ def trust(repo: str, index_dir: str | None, revoke: bool, as_list: bool, as_json
     now; when they change, it has to be given again. The model of such an index is compared with yours, never loaded.
     """
     from turboprop.errors import UsageError
-    from turboprop.index.manifest import foreign_header, manifest_files
+    from turboprop.index.manifest import foreign_header
+    from turboprop.index.provenance import manifest_files
     from turboprop.repository import checked_repo, index_directory
     from turboprop.settings import PROJECT_FILE, load_settings, read_project_file, user_data_home
     from turboprop.settings.trust import grant, is_trusted, trusted_files
