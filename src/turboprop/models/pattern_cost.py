@@ -294,11 +294,16 @@ def _span(node: Node) -> int:
 def _taken(number: int, branches: tuple[Node, ...], read: int) -> bool:
     """Whether what a branch reads in vain is taken by one that comes after it, all but a character or two.
 
-    Then no part of a text is read more than a few times. Branches that come between the two must not take less: each
-    takes as much or cannot match within what was read.
+    Then no part of a text is read more than a few times. It is told of branches that read with one loop over a class
+    and then need one class at most: such a branch fails, or takes all up to the last place where it could match, and
+    in what is left fails at the next try. Branches that come between the two must not take less: each takes as much or
+    cannot match within what was read.
     """
     parts = _listed(branches[number])
-    before = parts[: next(place for place, part in enumerate(parts) if _loops(part))]
+    at = next(place for place, part in enumerate(parts) if _loops(part))
+    before, loop, needed = parts[:at], parts[at], [part for part in parts[at + 1 :] if not _is_spare(part)]
+    if not _is_loop(loop) or len(needed) > 1 or not all(_is_class(part) or _is_barrier(part) for part in needed):
+        return False
     within = read | reduce(lambda left, part: left | _chars(part), before, 0)
     for branch in branches[number + 1 :]:
         others = _listed(branch)
@@ -309,18 +314,48 @@ def _taken(number: int, branches: tuple[Node, ...], read: int) -> bool:
         at = len(before)
         while not before and at < len(others) - 1 and _is_optional_char(others[at]):
             at += 1
-        loop, rest = others[at] if at < len(others) else Edge(), others[at + 1 :]
-        if isinstance(loop, Repeat) and isinstance(loop.part, Chars) and loop.most is None and loop.least <= 1:
-            covers = not read & ~loop.part.least
-            if covers and all(not isinstance(part, Look | Edge) and not _least(part) for part in rest):
-                return not any(_loops(part) and isinstance(part, Keep) for part in rest)
-            if covers and len(rest) == 1 and isinstance(rest[0], Look) and rest[0].negative:
-                barred = rest[0].part
-                if not rest[0].behind and isinstance(barred, Chars) and not barred.most & read:
-                    continue
+        taker, rest = others[at] if at < len(others) else Edge(), others[at + 1 :]
+        if isinstance(taker, Repeat) and _is_loop(taker) and taker.least <= 1 and not taker.few:
+            assert isinstance(taker.part, Chars)
+            covers = not read & ~taker.part.least
+            if covers and all(_is_spare(part) for part in rest):
+                return True
+            if covers and len(rest) == 1 and _is_barrier(rest[0]) and not _barred(rest[0]) & read:
+                continue
         if not _apart(others, within):
             return False
     return False
+
+
+def _is_loop(node: Node) -> bool:
+    """A class without a limit."""
+    return isinstance(node, Repeat) and isinstance(node.part, Chars) and node.most is None
+
+
+def _is_class(node: Node) -> bool:
+    """A class, once or repeated, that takes one character at least."""
+    return isinstance(node, Chars) or (isinstance(node, Repeat) and isinstance(node.part, Chars) and node.least == 1)
+
+
+def _is_spare(node: Node) -> bool:
+    """What may be empty, cannot fail, and reads nothing in vain but a few characters."""
+    return (isinstance(node, Repeat | Choice | Sequence) and not _least(node) and not _conditions(node)) and (
+        _is_loop(node) or not _loops(node)
+    )
+
+
+def _is_barrier(node: Node) -> bool:
+    """A character that must not follow: `(?!\\S)`."""
+    return isinstance(node, Look) and node.negative and not node.behind and isinstance(node.part, Chars)
+
+
+def _barred(node: Node) -> int:
+    assert isinstance(node, Look)
+    return _chars(node.part)
+
+
+def _conditions(node: Node) -> bool:
+    return isinstance(node, Look | Edge | Keep) or any(_conditions(part) for part in _parts(node))
 
 
 def _is_optional_char(node: Node) -> bool:

@@ -73,12 +73,13 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """`most` is None where there is no limit; `keeps`: what it took is not given back."""
+    """`most` is None where there is no limit; `keeps`: what it took is not given back; `few`: it takes as few as do."""
 
     part: Node
     least: int
     most: int | None
     keeps: bool = False
+    few: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,21 +267,20 @@ class PatternParser:
                     self._refuse(f"a part that is repeated more than {_MOST_TIMES} times")
                 if most is not None and most < least:
                     self._refuse("a range from more to less")
-                if self._take("?") and exactly:
+                few = self._take("?")
+                if few and exactly:
                     least = 0  # all of it or nothing
-                node = self._made(node, least, most, keeps=False)
+                node = self._made(node, least, most, keeps=False, few=few)
                 continue
             else:
                 return node
             keeps = self._take("+")
-            if not keeps:
-                self._take("?")  # as few as do: the same ways to match, in another order
-            node = self._made(node, least, most, keeps=keeps)
+            node = self._made(node, least, most, keeps=keeps, few=not keeps and self._take("?"))
 
-    def _made(self, node: Node, least: int, most: int | None, *, keeps: bool) -> Node:
+    def _made(self, node: Node, least: int, most: int | None, *, keeps: bool, few: bool) -> Node:
         if isinstance(node, Look | Edge):
             self._refuse("a condition that is repeated")
-        return Repeat(node, least, most, keeps)
+        return Repeat(node, least, most, keeps, few)
 
     def _atom(self) -> Node:
         char = self._text[self._at]
