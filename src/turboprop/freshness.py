@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from turboprop.code.walk import Skipped, SourceFile, Walk, walk
 from turboprop.errors import RepositoryIndexError
 from turboprop.index import refresh
 from turboprop.index.changes import Changes, chunker_name, find_changes
-from turboprop.index.integrity import sample_damage
+from turboprop.index.integrity import StoredFile, sample_damage
 from turboprop.index.lease import is_whole
 from turboprop.index.manifest import Header, index_tables, read_manifest
 from turboprop.index.schema import bytes_on_disk, lexicon_file, manifest_file, table_folder
@@ -61,7 +62,7 @@ def find_unchanged(root: Path, directory: Path, scope: IndexScope) -> tuple[Head
         or known.header.version != header.version
         or not lexicon_file(directory, header.table, header.version).exists()  # the last writer came to its end
         or not is_whole(table_folder(directory, header.table), header.version)
-        or sample_damage(table_folder(directory, header.table), known.stored)  # the writer says what is wrong
+        or not _looks_sound(table_folder(directory, header.table), known.stored)  # the writer says what is wrong
     ):
         return None
     found = walk(root, max_filesize=scope.max_filesize, exclude=scope.exclude)
@@ -74,6 +75,13 @@ def find_unchanged(root: Path, directory: Path, scope: IndexScope) -> tuple[Head
         return None
     size, seconds = bytes_on_disk(directory), time.monotonic() - started
     return header, _unchanged_summary(header, found, changes, size, seconds)
+
+
+def _looks_sound(folder: Path, stored: Mapping[str, StoredFile]) -> bool:
+    try:
+        return not sample_damage(folder, stored)
+    except OSError:
+        return False
 
 
 def quick_changes(root: Path, directory: Path, reader: IndexReader, scope: IndexScope) -> Refresh:

@@ -13,8 +13,8 @@ from turboprop.embed.cache import FILE, EmbeddingCache
 from turboprop.embed.caches import examine_caches, mend_caches
 from turboprop.embed.check import check_model
 from turboprop.engines import engines_here
-from turboprop.errors import IndexNotFoundError, TurboPropError
-from turboprop.index.health import Finding, IndexFacts, examine, remove_leftover
+from turboprop.errors import IndexDamagedError, IndexNotFoundError, TurboPropError
+from turboprop.index.health import FOREIGN, Finding, IndexFacts, examine, remove_leftover
 from turboprop.models.resolve import resolve
 from turboprop.models.store_memory import available_bytes
 from turboprop.models.store_verify import examine_model
@@ -85,14 +85,20 @@ def repair(
             remove_leftover(diagnosis.directory, finding)
     if any(finding.repair == "caches" for finding in diagnosis.findings):
         mend_caches(settings or load_settings(checked_repo(repo)))
-    anew = dict.fromkeys(finding.model or None for finding in diagnosis.findings if finding.repair == "rebuild")
-    for model in anew:
-        Index.create(repo, model, index_dir=index_dir, rebuild=True, settings=settings).close()
+    if any(finding.subject == FOREIGN for finding in diagnosis.findings):
+        return  # whether that index goes is the user's word
+    anew = [finding.model for finding in diagnosis.findings if finding.repair == "rebuild"]
     runs = [finding for finding in diagnosis.findings if finding.repair in ("index", "maintain")]
     if runs and not anew:
         # Naming the model makes it a whole run: one that finds no file changed would end before the upkeep.
-        known = [finding.model for finding in runs if finding.model] + [table.model for table in diagnosis.tables[-1:]]
-        Index.create(repo, known[0] if known else None, index_dir=index_dir, settings=settings).close()
+        tables = [table.model if table.made_here else "" for table in diagnosis.tables[-1:]]
+        model = next(filter(None, [*(finding.model for finding in runs), *tables]), "")
+        try:
+            Index.create(repo, model or None, index_dir=index_dir, settings=settings).close()
+        except IndexDamagedError:
+            anew = [model]
+    for model in dict.fromkeys(anew):
+        Index.create(repo, model or None, index_dir=index_dir, rebuild=True, settings=settings).close()
 
 
 def _of_caches(fault: CacheFault) -> Finding:
@@ -117,11 +123,12 @@ def _model(root: Path, directory: Path, settings: Settings, facts: dict[str, Any
     try:
         with Index.open(root, index_dir=directory, settings=settings) as index:
             facts["name"] = index.model_name
-            model = index.embedding_model
-            local = resolve(index.model_name, index.settings, download=False)
+            own = index.model_name if index.reader.header.made_here else None
+            local = resolve(own, index.settings, download=False)
             if faults := examine_model(local, index.settings):
                 again = f"bring it anew: tp model rm {local.name}, then tp model pull {local.name}"
                 return [Finding("model", fault.problem, again) for fault in faults]
+            model = index.embedding_model
             facts.update(engine=model.engine, weights=model.weights, dimensions=model.dimensions)
             failed = [check for check in check_model(model) if not check.ok]
     except IndexNotFoundError:

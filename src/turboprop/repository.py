@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def checked_repo(repo: str | Path) -> Path:
     """The repository's absolute path. Raises `UsageError` unless it is a folder that can be read."""
-    root = Path(repo).expanduser()
+    root = _expanded(repo)
     try:
         if not root.is_dir():
             what = "is a file, not a folder" if root.exists() else "does not exist"
@@ -35,6 +35,16 @@ def checked_repo(repo: str | Path) -> Path:
     return root.resolve()
 
 
+def _expanded(path: str | Path) -> Path:
+    """Raises `UsageError` for a path that no system takes, and for the home of a user who is not there."""
+    try:
+        if "\0" in str(path):
+            raise UsageError("a path cannot hold the character NUL")
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"{shown(str(path))} cannot be found: {error}") from error
+
+
 def index_directory(root: Path, index_dir: str | Path | None, settings: Settings) -> Path:
     """Where the index of a repository lies. Raises `UsageError` for a place where none can be read.
 
@@ -42,7 +52,7 @@ def index_directory(root: Path, index_dir: str | Path | None, settings: Settings
     """
     place = root / INDEX_FOLDER
     if index_dir is not None:
-        place = Path(index_dir).expanduser().resolve()
+        place = _expanded(index_dir).resolve()
     elif settings.index is not None:
         place = settings.index.resolve()
     try:

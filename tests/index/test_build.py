@@ -154,10 +154,7 @@ def test_a_file_that_turns_unreadable_keeps_its_chunks(tmp_path: Path, repositor
     run(tmp_path / "index", repository, embedder)
     before = rows_of(tmp_path / "index")
     files = walk(repository).files
-    moved = repository / "README.md"
-    moved.rename(repository / "elsewhere")
-    os.utime(repository / "elsewhere")
-    moved.mkdir()  # opening it fails, as without permission
+    (repository / "README.md").rename(repository / "elsewhere")  # opening it fails, as without permission
     update(tmp_path / "index", files, embedder)
     assert rows_of(tmp_path / "index") == before
 

@@ -198,14 +198,14 @@ def test_postings_that_are_missing_or_damaged(directory: Path) -> None:
 
 
 def test_leftovers_are_removed_and_nothing_else(directory: Path, tmp_path: Path) -> None:
-    (directory / "chunks_0123.lance").mkdir()
-    (directory / "chunks_0123.lance" / "x").write_text("x")
+    (directory / "chunks_0123456789abcdef.lance").mkdir()
+    (directory / "chunks_0123456789abcdef.lance" / "x").write_text("x")
     (directory / ".lexicon-abc").write_text("x")
     (directory / "notes.txt").write_text("the user's own")
     outside = tmp_path / "outside.lance"
     outside.mkdir()
     findings = examine(directory)[1]
-    assert {one.path for one in findings} == {"chunks_0123.lance", ".lexicon-abc"}
+    assert {one.path for one in findings} == {"chunks_0123456789abcdef.lance", ".lexicon-abc"}
     for one in findings:
         remove_leftover(directory, one)
     assert examine(directory)[1] == []

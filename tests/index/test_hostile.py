@@ -15,7 +15,7 @@ import pytest
 
 from index.hostile import cloned, published, tp
 from turboprop import Index
-from turboprop.errors import IndexUntrustedError
+from turboprop.errors import IndexUntrustedError, UsageError
 from turboprop.index.manifest import read_manifest, write_manifest
 from turboprop.settings import user_data_home
 from turboprop.settings.trust import trusted_files
@@ -279,3 +279,108 @@ def test_python_refuses_it_too(attacker: Path) -> None:
         Index.create(attacker)
     with Index.create(attacker, rebuild=True) as index:
         assert [hit.path for hit in index.search("hello")] == ["a.py"]
+
+
+def test_what_is_written_after_trust_names_the_users_own_model(
+    attacker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hub: tuple[str, list[str]]
+) -> None:
+    as_made_with(attacker, tmp_path, monkeypatch, "attacker/evil-model")
+    endpoint, asked = hub
+    online = {"TP_OFFLINE": "0", "HF_ENDPOINT": endpoint}
+    assert tp("trust", cwd=attacker).returncode == 0
+    (attacker / "b.py").write_text("def other():\n    return 2\n")
+    for command in ("search other", "search other", "doctor", "doctor --fix", "index", "search other"):
+        tp(*command.split(), cwd=attacker, **online)
+    assert asked == []
+    with Index.open(attacker) as index:
+        assert index.model_name == "sentence-transformers/all-MiniLM-L6-v2"
+
+
+def test_the_words_of_before_do_not_outlive_a_table(source: Path) -> None:
+    assert tp("index", cwd=source).returncode == 0
+    next((source / ".turboprop").glob("*.manifest.json")).unlink()
+    (source / "a.py").write_text("def zebra():\n    return 1\n")
+    assert tp("index", cwd=source).returncode == 0
+    assert tp("search", "zebra", "--mode", "lexical", cwd=source).returncode == 0
+    assert tp("search", "hello", "--mode", "lexical", cwd=source).returncode == 1
+
+
+OTHERS_FILES = ("asset.manifest.json", "users.lance/x", ".tmp/x", ".gitignore", "writer.txt", "x.2.lexicon")
+
+
+@pytest.mark.parametrize("command", ["index", "index --rebuild", "doctor --fix"])
+def test_a_folder_of_something_else_is_left_as_it_is(source: Path, victim: Path, tmp_path: Path, command: str) -> None:
+    work = tmp_path / "work"
+    for name in OTHERS_FILES:
+        (work / name).parent.mkdir(parents=True, exist_ok=True)
+        (work / name).write_text("mine\n")
+    (work / "link").symlink_to(victim)
+    (work / "sub").mkdir()
+    os.mkfifo(work / "sub" / "pipe")
+    before = sorted(str(path) for path in work.rglob("*"))
+    done = tp(*command.split(), "--index", work, cwd=source)
+    assert done.returncode != 0
+    assert sorted(str(path) for path in work.rglob("*")) == before
+    assert all((work / name).read_text() == "mine\n" for name in OTHERS_FILES)
+    (source / ".turboprop.toml").write_text('index = "dist"\n')
+    shutil.copytree(work, source / "dist", symlinks=True, ignore=lambda *_: ["pipe", "link"])
+    (source / "dist" / "writer.lock").touch()
+    for each in (command, "doctor --fix"):  # the setting is not harmless, so the index goes where it always goes
+        tp(*each.split(), cwd=source)
+    assert all((source / "dist" / name).read_text() == "mine\n" for name in OTHERS_FILES)
+
+
+def test_a_hard_link_as_the_lock_leaves_its_file_alone(source: Path, victim: Path) -> None:
+    os.link(victim / "file", source / ".turboprop" / "writer.lock")
+    assert tp("index", cwd=source).returncode == 0
+    assert (victim / "file").read_text() == "precious\n"
+
+
+@pytest.mark.parametrize(
+    "name", ["writer.lock", ".gitignore", "check.json", f"{TABLE}.manifest.json", f"{TABLE}.2.lexicon"]
+)
+def test_a_folder_in_the_place_of_a_file(source: Path, name: str) -> None:
+    (source / ".turboprop" / name / "deep").mkdir(parents=True)
+    for command in ["index", "search hello", "doctor"]:
+        assert tp(*command.split(), cwd=source).returncode in (1, 2)
+    assert tp("index", "--rebuild", cwd=source).returncode == 0
+    assert tp("doctor", cwd=source).returncode == 0
+
+
+def test_many_links_and_deep_folders_end_soon_enough(source: Path, victim: Path) -> None:
+    for number in range(3000):
+        (source / ".turboprop" / f"l{number}").symlink_to(victim)
+    deep = source / ".turboprop"
+    for _ in range(200):
+        deep = deep / "d"
+    deep.mkdir(parents=True)
+    assert tp("index", cwd=source).returncode == 2
+    assert tp("doctor", cwd=source).returncode == 1
+    assert tp("index", "--rebuild", cwd=source).returncode == 0
+    assert tp("doctor", cwd=source).returncode == 0
+
+
+@pytest.mark.parametrize("part", ["_versions/*.manifest", "data/*"])
+def test_a_pipe_in_the_place_of_a_stored_file(source: Path, part: str) -> None:
+    assert tp("index", cwd=source).returncode == 0
+    (file, *_) = (source / ".turboprop").glob(f"*.lance/{part}")
+    file.unlink()
+    os.mkfifo(file)
+    for command in ["search hello", "index", "status"]:
+        assert tp(*command.split(), cwd=source).returncode == 2
+    assert tp("index", "--rebuild", cwd=source).returncode == 0
+
+
+def test_trust_that_fails_grants_nothing(source: Path) -> None:
+    (source / ".turboprop.toml").write_text('model = "evil/x"\n')
+    (source / ".turboprop" / f"{TABLE}.manifest.json").write_text("rubbish")
+    assert tp("trust", cwd=source).returncode == 2
+    assert trusted_files(user_data_home()) == []
+
+
+@pytest.mark.parametrize("path", ["~nobody-of-this-name/x", "a\0b"])
+def test_a_path_that_cannot_be(source: Path, path: str) -> None:
+    with pytest.raises(UsageError):
+        Index.open(source, index_dir=path)
+    with pytest.raises(UsageError):
+        Index.open(path)

@@ -14,10 +14,14 @@ from hypothesis import strategies as st
 from index.words import text_search
 from turboprop.code.terms import definition_hash, hashed_terms, term_hash
 from turboprop.index.lexicon import K1, B, Lexicon, LexiconError
+from turboprop.index.lexicon_build import made_from
+from turboprop.index.manifest import index_tables
 from turboprop.index.read import IndexReader
 from turboprop.index.schema import IndexSpec, lexicon_file
 from turboprop.index.terms_column import STEM_WEIGHT, SYMBOL_WEIGHT, row_terms
 from turboprop.index.write import TableWriter
+from turboprop.settings import user_data_home
+from turboprop.settings.trust import sign
 from turboprop.types import Chunk
 
 TEXTS = {
@@ -119,7 +123,24 @@ def test_a_file_that_cannot_be_trusted_is_made_anew(
     with TableWriter.open(directory, spec) as writer:
         writer.maintain()
     with IndexReader.open(directory) as reader:
-        Lexicon.open(kept_file(directory), reader.header.version)
+        head = reader.header
+        Lexicon.open(kept_file(directory), head.version, made_from(directory, head.table, head.version))
+
+
+def test_the_words_of_another_table_are_not_taken(directory: Path, tmp_path: Path, spec: IndexSpec, put) -> None:
+    """A table that is begun anew has the same name and counts its versions from one again."""
+    other = tmp_path / "other"
+    with TableWriter.open(other, spec) as writer:
+        put(writer, "z.py", "def penguin(): ...\n")
+        writer.publish()
+        writer.maintain()
+    mine, theirs = kept_file(directory), kept_file(other)
+    mine.write_bytes(theirs.read_bytes())
+    version = int(theirs.name.split(".")[1])
+    with pytest.raises(LexiconError, match="another table"):
+        Lexicon.open(mine, version, made_from(directory, index_tables(directory)[0].table, version))
+    with IndexReader.open(directory) as reader:
+        assert text_search(reader, "acquire", 1)
 
 
 @given(st.data())
@@ -136,11 +157,12 @@ def test_no_bytes_get_past_the_checks(directory: Path, tmp_path: Path, data: st.
     name = data.draw(st.sampled_from(sorted(head["arrays"])))
     place = data.draw(st.integers(1, 2))
     head["arrays"][name][place] = data.draw(st.integers(-100, 10_000) | st.sampled_from([1 << 62, -(1 << 62), 64, 0]))
-    body = whole[:16] + json.dumps(head).encode().ljust(length)[:length] + whole[16 + length : -16]
+    body = whole[:16] + json.dumps(head).encode().ljust(length)[:length] + whole[16 + length : -32]
     bent = tmp_path / "bent"
-    bent.write_bytes(body + xxhash.xxh3_128_digest(body))
+    checksum = xxhash.xxh3_128_digest(body)
+    bent.write_bytes(body + checksum + bytes.fromhex(sign(user_data_home(), checksum)))
     try:
-        lexicon = Lexicon.open(bent, head["table_version"])
+        lexicon = Lexicon.open(bent, head["table_version"], head["made_from"])
     except LexiconError:
         return
     assert lexicon.rows == 3

@@ -13,23 +13,27 @@ from pathlib import Path
 from typing import Any, Literal
 
 from turboprop.errors import IndexUntrustedError, RepositoryIndexError
-from turboprop.files import UNFINISHED, open_regular
+from turboprop.files import UNFINISHED
 from turboprop.index import maintain, refresh, schema
 from turboprop.index.failures import translated
 from turboprop.index.holder import HOLDER_FILE, read_holder
-from turboprop.index.integrity import find_damage, irregular_entry
+from turboprop.index.integrity import find_damage, irregular_entries
 from turboprop.index.lexicon import Lexicon, LexiconError
+from turboprop.index.lexicon_build import made_from
 from turboprop.index.lock import LOCK_FILE, is_being_written
 from turboprop.index.manifest import Header, read_manifest
 from turboprop.index.provenance import manifest_files
 from turboprop.index.read import IndexReader
-from turboprop.index.recover import IGNORE_ALL, made_with, newest_version, right_hint
+from turboprop.index.recover import ignores_all, made_with, newest_version, right_hint
 from turboprop.index.reuse import vector_array
 from turboprop.index.schema import lexicon_file
+from turboprop.settings.project import INDEX_ENTRY
 
 Repair = Literal["", "rebuild", "index", "maintain", "remove", "caches"]
 """What mends a finding: a new index, an ordinary run, upkeep alone, deleting a leftover, mending what is kept beside
 indexes; nothing by itself."""
+FOREIGN = "index of someone else"
+"""The subject of a finding that only the user can settle; beside one, no index is made anew."""
 _EXAMPLES = 3
 _UPKEEP = "mend it: tp doctor --fix"
 
@@ -51,7 +55,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class IndexFacts:
-    """What was looked at. Sizes in bytes."""
+    """What was looked at. Sizes in bytes. `made_here`: the user chose the model, or else it is a name to compare."""
 
     table: str
     model: str
@@ -59,6 +63,7 @@ class IndexFacts:
     files: int
     versions: int
     bytes: int
+    made_here: bool = True
 
 
 def examine(directory: Path) -> tuple[list[IndexFacts], list[Finding]]:
@@ -67,8 +72,10 @@ def examine(directory: Path) -> tuple[list[IndexFacts], list[Finding]]:
     findings: list[Finding] = []
     try:
         manifests = manifest_files(directory)
-        if found := irregular_entry(directory):
-            raise IndexUntrustedError(f"{found} is a link or no file, and an index has none")
+        if found := next(irregular_entries(directory), None):
+            raise IndexUntrustedError(
+                f"{found} is a link, no file, or a folder in a file's place, and an index has none"
+            )
     except IndexUntrustedError as error:
         return [], [Finding("index", str(error), "look at it and remove it, then make the index anew: tp index")]
     except OSError as error:
@@ -78,7 +85,7 @@ def examine(directory: Path) -> tuple[list[IndexFacts], list[Finding]]:
         try:
             manifest = read_manifest(path)
         except IndexUntrustedError as error:
-            findings.append(Finding("index", str(error), "use it: tp trust; or make your own: tp index --rebuild"))
+            findings.append(Finding(FOREIGN, str(error), "use it: tp trust; or make your own: tp index --rebuild"))
         except RepositoryIndexError as error:
             table = schema.table_folder(directory, path.name.removesuffix(".manifest.json"))
             findings.append(_rebuild("index", str(error), made_with(table)))
@@ -146,7 +153,7 @@ def _facts(directory: Path, reader: IndexReader, files: int) -> IndexFacts:
     folder = schema.table_folder(directory, header.table)
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     versions = len(reader.dataset.version_refs())
-    return IndexFacts(header.table, header.spec.model, header.rows, files, versions, size)
+    return IndexFacts(header.table, header.spec.model, header.rows, files, versions, size, header.made_here)
 
 
 def _rows(reader: IndexReader, chunks: dict[str, int], model: str) -> Iterator[Finding]:
@@ -187,7 +194,7 @@ def _upkeep(directory: Path, reader: IndexReader, folder: Path) -> Iterator[Find
             yield Finding("search index", f"{index.unindexed_rows} rows are not in it yet", _UPKEEP, "maintain")
     path = lexicon_file(directory, header.table, header.version)
     try:
-        Lexicon.open(path, header.version)
+        Lexicon.open(path, header.version, made_from(directory, header.table, header.version))
     except OSError:
         yield Finding("words", f"{path.name} is missing; each search makes it anew", _UPKEEP, "maintain")
     except LexiconError as error:
@@ -204,12 +211,7 @@ def _upkeep(directory: Path, reader: IndexReader, folder: Path) -> Iterator[Find
 def _folder(directory: Path, manifests: list[Path]) -> Iterator[Finding]:
     """The small files beside the tables, and what no table needs."""
     if manifests:
-        try:
-            with open_regular(directory / ".gitignore") as stream:
-                ignores = stream.read(len(IGNORE_ALL) + 1) == IGNORE_ALL
-        except OSError:
-            ignores = False
-        if not ignores:
+        if not ignores_all(directory):
             yield Finding("folder", ".gitignore does not keep the index out of Git", _UPKEEP, "maintain")
         lock = directory / LOCK_FILE
         if not lock.exists() or lock.stat().st_size:
@@ -222,11 +224,13 @@ def _leftovers(directory: Path, tables: set[str]) -> Iterator[Finding]:
     written = is_being_written(directory)
     for path in sorted(directory.glob("*")):
         name = path.name
+        if not INDEX_ENTRY.fullmatch(name):
+            continue  # what lies here beside an index is someone else's
         orphan = name.endswith(".lance") and name.removesuffix(".lance") not in tables
         words = name.endswith(".lexicon") and name.split(".")[0] not in tables
         if orphan or words:
             what = "of a table that no manifest names"
-        elif name.startswith((UNFINISHED, ".lexicon-", ".tmp")) or (name == HOLDER_FILE and _is_left(path)):
+        elif name.startswith((UNFINISHED, ".lexicon-")) or (name == HOLDER_FILE and _is_left(path)):
             what = "a temporary file of a run that died"
         elif name == refresh.CHECK_FILE and not refresh.is_sound(directory):
             what = "damaged; it says how long a look for changes takes, and is written anew"

@@ -8,6 +8,7 @@ An index is opened by their sizes and a sample of blocks, a writer and `tp docto
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,9 @@ from turboprop.files import NotRegularFileError, open_regular
 BLOCK_BYTES = 1 << 18
 """What one digest covers: an index of 150 MB has 600 of them (10 kB), and a sample costs 20 microseconds."""
 
+_DEEPEST = 5
+"""Lance's own folders lie within three: table, `_indices`, one for each index."""
+_OWN_FILE = re.compile(r"chunks_[0-9a-f]{16}\.(manifest\.json|\d+\.lexicon)|writer\.lock|check\.json|\.gitignore")
 _NOT_THERE = (FileNotFoundError, NotADirectoryError, NotRegularFileError)
 
 
@@ -55,7 +59,7 @@ def find_damage(folder: Path, files: Mapping[str, StoredFile]) -> Iterator[str]:
     """
     for name, file in files.items():
         try:
-            seen = _measured(folder / name)
+            seen = _measured(folder / name, file.size)
         except _NOT_THERE as error:
             yield f"{name} is missing, or is no file ({error.strerror})"
             continue
@@ -85,24 +89,29 @@ def sample_damage(folder: Path, files: Mapping[str, StoredFile]) -> str:
     return ""
 
 
-def irregular_entry(folder: str | Path) -> str | None:
-    """The first link, pipe or device in a folder or below it; an index has none. None where the folder is missing."""
-    try:
-        entries = list(os.scandir(folder))
-    except FileNotFoundError:
-        return None
-    for entry in entries:
-        if entry.is_dir(follow_symlinks=False):
-            if found := irregular_entry(entry.path):
-                return found
-        elif not entry.is_file(follow_symlinks=False):
-            return entry.path
-    return None
+def irregular_entries(folder: str | Path) -> Iterator[str]:
+    """What no index holds, in a folder or below it: links, pipes, devices, folders in place of its own files, and
+    folders within more than `_DEEPEST` others. Nothing where the folder is missing. Raises `OSError`."""
+    waiting = [(os.fspath(folder), 0)]
+    while waiting:
+        place, depth = waiting.pop()
+        try:
+            entries = list(os.scandir(place))
+        except FileNotFoundError:
+            continue
+        for entry in entries:
+            if not entry.is_dir(follow_symlinks=False):
+                if not entry.is_file(follow_symlinks=False):
+                    yield entry.path
+            elif depth == _DEEPEST or (depth == 0 and _OWN_FILE.fullmatch(entry.name)):
+                yield entry.path
+            else:
+                waiting.append((entry.path, depth + 1))
 
 
 def check_regular(folder: Path) -> None:
     """Refuse a folder of an index that is a link or holds one. Raises `IndexUntrustedError` and `OSError`."""
-    found = str(folder) if folder.is_symlink() else irregular_entry(folder)
+    found = str(folder) if folder.is_symlink() else next(irregular_entries(folder), None)
     if found is not None:
         what = "a link" if Path(found).is_symlink() else "no file"
         raise IndexUntrustedError(
@@ -111,10 +120,14 @@ def check_regular(folder: Path) -> None:
         )
 
 
-def _measured(path: Path) -> StoredFile:
+def _measured(path: Path, expected: int | None = None) -> StoredFile:
+    """The file as it is; one of another size than is expected is not read: a terabyte of nothing takes no room."""
     blocks = []
     size = 0
     with open_regular(path) as stream:
+        there = os.fstat(stream.fileno()).st_size
+        if expected is not None and there != expected:
+            return StoredFile(there, ())
         while block := stream.read(BLOCK_BYTES):
             blocks.append(_digest(block))
             size += len(block)

@@ -21,6 +21,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from turboprop.files import open_regular
+
 try:
     import fcntl
 except ImportError:  # Windows
@@ -30,6 +32,8 @@ LATEST = 2**64 - 1
 """Lance names the file of version n by this minus n, so that a listing begins with the newest."""
 
 _END = b"LANC"
+# A pipe in the file's place is not waited for, a link is not followed.
+_CAREFUL = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
 _TAKEN = {errno.EAGAIN, errno.EACCES}
 _MOUNTS = Path("/proc/self/mountinfo")
 _SHARED = re.compile(
@@ -51,7 +55,7 @@ def version_file(folder: Path, version: int) -> Path:
 def is_whole(folder: Path, version: int) -> bool:
     """Whether the file of a version is there to its end, which Lance marks."""
     try:
-        with version_file(folder, version).open("rb") as file:
+        with open_regular(version_file(folder, version)) as file:
             file.seek(-len(_END), os.SEEK_END)
             return file.read() == _END
     except OSError:
@@ -68,7 +72,7 @@ class Lease:
     def take(cls, folder: Path, version: int) -> Self:
         """Hold a version before it is opened. Raises `VersionGoneError`."""
         try:
-            descriptor = os.open(version_file(folder, version), os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+            descriptor = os.open(version_file(folder, version), os.O_RDONLY | _CAREFUL)
         except FileNotFoundError:
             raise VersionGoneError from None
         except OSError:
@@ -119,7 +123,7 @@ def unheld(folder: Path, versions: Iterable[int]) -> Iterator[tuple[list[int], l
         for version in versions:
             try:
                 # For writing, because locks over NFS ask for it.
-                descriptor = os.open(version_file(folder, version), os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
+                descriptor = os.open(version_file(folder, version), os.O_RDWR | _CAREFUL)
             except OSError:
                 unknown.append(version)
                 continue

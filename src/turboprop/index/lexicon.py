@@ -5,7 +5,8 @@ version, so it may be deleted at any time. All integers are little-endian.
 
     magic         8 bytes   "TPLEX002"
     head length   uint64    bytes of the JSON that follows
-    head          JSON      {"table_version", "rows", "average_length", "arrays": {name: [dtype, offset, count]}}
+    head          JSON      {"table_version", "made_from", "rows", "average_length",
+                             "arrays": {name: [dtype, offset, count]}}
     arrays                  each at its offset from the file's start, a multiple of 64
     checksum      16 bytes  xxh3-128 of everything before
     signature     16 bytes  of the checksum, by the user's key: one that came with a repository is not read
@@ -86,8 +87,11 @@ class Lexicon:
         self._files: list[tuple[str, str]] | None = None
 
     @classmethod
-    def open(cls, path: Path, version: int) -> Self:
-        """Map a file. Raises `LexiconError` unless it is whole and of that version, OSError where it is not there."""
+    def open(cls, path: Path, version: int, made_from: str) -> Self:
+        """Map a file. Raises `LexiconError` unless it is whole, this user's and made from that version of that table.
+
+        `made_from` is the digest of the file in which Lance describes the version. Raises OSError where there is none.
+        """
         with open_regular(path) as file:
             try:
                 view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
@@ -97,10 +101,11 @@ class Lexicon:
         if end < 16 or bytes(view[:8]) != MAGIC:
             raise LexiconError(f"{path} is no lexicon")
         checksum = bytes(view[end : end + DIGEST_BYTES])
+        # Before the rest is read: a stranger's file may have any length.
+        if not is_signed(user_data_home(), checksum, bytes(view[end + DIGEST_BYTES :]).hex()):
+            raise LexiconError(f"{path} is damaged, or was not made here by you")
         if xxhash.xxh3_128_digest(view[:end]) != checksum:
             raise LexiconError(f"{path} is damaged")
-        if not is_signed(user_data_home(), checksum, bytes(view[end + DIGEST_BYTES :]).hex()):
-            raise LexiconError(f"{path} was not made here by you")
         length = int.from_bytes(view[8:16], "little")
         try:
             if length > end - 16:
@@ -108,6 +113,8 @@ class Lexicon:
             head = json.loads(bytes(view[16 : 16 + length]))
             if head["table_version"] != version:
                 raise LexiconError(f"{path} is of version {head['table_version']}, not {version}")
+            if head["made_from"] != made_from:
+                raise LexiconError(f"{path} is of another table")
             arrays = {name: _array(view, end, name, head["arrays"][name]) for name in ARRAYS}
             _check(head["rows"], arrays)
         except (KeyError, TypeError, ValueError) as error:

@@ -14,11 +14,12 @@ import xxhash
 from numpy.typing import NDArray
 
 from turboprop.code.terms import split_identifier, term_hash, words
-from turboprop.files import replacing
+from turboprop.files import open_regular, replacing
 from turboprop.index import schema
+from turboprop.index.lease import version_file
 from turboprop.index.lexicon import ALIGNMENT, ARRAYS, MAGIC, Lexicon, LexiconError
 from turboprop.index.reuse import vector_array
-from turboprop.index.schema import lexicon_file
+from turboprop.index.schema import lexicon_file, table_folder
 from turboprop.settings import user_data_home
 from turboprop.settings.trust import sign
 
@@ -34,7 +35,7 @@ def open_lexicon(directory: Path, table: str, dataset: Any) -> Lexicon:
     """The lexicon of an opened version: from its file, else made anew in memory."""
     version = int(dataset.version)
     try:
-        return Lexicon.open(lexicon_file(directory, table, version), version)
+        return Lexicon.open(lexicon_file(directory, table, version), version, made_from(directory, table, version))
     except (LexiconError, OSError):
         head, arrays = build_lexicon(dataset)
         return Lexicon(head, arrays)
@@ -48,14 +49,22 @@ def keep_lexicon(directory: Path, table: str, dataset: Any) -> None:
     version = int(dataset.version)
     path = lexicon_file(directory, table, version)
     try:
-        Lexicon.open(path, version)
+        Lexicon.open(path, version, made_from(directory, table, version))
     except (LexiconError, OSError):
         with contextlib.suppress(OSError):
-            write_lexicon(path, *build_lexicon(dataset))
+            head, arrays = build_lexicon(dataset)
+            write_lexicon(path, {**head, "made_from": made_from(directory, table, version)}, arrays)
     for other in directory.glob(f"{table}.*.lexicon"):
         if other != path:
             with contextlib.suppress(OSError):  # a reader on Windows may hold it; the next run tries again
                 other.unlink()
+
+
+def made_from(directory: Path, table: str, version: int) -> str:
+    """The xxh3-128, in hex, of the file in which Lance describes a version: two tables never share one, as it names
+    data files that have random names. Raises `OSError`."""
+    with open_regular(version_file(table_folder(directory, table), version)) as stream:
+        return xxhash.xxh3_128_hexdigest(stream.read())
 
 
 def build_lexicon(dataset: Any) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:

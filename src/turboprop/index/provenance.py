@@ -7,12 +7,15 @@ brought by Git. Everything else waits for `tp trust`. `turboprop.index.manifest`
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from turboprop.code.gitview import tracks
 from turboprop.errors import IndexUntrustedError
 from turboprop.settings import user_data_home
 from turboprop.settings.trust import is_signed, trusted_file
+
+_MANIFEST = re.compile(r"chunks_[0-9a-f]{16}\.manifest\.json")
 
 
 def manifest_files(directory: Path) -> list[Path]:
@@ -22,7 +25,7 @@ def manifest_files(directory: Path) -> list[Path]:
             f"{directory} is a link, and an index folder is none: it did not get there by indexing. Remove it, or "
             "name the folder that you mean with --index DIR"
         )
-    return sorted(directory.glob("*.manifest.json"))
+    return sorted(path for path in directory.glob("*.manifest.json") if _MANIFEST.fullmatch(path.name))
 
 
 def place_of(path: Path) -> str:

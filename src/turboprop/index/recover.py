@@ -21,10 +21,12 @@ from turboprop.errors import (
     IndexNotFoundError,
     IndexUntrustedError,
     RepositoryIndexError,
+    StorageError,
+    UsageError,
 )
-from turboprop.files import open_regular, replace_file
+from turboprop.files import open_regular, remove_any, replace_file
 from turboprop.index.failures import damaged, translated
-from turboprop.index.integrity import StoredFile, check_regular, find_damage, irregular_entry
+from turboprop.index.integrity import StoredFile, check_regular, find_damage, irregular_entries
 from turboprop.index.lance_table import load_lance, open_version
 from turboprop.index.lease import LATEST
 from turboprop.index.lock import LOCK_FILE
@@ -35,8 +37,9 @@ from turboprop.index.manifest import (
     read_manifest,
 )
 from turboprop.index.provenance import check_owner, manifest_files
-from turboprop.index.schema import IndexSpec, arrow_schema, manifest_file, table_folder, table_name
+from turboprop.index.schema import INDEX_FOLDER, IndexSpec, arrow_schema, manifest_file, table_folder, table_name
 from turboprop.settings import user_data_home
+from turboprop.settings.project import INDEX_ENTRY
 from turboprop.settings.trust import SIGNATURE_DIGITS, is_signed, sign
 from turboprop.types import IndexedFile
 
@@ -63,22 +66,43 @@ IGNORE_ALL = b"*\n"
 def make_folder(directory: Path, rebuild: bool = False) -> None:
     """The index folder, which ignores itself, so that no Git sees it.
 
-    Links, pipes and devices in it are refused, and with `rebuild` removed; what they name is not touched.
-    Raises `StorageError` and `IndexUntrustedError`.
+    Links, pipes and devices in it are refused; with `rebuild` they are removed, and what they name is not touched.
+    A folder that holds something else than an index is left as it is. Raises `StorageError`, `IndexUntrustedError`
+    and `UsageError`.
     """
     with translated(directory, "make the index folder"):
-        manifest_files(directory)  # refuses a folder that is a link
+        manifests = manifest_files(directory)  # refuses a folder that is a link
         directory.mkdir(parents=True, exist_ok=True)
         check_owner(directory)
-        while rebuild and (found := irregular_entry(directory)):
-            os.unlink(found)  # noqa: PTH108
+        names = [entry.name for entry in directory.iterdir()]
+        others = sorted(name for name in names if not INDEX_ENTRY.fullmatch(name))
+        is_own = directory.name == INDEX_FOLDER or not others
+        if rebuild and is_own:
+            for found in list(irregular_entries(directory)):
+                remove_any(found)
         check_regular(directory)
+        if not is_own and not manifests:
+            raise UsageError(
+                f"{directory} holds other things ({others[0]}), and the folder of an index hides all that is in it "
+                "from Git; give one of its own with --index DIR"
+            )
         ignore = directory / ".gitignore"
-        if not ignore.exists() or ignore.read_bytes() != IGNORE_ALL:
+        if is_own and not ignores_all(directory):
             replace_file(ignore, IGNORE_ALL)
         lock = directory / LOCK_FILE
-        if lock.exists() and lock.stat().st_size:
+        if lock.exists() and lock.stat().st_nlink > 1:
+            lock.unlink()  # a name of some other file
+        elif lock.exists() and lock.stat().st_size:
             os.truncate(lock, 0)  # never replaced: a lock is held on the file, not on its name
+
+
+def ignores_all(directory: Path) -> bool:
+    """Whether the folder keeps itself out of Git."""
+    try:
+        with open_regular(directory / ".gitignore") as stream:
+            return stream.read(len(IGNORE_ALL) + 1) == IGNORE_ALL
+    except OSError:
+        return False
 
 
 def open_table(directory: Path, spec: IndexSpec, rebuild: bool) -> OpenedTable:
@@ -99,20 +123,22 @@ def open_table(directory: Path, spec: IndexSpec, rebuild: bool) -> OpenedTable:
             if damage := next(find_damage(folder, manifest.stored), None):
                 raise damaged(directory, damage)
             dataset = open_version(folder)
-            if dataset.version != manifest.header.version:
+            if not dataset.version == newest_version(folder) == manifest.header.version:
                 dataset = restore(folder, manifest.header.version)
             rows = int(dataset.count_rows())
         if rows != manifest.header.rows:
             raise damaged(directory, f"it has {rows} rows where its manifest says {manifest.header.rows}")
     except IndexNotFoundError:
         return _begin(directory, spec)  # and whatever a writer left that died before its first publish
-    except (IndexDamagedError, IndexMismatchError):
+    except (IndexDamagedError, IndexMismatchError, StorageError):  # with the last, files that may not be read
         if not rebuild:
             raise
         return _begin(directory, spec)
     if rebuild:
         return _begin_over(directory, spec, manifest.header)
-    return OpenedTable(dataset, manifest.header, manifest.files, manifest.left_out, manifest.stored)
+    # The model by the name that this user gave it: of a trusted table of someone else what is written next is ours.
+    header = replace(manifest.header, spec=spec)
+    return OpenedTable(dataset, header, manifest.files, manifest.left_out, manifest.stored)
 
 
 def _remove_unusable(directory: Path) -> None:

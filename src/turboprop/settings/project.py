@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,11 @@ from turboprop.settings.schema import KEYS, Value, from_file, nearest
 
 PROJECT_FILE = ".turboprop.toml"
 _LARGEST = 64_000
+INDEX_ENTRY = re.compile(
+    r"chunks_[0-9a-f]{16}\.(lance|manifest\.json|\d+\.lexicon)|writer\.(lock|json)|check\.json|\.gitignore"
+    r"|\.new-[0-9a-f]{16}|\.lexicon-\w+"
+)
+"""What the entries of an index folder are called; `turboprop.index.schema` says what they are."""
 _HARMLESS_FILESIZE = 20_000_000
 """A repository may raise the limit to this much: a file is held in memory while it is read."""
 
@@ -58,7 +64,7 @@ class ProjectFile:
             return True
         except OSError:
             return False
-        return not names or any(name.endswith(".manifest.json") or name == "writer.lock" for name in names)
+        return all(INDEX_ENTRY.fullmatch(name) for name in names)
 
 
 def read_project_file(root: Path) -> ProjectFile | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from pathlib import Path
@@ -92,9 +93,10 @@ def trust(repo: str, index_dir: str | None, revoke: bool, as_list: bool, as_json
     Of the settings file that are its model, its engine and where its index goes. Trust holds for both as they are
     now; when they change, it has to be given again. The model of such an index is compared with yours, never loaded.
     """
-    from turboprop.errors import UsageError
+    from turboprop.errors import SettingsError, UsageError
     from turboprop.index.manifest import foreign_header
     from turboprop.index.provenance import manifest_files
+    from turboprop.index.schema import INDEX_FOLDER
     from turboprop.repository import checked_repo, index_directory
     from turboprop.settings import PROJECT_FILE, load_settings, read_project_file, user_data_home
     from turboprop.settings.trust import grant, is_trusted, trusted_files
@@ -112,39 +114,37 @@ def trust(repo: str, index_dir: str | None, revoke: bool, as_list: bool, as_json
         )
         return
     root = checked_repo(repo)
-    file = read_project_file(root)
     said: list[str] = []
     answer: dict[str, Any] = {}
-    if revoke:
-        was = take_back(data_home, root / PROJECT_FILE)
-        said.append(f"{root / PROJECT_FILE} is {'no longer' if was else 'not'} trusted")
-    elif file is not None:
-        known = is_trusted(data_home, file.path, file.sha256)
-        if not known:
-            grant(data_home, file.path, file.sha256)
-        answer = {"path": str(file.path), "sha256": file.sha256, "settings": file.needs_trust}
-        names = ", ".join(f"{name} = {_shown(file.values[name])}" for name in file.needs_trust)
-        already = "already " if known else ""
-        said.append(f"{file.path} is {already}trusted as it is now: {names or 'nothing in it needs it'}")
-    # After the settings file, which may say where the index lies.
-    directory = index_directory(root, index_dir, load_settings(root))
     tables = []
-    for path in manifest_files(directory):
-        if revoke:
-            if take_back(data_home, path):
-                said.append(f"{path} is no longer trusted")
-            continue
-        found = foreign_header(path)
-        if found is None:
-            continue
-        header, sha256, why = found
-        grant(data_home, path, sha256)
-        tables.append({"path": str(path), "sha256": sha256, "model": header.spec.model, "why": why})
-        files_said = options.plural(header.file_count, "file")
-        said.append(
-            f"{path} is trusted as it is now ({why}): {files_said}, {options.plural(header.rows, 'chunk')}, "
-            f"made with {printable_name(header.spec.model)}"
-        )
+    if revoke:
+        places = [root / PROJECT_FILE]
+        with contextlib.suppress(SettingsError):  # a settings file that is none says nothing of an index
+            places += manifest_files(index_directory(root, index_dir, load_settings(root)))
+        for place in dict.fromkeys([*places, *manifest_files(root / INDEX_FOLDER)]):
+            was = take_back(data_home, place)
+            if was or place.name == PROJECT_FILE:
+                said.append(f"{printable_name(str(place))} is {'no longer' if was else 'not'} trusted")
+    else:
+        # Everything is read before anything is granted. A settings file says where the index lies only once it is
+        # trusted, so an index elsewhere takes a second `tp trust`, and is named by it.
+        file = read_project_file(root)
+        known = file is not None and is_trusted(data_home, file.path, file.sha256)
+        directory = index_directory(root, index_dir, load_settings(root))
+        foreign = [(path, found) for path in manifest_files(directory) if (found := foreign_header(path))]
+        if file is not None:
+            if not known:
+                grant(data_home, file.path, file.sha256)
+            answer = {"path": str(file.path), "sha256": file.sha256, "settings": file.needs_trust}
+            names = ", ".join(f"{name} = {_shown(file.values[name])}" for name in file.needs_trust)
+            already = "already " if known else ""
+            said.append(f"{file.path} is {already}trusted as it is now: {names or 'nothing in it needs it'}")
+        for path, (header, sha256, why) in foreign:
+            grant(data_home, path, sha256)
+            tables.append({"path": str(path), "sha256": sha256, "model": header.spec.model, "why": why})
+            size = f"{options.plural(header.file_count, 'file')}, {options.plural(header.rows, 'chunk')}"
+            model = printable_name(header.spec.model)
+            said.append(f"{path} is trusted as it is now ({why}): {size}, made with {model}")
     if not said:
         raise UsageError(
             f"{root} has no {PROJECT_FILE}, and no index that was made elsewhere; there is nothing to trust"
