@@ -126,7 +126,7 @@ def _model(root: Path, directory: Path, settings: Settings, facts: dict[str, Any
             own = index.model_name if index.reader.header.made_here else None
             local = resolve(own, index.settings, download=False)
             if faults := examine_model(local, index.settings):
-                again = f"bring it anew: tp model rm {local.name}, then tp model pull {local.name}"
+                again = f"bring it anew: tp model remove {local.name}, then tp model download {local.name}"
                 return [Finding("model", fault.problem, again) for fault in faults]
             model = index.embedding_model
             facts.update(engine=model.engine, weights=model.weights, dimensions=model.dimensions)

@@ -92,10 +92,9 @@ def examine(directory: Path) -> tuple[list[IndexFacts], list[Finding]]:
         else:
             sound.append(manifest.header)
     for header in sorted(sound, key=lambda header: header.updated):
-        found_here = list(_table(directory, header, facts))
-        findings += found_here
+        findings += _table(directory, header, facts)
     if not manifests:
-        orphan = next((made_with(folder) for folder in sorted(directory.glob("*.lance"))), "")
+        orphan = next((made_with(folder) for folder in sorted(directory.glob("chunks_*.lance"))), "")
         findings.append(
             Finding("index", f"there is none in {directory}", f"make one: {_command(orphan)}", "index", model=orphan)
         )

@@ -130,8 +130,9 @@ def open_table(directory: Path, spec: IndexSpec, rebuild: bool) -> OpenedTable:
             raise damaged(directory, f"it has {rows} rows where its manifest says {manifest.header.rows}")
     except IndexNotFoundError:
         return _begin(directory, spec)  # and whatever a writer left that died before its first publish
-    except (IndexDamagedError, IndexMismatchError, StorageError):  # with the last, files that may not be read
-        if not rebuild:
+    except (IndexDamagedError, IndexMismatchError, StorageError) as error:
+        # Files that may not be read are as good as damaged; a full disk or too many open files are no reason to delete.
+        if not rebuild or (isinstance(error, StorageError) and not isinstance(error.__cause__, PermissionError)):
             raise
         return _begin(directory, spec)
     if rebuild:
