@@ -115,3 +115,25 @@ def test_a_file_whose_permission_was_lost_keeps_its_chunks(write_files: Write) -
     (root / "src/bank.py").chmod(0o600)
     with Index.create(root) as index:
         assert index.search("other", limit=1)[0].symbol == "other"
+
+
+@pytest.mark.parametrize(("number", "stays"), [(errno.ENOSPC, True), (errno.EMFILE, True), (errno.EACCES, False)])
+def test_a_rebuild_deletes_a_table_only_where_it_is_unusable(write_files: Write, number: int, stays: bool) -> None:
+    root = write_files(FILES)
+    Index.create(root).close()
+    fault = pytest.MonkeyPatch()
+
+    def failing(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    fault.setattr("turboprop.index.recover.open_version", failing)
+    try:
+        if stays:
+            with pytest.raises(StorageError):
+                Index.create(root, rebuild=True)
+        else:
+            Index.create(root, rebuild=True).close()
+    finally:
+        fault.undo()
+    with Index.open(root) as index:
+        assert index.search("take money out", limit=1)[0].path == "src/bank.py"
