@@ -13,7 +13,6 @@ TYPE_CHECKING = False  # as type checkers know it; importing typing takes 3 of t
 if TYPE_CHECKING:
     from typing import Any
 
-    from turboprop.api import Index as Index
     from turboprop.embed.model import EmbeddingModel as EmbeddingModel
     from turboprop.embed.options import EmbeddingOptions as EmbeddingOptions
     from turboprop.errors import TurboPropError as TurboPropError
@@ -25,9 +24,10 @@ if TYPE_CHECKING:
     from turboprop.types import Chunk as Chunk
     from turboprop.types import Hit as Hit
     from turboprop.types import SearchFilter as SearchFilter
+    from turboprop.workspace.index import Index as Index
 
 _WHERE = {
-    "Index": "turboprop.api",
+    "Index": "turboprop.workspace.index",
     "EmbeddingModel": "turboprop.embed.model",
     "EmbeddingOptions": "turboprop.embed.options",
     "GenerationOptions": "turboprop.generate.options",

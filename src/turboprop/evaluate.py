@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from turboprop.api import Index, Mode
 from turboprop.code.documented import Documented, documented, without
 from turboprop.code.git import GitError
 from turboprop.code.gitview import commits
@@ -25,9 +24,10 @@ from turboprop.code.read import SourceText, read_source
 from turboprop.code.walk import Skipped, walk
 from turboprop.engines.resident import peak_resident_bytes
 from turboprop.errors import UsageError
-from turboprop.repository import checked_repo
 from turboprop.settings import Settings, load_settings
 from turboprop.types import Hit
+from turboprop.workspace.index import Index, Mode
+from turboprop.workspace.location import checked_repo
 
 TOP = 10
 _WORDS = re.compile(r"[A-Za-z][A-Za-z'_-]+")

@@ -83,8 +83,8 @@ def serve(
 
     from turboprop.edges.http.server import serve as run
     from turboprop.edges.http.state import ServerOptions, ServerState
-    from turboprop.repository import checked_repo
     from turboprop.runtime.manager import ModelManager
+    from turboprop.workspace.location import checked_repo
 
     options = ServerOptions(
         host=host,

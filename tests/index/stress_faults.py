@@ -23,7 +23,7 @@ from typing import Any
 
 from turboprop import Index
 from turboprop.errors import TurboPropError
-from turboprop.health import diagnose, repair
+from turboprop.workspace.diagnosis import diagnose, repair
 
 KINDS = ("flip", "cut", "delete", "zero", "append")
 QUERIES = ("write rows to the table", "hold a version while reading", "sum of a file")

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from turboprop.api import Index
+from turboprop.workspace.index import Index
 
 
 def listed(client: httpx.Client, **query: object) -> dict[str, Any]:

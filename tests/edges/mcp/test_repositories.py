@@ -11,7 +11,7 @@ import pytest
 from turboprop import Index
 from turboprop.edges.mcp.repositories import Repositories
 from turboprop.errors import IndexBusyError, IndexNotFoundError, UsageError
-from turboprop.runtime.pool import IndexPool
+from turboprop.workspace.pool import IndexPool
 
 Write = Callable[[dict[str, str]], Path]
 

@@ -21,11 +21,11 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import Route
 
-from turboprop.api import Index
 from turboprop.edges.http.server import bound_socket, load_at_start, make_server, url_of
 from turboprop.edges.http.state import ServerOptions, ServerState
 from turboprop.runtime.manager import ModelManager
 from turboprop.settings import load_settings
+from turboprop.workspace.index import Index
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

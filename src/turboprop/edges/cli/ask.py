@@ -62,8 +62,8 @@ def ask(
     if interactive and as_json:
         raise UsageError("--interactive and --json exclude each other; give one")
     from turboprop.answer import ANSWER_TOKENS, SOURCE_TOKENS, Asker
-    from turboprop.api import Index
     from turboprop.generate.installed import how_to_get_one, installed_language_model
+    from turboprop.workspace.index import Index
 
     given = {**sampling, "max_tokens": sampling.get("max_tokens") or ANSWER_TOKENS}
     if given.get("temperature") is None:

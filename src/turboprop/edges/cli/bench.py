@@ -42,8 +42,8 @@ def bench(
     The docstrings that become queries are taken out of what is indexed, in a copy; the repository and its index are
     not touched.
     """
-    from turboprop.api import MODES
     from turboprop.evaluate import evaluate
+    from turboprop.workspace.index import MODES
 
     found = evaluate(
         repo,

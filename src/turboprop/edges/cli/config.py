@@ -27,8 +27,8 @@ def config() -> None:
 @options.as_json
 def show(repo: str, as_json: bool) -> None:
     """Show every setting with its value, where it came from, and how to set it."""
-    from turboprop.repository import checked_repo
     from turboprop.settings import KEYS, load_settings, mistyped_variables
+    from turboprop.workspace.location import checked_repo
 
     settings = load_settings(checked_repo(repo))
     mistyped = mistyped_variables(os.environ)
@@ -97,10 +97,10 @@ def trust(repo: str, index_dir: str | None, revoke: bool, as_list: bool, as_json
     from turboprop.index.manifest import foreign_header
     from turboprop.index.provenance import manifest_files
     from turboprop.index.schema import INDEX_FOLDER
-    from turboprop.repository import checked_repo, index_directory
     from turboprop.settings import PROJECT_FILE, load_settings, read_project_file, user_data_home
     from turboprop.settings.trust import grant, is_trusted, trusted_files
     from turboprop.settings.trust import revoke as take_back
+    from turboprop.workspace.location import checked_repo, index_directory
 
     data_home = user_data_home()
     if as_list:

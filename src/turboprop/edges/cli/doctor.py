@@ -12,7 +12,7 @@ from turboprop.edges.cli.options import human_size, plural
 from turboprop.printable import echo, echo_json, printable_message
 
 if TYPE_CHECKING:
-    from turboprop.health import Diagnosis
+    from turboprop.workspace.diagnosis import Diagnosis
 
 
 @click.command()
@@ -26,7 +26,7 @@ def doctor(ctx: click.Context, repo: str, index_dir: str | None, fix: bool, as_j
 
     Ends with 0 when all is well and 1 when there are findings.
     """
-    from turboprop.health import diagnose, repair
+    from turboprop.workspace.diagnosis import diagnose, repair
 
     found = diagnose(repo, index_dir=index_dir)
     if fix and found.findings:

@@ -9,7 +9,7 @@ from turboprop.edges.cli.options import human_size, plural
 from turboprop.printable import echo, echo_json, printable_message, printable_name
 
 if TYPE_CHECKING:
-    from turboprop.preflight import Estimate
+    from turboprop.workspace.preflight import Estimate
 
 
 def show_dry_run(
@@ -23,9 +23,9 @@ def show_dry_run(
     as_json: bool,
 ) -> None:
     """Print it; nothing is written or downloaded."""
-    from turboprop.preflight import preflight
-    from turboprop.repository import checked_repo, index_scope
     from turboprop.settings import load_settings
+    from turboprop.workspace.location import checked_repo, index_scope
+    from turboprop.workspace.preflight import preflight
 
     root = checked_repo(repo)
     settings = load_settings(root)

@@ -12,8 +12,8 @@ import click
 from turboprop.printable import echo, echo_json, printable, printable_name
 
 if TYPE_CHECKING:
-    from turboprop.federated import RepoHit
     from turboprop.types import Hit
+    from turboprop.workspace.merged import RepoHit
 
 OUTPUTS = ("text", "json", "paths", "vimgrep")
 SNIPPET_LINES = 12

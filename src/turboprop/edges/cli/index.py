@@ -18,9 +18,9 @@ from turboprop.printable import echo, echo_json, printable_message
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from turboprop.api import Index
     from turboprop.index.build import Progress
     from turboprop.types import IndexSummary
+    from turboprop.workspace.index import Index
 
 
 _SPEED_COLUMNS = 80
@@ -71,9 +71,9 @@ def index(
         show_dry_run(repo, model, index_dir, engine, limit=limit, max_filesize=max_filesize, as_json=as_json)
         return
     if not (model or engine or weights or memory or rebuild or watch or verbose):
-        from turboprop.freshness import find_unchanged
-        from turboprop.repository import checked_repo, index_directory, index_scope, recorded_model
         from turboprop.settings import load_settings
+        from turboprop.workspace.location import checked_repo, index_directory, index_scope, recorded_model
+        from turboprop.workspace.survey import find_unchanged
 
         root = checked_repo(repo)
         settings = load_settings(root)
@@ -83,8 +83,8 @@ def index(
             _show(root, unchanged[1], as_json)
             return
         model = recorded_model(directory)  # named, so that nobody looks for changes a second time
-    from turboprop.api import Index
     from turboprop.edges.cli.download import transfer_progress
+    from turboprop.workspace.index import Index
 
     with progress_bar() as progress:
         made = Index.create(
@@ -123,7 +123,7 @@ def _watch(made: Index, as_json: bool) -> None:
     """Print a line for each run, until an interrupt, which is how this ends."""
     import threading
 
-    from turboprop.watch import watch
+    from turboprop.workspace.watch import watch
 
     echo("tp: watching; Ctrl-C ends it", err=True)
     stop = threading.Event()

@@ -12,11 +12,11 @@ import click
 from turboprop.edges.cli import options
 from turboprop.edges.cli.hits import OUTPUTS, print_hits
 from turboprop.errors import IndexNotFoundError, TurboPropError, UsageError
-from turboprop.federated import interleaved, repository_names
 from turboprop.printable import echo, printable_message
+from turboprop.workspace.merged import interleaved, repository_names
 
 if TYPE_CHECKING:
-    from turboprop.api import Index
+    from turboprop.workspace.index import Index
 
 
 @click.command()
@@ -180,8 +180,8 @@ def _open(
     weights: Any,
     build: bool,
 ) -> AbstractContextManager[Index]:
-    from turboprop.api import Index
     from turboprop.edges.cli.download import transfer_progress
+    from turboprop.workspace.index import Index
 
     open_index: Callable[..., AbstractContextManager[Index]] = ctx.obj.get("open_index", Index.open)
     try:

@@ -9,7 +9,7 @@ import click
 from turboprop.edges.cli import options
 from turboprop.edges.cli.hits import OUTPUTS, print_hits
 from turboprop.errors import UsageError
-from turboprop.federated import RepoHit
+from turboprop.workspace.merged import RepoHit
 
 _PLACE = re.compile(r"(?P<path>.+?):(?P<line>\d+)(?:[-:].*)?")
 
@@ -45,7 +45,7 @@ def similar(
     match = _PLACE.fullmatch(place)
     if match is None:
         raise UsageError(f"{place!r} is no place; write it as src/app.py:12")
-    from turboprop.api import Index
+    from turboprop.workspace.index import Index
 
     with Index.open(repo, index_dir=index_dir) as index:
         hits = index.similar(

@@ -18,7 +18,7 @@ from turboprop.printable import echo, echo_json, printable_name
 @options.as_json
 def status(repo: str, index_dir: str | None, as_json: bool) -> None:
     """Show what is indexed and what changed since."""
-    from turboprop.api import Index
+    from turboprop.workspace.index import Index
 
     with Index.open(repo, index_dir=index_dir) as index:
         state = index.status()

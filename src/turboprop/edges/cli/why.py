@@ -22,7 +22,7 @@ def why(ctx: click.Context, path: str, repo: str, index_dir: str | None, as_json
 
     Ends with 0 when it is indexed and 1 when it is not.
     """
-    from turboprop.why import explain_file
+    from turboprop.workspace.why import explain_file
 
     told = explain_file(repo, path, index_dir=index_dir)
     if as_json:

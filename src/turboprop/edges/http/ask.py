@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from turboprop.edges.http.state import ServerState
     from turboprop.generate.model import GenerationStream, LanguageModel
     from turboprop.runtime.leases import LanguageLease
-    from turboprop.runtime.repositories import Repository
     from turboprop.types import Hit
+    from turboprop.workspace.repositories import Repository
 
 _TURNS = 20
 

@@ -17,7 +17,7 @@ from turboprop.errors import IndexNotFoundError
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from turboprop.runtime.repositories import Repository
+    from turboprop.workspace.repositories import Repository
 
 FileState = Literal["indexed", "changed", "left out"]
 STATES: tuple[FileState, ...] = ("indexed", "changed", "left out")

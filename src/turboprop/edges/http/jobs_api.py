@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from turboprop.edges.http.state import ServerState
-    from turboprop.runtime.jobs import Job, JobStatus
+    from turboprop.workspace.jobs import Job, JobStatus
 
 _LOOK_SECONDS = 0.2
 _PING_LOOKS = 50

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from turboprop.edges.http.state import ServerState
-    from turboprop.runtime.jobs import Job
+    from turboprop.workspace.jobs import Job
 
 
 class ModelRequest(RequestBody):

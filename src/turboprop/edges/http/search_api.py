@@ -18,15 +18,15 @@ from turboprop.edges.http.process import resident_bytes
 from turboprop.edges.http.schemas import RequestBody
 from turboprop.edges.http.state import read_model, state_of
 from turboprop.errors import IndexNotFoundError, TurboPropError, UsageError
-from turboprop.federated import RepoHit
-from turboprop.runtime.repositories import MOST_HITS
+from turboprop.workspace.merged import RepoHit
+from turboprop.workspace.repositories import MOST_HITS
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
     from turboprop.edges.http.state import ServerState
-    from turboprop.runtime.repositories import Repository
     from turboprop.types import Hit
+    from turboprop.workspace.repositories import Repository
 
 _WHY = {
     "words": "the share of the query's words that it holds, rare ones counting more",
@@ -246,7 +246,7 @@ async def map_points(request: Request) -> Response:
 
 async def why(request: Request) -> Response:
     """Why a file is indexed or not."""
-    from turboprop.why import explain_file
+    from turboprop.workspace.why import explain_file
 
     repository, path = _place(request)
     told = await state_of(request).in_thread(explain_file, repository.root, str(repository.root / _inside(path)))
@@ -255,7 +255,7 @@ async def why(request: Request) -> Response:
 
 async def health_findings(request: Request) -> Response:
     """What is wrong with an index and its model, and how to mend it."""
-    from turboprop.health import diagnose
+    from turboprop.workspace.diagnosis import diagnose
 
     state = state_of(request)
     repository = state.repositories.get(request.query_params.get("repo"))

@@ -14,9 +14,9 @@ from turboprop.edges.http.failures import RequestError
 from turboprop.edges.http.limits import Limits, Slots
 from turboprop.edges.http.metrics import Metrics
 from turboprop.edges.http.names import ModelNames
-from turboprop.runtime.jobs import Jobs
-from turboprop.runtime.pool import MOST, IndexPool
-from turboprop.runtime.repositories import Repositories
+from turboprop.workspace.jobs import Jobs
+from turboprop.workspace.pool import MOST, IndexPool
+from turboprop.workspace.repositories import Repositories
 
 if TYPE_CHECKING:
     from starlette.requests import Request

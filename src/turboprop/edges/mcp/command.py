@@ -66,7 +66,7 @@ def install(client: str, repos: tuple[str, ...], user: bool, name: str, print_on
     from turboprop.edges.mcp.clients import CLIENTS, configuration_file, entry, snippet
     from turboprop.edges.mcp.clients import install as write
     from turboprop.errors import UsageError
-    from turboprop.repository import checked_repo
+    from turboprop.workspace.location import checked_repo
 
     if not name or any(ord(letter) < 32 for letter in name):
         raise UsageError(f"{name!r} is no name for a server")

@@ -10,15 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from turboprop.api import Index
 from turboprop.code.inside import lines_inside
 from turboprop.errors import IndexBusyError, IndexNotFoundError, TurboPropError, UsageError
-from turboprop.federated import repository_names
 from turboprop.index.manifest import index_tables
 from turboprop.index.schema import INDEX_FOLDER
-from turboprop.repository import checked_repo
-from turboprop.runtime.pool import IndexPool
 from turboprop.settings import Settings, load_settings
+from turboprop.workspace.index import Index
+from turboprop.workspace.location import checked_repo
+from turboprop.workspace.merged import repository_names
+from turboprop.workspace.pool import IndexPool
 
 if TYPE_CHECKING:
     from turboprop.index.build import Progress

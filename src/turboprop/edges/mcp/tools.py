@@ -11,7 +11,6 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from turboprop.api import Index
 from turboprop.edges.mcp.repositories import Repositories, Repository
 from turboprop.edges.mcp.text import (
     DEEPEST,
@@ -26,6 +25,7 @@ from turboprop.edges.mcp.writer import Writer
 from turboprop.errors import IndexNotFoundError, ModelNotFoundError, UsageError
 from turboprop.printable import named, printable_message, quoted_name
 from turboprop.types import Hit
+from turboprop.workspace.index import Index
 
 Query = Annotated[str, Field(description="What the code does, an identifier, or an error message.", max_length=4000)]
 Repo = Annotated[str | None, Field(description="Name of the repository, where several are served.")]

@@ -33,8 +33,8 @@ from turboprop.edges.warm import place
 from turboprop.edges.warm.client import hanging_process
 from turboprop.edges.warm.render import Run, run_for
 from turboprop.files import replace_file
-from turboprop.runtime.pool import IndexPool
 from turboprop.settings import load_settings
+from turboprop.workspace.pool import IndexPool
 
 MOST_WAITING = 16
 """Searches that wait for the one before; more are sent away, and run in their own process."""

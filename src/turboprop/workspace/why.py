@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from turboprop.api import Index
 from turboprop.code.gitview import ignored_by
 from turboprop.code.read import read_source
 from turboprop.code.walk import Skipped, shown, walk
 from turboprop.errors import IndexNotFoundError, UsageError
 from turboprop.index.lance_table import sql_text
 from turboprop.index.schema import PATH
-from turboprop.repository import checked_repo, index_scope
 from turboprop.settings import load_settings
 from turboprop.types import IndexScope
+from turboprop.workspace.index import Index
+from turboprop.workspace.location import checked_repo, index_scope
 
 
 @dataclass(frozen=True, slots=True)

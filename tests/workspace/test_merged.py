@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from turboprop.federated import interleaved, repository_names
 from turboprop.types import Hit
+from turboprop.workspace.merged import interleaved, repository_names
 
 
 def hit(path: str, score: float) -> Hit:

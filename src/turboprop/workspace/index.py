@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from turboprop.closing import Closing
 from turboprop.errors import IndexBusyError, IndexMismatchError, UsageError
-from turboprop.freshness import index_status, open_unchanged, quick_changes
 from turboprop.index.build import Progress
 from turboprop.index.read import IndexReader
 from turboprop.loading import IndexModels, ModelLoading, ModelSource
-from turboprop.repository import (
+from turboprop.settings import Settings, load_settings
+from turboprop.types import Hit, IndexScope, IndexStatus, IndexSummary, Refresh, SearchFilter
+from turboprop.workspace.location import (
     bring_up_to_date,
     check_not_empty,
     checked_repo,
@@ -23,8 +24,7 @@ from turboprop.repository import (
     index_scope,
     recorded_model,
 )
-from turboprop.settings import Settings, load_settings
-from turboprop.types import Hit, IndexScope, IndexStatus, IndexSummary, Refresh, SearchFilter
+from turboprop.workspace.survey import index_status, open_unchanged, quick_changes
 
 if TYPE_CHECKING:
     import numpy as np

@@ -16,11 +16,11 @@ from pathlib import Path
 from threading import Lock, RLock
 from typing import TYPE_CHECKING, Any
 
-from turboprop.api import Index
 from turboprop.errors import RepositoryIndexError
 from turboprop.index.manifest import index_tables
-from turboprop.repository import checked_repo, index_directory
 from turboprop.settings import Settings, load_settings
+from turboprop.workspace.index import Index
+from turboprop.workspace.location import checked_repo, index_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,10 +8,10 @@ import pytest
 
 from turboprop import Index
 from turboprop.errors import IndexNotFoundError, UsageError
-from turboprop.runtime.jobs import Job
 from turboprop.runtime.manager import ModelManager
-from turboprop.runtime.pool import IndexPool
-from turboprop.runtime.repositories import Repositories
+from turboprop.workspace.jobs import Job
+from turboprop.workspace.pool import IndexPool
+from turboprop.workspace.repositories import Repositories
 
 Write = Callable[[dict[str, str]], Path]
 FILES = {

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from turboprop.api import Index
 from turboprop.code.chunk import chunk_text
 from turboprop.code.preview import Preview, preview
 from turboprop.code.read import read_source
@@ -21,9 +20,10 @@ from turboprop.index.changes import find_changes
 from turboprop.index.manifest import Manifest
 from turboprop.index.schema import embedded_text
 from turboprop.loading import ModelLoading
-from turboprop.repository import checked_repo, index_directory, recorded_model
 from turboprop.settings import Settings, load_settings
 from turboprop.types import MAX_CHUNK_CHARS, IndexScope
+from turboprop.workspace.index import Index
+from turboprop.workspace.location import checked_repo, index_directory, recorded_model
 
 _SAMPLE_FILES = 60
 _SAMPLE_SECONDS = 3.0

@@ -14,12 +14,12 @@ import pytest
 from best_engine import BEST
 from turboprop import Index
 from turboprop.errors import SettingsError, UsageError
-from turboprop.health import diagnose, repair
 from turboprop.index.lance_table import open_version
 from turboprop.index.manifest import read_manifest, write_manifest
 from turboprop.settings import user_data_home
 from turboprop.settings.trust import key_file
-from turboprop.why import explain_file
+from turboprop.workspace.diagnosis import diagnose, repair
+from turboprop.workspace.why import explain_file
 
 FILES = {"app.py": "def main():\n    return 1\n", "docs/guide.md": "# Guide\n\nText.\n"}
 
@@ -173,7 +173,7 @@ def test_the_repair_mends_it_and_a_model_is_not_forgotten(write_files, minilm_co
 
 
 def test_damage_at_random_is_found_and_mended(write_files) -> None:
-    script = Path(__file__).parent / "index" / "stress_faults.py"
+    script = Path(__file__).parent.parent / "index" / "stress_faults.py"
     command = [sys.executable, script, "--repo", write_files(FILES), "--faults", "25"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

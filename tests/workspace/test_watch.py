@@ -15,7 +15,7 @@ import pytest
 from turboprop import Index
 from turboprop.index.lock import WriterLock
 from turboprop.types import IndexSummary
-from turboprop.watch import Watched, matters, watch
+from turboprop.workspace.watch import Watched, matters, watch
 
 Write = Callable[[dict[str, str]], Path]
 FILES = {"a.py": "def first():\n    return 1\n", "b.py": "def second():\n    return 2\n"}
@@ -113,7 +113,7 @@ def test_polling_where_the_system_watches_no_more(write_files: Write, monkeypatc
         return real(*paths, force_polling=True, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(watchfiles, "watch", limited)
-    monkeypatch.setattr("turboprop.watch.POLL_MS", 100)
+    monkeypatch.setattr("turboprop.workspace.watch.POLL_MS", 100)
     watcher = Watcher(write_files(FILES))
     try:
         (watcher.index.repo / "c.py").write_text("def third():\n    return 3\n")
@@ -124,7 +124,7 @@ def test_polling_where_the_system_watches_no_more(write_files: Write, monkeypatc
 
 
 def test_a_busy_index_is_tried_again(watcher: Watcher, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("turboprop.watch._BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("turboprop.workspace.watch._BUSY_SECONDS", 0.05)
     root = watcher.index.repo
     with WriterLock(root / ".turboprop"):
         (root / "c.py").write_text("def third():\n    return 3\n")

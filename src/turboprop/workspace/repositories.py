@@ -14,20 +14,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from turboprop.api import MODES, Index, Mode, Unit
 from turboprop.code.inside import lines_inside
 from turboprop.errors import IndexNotFoundError, UsageError
-from turboprop.federated import RepoHit, interleaved, repository_names
 from turboprop.index.projection import project
 from turboprop.models.tokenizer import clean_text
-from turboprop.repository import checked_repo
 from turboprop.types import Hit, IndexStatus
+from turboprop.workspace.index import MODES, Index, Mode, Unit
+from turboprop.workspace.location import checked_repo
+from turboprop.workspace.merged import RepoHit, interleaved, repository_names
 
 if TYPE_CHECKING:
     from turboprop.index.build import Progress
     from turboprop.index.manifest import Manifest
-    from turboprop.runtime.jobs import Job
-    from turboprop.runtime.pool import IndexPool
+    from turboprop.workspace.jobs import Job
+    from turboprop.workspace.pool import IndexPool
 
 LONGEST_QUERY = 10_000
 MOST_HITS = 200

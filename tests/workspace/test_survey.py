@@ -9,10 +9,10 @@ import pytest
 
 from turboprop import Index
 from turboprop.errors import IndexDamagedError
-from turboprop.freshness import find_unchanged
 from turboprop.index.lease import version_file
 from turboprop.index.schema import lexicon_file, table_folder
 from turboprop.types import IndexScope
+from turboprop.workspace.survey import find_unchanged
 
 Write = Callable[[dict[str, str]], Path]
 FILES = {"src/queue.py": "def enqueue(job):\n    jobs.append(job)\n", "README.md": "# A queue of jobs\n"}

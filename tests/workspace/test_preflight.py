@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from turboprop import Index
-from turboprop.preflight import preflight
 from turboprop.types import DEFAULT_SCOPE, IndexScope
+from turboprop.workspace.preflight import preflight
 
 Write = Callable[[dict[str, str]], Path]
 FUNCTION = 'def number_{0}(value):\n    """Add {0} to a value."""\n    return value + {0}\n\n\n'

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from turboprop.api import Index
 from turboprop.embed.cache import FILE, EmbeddingCache
 from turboprop.embed.caches import examine_caches, mend_caches
 from turboprop.embed.check import check_model
@@ -18,9 +17,10 @@ from turboprop.index.health import FOREIGN, Finding, IndexFacts, examine, remove
 from turboprop.models.resolve import resolve
 from turboprop.models.store_memory import available_bytes
 from turboprop.models.store_verify import examine_model
-from turboprop.repository import checked_repo, index_directory
 from turboprop.settings import Settings, load_settings, mistyped_variables
 from turboprop.types import CacheFault
+from turboprop.workspace.index import Index
+from turboprop.workspace.location import checked_repo, index_directory
 
 _LEAST_DISK = 500_000_000
 _LEAST_MEMORY = 1_000_000_000

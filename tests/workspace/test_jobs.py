@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from turboprop.errors import BusyError, UsageError
-from turboprop.runtime.jobs import MOST_RUNNING, Job, Jobs, JobStatus
+from turboprop.workspace.jobs import MOST_RUNNING, Job, Jobs, JobStatus
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from turboprop import Index
 from turboprop.errors import IndexMismatchError, IndexNotFoundError, ModelNotFoundError, UsageError
 from turboprop.runtime.manager import ModelManager
-from turboprop.runtime.pool import IndexPool
+from turboprop.workspace.pool import IndexPool
 
 FILES = {
     "port.py": "def open_port(port):\n    '''Listen on a port.'''\n    return listen(port)\n",

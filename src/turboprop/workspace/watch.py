@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from turboprop.api import Index
 from turboprop.errors import IndexBusyError, TurboPropError
 from turboprop.types import IndexSummary
+from turboprop.workspace.index import Index
 
 DEBOUNCE_MS = 600
 """Changes are waited for until nothing has changed for so long: a save is several writes, a checkout thousands."""
