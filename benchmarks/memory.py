@@ -21,6 +21,7 @@ import time
 from pathlib import Path
 
 from turboprop.code.preview import preview
+from turboprop.code.walk import walk
 
 RESULTS = Path(__file__).parent / "results" / "memory.json"
 
@@ -102,7 +103,7 @@ def main() -> None:
         repo = options.repo or Path(scratch)
         if options.small_files:
             small_files(repo, options.small_files)
-        plan = preview(repo)
+        plan = preview(walk(repo))
         name = f"{options.small_files:,} small files" if options.small_files else options.repo.name
         case = {
             "repository_bytes": plan.bytes,

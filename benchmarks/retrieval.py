@@ -34,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from retrieval_score import Found, Label, category, labels, macro, ndcg
 from turboprop import Index
 from turboprop.search.analysis import Query, analyse
-from turboprop.search.candidates import find_candidates
+from turboprop.search.candidates import cosine_statistics, find_candidates, word_statistics
 from turboprop.search.ranking import DEFAULT, Candidates, Weights, rank, without
 from turboprop.search.search import search
 
@@ -77,7 +77,7 @@ class Repository:
 
     def score(self, weights: Weights, mode: str) -> list[tuple[str, float]]:
         """Category and NDCG@10 of every query."""
-        lexicon, lines = self.index._reader.lexicon, self._lines
+        lexicon, lines = self.index.reader.lexicon, self._lines
         rows = []
         for case in self.cases:
             ranked = rank(case.query, lexicon, case.found[mode], None, weights)[:10]
@@ -86,7 +86,7 @@ class Repository:
         return rows
 
     def load_lines(self) -> None:
-        reader = self.index._reader
+        reader = self.index.reader
         rows = reader.fetch(reader.lexicon.row_ids.tolist(), ["path", "start_line", "end_line"])
         self._lines = [(row["path"], row["start_line"], row["end_line"]) for row in rows]
 
@@ -106,15 +106,17 @@ def open_repository(entry: dict[str, Any], options: argparse.Namespace) -> Repos
         query, found = analyse(item["query"]), {}
         for mode in MODES:
             found[mode] = find_candidates(
-                index._reader,
+                index.reader,
                 query,
                 None if mode == "lexical" else vector,
+                word_statistics(query, [index.reader.lexicon]),
+                cosine_statistics([index.reader.lexicon.sample], vector),
                 by_words=mode != "semantic",
                 where=None,
                 limit=10,
             )
             started = time.perf_counter()
-            hits = search(index._reader, item["query"], vector, mode=mode)
+            hits = search(index.reader, item["query"], vector, mode=mode)
             repository.milliseconds[mode].append((time.perf_counter() - started) * 1e3)
             assert len(hits) <= 10
         repository.cases.append(Case(category(item), labels(item), query, found))

@@ -18,9 +18,6 @@ import pytest
 from mcp import Client
 
 from turboprop import Index
-from turboprop.edges.http.state import ServerOptions, ServerState
-from turboprop.edges.mcp.repositories import Repositories
-from turboprop.runtime.manager import ModelManager
 
 Write = Callable[[dict[str, str]], Path]
 FILES = {
@@ -73,6 +70,25 @@ def test_the_server_ends_without_a_word(write_files: Write, times: int) -> None:
     assert (process.returncode, said) == (0, "")
 
 
+def test_without_a_path_the_repository_of_the_current_folder_is_served(write_files: Write) -> None:
+    root = write_files(FILES)
+    Index.create(root).close()
+    (root / "deep/inside").mkdir(parents=True)
+    command = [sys.executable, "-m", "turboprop", "serve", "--port", "0"]
+    process = subprocess.Popen(command, cwd=root / "deep/inside", stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    said = ""
+    while "ready" not in said:
+        line = process.stderr.readline()
+        assert line, said
+        said += line
+    match = re.search(r"http://[\d.]+:\d+", said)
+    assert match is not None
+    assert [each["path"] for each in httpx.get(f"{match[0]}/api/status").json()["repos"]] == [str(root)]
+    process.send_signal(signal.SIGTERM)
+    process.communicate()
+
+
 def test_agents_and_others_share_one_server(address: str) -> None:
     async def ask() -> tuple[set[str], str]:
         async with Client(f"{address}/mcp") as client:
@@ -91,19 +107,6 @@ def test_agents_and_others_share_one_server(address: str) -> None:
     assert len(loaded) == 1, json.dumps(loaded)
     # Nobody holds it between two searches, so its memory can be given back.
     assert httpx.post(f"{address}/api/models/unload", json={"model": loaded[0]["name"]}).status_code == 200
-
-
-def test_agents_and_others_use_the_same_open_index(write_files: Write) -> None:
-    root = write_files(FILES)
-    Index.create(root).close()
-    with ModelManager() as manager:
-        state = ServerState(ServerOptions(repos=(root,)), manager)
-        tools = Repositories(state.options.repos, pool=state.indexes, refresh=False)
-        with tools.index(tools.named(None)) as one, state.repositories.get(None).opened() as other:
-            assert one is other
-        tools.close()
-        assert len(state.indexes.describe()) == 1
-        state.close()
 
 
 def test_another_origin_reaches_no_tool(address: str) -> None:

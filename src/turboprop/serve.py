@@ -77,19 +77,22 @@ def serve(
 ) -> None:
     """Serve embeddings, answers, search and the page over HTTP, as OpenAI's clients expect it.
 
-    Each PATH is a repository to search in. Ends with 0 after Ctrl-C or SIGTERM, once the requests at work are done.
+    Each PATH is a repository to search in; without one that is the repository of the current folder. Ends with 0 after
+    Ctrl-C or SIGTERM, once the requests at work are done.
     """
     from contextlib import ExitStack
 
     from turboprop.edges.http.server import serve as run
     from turboprop.edges.http.state import ServerOptions, ServerState
     from turboprop.runtime.manager import ModelManager
-    from turboprop.workspace.location import checked_repo
+    from turboprop.workspace.location import repository_here, root_around
 
+    given = (*folders, *repos)
+    here = None if given else repository_here()
     options = ServerOptions(
         host=host,
         port=port,
-        repos=tuple(dict.fromkeys(checked_repo(repo) for repo in (*folders, *repos))),
+        repos=(here,) if here else tuple(dict.fromkeys(map(root_around, given))),
         models=models,
         api_key=api_key,
         no_key=no_key,
@@ -111,16 +114,14 @@ def serve(
         mounts: dict[str, Any] = {}
         lifespans: tuple[Any, ...] = ()
         if options.repos:
-            tools = stack.enter_context(_agents_tools(state))
+            tools = _agents_tools(state)
             mounts["/mcp"] = tools
             lifespans = (tools.router.lifespan_context(tools),)
         run(state, told=told, mounts=mounts, lifespans=lifespans)
 
 
-@contextmanager
-def _agents_tools(state: ServerState) -> Iterator[Starlette]:
+def _agents_tools(state: ServerState) -> Starlette:
     """The tools for agents over HTTP, with the indexes and models that the other endpoints use."""
-    from turboprop.edges.mcp.repositories import Repositories
     from turboprop.edges.mcp.server import mcp_app
     from turboprop.edges.mcp.writer import Writer
     from turboprop.generate.installed import language_model_name
@@ -133,15 +134,7 @@ def _agents_tools(state: ServerState) -> Iterator[Starlette]:
             with manager.language(language_model_name(None, manager.settings)) as lease:
                 yield lease.model
 
-    repositories = Repositories(options.repos, pool=state.indexes)
     hosts = [name for host in (options.host, *options.allowed_hosts) for name in (host, f"{host}:*")]
-    try:
-        yield mcp_app(
-            repositories,
-            path="/mcp",
-            writer=ManagedWriter(None, manager.settings),
-            hosts=hosts,
-            origins=options.cors,
-        )
-    finally:
-        repositories.close()
+    return mcp_app(
+        state.workspace, path="/mcp", writer=ManagedWriter(None, manager.settings), hosts=hosts, origins=options.cors
+    )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     import numpy as np
@@ -80,12 +80,20 @@ class SearchFilter:
     """Which chunks may be found; applied before the top k is taken.
 
     `globs` are matched against the path in order, a leading `!` excludes; `languages` and
-    `extensions` (with the dot, lower case) widen within themselves and narrow each other.
+    `extensions` (with the dot, lower case) widen within themselves and narrow each other. `below`
+    is a folder, relative to the root, that all of it lies in; '' is the root.
     """
 
     languages: tuple[str, ...] = ()
     extensions: tuple[str, ...] = ()
     globs: tuple[str, ...] = ()
+    below: str = ""
+
+    @classmethod
+    def of(cls, globs: Iterable[str], languages: Iterable[str], extensions: Iterable[str]) -> SearchFilter:
+        """What a user wrote: any case, extensions with the dot or without."""
+        dotted = (ending if ending.startswith(".") else f".{ending}" for ending in extensions)
+        return cls(tuple(map(str.lower, languages)), tuple(map(str.lower, dotted)), tuple(globs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +163,7 @@ class IndexStatus:
 
 @dataclass(frozen=True, slots=True)
 class Refresh:
-    """What `Index.refresh` did. `left` says why it did nothing; '' where nothing was left to do.
+    """What `Index.bring_in` did. `left` says why it did nothing; '' where nothing was left to do.
 
     `changed` counts the files that were brought in, or were left.
     """
@@ -163,6 +171,8 @@ class Refresh:
     left: str = ""
     changed: int = 0
     summary: IndexSummary | None = None
+    failed: bool = False
+    """Whether `left` is an error."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from typing import Any
 from turboprop import Index
 from turboprop.errors import TurboPropError
 from turboprop.workspace.diagnosis import diagnose, repair
+from turboprop.workspace.location import Location
 
 KINDS = ("flip", "cut", "delete", "zero", "append")
 QUERIES = ("write rows to the table", "hold a version while reading", "sum of a file")
@@ -69,13 +70,13 @@ def outcome(root: Path, file: str, kind: str, source: random.Random, before: Any
     damage(target, kind, source)
     if target.exists() and target.read_bytes() == saved:
         return ""  # zeros over zeros
-    found = diagnose(root)
+    found = diagnose(Location.at(root))
     seen = content_of(root)
     if not found.findings:
         # A folder says of itself what is not needed: a missing record of how long a look takes, say.
         return "" if seen == before else "changed what is found, and the doctor says that all is well"
-    repair(root, found)
-    if left := diagnose(root).findings:
+    repair(Location.at(root), found)
+    if left := diagnose(Location.at(root)).findings:
         return f"not mended: {left[0].problem}"
     return "" if content_of(root) == before else "mended into something else"
 
@@ -100,7 +101,7 @@ def main() -> int:
         with Index.create(root) as index:
             index.refresh()
         before = content_of(root)
-        assert diagnose(root).findings == []
+        assert diagnose(Location.at(root)).findings == []
         shutil.copytree(root / ".turboprop", sound)
         for number in range(given.faults):
             shutil.rmtree(root / ".turboprop")

@@ -19,6 +19,7 @@ from turboprop.index.manifest import read_manifest, write_manifest
 from turboprop.settings import user_data_home
 from turboprop.settings.trust import key_file
 from turboprop.workspace.diagnosis import diagnose, repair
+from turboprop.workspace.location import Location
 from turboprop.workspace.why import explain_file
 
 FILES = {"app.py": "def main():\n    return 1\n", "docs/guide.md": "# Guide\n\nText.\n"}
@@ -32,7 +33,7 @@ def repo(write_files) -> Path:
 
 
 def test_all_is_well(repo: Path) -> None:
-    found = diagnose(repo)
+    found = diagnose(Location.at(repo))
     assert found.findings == []
     assert found.model["engine"] == BEST
     assert found.tables[0].rows == 2
@@ -44,19 +45,19 @@ def test_what_is_found_is_mended(repo: Path) -> None:
     (repo / "new.py").write_text("x = 1\n")
     (lexicon,) = (repo / ".turboprop").glob("*.lexicon")
     lexicon.write_bytes(b"rubbish")
-    found = diagnose(repo)
+    found = diagnose(Location.at(repo))
     assert {one.subject for one in found.findings} == {"files", "words"}
-    repair(repo, found)
-    assert diagnose(repo).findings == []
+    repair(Location.at(repo), found)
+    assert diagnose(Location.at(repo)).findings == []
 
 
 def test_a_damaged_index_is_made_anew(repo: Path) -> None:
     (manifest,) = (repo / ".turboprop").glob("*.manifest.json")
     manifest.write_bytes(b"rubbish")
-    found = diagnose(repo)
+    found = diagnose(Location.at(repo))
     assert {one.repair for one in found.findings} == {"rebuild"}
-    repair(repo, found)
-    assert diagnose(repo).findings == []
+    repair(Location.at(repo), found)
+    assert diagnose(Location.at(repo)).findings == []
 
 
 def test_another_model_under_the_same_name(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,25 +65,25 @@ def test_another_model_under_the_same_name(repo: Path, monkeypatch: pytest.Monke
     manifest = read_manifest(path)
     spec = replace(manifest.header.spec, model="sentence-transformers/all-MiniLM-L6-v9")
     write_manifest(path, replace(manifest.header, spec=spec), manifest.files, manifest.left_out, manifest.stored)
-    assert [one.subject for one in diagnose(repo).findings] == ["model"]
+    assert [one.subject for one in diagnose(Location.at(repo)).findings] == ["model"]
 
 
 def test_why(repo: Path) -> None:
-    told = explain_file(repo, "app.py")
+    told = explain_file(Location.at(repo), "app.py")
     assert (told.indexed, told.state, told.chunks[0].symbol) == (True, "indexed", "main")
     (repo / "app.py").write_text("def other(): ...\n")
-    assert explain_file(repo, "app.py").state == "stale"
+    assert explain_file(Location.at(repo), "app.py").state == "stale"
     (repo / "new.py").write_text("x = 1\n")
-    assert explain_file(repo, str(repo / "new.py")).state == "not indexed yet"
+    assert explain_file(Location.at(repo), str(repo / "new.py")).state == "not indexed yet"
     (repo / "yarn.lock").write_text("x\n")
-    assert "lock file" in explain_file(repo, "yarn.lock").reason
+    assert "lock file" in explain_file(Location.at(repo), "yarn.lock").reason
     (repo / "app.py").unlink()
-    assert "forgets it" in explain_file(repo, "app.py").reason
-    assert explain_file(repo, "never.py").reason == "no such file"
+    assert "forgets it" in explain_file(Location.at(repo), "app.py").reason
+    assert explain_file(Location.at(repo), "never.py").reason == "no such file"
     with pytest.raises(UsageError, match="outside"):
-        explain_file(repo, "/etc/passwd")
+        explain_file(Location.at(repo), "/etc/passwd")
     with pytest.raises(UsageError, match="is a folder"):
-        explain_file(repo, "docs")
+        explain_file(Location.at(repo), "docs")
 
 
 def test_why_of_a_name_that_is_not_utf8(repo: Path) -> None:
@@ -90,7 +91,7 @@ def test_why_of_a_name_that_is_not_utf8(repo: Path) -> None:
     (repo / name).write_text("x = 1\n")
     Index.create(repo).close()
     for given in (name, "caf\\xe9.py"):  # as the shell completes it, and as a search prints it
-        told = explain_file(repo, given)
+        told = explain_file(Location.at(repo), given)
         assert (told.path, told.state, len(told.chunks)) == ("caf\\xe9.py", "indexed", 1)
 
 
@@ -99,9 +100,9 @@ def test_why_names_the_line_that_ignores(write_files) -> None:
         {"app.py": "x = 1\n", ".gitignore": "*.log\nbuild/\n", "out.log": "x", "build/gen.py": "y = 1\n"}
     )
     subprocess.run(["git", "init", "-q", root], check=True)
-    assert explain_file(root, "out.log").reason == "ignored by '*.log' (.gitignore:1)"
-    assert explain_file(root, "build/gen.py").reason == "ignored by 'build/' (.gitignore:2)"
-    assert explain_file(root, "app.py").state == "not indexed yet"
+    assert explain_file(Location.at(root), "out.log").reason == "ignored by '*.log' (.gitignore:1)"
+    assert explain_file(Location.at(root), "build/gen.py").reason == "ignored by 'build/' (.gitignore:2)"
+    assert explain_file(Location.at(root), "app.py").state == "not indexed yet"
 
 
 def flipped(path: Path) -> None:
@@ -143,9 +144,9 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 def test_its_advice_is_what_helps(repo: Path, damage: str) -> None:
     """Do what each finding says, as a reader would type it, and look again."""
     DAMAGES[damage](repo / ".turboprop")
-    findings = diagnose(repo).findings
+    findings = diagnose(Location.at(repo)).findings
     assert findings
-    assert diagnose(repo).findings == findings  # looking changes nothing
+    assert diagnose(Location.at(repo)).findings == findings  # looking changes nothing
     for finding in findings:
         assert "tp " in finding.advice, finding
         if "remove it" in finding.advice and "tp doctor" not in finding.advice:
@@ -155,7 +156,7 @@ def test_its_advice_is_what_helps(repo: Path, damage: str) -> None:
             [sys.executable, "-m", "turboprop", *command[1:]], cwd=repo, capture_output=True, text=True
         )
         assert done.returncode == 0, (finding, done.stderr)
-    assert diagnose(repo).findings == []
+    assert diagnose(Location.at(repo)).findings == []
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -163,10 +164,10 @@ def test_the_repair_mends_it_and_a_model_is_not_forgotten(write_files, minilm_co
     root = write_files(FILES)
     Index.create(root, str(minilm_copy)).close()  # not the model of the settings
     DAMAGES[damage](root / ".turboprop")
-    repair(root, diagnose(root))
+    repair(Location.at(root), diagnose(Location.at(root)))
     if damage == "a link":  # whether it goes is for its owner to say
         (root / ".turboprop" / "x").unlink()
-    assert diagnose(root).findings == []
+    assert diagnose(Location.at(root)).findings == []
     with Index.open(root) as index:
         assert index.model_name == str(minilm_copy)
         assert index.search("main")[0].path == "app.py"
@@ -184,14 +185,14 @@ def test_what_is_kept_beside_indexes_is_looked_at_and_mended(write_files, tmp_pa
     monkeypatch.setenv("TP_CACHE", str(tmp_path / "cache"))
     root = write_files(FILES)
     Index.create(root).close()
-    assert diagnose(root).findings == []
+    assert diagnose(Location.at(root)).findings == []
     flipped(tmp_path / "cache" / "embeddings.sqlite")
     flipped(max((tmp_path / "cache").rglob("*"), key=lambda file: file.stat().st_size * file.is_file()))
-    found = diagnose(root)
+    found = diagnose(Location.at(root))
     assert {one.repair for one in found.findings} == {"caches"}
     assert len(found.findings) >= 2
-    repair(root, found)
-    assert diagnose(root).findings == []
+    repair(Location.at(root), found)
+    assert diagnose(Location.at(root)).findings == []
 
 
 def test_nothing_is_removed_where_the_new_index_could_not_be_signed(repo: Path) -> None:
@@ -204,4 +205,4 @@ def test_nothing_is_removed_where_the_new_index_could_not_be_signed(repo: Path) 
         Index.create(repo, rebuild=True)
     assert manifest.read_bytes() == before
     key.write_bytes(content)
-    assert diagnose(repo).findings == []
+    assert diagnose(Location.at(repo)).findings == []

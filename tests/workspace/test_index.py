@@ -6,13 +6,19 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from io import BufferedReader
 from pathlib import Path
 
 import pytest
 
 import turboprop
 from turboprop import Hit, Index
+from turboprop.code import read as code_read
+from turboprop.code import walk as code_walk
 from turboprop.code.preview import preview
+from turboprop.code.walk import walk
+from turboprop.edges.cli.entry import main
 from turboprop.errors import IndexMismatchError, IndexNotFoundError, UsageError
 from turboprop.index.lock import WriterLock
 from turboprop.types import Refresh
@@ -184,7 +190,7 @@ def test_searches_that_make_no_sense(write_files: Write, query: str, options: di
 def test_preview_counts_by_language_and_reason(write_files: Write) -> None:
     root = write_files({**FILES, "package-lock.json": "{}\n"})
     (root / "logo.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0")
-    plan = preview(root)
+    plan = preview(walk(root))
     assert plan.files == 4
     assert plan.languages["python"][0] == 2
     assert {reason: count for reason, (count, _) in plan.left_out.items()} == {"binary": 1, "lock file": 1}
@@ -220,7 +226,7 @@ def test_another_clone_embeds_nothing_and_has_the_same_rows(
     shutil.copytree(root, clone)
 
     def rows(index: Index) -> list[tuple[object, ...]]:
-        table = index._reader._dataset.to_table()
+        table = index.reader.dataset.to_table()
         columns = [table[name].to_pylist() for name in ("path", "start_line", "vector")]
         return sorted(zip(*columns, strict=True))
 
@@ -238,16 +244,83 @@ def test_another_clone_embeds_nothing_and_has_the_same_rows(
 def test_a_search_brings_in_what_changed(write_files: Write) -> None:
     root = write_files(FILES)
     with Index.create(root) as index:
-        assert index.refresh() == Refresh()
+        assert index.bring_in() == Refresh()
         (root / "src/queue.py").write_text("def enqueue(job):\n    JOBS.append(job)\n")
         (root / "src/weather.js").unlink()
-        done = index.refresh()
+        done = index.bring_in()
         assert (done.left, done.changed) == ("", 2)
         assert done.summary is not None
         assert done.summary.embedded_chunks == 1
         assert index.search("enqueue", limit=1)[0].path == "src/queue.py"
         os.utime(root / "src/queue.py", (1, 1))
-        assert index.refresh() == Refresh()
+        assert index.bring_in() == Refresh()
+
+
+@pytest.mark.parametrize("brought_in_by", ["this index", "another process"])
+def test_the_next_search_finds_an_edit(write_files: Write, brought_in_by: str) -> None:
+    root = write_files(FILES | {f"lib/part_{n}.py": f"def part_{n}():\n    return {n}\n" for n in range(200)})
+    with Index.create(root) as index:
+        (root / "lib/part_7.py").write_text("def peel_a_pomegranate():\n    return 'red'\n")
+        if brought_in_by == "another process":
+            Index.create(root).close()
+        assert "lib/part_7.py" not in {hit.path for hit in index.search("peel a pomegranate", freshness="none")}
+        assert index.search("peel a pomegranate", 1)[0].symbol == "peel_a_pomegranate"
+        (root / "lib/part_7.py").write_text("def squeeze_a_lemon():\n    return 'sour'\n")
+        assert index.similar("lib/part_7.py", 1, 1)
+        assert index.search("squeeze a lemon", 1, "lexical", freshness="none")[0].symbol == "squeeze_a_lemon"
+        with pytest.raises(UsageError, match="no freshness 'sometimes'"):
+            index.search("x", freshness="sometimes")  # type: ignore[arg-type]
+
+
+def test_threads_that_search_at_once_find_an_edit(write_files: Write) -> None:
+    root = write_files(FILES)
+    with Index.create(root) as index:
+        for turn in range(3):
+            (root / "src/queue.py").write_text(f"def peel_a_pomegranate_{turn}():\n    return 'red'\n")
+            with ThreadPoolExecutor(8) as threads:
+                found = list(threads.map(lambda _: index.search("peel a pomegranate", 1)[0].symbol, range(16)))
+            assert set(found) == {f"peel_a_pomegranate_{turn}"}
+
+
+@pytest.mark.parametrize("changed", [0, 1, 60])
+def test_a_run_walks_once_and_reads_each_changed_file_once(
+    write_files: Write, monkeypatch: pytest.MonkeyPatch, changed: int
+) -> None:
+    root = write_files({f"part_{n}.py": f"def part_{n}():\n    return {n}\n" for n in range(60)})
+    walks, read = _counted(monkeypatch)
+    Index.create(root).close()
+    assert (walks, sorted(read)) == ([str(root)], sorted(f"part_{n}.py" for n in range(60)))
+    for n in range(60):  # else they may change within the same tick of the clock, and are read again
+        os.utime(root / f"part_{n}.py", (1, 1))
+    Index.create(root).close()
+    for n in range(changed):
+        (root / f"part_{n}.py").write_text("def changed():\n    return True\n")
+        os.utime(root / f"part_{n}.py", (2, 2))
+    walks.clear()
+    read.clear()
+    with pytest.raises(SystemExit) as end:
+        main(["index", "--repo", str(root)])
+    assert end.value.code == 0
+    assert (walks, sorted(read)) == ([str(root)], sorted(f"part_{n}.py" for n in range(changed)))
+
+
+def _counted(monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], list[str]]:
+    """The roots of the walks, and the files that are opened to be read."""
+    walks: list[str] = []
+    read: list[str] = []
+    begun, opened = code_walk._checked_root, code_read.open_regular
+
+    def begin(root: Path) -> str:
+        walks.append(str(root))
+        return begun(root)
+
+    def open_file(path: str, **more: bool) -> BufferedReader:
+        read.append(Path(path).name)
+        return opened(path, **more)
+
+    monkeypatch.setattr(code_walk, "_checked_root", begin)
+    monkeypatch.setattr(code_read, "open_regular", open_file)
+    return walks, read
 
 
 def test_a_refresh_leaves_much_work_alone(write_files: Write, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,12 +328,12 @@ def test_a_refresh_leaves_much_work_alone(write_files: Write, monkeypatch: pytes
     with Index.create(root) as index:
         for number in range(60):
             (root / f"new_{number}.py").write_text(f"VALUE = {number}\n")
-        done = index.refresh()
+        done = index.bring_in()
         assert done.left == "much has changed"
         assert done.changed >= 60  # those indexed a moment ago may have changed again
         assert done.summary is None
         monkeypatch.setattr("turboprop.index.refresh.BUDGET_SECONDS", 0.0)
-        assert index.refresh().left == "looking for changes takes too long here"
+        assert index.bring_in().left == "looking for changes takes too long here"
 
 
 def test_a_refresh_does_not_wait_for_a_writer(write_files: Write) -> None:
@@ -268,8 +341,8 @@ def test_a_refresh_does_not_wait_for_a_writer(write_files: Write) -> None:
     with Index.create(root) as index:
         (root / "src/queue.py").write_text("def enqueue(job):\n    JOBS.append(job)\n")
         with WriterLock(root / ".turboprop"):
-            assert index.refresh() == Refresh("the index is being written", 1)
-        assert index.refresh().changed == 1
+            assert index.bring_in() == Refresh("the index is being written", 1)
+        assert index.bring_in().changed == 1
 
 
 def test_what_was_asked_for_is_remembered(write_files: Write) -> None:
@@ -277,7 +350,7 @@ def test_what_was_asked_for_is_remembered(write_files: Write) -> None:
     with Index.create(root, max_filesize=3_000) as index:
         assert "src/long.py" not in index.reader.manifest().files
         assert index.status().stale == ()
-        assert index.refresh() == Refresh()
+        assert index.bring_in() == Refresh()
         assert index.update().embedded_chunks == 0
     with Index.create(root) as index:
         assert "src/long.py" in index.reader.manifest().files

@@ -1,33 +1,65 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
-from turboprop.types import Hit
-from turboprop.workspace.merged import interleaved, repository_names
+import pytest
+
+from turboprop import Hit, Index
+from turboprop.types import SearchFilter
+from turboprop.workspace.index import search_together
+from turboprop.workspace.merged import RepoHit, repository_names
+
+Write = Callable[[dict[str, str]], Path]
+KETTLES = {
+    "boil.py": "def boil_water(kettle):\n    kettle.heat(until=100)\n    return kettle.pour()\n",
+    "kettle.py": "class Kettle:\n    def heat(self, until):\n        while self.water.temperature < until:\n"
+    "            self.element.on()\n",
+    "pour.py": "def pour_boiling_water(kettle, cup):\n    cup.fill(kettle.water)\n",
+}
+LEDGERS = {
+    "ledger.py": "def book(entry, account):\n    account.entries.append(entry)\n",
+    "invoice.py": "def total(lines):\n    return sum(line.price * line.count for line in lines)\n",
+    "water.py": "def bill_for_water(meter):\n    return meter.cubic_metres * PRICE\n",
+}
 
 
-def hit(path: str, score: float) -> Hit:
-    return Hit(path=path, start_line=1, end_line=1, score=score, language="python", symbol="", text="", kind="code")
+def apart(write_files: Write, first: dict[str, str], second: dict[str, str]) -> tuple[Path, Path]:
+    root = write_files({f"{n}/{path}": text for n, files in enumerate((first, second)) for path, text in files.items()})
+    return root / "0", root / "1"
 
 
-def test_folders_of_one_name_are_told_apart_by_their_paths() -> None:
-    roots = [Path("/a/app"), Path("/b/app"), Path("/b/tools")]
-    assert repository_names(roots) == ["/a/app", "/b/app", "tools"]
+def test_names() -> None:
+    assert repository_names([Path("/a/app"), Path("/b/app"), Path("/c/lib")]) == ["/a/app", "/b/app", "lib"]
 
 
-def test_no_repository_drowns_another() -> None:
-    loud = [hit("loud1.py", 0.9), hit("loud2.py", 0.8), hit("loud3.py", 0.7)]
-    quiet = [hit("quiet1.py", 0.2), hit("quiet2.py", 0.1)]
-    found = interleaved({"loud": loud, "quiet": quiet, "empty": []}, 10)
-    assert [one.place for one in found] == [
-        "loud/loud1.py",
-        "quiet/quiet1.py",
-        "loud/loud2.py",
-        "quiet/quiet2.py",
-        "loud/loud3.py",
-    ]
-    assert interleaved({"quiet": quiet, "loud": loud}, 3) == found[:3]
+def test_places() -> None:
+    hit = Hit("src/a.py", 1, 2, 0.5, "python", "", "")
+    assert (RepoHit("", hit).place, RepoHit("lib", hit).place) == ("src/a.py", "lib/src/a.py")
 
 
-def test_one_repository_needs_no_name() -> None:
-    assert [one.place for one in interleaved({"": [hit("src/a.py", 0.5)]}, 1)] == ["src/a.py"]
+@pytest.mark.parametrize("mode", ["hybrid", "semantic", "lexical"])
+def test_one_order_holds_over_all_repositories(write_files: Write, mode: str) -> None:
+    """A weak hit stands behind every better one of another repository; in turns it would be second."""
+    strong, weak = apart(write_files, KETTLES, LEDGERS)
+    for root in (strong, weak):
+        Index.create(root).close()
+    with Index.open(strong) as kettles, Index.open(weak) as ledgers:
+        found = search_together([ledgers, kettles], "boil water in a kettle", 6, mode)  # type: ignore[arg-type]
+        scores = [hit.score for _, hit in found]
+        assert scores == sorted(scores, reverse=True)
+        assert [index is kettles for index, _ in found[:3]] == [True] * 3
+        assert {hit.path for index, hit in found if index is kettles} == set(KETTLES)
+        narrowed = SearchFilter.of((), (), ("py",))
+        assert len(search_together([ledgers, kettles], "water", 2, mode, wanted=narrowed, by="file")) == 2  # type: ignore[arg-type]
+
+
+def test_a_repository_without_chunks_and_one_alone(write_files: Write) -> None:
+    root, emptied = apart(write_files, KETTLES, {"gone.py": "x = 1\n"})
+    for each in (root, emptied):
+        Index.create(each).close()
+    (emptied / "gone.py").unlink()
+    with Index.open(root) as index, Index.open(emptied) as empty:
+        found = search_together([empty, index], "boil water", 3)
+        assert [index is each for each, _ in found] == [True] * 3
+        assert search_together([empty], "boil water", 3) == []

@@ -12,6 +12,7 @@ import pytest
 from turboprop import Index
 from turboprop.errors import IndexMismatchError, IndexNotFoundError, ModelNotFoundError, UsageError
 from turboprop.runtime.manager import ModelManager
+from turboprop.workspace.location import Location
 from turboprop.workspace.pool import IndexPool
 
 FILES = {
@@ -35,38 +36,40 @@ def pool() -> Iterator[IndexPool]:
 
 
 def test_what_is_the_same_is_used_again(repo: Path, pool: IndexPool) -> None:
-    with pool.open(repo) as first:
+    with pool.open(Location.at(repo)) as first:
         assert first.search("listen on a port", 1)[0].path == "port.py"
         model = first.embedding_model
-    with pool.open(repo) as second:
+    with pool.open(Location.at(repo)) as second:
         assert second is first
         assert second.embedding_model is model
     assert [(index["chunks"], index["model_loaded"]) for index in pool.describe()] == [(2, True)]
 
 
 def test_a_new_version_is_opened_with_the_same_model(repo: Path, pool: IndexPool) -> None:
-    with pool.open(repo) as first:
+    with pool.open(Location.at(repo)) as first:
         model = first.embedding_model
         (repo / "tuner.py").write_text("def tune_radio(frequency):\n    return frequency\n")
-        assert pool.update(repo).embedded_chunks == 1
-        assert "tuner.py" not in {hit.path for hit in first.search("tune radio")}  # its user sees one version
-        with pool.open(repo) as second:
+        assert pool.update(Location.at(repo)).embedded_chunks == 1
+        assert "tuner.py" not in {
+            hit.path for hit in first.search("tune radio", freshness="none")
+        }  # its user sees one version
+        with pool.open(Location.at(repo)) as second:
             assert second is not first
             assert second.search("tune radio", 1)[0].path == "tuner.py"
             assert second.embedding_model is model
     with pytest.raises(UsageError, match="closed"):
-        first.search("tune radio")
+        first.search("tune radio", freshness="none")
 
 
 def test_errors_are_those_of_an_index(repo: Path, pool: IndexPool, tmp_path: Path) -> None:
-    with pool.open(repo):
+    with pool.open(Location.at(repo)):
         pass
-    with pytest.raises(ModelNotFoundError), pool.open(repo, "nobody/nothing"):
+    with pytest.raises(ModelNotFoundError), pool.open(Location.at(repo), "nobody/nothing"):
         pass
-    with pytest.raises(UsageError, match="does not exist"), pool.open(tmp_path / "nowhere"):
+    with pytest.raises(UsageError, match="does not exist"), pool.open(Location.at(tmp_path / "nowhere")):
         pass
     shutil.rmtree(repo / ".turboprop")
-    with pytest.raises(IndexNotFoundError), pool.open(repo):
+    with pytest.raises(IndexNotFoundError), pool.open(Location.at(repo)):
         pass
 
 
@@ -75,7 +78,7 @@ def test_a_model_whose_files_changed_is_loaded_anew(
 ) -> None:
     place = tmp_path / "index"
     Index.create(repo, str(minilm_copy), index_dir=place).close()
-    with pool.open(repo, index_dir=place) as index:
+    with pool.open(Location.at(repo, place)) as index:
         index.search("port")
     config = minilm_copy / "1_Pooling/config.json"
     text = config.read_text()
@@ -85,21 +88,21 @@ def test_a_model_whose_files_changed_is_loaded_anew(
         )
     )
     assert config.read_text() != text
-    with pool.open(repo, index_dir=place) as index, pytest.raises(IndexMismatchError):
+    with pool.open(Location.at(repo, place)) as index, pytest.raises(IndexMismatchError):
         index.search("another port")
 
 
 def test_a_lent_model_is_given_back_after_each_use(repo: Path) -> None:
     with ModelManager() as manager:
         pool = IndexPool(models=manager)
-        with pool.open(repo) as index:
+        with pool.open(Location.at(repo)) as index:
             before = index.search("listen on a port", 2)
             (told,) = manager.status()
             assert told.in_use == 0
             manager.unload(told.name)
             assert index.search("listen on a port", 2) == before
         (repo / "tuner.py").write_text("def tune_radio(frequency):\n    return frequency\n")
-        assert pool.update(repo).embedded_chunks == 1
+        assert pool.update(Location.at(repo)).embedded_chunks == 1
         assert [told.in_use for told in manager.status()] == [0]
         pool.clear()
 
@@ -108,9 +111,9 @@ def test_the_one_used_longest_ago_is_closed(repo: Path, tmp_path: Path) -> None:
     pool = IndexPool(offline=True, most=1)
     other = tmp_path / "other"
     shutil.copytree(repo, other)
-    with pool.open(repo) as first:
+    with pool.open(Location.at(repo)) as first:
         model = first.embedding_model
-        with pool.open(other) as second:
+        with pool.open(Location.at(other)) as second:
             assert second.embedding_model is model
             assert first.search("port")  # in use
     assert len(pool.describe()) == 1
@@ -119,14 +122,14 @@ def test_the_one_used_longest_ago_is_closed(repo: Path, tmp_path: Path) -> None:
 
 
 def test_an_outdated_index_is_let_go(repo: Path, pool: IndexPool) -> None:
-    with pool.open(repo) as index:
+    with pool.open(Location.at(repo)) as index:
         (repo / "tuner.py").write_text("def tune_radio(frequency):\n    return frequency\n")
-        pool.update(repo)
+        pool.update(Location.at(repo))
         pool.let_go_of_outdated()
-        assert index.search("port")  # in use
+        assert index.search("port", freshness="none")  # in use
     pool.let_go_of_outdated()
     assert pool.describe() == []
-    with pool.open(repo):
+    with pool.open(Location.at(repo)):
         pass
     pool.let_go_of_outdated()
     assert [index["chunks"] for index in pool.describe()] == [3]
@@ -141,7 +144,7 @@ def test_many_threads(repo: Path, pool: IndexPool) -> None:
     def search(number: int) -> None:
         try:
             for turn in range(10):
-                with pool.open(repo) as index:
+                with pool.open(Location.at(repo)) as index:
                     assert index.search(f"listen on port {number} {turn}", 1)[0].path == "port.py"
         except BaseException as error:
             failures.append(error)
@@ -151,7 +154,7 @@ def test_many_threads(repo: Path, pool: IndexPool) -> None:
         thread.start()
     for number in range(5):
         (repo / f"extra{number}.py").write_text(f"def extra{number}():\n    return {number}\n")
-        pool.update(repo)
+        pool.update(Location.at(repo))
     for thread in threads:
         thread.join()
     assert failures == []

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from turboprop import Index
 from turboprop.types import DEFAULT_SCOPE, IndexScope
+from turboprop.workspace.location import Location
 from turboprop.workspace.preflight import preflight
 
 Write = Callable[[dict[str, str]], Path]
@@ -15,7 +16,7 @@ FUNCTION = 'def number_{0}(value):\n    """Add {0} to a value."""\n    return va
 
 def test_the_estimate_is_near_what_a_run_does(write_files: Write) -> None:
     root = write_files({f"src/m{k}.py": "".join(FUNCTION.format(100 * k + j) for j in range(80)) for k in range(12)})
-    told = preflight(root, scope=DEFAULT_SCOPE).estimate
+    told = preflight(Location.at(root), scope=DEFAULT_SCOPE).estimate
     assert not (root / ".turboprop").exists()
     with Index.create(root) as index:
         done = index.summary
@@ -28,14 +29,16 @@ def test_the_estimate_is_near_what_a_run_does(write_files: Write) -> None:
     assert told.memory is None or told.memory > 50_000_000
     assert told.disk > 0
 
-    again = preflight(root, scope=DEFAULT_SCOPE).estimate
+    again = preflight(Location.at(root), scope=DEFAULT_SCOPE).estimate
     assert (again.files, again.tokens, again.disk) == (0, 0, 0)
     (root / "src/m3.py").write_text("VALUE = 1\n")
-    assert preflight(root, scope=DEFAULT_SCOPE).estimate.files == 1
+    assert preflight(Location.at(root), scope=DEFAULT_SCOPE).estimate.files == 1
 
 
 def test_a_model_that_is_not_here_is_not_fetched(write_files: Write) -> None:
-    told = preflight(write_files({"a.py": "x = 1\n"}), "nomic-embed-text-v1.5", scope=DEFAULT_SCOPE).estimate
+    told = preflight(
+        Location.at(write_files({"a.py": "x = 1\n"})), "nomic-embed-text-v1.5", scope=DEFAULT_SCOPE
+    ).estimate
     assert (told.tokens, told.seconds, told.memory) == (None, None, None)
     assert told.chunks == 1
 
@@ -48,9 +51,9 @@ def test_build_output_and_data_are_pointed_at(write_files: Write) -> None:
             "data/table.csv": "1,2,3\n" * 400_000,
         }
     )
-    found = preflight(root, scope=IndexScope(max_filesize=10_000_000, limit=None))
+    found = preflight(Location.at(root), scope=IndexScope(max_filesize=10_000_000, limit=None))
     assert any("vendor/ looks like other people's code" in warning for warning in found.warnings)
     assert any("data/ looks like data" in warning for warning in found.warnings)
     assert found.largest_files[0][0] == "data/table.csv"
     assert found.largest_folders[0] == ("data/", 2_400_000)
-    assert preflight(root, scope=IndexScope(exclude=("/vendor/", "/data/"))).warnings == ()
+    assert preflight(Location.at(root), scope=IndexScope(exclude=("/vendor/", "/data/"))).warnings == ()

@@ -11,8 +11,9 @@ from turboprop import Index
 from turboprop.errors import IndexDamagedError
 from turboprop.index.lease import version_file
 from turboprop.index.schema import lexicon_file, table_folder
-from turboprop.types import IndexScope
-from turboprop.workspace.survey import find_unchanged
+from turboprop.types import IndexScope, IndexSummary
+from turboprop.workspace.location import Location
+from turboprop.workspace.survey import survey
 
 Write = Callable[[dict[str, str]], Path]
 FILES = {"src/queue.py": "def enqueue(job):\n    jobs.append(job)\n", "README.md": "# A queue of jobs\n"}
@@ -25,8 +26,9 @@ def root(write_files: Write) -> Path:
     return root
 
 
-def unchanged(root: Path, **scope: int) -> tuple | None:
-    return find_unchanged(root, root / ".turboprop", IndexScope(**scope))
+def unchanged(root: Path, **scope: int) -> IndexSummary | None:
+    seen = survey(Location.at(root), IndexScope(**scope))
+    return seen.summary() if seen.is_current else None
 
 
 def test_an_index_that_is_up_to_date(root: Path) -> None:
@@ -35,9 +37,9 @@ def test_an_index_that_is_up_to_date(root: Path) -> None:
     with Index.create(root) as index:
         wanted = index.summary
     assert wanted is not None
-    assert (found[1].files, found[1].chunks, found[1].unchanged_files) == (2, 2, 2)
-    assert (wanted.files, wanted.chunks, wanted.model) == (2, 2, found[1].model)
-    assert found[1].bytes_on_disk == wanted.bytes_on_disk
+    assert (found.files, found.chunks, found.unchanged_files) == (2, 2, 2)
+    assert (wanted.files, wanted.chunks, wanted.model) == (2, 2, found.model)
+    assert found.bytes_on_disk == wanted.bytes_on_disk
 
 
 def test_neither_table_nor_model_is_loaded_to_find_that_out(root: Path) -> None:

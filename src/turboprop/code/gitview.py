@@ -6,9 +6,11 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from turboprop.code.git import GitError, ask_git
 from turboprop.code.gitfolder import has_git_above
+from turboprop.files import open_regular
 
 _LIST = ("-z", "--cached", "--others", "--exclude-standard")
 # The files of a commit need no content: only whole renames are found, no order is read from a file, and no
@@ -65,6 +67,16 @@ def git_view(top: str) -> GitView | None:
 def is_work_tree(folder: str) -> bool:
     """Whether `folder` is the top of a work tree (a submodule that is checked out)."""
     return os.path.lexists(f"{folder}/.git")
+
+
+def is_submodule(folder: str) -> bool:
+    """Whether the work tree at `folder` is a submodule, so that a walk of the work tree around it has its files."""
+    try:
+        with open_regular(Path(folder) / ".git") as file:
+            head = file.read(4_096)
+    except OSError:  # a folder: a repository of its own
+        return False
+    return head.startswith(b"gitdir: ") and b"/modules/" in head.replace(b"\\", b"/")
 
 
 def tracks(folder: str, name: str) -> bool:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from turboprop.code.read import read_source
-from turboprop.code.walk import Skipped, walk
+from turboprop.code.walk import Skipped, Walk
 from turboprop.types import DEFAULT_SCOPE, IndexScope
 
 
@@ -22,9 +21,8 @@ class Preview:
     notes: list[str]
 
 
-def preview(root: Path, scope: IndexScope = DEFAULT_SCOPE) -> Preview:
-    """Read every file (of `scope`) as indexing would, and say what becomes of it; writes nothing."""
-    found = walk(root, max_filesize=scope.max_filesize, exclude=scope.exclude)
+def preview(found: Walk, scope: IndexScope = DEFAULT_SCOPE) -> Preview:
+    """Read every file of a walk (of `scope`) as indexing would, and say what becomes of it; writes nothing."""
     languages: dict[str, tuple[int, int]] = {}
     left: dict[str, tuple[int, list[str]]] = {}
     skipped = list(found.skipped)

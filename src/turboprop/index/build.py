@@ -105,6 +105,7 @@ def update(
     scope: IndexScope = DEFAULT_SCOPE,
     budget: MemoryBudget = WITHOUT_BOUND,
     skipped: Mapping[str, int] | None = None,
+    sources: Mapping[str, SourceText | Skipped] | None = None,
     progress: Callable[[Progress], None] | None = None,
     publish_seconds: float = PUBLISH_SECONDS,
 ) -> IndexSummary:
@@ -113,14 +114,16 @@ def update(
     Work is published every `publish_seconds` and at the end; an interrupt publishes the files that are whole
     (at most about `GROUP_SECONDS` of work are lost) and goes on its way, and so does a run that takes more memory
     than its budget. `skipped` are the walk's own
-    counts by reason, added to the summary. Raises `IndexBusyError`, `IndexMismatchError`, `IndexDamagedError`,
-    `StorageError`, and what the embedder raises; the index is then as it was last published.
+    counts by reason, added to the summary; `sources` are files that were read already, by path. Raises
+    `IndexBusyError`, `IndexMismatchError`, `IndexDamagedError`, `StorageError`, and what the embedder raises; the
+    index is then as it was last published.
     """
     started = time.monotonic()
     with TableWriter.open(directory, index_spec(embedder), rebuild=rebuild) as writer:
         changes = find_changes(found, writer.files, writer.left_out, scope.limit)
         writer.buffer_bytes = budget.buffer_bytes
         run = _Run(writer, embedder, len(changes.to_read), scope.max_filesize, budget, publish_seconds, progress)
+        run.sources = sources or {}
         try:
             run.apply(changes)
             writer.publish(complete=scope.limit is None or scope.limit >= len(found), scope=scope)
@@ -163,6 +166,7 @@ class _Run:
         publish_seconds: float,
         progress: Callable[[Progress], None] | None,
     ) -> None:
+        self.sources: Mapping[str, SourceText | Skipped] = {}
         self.skipped: Counter[str] = Counter()
         self.same_content = 0
         self.embedded = 0
@@ -196,7 +200,7 @@ class _Run:
 
     def _take(self, file: SourceFile) -> None:
         """Read a file; it joins the group where its chunks have to be written."""
-        source = read_source(file, max_filesize=self._max_filesize)
+        source = self.sources.get(file.path) or read_source(file, max_filesize=self._max_filesize)
         if isinstance(source, Skipped):
             self._files += 1
             self.skipped[str(source.reason)] += 1

@@ -1,14 +1,15 @@
-"""What differs between the files of a walk and an index, by their sizes, times and inodes."""
+"""What differs between the files of a walk and an index: by their sizes, times and inodes, then by their bytes."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 
 from turboprop.code.chunk import CHUNKER
-from turboprop.code.walk import SourceFile
-from turboprop.index.manifest import LeftOutFile
+from turboprop.code.read import SourceText, read_source
+from turboprop.code.walk import Skipped, SourceFile
+from turboprop.index.manifest import LeftOutFile, Manifest
 from turboprop.types import IndexedFile
 
 
@@ -56,3 +57,28 @@ def find_changes(
     present = {file.path for file in found}
     removed = [path for path in (*indexed, *left_out) if path not in present]
     return Changes(unchanged, to_read, removed, dict(skipped))
+
+
+def differing(
+    files: Sequence[SourceFile],
+    known: Manifest,
+    max_filesize: int,
+    sources: MutableMapping[str, SourceText | Skipped] | None = None,
+) -> tuple[SourceFile, ...]:
+    """Of files whose size or time changed, those whose bytes did: a checkout or `touch` changes times alone.
+
+    `sources` takes what was read, by path, so that a run need not read it again.
+    """
+    found = []
+    for file in files:
+        source = read_source(file, max_filesize=max_filesize)
+        if sources is not None:
+            sources[file.path] = source
+        record = known.files.get(file.path)
+        if isinstance(source, Skipped):
+            changed = record is not None or file.path not in known.left_out
+        else:
+            changed = record is None or (source.digest, source.language) != (record.digest, record.language)
+        if changed:
+            found.append(file)
+    return tuple(found)

@@ -146,8 +146,13 @@ class Lexicon:
         begin, end = int(self._a["starts"][at]), int(self._a["starts"][at + 1])
         return self._a["posting_rows"][begin:end], self._a["weights"][begin:end]
 
-    def scores(self, query: Mapping[int, float]) -> NDArray[np.float32]:
+    def scores(
+        self, query: Mapping[int, float], in_all: int | None = None, holding: Mapping[int, int] | None = None
+    ) -> NDArray[np.float32]:
         """BM25F of every row for weighted terms, float32 [rows], as a share of what the terms could reach.
+
+        `holding` counts the rows that hold each term among the `in_all` rows of the tables that are searched
+        together, so that their scores compare; without them this table counts alone.
 
         The share counts terms that nothing holds too, so a weak match looks weak. After Robertson, Zaragoza
         and Taylor, "Simple BM25 extension to multiple weighted fields" (CIKM 2004); the fields that name a
@@ -158,7 +163,8 @@ class Lexicon:
         lengths = self._a["lengths"]
         for term, weight in query.items():
             rows, packed = self.postings(term)
-            idf = math.log(1 + (self.rows - len(rows) + 0.5) / (len(rows) + 0.5))
+            held, among = (len(rows), self.rows) if holding is None or in_all is None else (holding[term], in_all)
+            idf = math.log(1 + (among - held + 0.5) / (held + 0.5))
             reachable += weight * idf
             if not len(rows):
                 continue

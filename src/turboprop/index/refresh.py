@@ -10,16 +10,14 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import xxhash
 
-from turboprop.code.read import read_source
-from turboprop.code.walk import Skipped, SourceFile
+from turboprop.code.walk import SourceFile
 from turboprop.files import open_regular, replace_file
-from turboprop.types import IndexedFile
 
 CHECK_FILE = "check.json"
 BUDGET_SECONDS = 0.2
@@ -36,6 +34,10 @@ the reason, and nobody would find out that it is over."""
 FEW_FILES = 50
 FEW_BYTES = 500_000
 """Changes that a search brings in without being asked: about a second's work with the default model."""
+MOST_FILES = 1_000
+MOST_BYTES = 8_000_000
+"""Files that are read to see whether they changed at all: 0.1 s on two cores. A checkout changes the times of many,
+and one that was indexed within two seconds of its last change is not told from its time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,26 +86,14 @@ def _alike(*seconds: float) -> bool:
     return max(seconds) + 0.01 < _TOLD_FROM * (min(seconds) + 0.01)
 
 
-def differing(
-    files: Sequence[SourceFile], known: Mapping[str, IndexedFile], left_out: Collection[str], max_filesize: int
-) -> list[SourceFile]:
-    """Of files whose size or time changed, those whose bytes did: a checkout or `touch` changes times alone."""
-    found = []
-    for file in files:
-        source = read_source(file, max_filesize=max_filesize)
-        record = known.get(file.path)
-        if isinstance(source, Skipped):
-            changed = record is not None or file.path not in left_out
-        else:
-            changed = record is None or source.digest != record.digest
-        if changed:
-            found.append(file)
-    return found
-
-
 def are_few(files: Sequence[SourceFile]) -> bool:
     """Whether a search may bring so many changes in without being asked."""
     return len(files) <= FEW_FILES and sum(file.size for file in files) <= FEW_BYTES
+
+
+def may_be_read(files: Sequence[SourceFile]) -> bool:
+    """Whether a look may read so many files to see whether they changed."""
+    return len(files) <= MOST_FILES and sum(file.size for file in files) <= MOST_BYTES
 
 
 def _recorded(directory: Path) -> _Looks | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,7 @@ from turboprop.search.analysis import Query
 from turboprop.search.ranking import Candidates
 
 if TYPE_CHECKING:
+    from turboprop.index.lexicon import Lexicon
     from turboprop.index.read import Candidate
 
 LEXICAL, DENSE = 200, 100
@@ -21,10 +23,37 @@ PER_HIT = 3
 _LEAST_SPREAD = 1e-3
 
 
+@dataclass(frozen=True, slots=True)
+class WordStatistics:
+    """Over all tables that are searched together: their rows, and how many hold each of the query's terms."""
+
+    rows: int
+    holding: Mapping[int, int]
+
+
+def word_statistics(query: Query, lexicons: Sequence[Lexicon]) -> WordStatistics:
+    """Count the rows of tables, and those that hold each term of the query."""
+    holding = {term: sum(len(lexicon.postings(term)[0]) for lexicon in lexicons) for term in query.terms}
+    return WordStatistics(sum(lexicon.rows for lexicon in lexicons), holding)
+
+
+def cosine_statistics(samples: Sequence[NDArray[np.float16]], vector: NDArray[np.float32]) -> tuple[float, float]:
+    """Mean and standard deviation of the query's cosines with rows of one model, from samples, float16 [n, dimensions]
+    of unit length."""
+    unit = vector / max(float(np.linalg.norm(vector)), 1e-12)
+    # Not `@`: from 460,000 numbers on (450 rows of 1,024) it wakes threads that keep a core busy for 100 ms.
+    cosines = np.concatenate([np.einsum("ij,j->i", sample.astype(np.float32), unit) for sample in samples])
+    if not len(cosines):
+        return 0.0, 1.0
+    return float(cosines.mean()), max(float(cosines.std()), _LEAST_SPREAD)
+
+
 def find_candidates(
     reader: IndexReader,
     query: Query,
     vector: NDArray[np.float32] | None,
+    words: WordStatistics,
+    cosines: tuple[float, float],
     *,
     by_words: bool,
     where: str | None,
@@ -37,13 +66,9 @@ def find_candidates(
     lexicon = reader.lexicon
     rows: NDArray[np.int64] = np.empty(0, np.int64)
     lexical = np.zeros(lexicon.rows, np.float32)
-    terms = {
-        term: weight
-        for term, weight in query.terms.items()
-        if term not in query.if_there or len(lexicon.postings(term)[0])
-    }
+    terms = {term: weight for term, weight in query.terms.items() if term not in query.if_there or words.holding[term]}
     if terms:
-        lexical = lexicon.scores(terms)
+        lexical = lexicon.scores(terms, words.rows, words.holding)
         if by_words:
             if where is not None:
                 lexical = np.where(reader.allowed(where), lexical, np.float32(0))
@@ -52,14 +77,15 @@ def find_candidates(
     if vector is not None:
         dense = reader.vector_search(vector, max(DENSE, PER_HIT * limit), where)
     near = lexicon.rows_of([found.row_id for found in dense])
-    cosines = np.array([found.score for found in dense])[near >= 0]
+    nearest = np.array([found.score for found in dense])[near >= 0]
     near = near[near >= 0]
     rows = np.union1d(rows, near)
-    cosine = np.full(len(rows), cosines.min() if len(cosines) else 0.0)
-    cosine[np.searchsorted(rows, near)] = cosines
+    cosine = np.full(len(rows), nearest.min() if len(nearest) else 0.0)
+    cosine[np.searchsorted(rows, near)] = nearest
     deviations = np.zeros(len(rows))
-    if vector is not None and len(cosines):
-        deviations = _deviations(cosine, lexicon.sample, vector)
+    if len(nearest):
+        mean, spread = cosines
+        deviations = (cosine - mean) / spread
     shares = lexical[rows].astype(np.float64) if by_words else np.zeros(len(rows))
     return Candidates(rows, shares, cosine, deviations)
 
@@ -68,14 +94,3 @@ def _best(scores: NDArray[np.float32], count: int) -> NDArray[np.int64]:
     """The rows with the highest scores above zero."""
     best = np.argpartition(-scores, count)[:count] if count < len(scores) else np.arange(len(scores))
     return best[scores[best] > 0]
-
-
-def _deviations(
-    cosine: NDArray[np.float64], sample: NDArray[np.float16], vector: NDArray[np.float32]
-) -> NDArray[np.float64]:
-    """How many standard deviations the cosines lie above the mean of the index, estimated from a sample."""
-    unit = vector / max(float(np.linalg.norm(vector)), 1e-12)
-    # Not `@`: from 460,000 numbers on (450 rows of 1,024) it wakes threads that keep a core busy for 100 ms.
-    all_cosines = np.einsum("ij,j->i", sample.astype(np.float32), unit)
-    spread = max(float(all_cosines.std()), _LEAST_SPREAD)
-    return (cosine - float(all_cosines.mean())) / spread

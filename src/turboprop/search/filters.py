@@ -25,6 +25,8 @@ def compile_filter(wanted: SearchFilter) -> str | None:
         endings = [extension.lower() for extension in wanted.extensions]
         either = " OR ".join(f"ends_with(lower({PATH}), {sql_text(_dotted(ending))})" for ending in endings)
         conditions.append(f"({either})")
+    if wanted.below:
+        conditions.append(f"starts_with({PATH}, {sql_text(wanted.below + '/')})")
     if wanted.globs:
         conditions.append(_globs(wanted.globs))
     return " AND ".join(conditions) or None

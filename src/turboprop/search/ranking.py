@@ -86,17 +86,19 @@ def rank(
     *,
     limit: int | None = None,
     by_file: bool = False,
+    best: float | None = None,
 ) -> list[Ranked]:
     """Order candidates, best first; `phrases` is 1 where a row holds what the query has in quotes.
 
     `limit` bounds what is returned, `by_file` leaves the best row of each file.
 
-    The score is relative to what the query's best candidate reaches by words and vectors, times that.
+    The score is relative to what the query's best candidate reaches by words and vectors, times that; `best` is that
+    of all tables where several are searched together.
     """
     if not len(found):
         return []
     base = base_score(query, found, weights)
-    best = float(base.max())
+    best = float(base.max()) if best is None else best
     base = base / (best or 1.0)
     names, file_of = np.unique(lexicon.file_of[found.rows], return_inverse=True)
     files = [lexicon.files[int(name)] for name in names]

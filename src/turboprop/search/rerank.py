@@ -28,7 +28,13 @@ LATER_WEIGHT = 0.40
 
 
 def rerank(query: str, hits: Sequence[Hit], reranker: Reranker, top: int = RERANKED) -> list[Hit]:
-    """The hits in their new order; the first `top` are scored, and each keeps its place's share.
+    """The hits in their new order; as `rerank_places`."""
+    return [hit for _, hit in rerank_places(query, hits, reranker, top)]
+
+
+def rerank_places(query: str, hits: Sequence[Hit], reranker: Reranker, top: int = RERANKED) -> list[tuple[int, Hit]]:
+    """The hits in their new order, each with its place in `hits`; the first `top` are scored, and each keeps its
+    place's share.
 
     The new score is `w / place + (1 - w) * p`, 0 to 1: `place` counts from 1, `w` is the place's weight, `p` the
     reranker's probability. A hit that was not read again has `p` 0, so it stays behind those that were.
@@ -46,8 +52,8 @@ def rerank(query: str, hits: Sequence[Hit], reranker: Reranker, top: int = RERAN
         if place <= len(documents):
             parts["reranker"] = float(chances[place - 1])
             score += (1 - weight) * parts["reranker"]
-        blended.append(replace(hit, score=score, parts=parts))
-    return sorted(blended, key=lambda hit: -hit.score)
+        blended.append((place - 1, replace(hit, score=score, parts=parts)))
+    return sorted(blended, key=lambda each: -each[1].score)
 
 
 def place_weight(place: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from turboprop.errors import UsageError
@@ -9,9 +10,9 @@ from turboprop.index.lance_table import sql_text
 from turboprop.index.read import IndexReader
 from turboprop.index.schema import PATH
 from turboprop.search.analysis import Query, analyse
-from turboprop.search.candidates import find_candidates
+from turboprop.search.candidates import cosine_statistics, find_candidates, word_statistics
 from turboprop.search.filters import compile_filter
-from turboprop.search.ranking import DEFAULT, Ranked, Weights, rank
+from turboprop.search.ranking import DEFAULT, Ranked, Weights, base_score, rank
 from turboprop.types import Hit, SearchFilter
 
 if TYPE_CHECKING:
@@ -29,40 +30,92 @@ def search(
     query: str,
     vector: NDArray[np.float32] | None,
     *,
+    filters: SearchFilter | None = None,
+    **options: Any,
+) -> list[Hit]:
+    """The best chunks for a query in one table, best first; as `search_together`."""
+    return [hit for _, hit in search_together([reader], query, [vector], filters=[filters], **options)]
+
+
+def search_together(
+    readers: Sequence[IndexReader],
+    query: str,
+    vectors: Sequence[NDArray[np.float32] | None],
+    *,
     limit: int = 10,
     mode: str = "hybrid",
-    filters: SearchFilter | None = None,
+    filters: Sequence[SearchFilter | None],
     threshold: float | None = None,
     by: str = "chunk",
     weights: Weights = DEFAULT,
-) -> list[Hit]:
-    """The best chunks for a query, best first; with `by="file"` the best one of each file.
+) -> list[tuple[int, Hit]]:
+    """The best chunks for a query in all tables, best first, each with the place of its table in `readers`; with
+    `by="file"` the best one of each file.
 
-    `vector` is the query's embedding, float32 [dimensions]; `lexical` needs none. Scores are those of
-    `ranking.rank` in every mode; hits below `threshold` are left out. Raises `UsageError` for an unknown
-    mode, a missing vector or a bad filter.
+    `vectors` are the query's embeddings by each table's model, float32 [dimensions]; `lexical` needs none. `filters`
+    are each table's. How rare
+    a word is, and how far a cosine stands out, is counted over all tables (cosines over those of one model), so that
+    one order holds for all of them. Scores are those of `ranking.rank` in every mode; hits below `threshold` are
+    left out. Raises `UsageError` for an unknown mode, a missing vector or a bad filter.
     """
     if mode not in MODES:
         raise UsageError(f"no search mode {mode!r}; there are {', '.join(MODES)}")
-    if mode != "lexical" and vector is None:
+    if mode != "lexical" and any(vector is None for vector in vectors):
         raise UsageError(f"the search mode {mode} needs the query's vector")
     if limit < 1:
         raise UsageError(f"a limit of {limit}; ask for at least one hit")
-    where = compile_filter(filters) if filters is not None else None
-    if reader.rows == 0:
-        return []
+    where = [compile_filter(each) if each is not None else None for each in filters]
     analysed = analyse(query)
-    found = find_candidates(
-        reader,
-        analysed,
-        None if mode == "lexical" else vector,
-        by_words=mode != "semantic",
-        where=where,
-        limit=limit,
-    )
-    phrases = _phrases(reader, analysed, found)
-    ranked = rank(analysed, reader.lexicon, found, phrases, weights, limit=limit, by_file=by == "file")
-    return _hits(reader, [one for one in ranked if threshold is None or one.score >= threshold])
+    tables = [
+        (at, reader, None if mode == "lexical" else vector)
+        for at, (reader, vector) in enumerate(zip(readers, vectors, strict=True))
+        if reader.rows
+    ]
+    words = word_statistics(analysed, [reader.lexicon for _, reader, _ in tables])
+    cosines = {
+        model: cosine_statistics([r.lexicon.sample for _, r, _ in tables if _model(r) == model], vector)
+        for model, vector in {_model(reader): vector for _, reader, vector in tables}.items()
+        if vector is not None
+    }
+    found = [
+        find_candidates(
+            reader,
+            analysed,
+            vector,
+            words,
+            cosines.get(_model(reader), (0.0, 1.0)),
+            by_words=mode != "semantic",
+            where=where[at],
+            limit=limit,
+        )
+        for at, reader, vector in tables
+    ]
+    best = max((float(base_score(analysed, each, weights).max()) for each in found if len(each)), default=0.0)
+    ranked = [
+        (at, one)
+        for (at, reader, _), each in zip(tables, found, strict=True)
+        for one in rank(
+            analysed,
+            reader.lexicon,
+            each,
+            _phrases(reader, analysed, each),
+            weights,
+            limit=limit,
+            by_file=by == "file",
+            best=best,
+        )
+        if threshold is None or one.score >= threshold
+    ]
+    if len(tables) > 1:
+        ranked = sorted(ranked, key=lambda each: -each[1].score)[:limit]
+    hits: dict[int, Iterator[Hit]] = {
+        at: iter(_hits(reader, [one for place, one in ranked if place == at])) for at, reader, _ in tables
+    }
+    return [(at, next(hits[at])) for at, _ in ranked]
+
+
+def _model(reader: IndexReader) -> str:
+    return reader.header.spec.fingerprint
 
 
 def similar_to(

@@ -17,10 +17,10 @@ from turboprop.index.health import FOREIGN, Finding, IndexFacts, examine, remove
 from turboprop.models.resolve import resolve
 from turboprop.models.store_memory import available_bytes
 from turboprop.models.store_verify import examine_model
-from turboprop.settings import Settings, load_settings, mistyped_variables
+from turboprop.settings import mistyped_variables
 from turboprop.types import CacheFault
 from turboprop.workspace.index import Index
-from turboprop.workspace.location import checked_repo, index_directory
+from turboprop.workspace.location import Location
 
 _LEAST_DISK = 500_000_000
 _LEAST_MEMORY = 1_000_000_000
@@ -41,18 +41,16 @@ class Diagnosis:
     memory_free: int | None = None
 
 
-def diagnose(repo: str | Path, *, index_dir: str | Path | None = None, settings: Settings | None = None) -> Diagnosis:
-    """Look at the index of a repository, its model, the cache and the machine. Raises `UsageError` for no folder."""
-    root = checked_repo(repo)
-    settings = settings or load_settings(root)
-    directory = index_directory(root, index_dir, settings)
+def diagnose(location: Location) -> Diagnosis:
+    """Look at the index of a repository, its model, the cache and the machine."""
+    root, directory, settings = location.root, location.directory, location.settings
     tables, findings = examine(directory)
     # Before a model is loaded, which would begin anew what is damaged and lose what of it is sound.
     findings += [_of_caches(fault) for fault in examine_caches(settings)]
     found = Diagnosis(directory, tables, findings)
     if tables and not any(finding.repair == "rebuild" for finding in findings):
-        findings += _stale(root, directory, settings)
-        findings += _model(root, directory, settings, found.model)
+        findings += _stale(location)
+        findings += _model(location, found.model)
     cache = EmbeddingCache(settings.cache_home / FILE, settings.embedding_cache)
     stats = cache.stats()
     cache.close()
@@ -72,42 +70,35 @@ def diagnose(repo: str | Path, *, index_dir: str | Path | None = None, settings:
     return Diagnosis(directory, tables, findings, found.model, found.cache, engines_here(), free, memory)
 
 
-def repair(
-    repo: str | Path,
-    diagnosis: Diagnosis,
-    *,
-    index_dir: str | Path | None = None,
-    settings: Settings | None = None,
-) -> None:
+def repair(location: Location, diagnosis: Diagnosis) -> None:
     """Do what the findings advise: remove leftovers, bring up to date, and where that is not enough, make anew."""
     for finding in diagnosis.findings:
         if finding.repair == "remove":
             remove_leftover(diagnosis.directory, finding)
     if any(finding.repair == "caches" for finding in diagnosis.findings):
-        mend_caches(settings or load_settings(checked_repo(repo)))
+        mend_caches(location.settings)
     if any(finding.subject == FOREIGN for finding in diagnosis.findings):
         return  # whether that index goes is the user's word
     anew = [finding.model for finding in diagnosis.findings if finding.repair == "rebuild"]
     runs = [finding for finding in diagnosis.findings if finding.repair in ("index", "maintain")]
     if runs and not anew:
-        # Naming the model makes it a whole run: one that finds no file changed would end before the upkeep.
         tables = [table.model if table.made_here else "" for table in diagnosis.tables[-1:]]
         model = next(filter(None, [*(finding.model for finding in runs), *tables]), "")
         try:
-            Index.create(repo, model or None, index_dir=index_dir, settings=settings).close()
+            Index.create(location, model or None, upkeep=True).close()
         except IndexDamagedError:
             anew = [model]
     for model in dict.fromkeys(anew):
-        Index.create(repo, model or None, index_dir=index_dir, rebuild=True, settings=settings).close()
+        Index.create(location, model or None, rebuild=True).close()
 
 
 def _of_caches(fault: CacheFault) -> Finding:
     return Finding(fault.subject, fault.problem, "mend it: tp doctor --fix", "caches", str(fault.path))
 
 
-def _stale(root: Path, directory: Path, settings: Settings) -> list[Finding]:
+def _stale(location: Location) -> list[Finding]:
     try:
-        with Index.open(root, index_dir=directory, settings=settings) as index:
+        with Index.open(location) as index:
             state = index.status()
     except TurboPropError as error:
         return [Finding("index", str(error), "make it anew: tp index --rebuild", "rebuild")]
@@ -118,10 +109,10 @@ def _stale(root: Path, directory: Path, settings: Settings) -> list[Finding]:
     return [Finding("files", f"{changed} changed since they were indexed: {first}", "run tp index", "index")]
 
 
-def _model(root: Path, directory: Path, settings: Settings, facts: dict[str, Any]) -> list[Finding]:
+def _model(location: Location, facts: dict[str, Any]) -> list[Finding]:
     """That the index's own model is here, is the same, and passes its self-test."""
     try:
-        with Index.open(root, index_dir=directory, settings=settings) as index:
+        with Index.open(location) as index:
             facts["name"] = index.model_name
             own = index.model_name if index.reader.header.made_here else None
             local = resolve(own, index.settings, download=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,21 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
 from turboprop.closing import Closing
-from turboprop.errors import IndexBusyError, IndexMismatchError, UsageError
-from turboprop.index.build import Progress
-from turboprop.index.read import IndexReader
+from turboprop.errors import IndexBusyError, IndexMismatchError, TurboPropError, UsageError
 from turboprop.loading import IndexModels, ModelLoading, ModelSource
-from turboprop.settings import Settings, load_settings
+from turboprop.settings import Settings
 from turboprop.types import Hit, IndexScope, IndexStatus, IndexSummary, Refresh, SearchFilter
-from turboprop.workspace.location import (
-    bring_up_to_date,
-    check_not_empty,
-    checked_repo,
-    index_directory,
-    index_scope,
-    recorded_model,
-)
-from turboprop.workspace.survey import index_status, open_unchanged, quick_changes
+from turboprop.workspace.location import Location
+from turboprop.workspace.survey import Survey, quick_survey, status_of, survey
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,48 +25,45 @@ if TYPE_CHECKING:
 
     from turboprop.embed.model import EmbeddingModel
     from turboprop.engines.contract import WeightFormat
+    from turboprop.index.build import Progress
+    from turboprop.index.read import IndexReader
     from turboprop.models.hub_progress import DownloadProgress
     from turboprop.rerank.model import Reranker
 
 Mode = Literal["hybrid", "semantic", "lexical"]
 Unit = Literal["chunk", "file"]
+Freshness = Literal["quick", "all", "none"]
 MODES: tuple[Mode, ...] = ("hybrid", "semantic", "lexical")
 
 
 class Index(Closing):
-    """An index of one repository. Use it as a context manager, or call `close()`.
+    """An index of one repository. Use it as a context manager, or call `close()`. Threads may search at once.
 
-    The model is loaded by the first search that needs it. Searches see the version that was current
-    when the index was opened; `update` moves to the new one.
+    The model is loaded by the first search that needs it. A search sees the files as they are now, where looking
+    for changes is quick; `freshness` says otherwise.
     """
 
-    def __init__(
-        self,
-        repo: Path,
-        directory: Path,
-        reader: IndexReader,
-        settings: Settings,
-        models: IndexModels,
-        model: str | None,
-    ) -> None:
-        self._repo = repo
-        self._directory = directory
-        self._reader = reader
-        self._settings = settings
+    def __init__(self, location: Location, models: IndexModels, model: str | None, reader: IndexReader | None) -> None:
+        self.location = location
         self._models = models
         self._asked_for = model
+        self._opened = reader
         self._checked: weakref.ref[EmbeddingModel] | None = None
+        self._looking = threading.Lock()
+        self._looked_from = float("-inf")
+        self.last_refresh = Refresh()
 
     @classmethod
     def create(
         cls,
-        repo: str | Path,
+        repo: str | Path | Location,
         model: str | None = None,
         *,
         index_dir: str | Path | None = None,
         limit: int | None = None,
         max_filesize: int | None = None,
         rebuild: bool = False,
+        upkeep: bool = False,
         engine: str | None = None,
         weights: WeightFormat | None = None,
         memory: int | None = None,
@@ -82,42 +72,37 @@ class Index(Closing):
         models: ModelSource | None = None,
         settings: Settings | None = None,
     ) -> Self:
-        """Index a repository, or bring its index up to date, and open it.
+        """Index a repository, or bring its index up to date, and open it. `repo` is its root.
 
-        `limit` indexes the first files only, `max_filesize` is in bytes, `rebuild` starts anew. `memory` in
-        bytes bounds the conversion of a model; what is None comes from the settings, which are those of the
-        user and of the repository; `model_progress` is told of its download and conversion.
-        `index.summary` says what was done. Raises `UsageError`, `ModelError`, `RepositoryIndexError`.
+        `limit` indexes the first files only, `max_filesize` is in bytes, `rebuild` starts anew, `upkeep` looks
+        after the table even where no file changed. `memory` in bytes bounds the conversion of a model; what is
+        None comes from the settings, which are those of the user and of the repository; `model_progress` is told
+        of its download and conversion. `index.summary` says what was done. Raises `UsageError`, `ModelError`,
+        `RepositoryIndexError`.
         """
-        root = checked_repo(repo)
-        settings = settings or load_settings(root)
-        directory = index_directory(root, index_dir, settings)
-        scope = index_scope(settings, limit=limit, max_filesize=max_filesize)
-        loaded = IndexModels(ModelLoading(engine, weights, settings, memory, model_progress), models)
+        location = repo if isinstance(repo, Location) else Location.at(repo, index_dir, settings)
+        seen = survey(location, location.scope(limit=limit, max_filesize=max_filesize))
+        loaded = IndexModels(ModelLoading(engine, weights, location.settings, memory, model_progress), models)
         if model is None and not rebuild:
-            model = recorded_model(directory)
-            unchanged = open_unchanged(root, directory, scope) if model else None
-            if unchanged is not None:
-                index = cls(root, directory, unchanged[0], settings, loaded, None)
-                index.summary = unchanged[1]
+            model = location.recorded_model()
+            if model is not None and not upkeep and seen.is_current:
+                index = cls(location, loaded, None, None)
+                index.summary = seen.summary()
                 return index
-        check_not_empty(root, directory, scope)  # before a model is fetched for it
+        seen.check_not_empty()  # before a model is fetched for it
+        index = cls(location, loaded, model, None)
         try:
-            allowed = memory or settings.memory
             with loaded.embedding(model) as embedding:
-                summary = bring_up_to_date(root, directory, embedding, scope, rebuild, progress, allowed)
-                reader = IndexReader.open(directory, embedding.fingerprint, embedding.name)
+                index._bring_up_to(seen, embedding, rebuild=rebuild, progress=progress, memory=memory)
         except BaseException:
             loaded.close()
             raise
-        index = cls(root, directory, reader, settings, loaded, model)
-        index.summary = summary
         return index
 
     @classmethod
     def open(
         cls,
-        repo: str | Path,
+        repo: str | Path | Location,
         model: str | None = None,
         *,
         index_dir: str | Path | None = None,
@@ -129,40 +114,49 @@ class Index(Closing):
     ) -> Self:
         """Open an index that exists; without `model`, the one written last. `models` shares its models with others.
 
-        Raises `IndexNotFoundError` where there is none and `IndexMismatchError`, naming both, where it
-        was made with another model.
+        `repo` is the repository's folder, or any folder inside of it. Raises `IndexNotFoundError` where there is no
+        index and `IndexMismatchError`, naming both, where it was made with another model.
         """
-        root = checked_repo(repo)
-        settings = settings or load_settings(root)
-        directory = index_directory(root, index_dir, settings)
-        loaded = IndexModels(ModelLoading(engine, weights, settings, None, model_progress), models)
+        from turboprop.index.read import IndexReader
+
+        location = repo if isinstance(repo, Location) else Location.around(repo, index_dir, settings)
+        loaded = IndexModels(ModelLoading(engine, weights, location.settings, None, model_progress), models)
         if model is None:
-            return cls(root, directory, IndexReader.open(directory), settings, loaded, None)
+            return cls(location, loaded, None, IndexReader.open(location.directory))
         try:
             with loaded.embedding(model) as embedding:
-                reader = IndexReader.open(directory, embedding.fingerprint, embedding.name)
+                reader = IndexReader.open(location.directory, embedding.fingerprint, embedding.name)
         except BaseException:
             loaded.close()
             raise
-        return cls(root, directory, reader, settings, loaded, model)
+        return cls(location, loaded, model, reader)
 
     summary: IndexSummary | None = None
     """What the run of `create` or the last `update` did."""
 
+    def __repr__(self) -> str:
+        header = self.reader.header
+        return f"<Index of {self.repo}: {header.rows:,} chunks of {header.file_count:,} files, {header.spec.model}>"
+
     @property
     def repo(self) -> Path:
         """The repository's root."""
-        return self._repo
+        return self.location.root
 
     @property
     def settings(self) -> Settings:
         """The settings that it was opened with: the user's and the repository's."""
-        return self._settings
+        return self.location.settings
 
     @property
     def reader(self) -> IndexReader:
-        """The version that searches see."""
-        return self._reader
+        """The version that a search would see which looks for no changes."""
+        opened = self._opened
+        if opened is None:
+            from turboprop.index.read import IndexReader
+
+            opened = self._opened = IndexReader.open(self.location.directory)
+        return opened
 
     @property
     def embedding_model(self) -> EmbeddingModel:
@@ -177,7 +171,7 @@ class Index(Closing):
     @property
     def model_name(self) -> str:
         """The model that the index was made with."""
-        return self._reader.header.spec.model
+        return self.reader.header.spec.model
 
     def search(
         self,
@@ -195,8 +189,12 @@ class Index(Closing):
         vector: NDArray[np.float32] | None = None,
         rerank: str | Reranker | None = None,
         rerank_top: int | None = None,
+        freshness: Freshness = "quick",
     ) -> list[Hit]:
         """The best chunks for a query, best first; with `by="file"` the best chunk of each file.
+
+        `freshness` says what of changed files is brought in before: what takes about a second ("quick"), however
+        long it takes ("all"), nothing ("none"); `last_refresh` tells what was done, or why not.
 
         `filters` are path globs (`src/**`, `!tests/**`), `languages` and `extensions` (`.py`) narrow
         further; all hold before the top `limit` is taken. Hits under `threshold` are left out; scores
@@ -208,31 +206,22 @@ class Index(Closing):
         with their places; scores are then 0 to 1, and `threshold` still means those of the first ranking. A
         reranker that is named is loaded once and closed with the index.
         """
-        from turboprop.search.search import search
-
-        if mode not in MODES:
-            raise UsageError(f"there is no search mode {mode!r}; there are: {', '.join(MODES)}")
-        if limit < 1:
-            raise UsageError(f"limit must be at least 1, not {limit}")
-        if not query.strip():
-            raise UsageError("the query is empty; say what to look for")
-        if mode == "lexical":
-            vector = None
-        elif vector is None:
-            with self._embedding_model() as model:
-                vector = model.embed_query(query)
-        wanted = _filter(filters, languages, extensions)
-        most = limit
-        if rerank is not None:
-            from turboprop.search.rerank import RERANKED
-            from turboprop.search.rerank import rerank as read_again
-
-            most = max(limit, rerank_top or RERANKED)
-        hits = search(self._reader, query, vector, limit=most, mode=mode, filters=wanted, threshold=threshold, by=by)
-        if rerank is not None and hits:
-            reader = self.reranker(rerank) if isinstance(rerank, str) else rerank
-            hits = read_again(query, hits, reader, rerank_top or RERANKED)[:limit]
-        return self._shown(hits, context, full)
+        found = search_together(
+            [self],
+            query,
+            limit,
+            mode,
+            wanted=SearchFilter.of(filters, languages, extensions),
+            threshold=threshold,
+            by=by,
+            context=context,
+            full=full,
+            vector=vector,
+            rerank=rerank,
+            rerank_top=rerank_top,
+            freshness=freshness,
+        )
+        return [hit for _, hit in found]
 
     def similar(
         self,
@@ -245,23 +234,26 @@ class Index(Closing):
         extensions: Sequence[str] = (),
         context: int = 0,
         full: bool = False,
+        freshness: Freshness = "quick",
     ) -> list[Hit]:
         """The chunks most like the one at a line of an indexed file, by cosine similarity; itself left out.
 
-        Needs no model: the stored vectors are compared. `path` is relative to the repository. Raises
-        `UsageError` where nothing is indexed at that place.
+        Needs no model where no file changed: the stored vectors are compared. `path` is relative to the repository,
+        `freshness` as for `search`. Raises `UsageError` where nothing is indexed at that place.
         """
         from turboprop.search.search import similar_to
 
-        wanted = _filter(filters, languages, extensions)
-        return self._shown(similar_to(self._reader, path, line, limit=limit, filters=wanted), context, full)
+        self.bring_in(freshness)
+        seen = self.reader
+        wanted = SearchFilter.of(filters, languages, extensions)
+        return self._shown(seen, similar_to(seen, path, line, limit=limit, filters=wanted), context, full)
 
-    def _shown(self, hits: list[Hit], context: int, full: bool) -> list[Hit]:
+    def _shown(self, reader: IndexReader, hits: list[Hit], context: int, full: bool) -> list[Hit]:
         from turboprop.search.excerpt import whole_definition, with_context
 
         if full:
-            hits = [whole_definition(self._reader, hit) for hit in hits]
-        return [with_context(self._repo, hit, context) for hit in hits] if context > 0 else hits
+            hits = [whole_definition(reader, hit) for hit in hits]
+        return [with_context(self.repo, hit, context) for hit in hits] if context > 0 else hits
 
     def update(
         self,
@@ -277,57 +269,98 @@ class Index(Closing):
         scope = self.scope if limit is None else replace(self.scope, limit=limit)
         if max_filesize is not None:
             scope = replace(scope, max_filesize=max_filesize)
-        return self._bring_up_to(scope, progress)
+        with self._embedding_model() as model:
+            return self._bring_up_to(survey(self.location, scope), model, progress=progress)
 
-    def refresh(self) -> Refresh:
-        """Bring in what changed, where that is quick; what a search does before it looks.
+    def bring_in(self, freshness: Freshness = "quick", progress: Callable[[Progress], None] | None = None) -> Refresh:
+        """Bring in what changed, as a search with that `freshness` does before it looks; the result is kept as
+        `last_refresh`.
 
-        Nothing is done where looking for changes would take more than `refresh.BUDGET_SECONDS`, where the index
-        may not be written or is being written, or where more changed than a second's work; the result says so.
+        Where looking or bringing in would take long, where the index may not be written or is being written, and
+        where bringing in fails, what is indexed stays, and `left` of the result says so. With "all" errors are raised.
         """
-        found = quick_changes(self._repo, self._directory, self._reader, self.scope)
-        if found.left or not found.changed:
-            return found
-        try:
-            return replace(found, summary=self._bring_up_to(self.scope, None, wait=False))
-        except IndexBusyError:
-            return replace(found, left="the index is being written")
+        if freshness == "all":
+            self.last_refresh = Refresh(summary=self.update(progress=progress))
+        elif freshness == "quick":
+            asked = time.monotonic()
+            with self._looking:
+                if self._looked_from < asked:  # else another thread began to look after this one came
+                    self._looked_from = time.monotonic()
+                    self.last_refresh = self._quickly()
+        elif freshness != "none":
+            raise UsageError(f"there is no freshness {freshness!r}; there are: quick, all, none")
+        return self.last_refresh
 
-    def status(self) -> IndexStatus:
-        """What is indexed and what changed since; reads only files whose size or time changed."""
-        return index_status(self._repo, self._directory, self._reader, self.scope)
+    def _quickly(self) -> Refresh:
+        try:
+            header = self.reader.header
+            seen = quick_survey(self.location, self.scope, self.reader.manifest, header.file_count)
+            if isinstance(seen, Refresh):
+                return seen
+            if seen.known is not None and seen.known.header.version != header.version:  # another process wrote
+                self._move_on(header.spec.fingerprint, header.spec.model)
+            changed = len(seen.differing or ()) + len(seen.changes.removed)
+            if not changed and not seen.has_touched:
+                return Refresh()
+            try:
+                with self._embedding_model() as model:
+                    return Refresh(changed=changed, summary=self._bring_up_to(seen, model, wait=False))
+            except IndexBusyError:
+                return Refresh("the index is being written", changed)
+        except TurboPropError as error:  # what is indexed can still be searched
+            return Refresh(str(error), failed=True)
+
+    def status(self, *, look: bool = True) -> IndexStatus:
+        """What is indexed and what changed since; reads only files whose size or time changed, and without `look`
+        tells of the index alone."""
+        if not look:
+            return status_of(self.location, self.reader.header)
+        return survey(self.location, self.scope, self.reader.manifest()).status()
 
     @property
     def scope(self) -> IndexScope:
         """Which files belong in it: as when it was made, but for what the settings exclude now."""
-        return replace(self._reader.header.scope, exclude=self._settings.exclude)
+        return replace(self.reader.header.scope, exclude=self.settings.exclude)
 
     def _bring_up_to(
-        self, scope: IndexScope, progress: Callable[[Progress], None] | None, *, wait: bool = True
+        self,
+        seen: Survey,
+        model: EmbeddingModel,
+        *,
+        rebuild: bool = False,
+        progress: Callable[[Progress], None] | None = None,
+        memory: int | None = None,
+        wait: bool = True,
     ) -> IndexSummary:
-        with self._embedding_model() as model:
-            self.summary = bring_up_to_date(
-                self._repo, self._directory, model, scope, False, progress, self._settings.memory, wait=wait
-            )
-            reader = IndexReader.open(self._directory, model.fingerprint, model.name)
-        self._reader.close()
-        self._reader = reader
+        from turboprop.workspace.update import bring_up_to_date
+
+        memory = memory or self.settings.memory
+        self.summary = bring_up_to_date(seen, model, rebuild=rebuild, progress=progress, memory=memory, wait=wait)
+        self._move_on(model.fingerprint, model.name)
         return self.summary
+
+    def _move_on(self, fingerprint: str, model: str) -> None:
+        """Search in what is published now. The reader of before is not closed here: another thread may search in it,
+        and the last one to let go of it closes it."""
+        from turboprop.index.read import IndexReader
+
+        self._opened = IndexReader.open(self.location.directory, fingerprint, model)
 
     def close(self) -> None:
         """Let go of the model and the table; a second call does nothing."""
-        self._reader.close()
+        if self._opened is not None:
+            self._opened.close()
         self._models.close()
 
     @contextmanager
     def _embedding_model(self) -> Iterator[EmbeddingModel]:
-        spec = self._reader.header.spec
-        recorded = spec.model if self._reader.header.made_here else None
+        header = self.reader.header
+        spec, recorded = header.spec, header.spec.model if header.made_here else None
         with self._models.embedding(self._asked_for or recorded) as model:
             known = self._checked is not None and self._checked() is model
             if not known and model.fingerprint != spec.fingerprint:
                 raise IndexMismatchError(
-                    f"the index in {self._directory} was made with {spec.model} ({spec.fingerprint[:16]}), and "
+                    f"the index in {self.location.directory} was made with {spec.model} ({spec.fingerprint[:16]}), and "
                     f"{model.name} here is another ({model.fingerprint[:16]}): its weights, pooling or prompts "
                     f"differ. Bring the same model and name it with --model, or index again with `tp index --rebuild`"
                 )
@@ -335,14 +368,65 @@ class Index(Closing):
             yield model
 
 
-def _filter(filters: Sequence[str], languages: Sequence[str], extensions: Sequence[str]) -> SearchFilter:
-    return SearchFilter(
-        tuple(language.lower() for language in languages),
-        tuple(_extension(extension) for extension in extensions),
-        tuple(filters),
+def search_together(
+    indexes: Sequence[Index],
+    query: str,
+    limit: int = 10,
+    mode: Mode = "hybrid",
+    *,
+    wanted: SearchFilter | None = None,
+    threshold: float | None = None,
+    by: Unit = "chunk",
+    context: int = 0,
+    full: bool = False,
+    vector: NDArray[np.float32] | None = None,
+    rerank: str | Reranker | None = None,
+    rerank_top: int | None = None,
+    freshness: Freshness = "quick",
+    below: Sequence[str] = (),
+) -> list[tuple[Index, Hit]]:
+    """The best chunks of several indexes in one order, as `Index.search`; each with the index that it is of.
+
+    Scores of indexes that one model made compare. `vector` is for indexes of that one model alone. `below` narrows
+    each index to a folder of its repository, '' to none.
+    """
+    from turboprop.search.search import search_together as best_of
+
+    if mode not in MODES:
+        raise UsageError(f"there is no search mode {mode!r}; there are: {', '.join(MODES)}")
+    if limit < 1:
+        raise UsageError(f"limit must be at least 1, not {limit}")
+    if not query.strip():
+        raise UsageError("the query is empty; say what to look for")
+    for index in indexes:
+        index.bring_in(freshness)
+    readers = [index.reader for index in indexes]
+    vectors: dict[str, NDArray[np.float32]] = {}
+    if mode != "lexical":
+        for index, reader in zip(indexes, readers, strict=True):
+            fingerprint = reader.header.spec.fingerprint
+            if vector is not None:
+                vectors[fingerprint] = vector
+            elif fingerprint not in vectors:
+                with index._embedding_model() as model:
+                    vectors[fingerprint] = model.embed_query(query)
+    most = limit
+    if rerank is not None:
+        from turboprop.search.rerank import RERANKED, rerank_places
+
+        most = max(limit, rerank_top or RERANKED)
+    found = best_of(
+        readers,
+        query,
+        [vectors.get(reader.header.spec.fingerprint) for reader in readers],
+        limit=most,
+        mode=mode,
+        filters=[replace(wanted or SearchFilter(), below=folder) for folder in below or [""] * len(indexes)],
+        threshold=threshold,
+        by=by,
     )
-
-
-def _extension(extension: str) -> str:
-    extension = extension.lower()
-    return extension if extension.startswith(".") else f".{extension}"
+    if rerank is not None and found:
+        second = indexes[0].reranker(rerank) if isinstance(rerank, str) else rerank
+        again = rerank_places(query, [hit for _, hit in found], second, rerank_top or RERANKED)
+        found = [(found[place][0], hit) for place, hit in again[:limit]]
+    return [(indexes[at], indexes[at]._shown(readers[at], [hit], context, full)[0]) for at, hit in found]

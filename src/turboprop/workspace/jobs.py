@@ -57,6 +57,8 @@ class Job:
         self._done = self._total = 0.0
         self._message = self._error = ""
         self._started: float | None = None
+        self.ended = 0.0
+        """When it ended, by `time.monotonic`."""
 
     @property
     def status(self) -> JobStatus:
@@ -115,6 +117,7 @@ class Job:
                 _log.error("the job %s of %s failed", self.kind, self.subject, exc_info=failed)
         with self._lock:
             self._state, self._error = state, error if state == "failed" else ""
+            self.ended = time.monotonic()
             if state == "done":
                 self._done = self._total
 
@@ -162,15 +165,16 @@ class Jobs:
             jobs = list(self._jobs.values())
         return next((j for j in jobs if (j.kind, j.subject) == (kind, subject) and not j.status.ended), None)
 
-    def close(self) -> None:
-        """Cancel everything and wait until it has ended."""
+    def close(self, seconds: float | None = None) -> None:
+        """Cancel everything and wait until it has ended, `seconds` at most."""
         with self._lock:
             self._closed = True
             jobs, threads = list(self._jobs.values()), list(self._threads)
         for job in jobs:
             job.cancel()
+        until = None if seconds is None else time.monotonic() + seconds
         for thread in threads:
-            thread.join()
+            thread.join(None if until is None else max(0.0, until - time.monotonic()))
 
 
 def _in_turn(turn: threading.Lock, job: Job, work: Callable[[Job], None]) -> None:

@@ -1,25 +1,104 @@
-"""A repository and how it is indexed: where, which files of it, with what model."""
+"""Where a repository and its index are, with the settings that hold there."""
 
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import replace
+import posixpath
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from turboprop.code.walk import shown, walk
-from turboprop.errors import IndexMismatchError, IndexNotFoundError, RepositoryIndexError, UsageError
-from turboprop.index.lock import wait_until_free
+from turboprop.code.gitview import is_submodule, is_work_tree
+from turboprop.code.walk import shown
+from turboprop.errors import IndexMismatchError, IndexNotFoundError, TurboPropError, UsageError
 from turboprop.index.manifest import index_tables
 from turboprop.index.schema import INDEX_FOLDER
-from turboprop.settings import Settings
-from turboprop.types import IndexScope, IndexSummary
+from turboprop.settings import PROJECT_FILE, Settings, load_settings
+from turboprop.types import IndexScope
 
-if TYPE_CHECKING:
-    from turboprop.embed.model import EmbeddingModel
-    from turboprop.index.build import Progress
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """One repository: `root` is its absolute folder, `directory` its index's, which need not exist.
+
+    `below` is the folder that was asked for, relative to `root` with `/`; '' is the root itself.
+    """
+
+    root: Path
+    directory: Path
+    settings: Settings
+    below: str = ""
+
+    @classmethod
+    def at(cls, folder: str | Path, index_dir: str | Path | None = None, settings: Settings | None = None) -> Location:
+        """The repository whose root is this very folder. Raises `UsageError` unless it is one that can be read."""
+        root = checked_repo(folder)
+        settings = settings or load_settings(root)
+        return cls(root, index_directory(root, index_dir, settings), settings)
+
+    @classmethod
+    def around(
+        cls, folder: str | Path, index_dir: str | Path | None = None, settings: Settings | None = None
+    ) -> Location:
+        """The repository that a folder is in, as `root_around` finds it; with `index_dir` the folder itself. Raises
+        `UsageError` as `at` does."""
+        if index_dir is not None:
+            return cls.at(folder, index_dir, settings)
+        here = checked_repo(folder)
+        root = root_around(here)
+        settings = settings or load_settings(root)
+        below = "" if root == here else shown(here.relative_to(root).as_posix())
+        return cls(root, index_directory(root, None, settings), settings, below)
+
+    def from_root(self, path: str) -> str:
+        """A path as the index has it: what is given relative to `below` is, where only there is something."""
+        if not self.below or os.path.lexists(self.root / path) or not os.path.lexists(self.root / self.below / path):
+            return path
+        return posixpath.normpath(f"{self.below}/{path}")
+
+    def scope(self, *, limit: int | None = None, max_filesize: int | None = None) -> IndexScope:
+        """Which files are asked for; None means as the settings say. Raises `UsageError`."""
+        if limit is not None and limit < 1:
+            raise UsageError(f"--limit must be at least 1, not {limit}")
+        settings = self.settings
+        return IndexScope(max_filesize or settings.max_filesize, limit or settings.limit, settings.exclude)
+
+    def recorded_model(self) -> str | None:
+        """The model of the table that was written last, where this user chose it; None also for a trusted table of
+        someone else, whose model is only a name to compare with."""
+        try:
+            tables = index_tables(self.directory)
+        except (IndexMismatchError, IndexNotFoundError):
+            return None
+        return tables[0].spec.model if tables and tables[0].made_here else None
+
+
+def root_around(folder: str | Path) -> Path:
+    """The nearest indexed folder, the given one or one above it; the given one where there is none.
+
+    The search ends where a Git work tree does: what is around it does not index its files. A folder above whose
+    index another user owns is passed over. Raises `UsageError` for a folder that cannot be read.
+    """
+    here = checked_repo(folder)
+    for root in (here, *here.parents):
+        if _is_indexed(root, ours=root != here):
+            return root
+        if (root / ".git").exists() and not is_submodule(str(root)):
+            break
+    return here
+
+
+def repository_here() -> Path | None:
+    """The repository of the current folder, for a server that was given none: the indexed one, else the Git work
+    tree. A home is neither, so it is not served or indexed because nobody named another folder."""
+    root = root_around(".")
+    if is_indexed(root):
+        return root
+    return next((each for each in (root, *root.parents) if is_work_tree(str(each))), None)
+
+
+def is_indexed(root: Path) -> bool:
+    """Whether an index lies there, or where the repository's settings put it."""
+    return _is_indexed(root, ours=False)
 
 
 def checked_repo(repo: str | Path) -> Path:
@@ -33,6 +112,30 @@ def checked_repo(repo: str | Path) -> Path:
     except PermissionError as error:
         raise UsageError(f"the folder {root} cannot be read: {error.strerror}") from error
     return root.resolve()
+
+
+def _is_indexed(root: Path, *, ours: bool) -> bool:
+    """Whether an index lies there, or where the repository's settings put it; with `ours` of this user alone."""
+    place = root / INDEX_FOLDER
+    try:
+        status = os.lstat(place)
+    except OSError:
+        place = root / PROJECT_FILE
+        try:
+            status = os.lstat(place)
+        except OSError:
+            return False
+    if ours and hasattr(os, "geteuid") and status.st_uid != os.geteuid():
+        return False
+    if place.name == INDEX_FOLDER:
+        return True
+    try:
+        configured = load_settings(root).index
+    except TurboPropError:  # of a file around the folder, nobody asked for it
+        if ours:
+            return False
+        raise
+    return configured is not None and configured.is_dir()
 
 
 def _expanded(path: str | Path) -> Path:
@@ -71,72 +174,3 @@ def index_directory(root: Path, index_dir: str | Path | None, settings: Settings
     except OSError as error:
         raise UsageError(f"the index in {place} cannot be read: {error.strerror}; change its permissions") from error
     return place
-
-
-def index_scope(settings: Settings, *, limit: int | None = None, max_filesize: int | None = None) -> IndexScope:
-    """Which files are asked for; None means as the settings say. Raises `UsageError`."""
-    if limit is not None and limit < 1:
-        raise UsageError(f"--limit must be at least 1, not {limit}")
-    return IndexScope(max_filesize or settings.max_filesize, limit or settings.limit, settings.exclude)
-
-
-def check_not_empty(root: Path, directory: Path, scope: IndexScope) -> None:
-    """Raise `UsageError` where there is nothing to index: an index may be emptied, but not begun empty."""
-    try:
-        if index_tables(directory):
-            return
-    except RepositoryIndexError:  # there is one, whatever is wrong with it
-        return
-    found = walk(root, max_filesize=scope.max_filesize, exclude=scope.exclude)
-    if not found.files:
-        left = f" ({len(found.skipped)} left out; see `tp index --dry-run`)" if found.skipped else ""
-        raise UsageError(f"{root} holds no files to index{left}")
-
-
-def bring_up_to_date(
-    root: Path,
-    directory: Path,
-    model: EmbeddingModel,
-    scope: IndexScope,
-    rebuild: bool,
-    progress: Callable[[Progress], None] | None,
-    memory: int | None = None,
-    *,
-    wait: bool = True,
-) -> IndexSummary:
-    """Bring the index of a repository up to its files, within `memory` bytes.
-
-    Another writer is waited for a moment, unless `wait` is false. Raises `IndexBusyError` where that takes longer,
-    and `MemoryBudgetError` where the memory is too little.
-    """
-    from turboprop.embed.documents import IndexingEmbedder  # what only looks for changes does without them
-    from turboprop.index.budget import memory_budget
-    from turboprop.index.build import update
-
-    if wait:
-        wait_until_free(directory)  # before the walk: what the other brings in is compared with the files of now
-    found = walk(root, max_filesize=scope.max_filesize, exclude=scope.exclude)
-    if memory is not None:
-        model.embed_documents(["def warm_up(): pass"])  # the first call makes the kernels' own copy of the weights
-    budget = memory_budget(memory, model.name, model.dimensions)
-    summary = update(
-        directory,
-        found.files,
-        IndexingEmbedder(model, batch_tokens=budget.tokens),
-        budget=budget,
-        rebuild=rebuild,
-        scope=scope,
-        skipped=Counter(str(skipped.reason) for skipped in found.skipped),
-        progress=progress,
-    )
-    return replace(summary, notes=tuple(found.notes))
-
-
-def recorded_model(directory: Path) -> str | None:
-    """The model of the table that was written last, where this user chose it; None also for a trusted table of
-    someone else, whose model is only a name to compare with."""
-    try:
-        tables = index_tables(directory)
-    except (IndexMismatchError, IndexNotFoundError):
-        return None
-    return tables[0].spec.model if tables and tables[0].made_here else None

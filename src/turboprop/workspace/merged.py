@@ -1,11 +1,11 @@
-"""Several repositories searched together: what they are called, and one list of their hits."""
+"""Several repositories side by side: what they are called, and whose a hit is."""
 
 from __future__ import annotations
 
+import posixpath
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 
 from turboprop.types import Hit
@@ -13,28 +13,22 @@ from turboprop.types import Hit
 
 @dataclass(frozen=True, slots=True)
 class RepoHit:
-    """A hit, and the name of the repository that it is in; '' where one alone was searched."""
+    """A hit, and the name of the repository that it is in; '' where one alone was searched. `seen_from` is the folder
+    of that repository from which its path is told."""
 
     repo: str
     hit: Hit
+    seen_from: str = ""
 
     @property
     def place(self) -> str:
-        """`repo/path`, or the path alone."""
-        return f"{self.repo}/{self.hit.path}" if self.repo else self.hit.path
+        """`repo/path`, or the path alone as the folder `seen_from` leads to it."""
+        if self.repo:
+            return f"{self.repo}/{self.hit.path}"
+        return posixpath.relpath(self.hit.path, self.seen_from) if self.seen_from else self.hit.path
 
 
 def repository_names(roots: Sequence[Path]) -> list[str]:
     """A name for each: the folder's, and the whole path where two folders are called the same."""
     count = Counter(root.name for root in roots)
     return [root.name if count[root.name] == 1 else str(root) for root in roots]
-
-
-def interleaved(found: Mapping[str, Sequence[Hit]], limit: int) -> list[RepoHit]:
-    """The best of all, by repository best first: the first of each, the better score first, then the second of each.
-
-    No repository drowns another that way, whatever scores its model gives.
-    """
-    ranks = zip_longest(*([RepoHit(repo, hit) for hit in hits] for repo, hits in found.items()))
-    ordered = (sorted((one for one in rank if one is not None), key=lambda one: -one.hit.score) for rank in ranks)
-    return [one for rank in ordered for one in rank][:limit]

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from turboprop.errors import RepositoryIndexError
 from turboprop.index.manifest import index_tables
-from turboprop.settings import Settings, load_settings
+from turboprop.settings import Settings
 from turboprop.workspace.index import Index
-from turboprop.workspace.location import checked_repo, index_directory
+from turboprop.workspace.location import Location
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,19 +108,16 @@ class IndexPool:
     @contextmanager
     def open(
         self,
-        repo: str | Path,
+        location: Location,
         model: str | None = None,
         *,
-        index_dir: str | Path | None = None,
         engine: str | None = None,
         weights: WeightFormat | None = None,
         model_progress: DownloadProgress | None = None,  # noqa: ARG002  nothing is downloaded where it could be seen
-        settings: Settings | None = None,
     ) -> Iterator[Index]:
         """As `Index.open`, and with the same errors; the version that is published now."""
-        root = checked_repo(repo)
-        settings = self._settings(settings, root)
-        directory = index_directory(root, index_dir, settings)
+        location = self._as_allowed(location)
+        root, directory, settings = location.root, location.directory, location.settings
         key = (root, directory, model, engine, weights, repr(settings), _stamp((settings.config_file,)))
         with self._lock:
             kept = self._kept.get(key)
@@ -128,7 +125,7 @@ class IndexPool:
                 self._retire(key)
                 kept = None
             if kept is None:
-                kept = self._kept[key] = self._opened(root, model, index_dir, engine, weights, settings)
+                kept = self._kept[key] = self._opened(location, model, engine, weights)
             self._kept.move_to_end(key)
             kept.users += 1
         try:
@@ -143,17 +140,15 @@ class IndexPool:
 
     def update(
         self,
-        repo: str | Path,
+        location: Location,
         model: str | None = None,
         *,
         progress: Callable[[Progress], None] | None = None,
-        settings: Settings | None = None,
     ) -> IndexSummary:
         """As `Index.create`: make the index or bring it up to date, while others search in what was published."""
         source = _Source(self)
-        settings = self._settings(settings, checked_repo(repo))
         try:
-            with Index.create(repo, model, progress=progress, models=source, settings=settings) as index:
+            with Index.create(self._as_allowed(location), model, progress=progress, models=source) as index:
                 return index.summary or index.update()
         finally:
             source.release()
@@ -190,24 +185,19 @@ class IndexPool:
         with self._loading:
             self._close_unused_models()
 
-    def _settings(self, settings: Settings | None, root: Path) -> Settings:
-        settings = settings or load_settings(root)
-        return replace(settings, offline=True) if self._offline else settings
+    def _as_allowed(self, location: Location) -> Location:
+        return replace(location, settings=replace(location.settings, offline=True)) if self._offline else location
 
     def _opened(
         self,
-        root: Path,
+        location: Location,
         model: str | None,
-        index_dir: str | Path | None,
         engine: str | None,
         weights: WeightFormat | None,
-        settings: Settings,
     ) -> _Kept:
         source = _Source(self)
         try:
-            index = Index.open(
-                root, model, index_dir=index_dir, engine=engine, weights=weights, models=source, settings=settings
-            )
+            index = Index.open(location, model, engine=engine, weights=weights, models=source)
         except BaseException:
             source.release()
             raise

@@ -7,23 +7,19 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from turboprop.code.chunk import chunk_text
 from turboprop.code.preview import Preview, preview
 from turboprop.code.read import read_source
-from turboprop.code.walk import Skipped, SourceFile, walk
+from turboprop.code.walk import Skipped, SourceFile
 from turboprop.embed.documents import IndexingEmbedder
 from turboprop.engines.resident import peak_resident_bytes
 from turboprop.errors import ModelNotFoundError, UsageError
-from turboprop.index.changes import find_changes
-from turboprop.index.manifest import Manifest
 from turboprop.index.schema import embedded_text
 from turboprop.loading import ModelLoading
-from turboprop.settings import Settings, load_settings
 from turboprop.types import MAX_CHUNK_CHARS, IndexScope
-from turboprop.workspace.index import Index
-from turboprop.workspace.location import checked_repo, index_directory, recorded_model
+from turboprop.workspace.location import Location
+from turboprop.workspace.survey import survey
 
 _SAMPLE_FILES = 60
 _SAMPLE_SECONDS = 3.0
@@ -70,23 +66,15 @@ class Preflight:
 
 
 def preflight(
-    repo: str | Path,
-    model: str | None = None,
-    *,
-    scope: IndexScope,
-    index_dir: str | Path | None = None,
-    engine: str | None = None,
-    settings: Settings | None = None,
+    location: Location, model: str | None = None, *, scope: IndexScope, engine: str | None = None
 ) -> Preflight:
     """Look at a repository and run the model over a sample of it; writes and downloads nothing."""
-    root = checked_repo(repo)
-    settings = settings or load_settings(root)
-    directory = index_directory(root, index_dir, settings)
-    files = walk(root, max_filesize=scope.max_filesize, exclude=scope.exclude).files[: scope.limit]
-    manifest = _manifest(root, directory, model, settings)
-    changed = find_changes(files, manifest.files, manifest.left_out).to_read if manifest else files
-    plan = preview(root, scope)
-    name = model or recorded_model(directory) or settings.model
+    settings, recorded = location.settings, location.recorded_model()
+    seen = survey(location, scope)
+    files = seen.walk.files[: scope.limit]
+    changed = seen.changes.to_read if model is None and recorded is not None else files
+    plan = preview(seen.walk, scope)
+    name = model or recorded or settings.model
     estimate = _estimate(changed, scope, ModelLoading(engine, None, replace(settings, offline=True), None, None), name)
     folders: Counter[str] = Counter()
     for file in files:
@@ -99,13 +87,6 @@ def preflight(
         tuple((folder, size) for folder, size in folders.most_common(_LARGEST)),
         tuple(_warnings(plan, folders)),
     )
-
-
-def _manifest(root: Path, directory: Path, model: str | None, settings: Settings) -> Manifest | None:
-    if model is not None or recorded_model(directory) is None:
-        return None
-    with Index.open(root, index_dir=directory, settings=settings) as index:
-        return index.reader.manifest()
 
 
 def _estimate(files: Sequence[SourceFile], scope: IndexScope, loading: ModelLoading, name: str) -> Estimate:

@@ -11,10 +11,9 @@ from turboprop.code.walk import Skipped, shown, walk
 from turboprop.errors import IndexNotFoundError, UsageError
 from turboprop.index.lance_table import sql_text
 from turboprop.index.schema import PATH
-from turboprop.settings import load_settings
 from turboprop.types import IndexScope
 from turboprop.workspace.index import Index
-from turboprop.workspace.location import checked_repo, index_scope
+from turboprop.workspace.location import Location
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +37,16 @@ class FileReason:
     chunks: tuple[ChunkPlace, ...] = ()
 
 
-def explain_file(repo: str | Path, path: str, *, index_dir: str | Path | None = None) -> FileReason:
+def explain_file(location: Location, path: str) -> FileReason:
     """Look at a file as a run of `tp index` would. Raises `UsageError` for a path outside of the repository."""
-    root = checked_repo(repo)
+    root = location.root
     # As `tp search` prints it, else as the shell completes it in a folder of the repository.
     place = next((place for place in (root / path, Path.cwd() / path) if _may_be_there(place)), root / path)
     try:
         name = shown(place.resolve().relative_to(root).as_posix())
     except ValueError:
         raise UsageError(f"{shown(path)} lies outside of the repository {root}") from None
-    chunks, known, scope = _indexed(root, name, index_dir)
+    chunks, known, scope = _indexed(location, name)
     found = walk(root, max_filesize=scope.max_filesize, exclude=scope.exclude)
     file = next((file for file in found.files if file.path == name), None)
     if file is not None:
@@ -89,16 +88,14 @@ def _said(skipped: Skipped) -> str:
     return f"{skipped.path} is left out: {skipped.reason}{detail}"
 
 
-def _indexed(
-    root: Path, name: str, index_dir: str | Path | None
-) -> tuple[tuple[ChunkPlace, ...], str | None, IndexScope]:
+def _indexed(location: Location, name: str) -> tuple[tuple[ChunkPlace, ...], str | None, IndexScope]:
     """Its chunks in the index, the digest that it had, and which files the index is of."""
     try:
-        with Index.open(root, index_dir=index_dir) as index:
+        with Index.open(location) as index:
             rows = index.reader.rows_where(f"{PATH} = {sql_text(name)}", ["start_line", "end_line", "kind", "symbol"])
             known = index.reader.manifest().files.get(name)
             scope = index.scope
     except IndexNotFoundError:
-        return (), None, index_scope(load_settings(root))
+        return (), None, location.scope()
     places = (ChunkPlace(row["start_line"], row["end_line"], row["kind"], row["symbol"]) for row in rows)
     return tuple(sorted(places, key=lambda one: one.start_line)), known.digest if known else None, scope

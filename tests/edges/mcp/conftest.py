@@ -16,8 +16,9 @@ import uvicorn
 from mcp import Client, StdioServerParameters
 
 from turboprop import Index
-from turboprop.edges.mcp.repositories import Repositories
 from turboprop.edges.mcp.server import mcp_app
+from turboprop.workspace.pool import IndexPool
+from turboprop.workspace.workspace import Workspace
 
 BODY = "\n".join(f"    total = total + values[{line}]  # the value at {line}" for line in range(300))
 FILES = {
@@ -70,14 +71,18 @@ def listening(app: Any) -> Iterator[str]:
 
 
 @asynccontextmanager
-async def over_http(*repos: Path, language_model: str | None = None, **options: Any) -> AsyncIterator[Client]:
-    repositories = Repositories(repos, **options)
+async def over_http(
+    *repos: Path, language_model: str | None = None, refresh: bool = True, **options: Any
+) -> AsyncIterator[Client]:
+    pool = IndexPool()
+    workspace = Workspace(pool, repos, **options)
     try:
-        with listening(mcp_app(repositories, language_model=language_model)) as address:
+        with listening(mcp_app(workspace, language_model=language_model, refresh=refresh)) as address:
             async with Client(f"{address}/mcp") as client:
                 yield client
     finally:
-        repositories.close()
+        workspace.close()
+        pool.clear()
 
 
 @pytest.fixture

@@ -18,9 +18,10 @@ from starlette.routing import Route
 
 from reference import reference
 from turboprop import Index
-from turboprop.edges.mcp.repositories import Repositories
 from turboprop.edges.mcp.server import mcp_app
 from turboprop.edges.mcp.text import UNTRUSTED
+from turboprop.workspace.pool import IndexPool
+from turboprop.workspace.workspace import Workspace
 
 Connect = Callable[..., Any]
 
@@ -200,6 +201,18 @@ def test_the_index_is_refreshed_in_the_background(connect: Connect, repo: Path, 
     session(steps)
 
 
+def test_the_next_call_finds_an_edit(connect: Connect, repo: Path) -> None:
+    async def steps() -> None:
+        async with connect(repo) as client:
+            assert "app/server.py:1-3" in await told(client, "search_code", query="listen on a port")
+            (repo / "app/client.go").write_text("package app\n\nfunc PeelPomegranate() error {\n\treturn nil\n}\n")
+            said = await told(client, "search_code", query="peel a pomegranate", limit=1)
+            assert "app/client.go:3-5  PeelPomegranate" in said
+            assert (await told(client, "index_status")).endswith("up to date")
+
+    session(steps)
+
+
 def test_ask_code_without_a_language_model(connect: Connect, repo: Path) -> None:
     async def steps() -> None:
         async with connect(repo) as client:
@@ -241,15 +254,16 @@ def test_wrong_arguments(connect: Connect, repo: Path) -> None:
 
 
 @pytest.fixture
-def repositories(repo: Path) -> Iterator[Repositories]:
-    repositories = Repositories([repo], refresh=False)
-    yield repositories
-    repositories.close()
+def workspace(repo: Path) -> Iterator[Workspace]:
+    pool = IndexPool()
+    with Workspace(pool, [repo]) as made:
+        yield made
+    pool.clear()
 
 
 @pytest.mark.parametrize(("header", "value"), [("Host", "evil.example:80"), ("Origin", "https://evil.example")])
-def test_pages_of_others_are_refused(repositories: Repositories, header: str, value: str) -> None:
-    app = mcp_app(repositories)
+def test_pages_of_others_are_refused(workspace: Workspace, header: str, value: str) -> None:
+    app = mcp_app(workspace)
 
     async def steps() -> None:
         async with app.router.lifespan_context(app):
@@ -266,8 +280,8 @@ def test_pages_of_others_are_refused(repositories: Repositories, header: str, va
     session(steps)
 
 
-def test_inside_another_application(repositories: Repositories, serving: Any) -> None:
-    ours = mcp_app(repositories)
+def test_inside_another_application(workspace: Workspace, serving: Any) -> None:
+    ours = mcp_app(workspace)
     outer = Starlette(
         routes=[Route("/health", lambda request: PlainTextResponse("well")), *ours.routes],
         lifespan=lambda app: ours.router.lifespan_context(ours),

@@ -337,7 +337,7 @@ class PageServer:
     @property
     def repository(self) -> Any:
         """The only repository, as the server has it."""
-        return self.state.repositories.get(None)
+        return self.state.workspace.get(None)
 
     @property
     def repo(self) -> Path:

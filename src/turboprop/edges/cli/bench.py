@@ -35,7 +35,13 @@ SOURCES = ("documentation", "commit")
 @click.option("--seed", type=int, default=0, show_default=True, help="Which files and queries are drawn.")
 @options.as_json
 def bench(
-    repo: str, models: tuple[str, ...], modes: tuple[Any, ...], queries: int, files: int, seed: int, as_json: bool
+    repo: str | None,
+    models: tuple[str, ...],
+    modes: tuple[Any, ...],
+    queries: int,
+    files: int,
+    seed: int,
+    as_json: bool,
 ) -> None:
     """Compare models and modes on a repository, by queries made from its own docstrings and commits.
 
@@ -44,9 +50,10 @@ def bench(
     """
     from turboprop.evaluate import evaluate
     from turboprop.workspace.index import MODES
+    from turboprop.workspace.location import root_around
 
     found = evaluate(
-        repo,
+        root_around(repo or "."),
         models or (None,),
         modes or MODES,
         queries=queries,

@@ -25,12 +25,12 @@ def config() -> None:
 @config.command()
 @options.repo_or_path
 @options.as_json
-def show(repo: str, as_json: bool) -> None:
+def show(repo: str | None, as_json: bool) -> None:
     """Show every setting with its value, where it came from, and how to set it."""
     from turboprop.settings import KEYS, load_settings, mistyped_variables
-    from turboprop.workspace.location import checked_repo
+    from turboprop.workspace.location import root_around
 
-    settings = load_settings(checked_repo(repo))
+    settings = load_settings(root_around(repo or "."))
     mistyped = mistyped_variables(os.environ)
     rows = [(name, getattr(settings, name), _origin(settings, name), key.variable) for name, key in KEYS.items()]
     if as_json:
@@ -87,7 +87,7 @@ def _exists(path: Path | None) -> bool:
 @click.option("--revoke", is_flag=True, help="Trust them no longer.")
 @click.option("--list", "as_list", is_flag=True, help="Show what is trusted.")
 @options.as_json
-def trust(repo: str, index_dir: str | None, revoke: bool, as_list: bool, as_json: bool) -> None:
+def trust(repo: str | None, index_dir: str | None, revoke: bool, as_list: bool, as_json: bool) -> None:
     """Trust what came with a repository: its settings file, and an index that was not made here.
 
     Of the settings file that are its model, its engine and where its index goes. Trust holds for both as they are
@@ -100,7 +100,7 @@ def trust(repo: str, index_dir: str | None, revoke: bool, as_list: bool, as_json
     from turboprop.settings import PROJECT_FILE, load_settings, read_project_file, user_data_home
     from turboprop.settings.trust import grant, is_trusted, trusted_files
     from turboprop.settings.trust import revoke as take_back
-    from turboprop.workspace.location import checked_repo, index_directory
+    from turboprop.workspace.location import index_directory, root_around
 
     data_home = user_data_home()
     if as_list:
@@ -113,7 +113,7 @@ def trust(repo: str, index_dir: str | None, revoke: bool, as_list: bool, as_json
             or "nothing that came with a repository is trusted"
         )
         return
-    root = checked_repo(repo)
+    root = root_around(repo or ".")
     said: list[str] = []
     answer: dict[str, Any] = {}
     tables = []

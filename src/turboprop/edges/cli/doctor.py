@@ -21,18 +21,20 @@ if TYPE_CHECKING:
 @click.option("--fix", is_flag=True, help="Do what the findings advise, then look again.")
 @options.as_json
 @click.pass_context
-def doctor(ctx: click.Context, repo: str, index_dir: str | None, fix: bool, as_json: bool) -> None:
+def doctor(ctx: click.Context, repo: str | None, index_dir: str | None, fix: bool, as_json: bool) -> None:
     """Look for what is wrong with an index, its model and the machine, and say how to mend it.
 
     Ends with 0 when all is well and 1 when there are findings.
     """
     from turboprop.workspace.diagnosis import diagnose, repair
+    from turboprop.workspace.location import Location
 
-    found = diagnose(repo, index_dir=index_dir)
+    location = Location.around(repo or ".", index_dir)
+    found = diagnose(location)
     if fix and found.findings:
         _print(found, as_json=False, err=True)
-        repair(repo, found, index_dir=index_dir)
-        found = diagnose(repo, index_dir=index_dir)
+        repair(location, found)
+        found = diagnose(location)
     _print(found, as_json=as_json, err=False)
     ctx.exit(1 if found.findings else 0)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 import threading
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from turboprop.printable import echo, printable, printable_name
 
 if TYPE_CHECKING:
-    from rich.progress import TaskID
+    from rich.progress import Progress, TaskID
 
     from turboprop.models.hub_progress import DownloadProgress
 
@@ -39,6 +40,12 @@ class TransferBars:
     """One bar for all and one a file, with rate and time left."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._tasks: dict[str, TaskID] = {}
+        self._total: TaskID | None = None
+
+    @cached_property
+    def _progress(self) -> Progress:
         from rich.console import Console
         from rich.progress import (
             BarColumn,
@@ -49,7 +56,7 @@ class TransferBars:
             TransferSpeedColumn,
         )
 
-        self._progress = Progress(
+        return Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             DownloadColumn(),
@@ -57,9 +64,6 @@ class TransferBars:
             TimeRemainingColumn(),
             console=Console(stderr=True),
         )
-        self._lock = threading.Lock()
-        self._tasks: dict[str, TaskID] = {}
-        self._total: TaskID | None = None
 
     def start(self, sizes: dict[str, int]) -> None:
         with self._lock:

@@ -9,13 +9,13 @@ from turboprop.edges.cli.options import human_size, plural
 from turboprop.printable import echo, echo_json, printable_message, printable_name
 
 if TYPE_CHECKING:
+    from turboprop.workspace.location import Location
     from turboprop.workspace.preflight import Estimate
 
 
 def show_dry_run(
-    repo: str,
+    location: Location,
     model: str | None,
-    index_dir: str | None,
     engine: str | None,
     *,
     limit: int | None,
@@ -23,14 +23,10 @@ def show_dry_run(
     as_json: bool,
 ) -> None:
     """Print it; nothing is written or downloaded."""
-    from turboprop.settings import load_settings
-    from turboprop.workspace.location import checked_repo, index_scope
     from turboprop.workspace.preflight import preflight
 
-    root = checked_repo(repo)
-    settings = load_settings(root)
-    scope = index_scope(settings, limit=limit, max_filesize=max_filesize)
-    found = preflight(root, model, scope=scope, index_dir=index_dir, engine=engine, settings=settings)
+    scope = location.scope(limit=limit, max_filesize=max_filesize)
+    found = preflight(location, model, scope=scope, engine=engine)
     plan = found.preview
     if as_json:
         values = dataclasses.asdict(found)

@@ -13,14 +13,17 @@ import click
 
 from turboprop.edges.cli import options
 from turboprop.edges.cli.options import human_size, plural
-from turboprop.printable import echo, echo_json, printable_message
+from turboprop.printable import echo, echo_json, printable_message, printable_name
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from rich.progress import Progress as Bar
+
     from turboprop.index.build import Progress
     from turboprop.types import IndexSummary
     from turboprop.workspace.index import Index
+    from turboprop.workspace.location import Location
 
 
 _SPEED_COLUMNS = 80
@@ -47,7 +50,7 @@ _SPEED_COLUMNS = 80
 @options.verbose
 @options.as_json
 def index(
-    repo: str,
+    repo: str | None,
     model: str | None,
     limit: int | None,
     index_dir: str | None,
@@ -63,34 +66,26 @@ def index(
 ) -> None:
     """Index a repository, or bring its index up to date.
 
-    Files that did not change since the last run are not read again.
+    Without PATH that is the indexed repository which the current folder is in, else the current folder. Files that
+    did not change since the last run are not read again.
     """
+    from turboprop.workspace.location import Location
+
+    location = Location.around(".", index_dir) if repo is None else Location.at(repo, index_dir)
     if dry_run:
         from turboprop.edges.cli.dry_run import show_dry_run
 
-        show_dry_run(repo, model, index_dir, engine, limit=limit, max_filesize=max_filesize, as_json=as_json)
+        show_dry_run(location, model, engine, limit=limit, max_filesize=max_filesize, as_json=as_json)
         return
-    if not (model or engine or weights or memory or rebuild or watch or verbose):
-        from turboprop.settings import load_settings
-        from turboprop.workspace.location import checked_repo, index_directory, index_scope, recorded_model
-        from turboprop.workspace.survey import find_unchanged
-
-        root = checked_repo(repo)
-        settings = load_settings(root)
-        scope = index_scope(settings, limit=limit, max_filesize=max_filesize)
-        directory = index_directory(root, index_dir, settings)
-        if unchanged := find_unchanged(root, directory, scope):
-            _show(root, unchanged[1], as_json)
-            return
-        model = recorded_model(directory)  # named, so that nobody looks for changes a second time
+    if repo is not None and index_dir is None:
+        _tell_of_the_one_around(location)
     from turboprop.edges.cli.download import transfer_progress
     from turboprop.workspace.index import Index
 
     with progress_bar() as progress:
         made = Index.create(
-            repo,
+            location,
             model,
-            index_dir=index_dir,
             limit=limit,
             max_filesize=max_filesize,
             rebuild=rebuild,
@@ -108,6 +103,16 @@ def index(
         _show(made.repo, summary, as_json)
         if watch:
             _watch(made, as_json)
+
+
+def _tell_of_the_one_around(location: Location) -> None:
+    """A folder that is named gets an index of its own, which may not be what was meant."""
+    from turboprop.workspace.location import root_around
+
+    around = root_around(location.root)
+    if around != location.root:
+        said = printable_name(str(around))
+        echo(f"tp: {said} is indexed and holds this folder; `tp index` without PATH brings that up to date", err=True)
 
 
 def _show(repo: Path, summary: IndexSummary, as_json: bool) -> None:
@@ -175,13 +180,33 @@ def progress_bar() -> Iterator[Callable[[Progress], None] | None]:
     if not sys.stderr.isatty():
         yield None
         return
+    bar: Bar | None = None
+    task: Any = None
+
+    def show(state: Progress) -> None:
+        nonlocal bar, task
+        if bar is None:  # a model's download or conversion has shown its own bars until now
+            bar = _bar()
+            bar.start()
+            task = bar.add_task("indexing", total=state.files_total, chunks=0, rate=0.0)
+        rate = state.tokens / state.seconds if state.seconds else 0.0
+        bar.update(task, completed=state.files, total=state.files_total, chunks=state.chunks, rate=rate)
+
+    try:
+        yield show
+    finally:
+        if bar is not None:
+            bar.stop()
+
+
+def _bar() -> Bar:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
     console = Console(stderr=True)
     speed = TextColumn("files, {task.fields[chunks]:,} chunks, {task.fields[rate]:,.0f} tokens/s,")
-    bar = Bar(
+    return Bar(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
@@ -191,17 +216,3 @@ def progress_bar() -> Iterator[Callable[[Progress], None] | None]:
         console=console,
         transient=True,
     )
-    task = None
-
-    def show(state: Progress) -> None:
-        nonlocal task
-        if task is None:  # a model's download or conversion has shown its own bars until now
-            bar.start()
-            task = bar.add_task("indexing", total=state.files_total, chunks=0, rate=0.0)
-        rate = state.tokens / state.seconds if state.seconds else 0.0
-        bar.update(task, completed=state.files, total=state.files_total, chunks=state.chunks, rate=rate)
-
-    try:
-        yield show
-    finally:
-        bar.stop()

@@ -60,10 +60,14 @@ repo = click.option(
     default=".",
     show_default="the current folder",
     metavar="PATH",
-    help="The repository's folder.",
+    help="The repository's folder, or one inside of it.",
 )
 repo_if_given = click.option(
-    "--repo", type=Folder(), show_default="the current folder", metavar="PATH", help="The repository's folder."
+    "--repo",
+    type=Folder(),
+    show_default="the current folder",
+    metavar="PATH",
+    help="The repository's folder, or one inside of it.",
 )
 model = click.option("--model", metavar="NAME", help="Embedding model: catalogue name, hub id, file or folder.")
 index_dir = click.option(
@@ -89,7 +93,7 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON o
 
 
 def repo_or_path(command: Any) -> Any:
-    """`[PATH]` and `--repo PATH`, which mean the same, as `repo`."""
+    """`[PATH]` and `--repo PATH`, which mean the same, as `repo`; None where neither is given."""
 
     @click.argument("folder", type=Folder(), required=False, metavar="[PATH]")
     @repo_if_given
@@ -97,7 +101,7 @@ def repo_or_path(command: Any) -> Any:
     def run(*arguments: Any, folder: str | None, repo: str | None, **others: Any) -> Any:
         if folder and repo and os.path.realpath(folder) != os.path.realpath(repo):
             raise UsageError(f"PATH is {folder} and --repo is {repo}; they mean the same, so give one of them")
-        return command(*arguments, repo=folder or repo or ".", **others)
+        return command(*arguments, repo=folder or repo, **others)
 
     return run
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +11,16 @@ import click
 
 from turboprop.edges.cli import options
 from turboprop.edges.cli.hits import OUTPUTS, print_hits
-from turboprop.errors import IndexNotFoundError, TurboPropError, UsageError
+from turboprop.errors import IndexNotFoundError, UsageError
 from turboprop.printable import echo, printable_message
-from turboprop.workspace.merged import interleaved, repository_names
+from turboprop.types import SearchFilter
+from turboprop.workspace.merged import RepoHit, repository_names
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from turboprop.workspace.index import Index
+    from turboprop.workspace.location import Location
 
 
 @click.command()
@@ -27,7 +31,7 @@ if TYPE_CHECKING:
     type=options.Folder(),
     multiple=True,
     metavar="PATH",
-    help="The repository's folder; several are searched together.  [default: the current folder]",
+    help="A repository, or a folder in one to search in; repeatable.  [default: the current folder's repository]",
 )
 @options.model
 @click.option("--limit", "-n", type=click.IntRange(min=1), default=10, show_default=True, help="Hits at most.")
@@ -54,6 +58,7 @@ if TYPE_CHECKING:
     default=None,
     help="Bring in what changed first [default: where that takes less than a moment].",
 )
+@click.option("--here", is_flag=True, help="Search in the current folder alone, not in all of its repository.")
 @click.option(
     "--no-server",
     is_flag=True,
@@ -86,13 +91,15 @@ def search(
     weights: Any,
     verbose: bool,
     refresh: bool | None,
+    here: bool,
     build: bool,
     output: str,
     as_json: bool,
 ) -> None:
     """Search a repository by meaning and by words.
 
-    Several words need no quotes. A last word that is written as a path and names a folder (./app) is the repository.
+    The repository is the indexed one that the current folder is in. Several words need no quotes. A last word that is
+    written as a path and names a folder (./app) is the repository, or the part of one, to search in.
 
     Ends with 0 when something was found, 1 when nothing was and 2 on an error.
     """
@@ -100,41 +107,50 @@ def search(
         raise UsageError("--index belongs to one repository; leave it out, or search in one")
     if rerank_top is not None and rerank is None:
         raise UsageError("--rerank-top says how many hits a reranker reads; name one with --rerank MODEL")
+    from turboprop.workspace.index import search_together
+    from turboprop.workspace.location import Location
+
     text, folder = (" ".join(query), None) if repos else options.words_and_folder(query)
     started = time.perf_counter()
     with ExitStack() as stack:
-        indexes = [
-            stack.enter_context(_open(ctx, repo, model, index_dir, engine, weights, build))
-            for repo in repos or (folder or ".",)
-        ]
-        for index in indexes:
-            _refresh(index, refresh)
-        reranker = indexes[0].reranker(rerank) if rerank is not None else None
-        found = [
-            index.search(
-                text,
-                limit,
-                mode,
-                filters=filters,
-                languages=lang,
-                extensions=filetype,
-                threshold=threshold,
-                by=by,
-                context=context,
-                full=full,
-                rerank=reranker,
-                rerank_top=rerank_top,
-            )
-            for index in indexes
-        ]
+        indexes: dict[Path, Index] = {}
+        below: dict[Path, str] = {}
+        for each in repos or (folder or ".",):
+            location = Location.around(each, index_dir)
+            inside = location.below if here or repos or folder else ""
+            # Two folders of one repository: what holds both is searched.
+            below[location.root] = inside if below.get(location.root, inside) == inside else ""
+            if location.root not in indexes:
+                index = stack.enter_context(_open(ctx, location, model, engine, weights, build))
+                indexes[location.root] = index
+        _bring_in(indexes.values(), refresh)
+        first = next(iter(indexes.values()))
+        reranker = first.reranker(rerank) if rerank is not None else None
+        found = search_together(
+            list(indexes.values()),
+            text,
+            limit,
+            mode,
+            wanted=SearchFilter.of(filters, lang, filetype),
+            threshold=threshold,
+            by=by,
+            context=context,
+            full=full,
+            rerank=reranker,
+            rerank_top=rerank_top,
+            freshness="none",
+            below=list(below.values()),
+        )
         if verbose and mode != "lexical":
-            echo(options.choice_text(indexes[0].embedding_model), err=True)
+            echo(options.choice_text(first.embedding_model), err=True)
         if verbose and reranker is not None:
             echo(options.choice_text(reranker), err=True)
-        names = [""] if len(indexes) == 1 else repository_names([index.repo for index in indexes])
-        models = ", ".join(dict.fromkeys(index.model_name for index in indexes))
-        indexed = _languages(indexes) if lang and not any(found) else []
-    best = interleaved(dict(zip(names, found, strict=True)), limit)
+        names = dict(zip(indexes, [""] if len(indexes) == 1 else repository_names(list(indexes)), strict=True))
+        models = ", ".join(dict.fromkeys(index.model_name for index in indexes.values()))
+        indexed = _languages(indexes.values()) if lang and not found else []
+    # From inside of a repository paths are told as they lead from there, as those of other programs are.
+    seen_from = "" if repos or folder else location.below
+    best = [RepoHit(names[index.repo], hit, seen_from) for index, hit in found]
     took = round((time.perf_counter() - started) * 1000, 1)
     kind = "json" if as_json else output
     print_hits(best, kind, whole=full or context > 0, explain=explain, query=text, model=models, took_ms=took)
@@ -145,27 +161,23 @@ def search(
     ctx.exit(0 if best else 1)
 
 
-def _refresh(index: Index, wanted: bool | None) -> None:
+def _bring_in(indexes: Iterable[Index], wanted: bool | None) -> None:
     """Bring in what changed: always, never, or where that is quick."""
     if wanted is False:
         return
-    if wanted:
-        from turboprop.edges.cli.index import progress_bar
+    from turboprop.edges.cli.index import progress_bar
 
+    for index in indexes:
         with progress_bar() as progress:
-            index.update(progress=progress)
-        return
-    try:
-        done = index.refresh()
-    except TurboPropError as error:  # what is indexed can still be searched
-        echo(f"tp: not brought up to date: {printable_message(str(error))}", err=True)
-        return
-    if done.left and done.changed:
-        changed = options.plural(done.changed, "file")
-        echo(f"tp: {done.left}: {changed} may differ from the index; `tp index` brings them in", err=True)
+            done = index.bring_in("all" if wanted else "quick", progress)
+        if done.failed:
+            echo(f"tp: not brought up to date: {printable_message(done.left)}", err=True)
+        elif done.left and done.changed:
+            changed = options.plural(done.changed, "file")
+            echo(f"tp: {done.left}: {changed} may differ from the index; `tp index` brings them in", err=True)
 
 
-def _languages(indexes: list[Index]) -> list[str]:
+def _languages(indexes: Iterable[Index]) -> list[str]:
     """The languages that are indexed; '' is plain text, which has no name to narrow by."""
     files = (file for index in indexes for file in index.reader.manifest().files.values())
     return sorted({file.language for file in files} - {""})
@@ -173,9 +185,8 @@ def _languages(indexes: list[Index]) -> list[str]:
 
 def _open(
     ctx: click.Context,
-    repo: str,
+    location: Location,
     model: str | None,
-    index_dir: str | None,
     engine: str | None,
     weights: Any,
     build: bool,
@@ -185,9 +196,7 @@ def _open(
 
     open_index: Callable[..., AbstractContextManager[Index]] = ctx.obj.get("open_index", Index.open)
     try:
-        return open_index(
-            repo, model, index_dir=index_dir, engine=engine, weights=weights, model_progress=transfer_progress()
-        )
+        return open_index(location, model, engine=engine, weights=weights, model_progress=transfer_progress())
     except IndexNotFoundError:
         if not build:
             raise
@@ -195,9 +204,8 @@ def _open(
 
     with progress_bar() as progress:
         made = Index.create(
-            repo,
+            location,
             model,
-            index_dir=index_dir,
             engine=engine,
             weights=weights,
             progress=progress,

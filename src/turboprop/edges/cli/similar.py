@@ -46,10 +46,12 @@ def similar(
     if match is None:
         raise UsageError(f"{place!r} is no place; write it as src/app.py:12")
     from turboprop.workspace.index import Index
+    from turboprop.workspace.location import Location
 
-    with Index.open(repo, index_dir=index_dir) as index:
+    location = Location.around(repo, index_dir)
+    with Index.open(location) as index:
         hits = index.similar(
-            match["path"],
+            location.from_root(match["path"]),
             int(match["line"]),
             limit,
             filters=filters,
@@ -60,5 +62,6 @@ def similar(
         )
         name = index.model_name
     kind = "json" if as_json else output
-    print_hits([RepoHit("", hit) for hit in hits], kind, whole=full or context > 0, place=place, model=name)
+    seen_from = location.below if repo == "." else ""
+    print_hits([RepoHit("", hit, seen_from) for hit in hits], kind, whole=full or context > 0, place=place, model=name)
     ctx.exit(0 if hits else 1)

@@ -16,11 +16,11 @@ from turboprop.printable import echo, echo_json, printable_name
 @options.repo_or_path
 @options.index_dir
 @options.as_json
-def status(repo: str, index_dir: str | None, as_json: bool) -> None:
+def status(repo: str | None, index_dir: str | None, as_json: bool) -> None:
     """Show what is indexed and what changed since."""
     from turboprop.workspace.index import Index
 
-    with Index.open(repo, index_dir=index_dir) as index:
+    with Index.open(repo or ".", index_dir=index_dir) as index:
         state = index.status()
     if as_json:
         values = dataclasses.asdict(state)

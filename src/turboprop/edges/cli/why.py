@@ -22,9 +22,10 @@ def why(ctx: click.Context, path: str, repo: str, index_dir: str | None, as_json
 
     Ends with 0 when it is indexed and 1 when it is not.
     """
+    from turboprop.workspace.location import Location
     from turboprop.workspace.why import explain_file
 
-    told = explain_file(repo, path, index_dir=index_dir)
+    told = explain_file(Location.around(repo, index_dir), path)
     if as_json:
         echo_json(dataclasses.asdict(told))
     else:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from turboprop.generate.model import GenerationStream, LanguageModel
     from turboprop.runtime.leases import LanguageLease
     from turboprop.types import Hit
-    from turboprop.workspace.repositories import Repository
+    from turboprop.workspace.workspace import Repository
 
 _TURNS = 20
 
@@ -72,7 +72,7 @@ async def ask(request: Request) -> Response:
 
 
 async def _answer(state: ServerState, wanted: AskRequest) -> Response:
-    repository = state.repositories.get(wanted.repo)
+    repository = state.workspace.get(wanted.repo)
     given = wanted.options.model_dump(exclude_none=True)
     options = GenerationOptions(**{"temperature": 0.2, "max_tokens": ANSWER_TOKENS, "reasoning": False, **given})
     if wanted.model is not None:

@@ -66,8 +66,8 @@ async def start_index(request: Request) -> Response:
     """Bring the index of a repository up to date in the background, or make it."""
     state = state_of(request)
     wanted = await read_model(request, IndexRequest)
-    repository = state.repositories.get(wanted.repo)
-    job = state.jobs.start("index", repository.name, repository.update)
+    repository = state.workspace.get(wanted.repo)
+    job = repository.start_update()
     return JSONResponse({"job": job_answer(job.status)})
 
 

@@ -19,14 +19,14 @@ from turboprop.edges.http.schemas import RequestBody
 from turboprop.edges.http.state import read_model, state_of
 from turboprop.errors import IndexNotFoundError, TurboPropError, UsageError
 from turboprop.workspace.merged import RepoHit
-from turboprop.workspace.repositories import MOST_HITS
+from turboprop.workspace.workspace import MOST_HITS
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
     from turboprop.edges.http.state import ServerState
     from turboprop.types import Hit
-    from turboprop.workspace.repositories import Repository
+    from turboprop.workspace.workspace import Repository
 
 _WHY = {
     "words": "the share of the query's words that it holds, rare ones counting more",
@@ -188,9 +188,9 @@ async def search(request: Request) -> Response:
 
 def _searched(state: ServerState, wanted: SearchRequest) -> Sequence[RepoHit]:
     narrowing: dict[str, Any] = {"globs": wanted.path, "languages": wanted.lang, "by": wanted.by}
-    if wanted.repo is None and len(state.repositories) > 1:
-        return state.repositories.search(wanted.query, wanted.limit, wanted.mode, **narrowing)
-    repository = state.repositories.get(wanted.repo)
+    if wanted.repo is None and len(state.workspace) > 1:
+        return state.workspace.search(wanted.query, wanted.limit, wanted.mode, **narrowing)
+    repository = state.workspace.get(wanted.repo)
     hits = repository.search(wanted.query, wanted.limit, wanted.mode, **narrowing)
     return [RepoHit(repository.name, hit) for hit in hits]
 
@@ -236,7 +236,7 @@ async def source(request: Request) -> Response:
 async def map_points(request: Request) -> Response:
     """Chunks on a plane."""
     state = state_of(request)
-    repository = state.repositories.get(request.query_params.get("repo"))
+    repository = state.workspace.get(request.query_params.get("repo"))
     points = await state.in_thread(repository.map)
     folders = sorted({point.path.rpartition("/")[0] for point in points})
     return await state.in_thread(
@@ -249,7 +249,7 @@ async def why(request: Request) -> Response:
     from turboprop.workspace.why import explain_file
 
     repository, path = _place(request)
-    told = await state_of(request).in_thread(explain_file, repository.root, str(repository.root / _inside(path)))
+    told = await state_of(request).in_thread(explain_file, repository.location(), str(repository.root / _inside(path)))
     return JSONResponse(dataclasses.asdict(told))
 
 
@@ -258,8 +258,8 @@ async def health_findings(request: Request) -> Response:
     from turboprop.workspace.diagnosis import diagnose
 
     state = state_of(request)
-    repository = state.repositories.get(request.query_params.get("repo"))
-    found = await state.in_waiting_thread(diagnose, repository.root, settings=state.manager.settings)
+    repository = state.workspace.get(request.query_params.get("repo"))
+    found = await state.in_waiting_thread(diagnose, repository.location())
     rows = [{"level": one.subject, "what": one.problem, "repair": one.advice} for one in found.findings]
     return JSONResponse({"findings": rows})
 
@@ -267,7 +267,7 @@ async def health_findings(request: Request) -> Response:
 async def status(request: Request) -> Response:
     """Repositories, loaded models, memory."""
     state = state_of(request)
-    repos = await state.in_thread(lambda: [_repo_row(state, repository) for repository in state.repositories])
+    repos = await state.in_thread(lambda: [_repo_row(state, repository) for repository in state.workspace])
     memory = {"budget": state.manager.budget, "used": state.manager.reserved, "process_rss": resident_bytes()}
     return JSONResponse({"version": __version__, "repos": repos, "models": loaded_rows(state), "memory": memory})
 
@@ -337,7 +337,7 @@ def whole(request: Request, name: str, default: int | None = None) -> int:
 
 
 def _place(request: Request) -> tuple[Repository, str]:
-    repository = state_of(request).repositories.get(request.query_params.get("repo"))
+    repository = state_of(request).workspace.get(request.query_params.get("repo"))
     path = request.query_params.get("path")
     if not path:
         raise RequestError(400, "path is missing", "invalid_value", "path")

@@ -14,9 +14,8 @@ from turboprop.edges.http.failures import RequestError
 from turboprop.edges.http.limits import Limits, Slots
 from turboprop.edges.http.metrics import Metrics
 from turboprop.edges.http.names import ModelNames
-from turboprop.workspace.jobs import Jobs
 from turboprop.workspace.pool import MOST, IndexPool
-from turboprop.workspace.repositories import Repositories
+from turboprop.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -61,8 +60,8 @@ class ServerState:
         self.manager = manager
         self.names = ModelNames(manager, options.models)
         self.indexes = IndexPool(models=manager, most=max(MOST, len(options.repos)))
-        self.repositories = Repositories(self.indexes, options.repos)
-        self.jobs = Jobs()
+        self.workspace = Workspace(self.indexes, options.repos)
+        self.jobs = self.workspace.jobs
         self.metrics = Metrics()
         self.generations = Slots(options.limits.generations, 3 * options.limits.generations, "answers")
         self.running = 0
@@ -90,7 +89,7 @@ class ServerState:
 
     def close(self) -> None:
         """End jobs, threads and models; called when no request is left."""
-        self.jobs.close()
+        self.workspace.close()
         self._short.shutdown(cancel_futures=True)
         self._long.shutdown(wait=False, cancel_futures=True)
         self.indexes.clear()

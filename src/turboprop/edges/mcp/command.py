@@ -8,6 +8,9 @@ import click
 
 from turboprop.printable import echo
 
+CLOSE_SECONDS = 1.5
+"""For work in the background to end; clients kill a server two seconds after they left it."""
+
 
 class _Commands(click.Group):
     def resolve_command(
@@ -36,17 +39,21 @@ def mcp(
     """Serve repositories to coding agents over the Model Context Protocol, on standard input and output."""
     if ctx.invoked_subcommand is not None:
         return
-    from turboprop.code.gitview import is_work_tree
-    from turboprop.edges.mcp.repositories import Repositories
     from turboprop.edges.mcp.server import make_server
+    from turboprop.workspace.location import repository_here
+    from turboprop.workspace.pool import IndexPool
+    from turboprop.workspace.workspace import Workspace
 
     # An agent may start its servers in any folder; a home is not indexed because nobody named another.
-    create = bool(repos) or is_work_tree(".")
-    repositories = Repositories(repos or (".",), model=model, refresh=refresh, create=create)
+    here = None if repos else repository_here()
+    create = bool(repos) or here is not None
+    pool = IndexPool()
+    workspace = Workspace(pool, repos or (here or ".",), model=model)
     try:
-        make_server(repositories, language_model=language_model).run("stdio")
+        make_server(workspace, language_model=language_model, refresh=refresh, create=create).run("stdio")
     finally:
-        repositories.close()
+        workspace.close(CLOSE_SECONDS)
+        pool.clear()
 
 
 @mcp.command()
@@ -66,12 +73,12 @@ def install(client: str, repos: tuple[str, ...], user: bool, name: str, print_on
     from turboprop.edges.mcp.clients import CLIENTS, configuration_file, entry, snippet
     from turboprop.edges.mcp.clients import install as write
     from turboprop.errors import UsageError
-    from turboprop.workspace.location import checked_repo
+    from turboprop.workspace.location import root_around
 
     if not name or any(ord(letter) < 32 for letter in name):
         raise UsageError(f"{name!r} is no name for a server")
     agent = CLIENTS[client]
-    roots = list(dict.fromkeys(checked_repo(repo) for repo in repos or (".",)))
+    roots = list(dict.fromkeys(root_around(repo) for repo in repos or (".",)))
     file = configuration_file(agent, roots[0], user)
     if print_only:
         echo(f"for {file}:", err=True)

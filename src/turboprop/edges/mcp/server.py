@@ -22,11 +22,12 @@ from turboprop.edges.mcp.tools import Tools
 from turboprop.edges.mcp.writer import Writer
 from turboprop.errors import TurboPropError
 from turboprop.printable import printable_message, quoted_name
+from turboprop.settings import load_settings
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
-    from turboprop.edges.mcp.repositories import Repositories
+    from turboprop.workspace.workspace import Workspace
 
 MOST_CALLS = 8
 """Tool calls that run at once; the others wait."""
@@ -35,13 +36,19 @@ _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
 def make_server(
-    repositories: Repositories, *, language_model: str | None = None, writer: Writer | None = None
+    workspace: Workspace,
+    *,
+    language_model: str | None = None,
+    writer: Writer | None = None,
+    refresh: bool = True,
+    create: bool = True,
 ) -> MCPServer:
     """A server with all tools on the given repositories; its `run("stdio")` returns when the client leaves.
 
-    `ask_code` is answered by `language_model`, or by the model that a `writer` holds for others too.
+    `ask_code` is answered by `language_model`, or by the model that a `writer` holds for others too. `refresh` brings
+    in what changed before a tool looks, and with `create` makes indexes that are missing, in the background.
     """
-    named = ", ".join(quoted_name(repository.name) for repository in repositories.all)
+    named = ", ".join(quoted_name(repository.name) for repository in workspace)
     server: MCPServer = MCPServer(
         "turboprop",
         title="TurboProp code search",
@@ -55,7 +62,7 @@ def make_server(
         version=__version__,
         log_level="WARNING",
     )
-    tools = Tools(repositories, writer or Writer(language_model, repositories.settings))
+    tools = Tools(workspace, writer or Writer(language_model, load_settings()), refresh=refresh, create=create)
     calls = anyio.CapacityLimiter(MOST_CALLS)
     reads = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
     writes = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
@@ -66,11 +73,12 @@ def make_server(
 
 
 def mcp_app(
-    repositories: Repositories,
+    workspace: Workspace,
     *,
     path: str = "/mcp",
     language_model: str | None = None,
     writer: Writer | None = None,
+    refresh: bool = True,
     hosts: Sequence[str] = (),
     origins: Sequence[str] = (),
 ) -> Starlette:
@@ -86,7 +94,7 @@ def mcp_app(
         allowed_hosts=[*local, *hosts],
         allowed_origins=[*(f"{scheme}://{host}" for scheme in ("http", "https") for host in local), *origins],
     )
-    return make_server(repositories, language_model=language_model, writer=writer).streamable_http_app(
+    return make_server(workspace, language_model=language_model, writer=writer, refresh=refresh).streamable_http_app(
         streamable_http_path=path, transport_security=security, max_request_body_size=REQUEST_BYTES
     )
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from turboprop.edges.mcp.repositories import Repositories, Repository
+from turboprop.code.inside import lines_inside
 from turboprop.edges.mcp.text import (
     DEEPEST,
     SNIPPET_LINES,
@@ -26,6 +27,7 @@ from turboprop.errors import IndexNotFoundError, ModelNotFoundError, UsageError
 from turboprop.printable import named, printable_message, quoted_name
 from turboprop.types import Hit
 from turboprop.workspace.index import Index
+from turboprop.workspace.workspace import Freshness, Repository, Workspace
 
 Query = Annotated[str, Field(description="What the code does, an identifier, or an error message.", max_length=4000)]
 Repo = Annotated[str | None, Field(description="Name of the repository, where several are served.")]
@@ -48,9 +50,11 @@ _NO_MODEL_HITS = 8
 class Tools:
     """One method a tool."""
 
-    def __init__(self, repositories: Repositories, writer: Writer) -> None:
-        self._repositories = repositories
+    def __init__(self, workspace: Workspace, writer: Writer, *, refresh: bool = True, create: bool = True) -> None:
+        self._workspace = workspace
         self._writer = writer
+        self._freshness: Freshness = "background" if refresh else "none"
+        self._create = refresh and create
 
     def search_code(
         self,
@@ -66,7 +70,7 @@ class Tools:
         """Find code by meaning and by words. Hits come best first, each as path:start-end, names, and its lines."""
 
         def find(index: Index, most: int) -> list[Hit]:
-            return index.search(query, most, mode, filters=paths or (), languages=languages or ())
+            return index.search(query, most, mode, filters=paths or (), languages=languages or (), freshness="none")
 
         return self._hits(find, limit, lines, repo, cursor)
 
@@ -84,7 +88,9 @@ class Tools:
         """Find code like that at a line of an indexed file: duplicates, parallel implementations, other uses."""
 
         def find(index: Index, most: int) -> list[Hit]:
-            return index.similar(named(path), line, most, filters=paths or (), languages=languages or ())
+            return index.similar(
+                named(path), line, most, filters=paths or (), languages=languages or (), freshness="none"
+            )
 
         return self._hits(find, limit, lines, repo, cursor)
 
@@ -97,10 +103,16 @@ class Tools:
         cursor: Cursor = None,
     ) -> str:
         """Read lines of an indexed file as they are now, with their numbers."""
-        repository = self._repositories.named(repo)
-        with self._repositories.index(repository) as index:
-            name, lines = self._repositories.read(repository, index, named(path))
-        return lines_page(name, lines, page_start(cursor) or start_line, end_line)
+        repository = self._workspace.get(repo)
+        with self._opened(repository) as index:
+            files = index.reader.manifest().files
+        wanted = named(path)
+        if wanted not in files:
+            wanted = wanted.replace("\\", "/").removeprefix("./")
+        if wanted not in files:
+            raise UsageError(f"{wanted!r} is not an indexed file; give a path as search_code prints it")
+        lines = lines_inside(repository.root, wanted)
+        return lines_page(wanted, lines, page_start(cursor) or start_line, end_line)
 
     def ask_code(
         self,
@@ -114,7 +126,7 @@ class Tools:
         """
         from turboprop.answer import AnsweredEvent, Asker
 
-        with self._repositories.index(self._repositories.named(repo)) as index:
+        with self._opened(self._workspace.get(repo)) as index:
             try:
                 with self._writer.model() as model:
                     for event in Asker(index, model).ask(question):
@@ -123,14 +135,14 @@ class Tools:
                         if stopped():
                             return "stopped"
             except ModelNotFoundError as error:
-                hits = index.search(question, _NO_MODEL_HITS)
+                hits = index.search(question, _NO_MODEL_HITS, freshness="none")
                 told = f"No answer: {printable_message(str(error))}\nThe nearest places:"
                 return f"{told}\n\n{hits_page(hits, 0, _NO_MODEL_HITS, 0)}"
         raise UsageError("the answer ended early; ask again")
 
     def index_status(self, repo: Repo = None) -> str:
         """What is indexed, how old it is, which files changed since, and what the background work is at."""
-        chosen = self._repositories.all if repo is None else [self._repositories.named(repo)]
+        chosen = list(self._workspace) if repo is None else [self._workspace.get(repo)]
         return "\n\n".join(self._status(repository) for repository in chosen)
 
     def reindex(
@@ -140,10 +152,10 @@ class Tools:
         stopped: Callable[[], bool] = lambda: False,
     ) -> str:
         """Bring the index up to date with the files now. Goes on in the background when it takes longer."""
-        repository = self._repositories.named(repo)
-        self._repositories.start_refresh(repository)
+        repository = self._workspace.get(repo)
+        job = repository.start_update()
         until = time.monotonic() + wait_seconds
-        while repository.refresh.busy and time.monotonic() < until and not stopped():
+        while not job.status.ended and time.monotonic() < until and not stopped():
             time.sleep(0.05)
         return self._status(repository)
 
@@ -151,13 +163,15 @@ class Tools:
         self, find: Callable[[Index, int], list[Hit]], limit: int, lines: int, repo: str | None, cursor: str | None
     ) -> str:
         start = page_start(cursor)
-        with self._repositories.index(self._repositories.named(repo)) as index:
+        with self._opened(self._workspace.get(repo)) as index:
             hits = find(index, min(start + limit + 1, DEEPEST))
         return hits_page(hits, start, limit, lines)
 
+    def _opened(self, repository: Repository) -> AbstractContextManager[Index]:
+        return repository.opened(self._freshness, create=self._create)
+
     def _status(self, repository: Repository) -> str:
         try:
-            with self._repositories.open(repository) as index:
-                return status_text(repository, index.status())
+            return status_text(repository, repository.status())
         except IndexNotFoundError as error:
             return f"{quoted_name(repository.name)}\n{printable_message(str(error))}"

@@ -1,0 +1,62 @@
+"""Bringing the index of a repository up to what a look at its files saw."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from turboprop.embed.documents import IndexingEmbedder
+from turboprop.errors import IndexBusyError
+from turboprop.index.budget import memory_budget
+from turboprop.index.build import Progress, update
+from turboprop.index.lock import SHORT_WAIT_SECONDS, wait_until_free
+from turboprop.types import IndexSummary
+from turboprop.workspace.survey import Survey
+
+if TYPE_CHECKING:
+    from turboprop.embed.model import EmbeddingModel
+
+
+def bring_up_to_date(
+    seen: Survey,
+    model: EmbeddingModel,
+    *,
+    rebuild: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+    memory: int | None = None,
+    wait: bool = True,
+) -> IndexSummary:
+    """Bring an index up to the files that were seen, within `memory` bytes.
+
+    Another writer is waited for a moment, unless `wait` is false, and where it has published something the files
+    are looked at again: what it brought in may be newer than the look. Raises `IndexBusyError` where that takes
+    longer, and `MemoryBudgetError` where the memory is too little.
+    """
+    directory, scope = seen.location.directory, seen.scope
+    if memory is not None:
+        model.embed_documents(["def warm_up(): pass"])  # the first call makes the kernels' own copy of the weights
+    budget = memory_budget(memory, model.name, model.dimensions)
+    until = time.monotonic() + (SHORT_WAIT_SECONDS if wait else 0.0)
+    while True:
+        if wait:
+            wait_until_free(directory, max(0.0, until - time.monotonic()))
+        seen = seen.again()
+        try:
+            summary = update(
+                directory,
+                seen.walk.files,
+                IndexingEmbedder(model, batch_tokens=budget.tokens),
+                budget=budget,
+                rebuild=rebuild,
+                scope=scope,
+                skipped=seen.skipped,
+                sources=seen.sources,
+                progress=progress,
+            )
+        except IndexBusyError:  # whoever came between the wait and the lock: a search that brings in an edit
+            if time.monotonic() >= until:
+                raise
+            continue
+        return replace(summary, notes=tuple(seen.walk.notes))

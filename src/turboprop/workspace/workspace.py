@@ -1,0 +1,346 @@
+"""The repositories that a server was given, by name, and nothing outside of them.
+
+Indexes and models are the pool's, which opens and closes them. What is expensive to know of a published version is
+kept here until a newer one is looked at.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from turboprop.closing import Closing
+from turboprop.code.inside import lines_inside
+from turboprop.errors import BusyError, IndexNotFoundError, UsageError
+from turboprop.index.projection import project
+from turboprop.models.tokenizer import clean_text
+from turboprop.types import Hit, IndexStatus, SearchFilter
+from turboprop.workspace.index import MODES, Index, Mode, Unit, search_together
+from turboprop.workspace.jobs import Job, Jobs
+from turboprop.workspace.location import Location, root_around
+from turboprop.workspace.merged import RepoHit, repository_names
+from turboprop.workspace.survey import survey
+
+if TYPE_CHECKING:
+    from turboprop.index.build import Progress
+    from turboprop.index.manifest import Manifest
+    from turboprop.settings import Settings
+    from turboprop.workspace.pool import IndexPool
+
+Freshness = Literal["quick", "all", "none", "background"]
+FileState = Literal["indexed", "changed", "left out"]
+LONGEST_QUERY = 10_000
+MOST_HITS = 200
+MAP_POINTS = 5_000
+"""Points of a map: more cannot be told apart on a screen."""
+BACKGROUND_SECONDS = 30.0
+"""What a search may not wait for is brought in beside it, where that was last done so long ago; looking at 10,000
+unchanged files takes about a second of one core."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceLines:
+    """Lines `start_line` to `end_line` of a file that has `total_lines`, 1-based and inclusive."""
+
+    path: str
+    language: str
+    start_line: int
+    end_line: int
+    total_lines: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class MapPoint:
+    """A chunk and its place on the map, within -1 and 1."""
+
+    path: str
+    start_line: int
+    end_line: int
+    symbol: str
+    x: float
+    y: float
+
+
+@dataclass(frozen=True, slots=True)
+class FileFacts:
+    """One file of a repository: `reason` says what changed, or by which rule it is left out."""
+
+    path: str
+    state: FileState
+    language: str = ""
+    chunks: int = 0
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class _Version:
+    """What was asked of one published version."""
+
+    table: str
+    number: int
+    manifest: Manifest | None = None
+    map: tuple[MapPoint, ...] | None = None
+
+
+class Repository:
+    """One repository. Thread-safe. `job` is the last work on its index in the background."""
+
+    def __init__(self, name: str, root: Path, workspace: Workspace) -> None:
+        self.name, self.root = name, root
+        self.job: Job | None = None
+        self._workspace = workspace
+        self._version = _Version("", 0)
+        self._status: IndexStatus | None = None
+
+    def location(self) -> Location:
+        """Where it is, with the settings as they are now."""
+        return Location.at(self.root, settings=self._workspace.settings)
+
+    @contextmanager
+    def opened(self, freshness: Freshness = "none", *, create: bool = False) -> Iterator[Index]:
+        """The index, with what changed brought in as `freshness` says; it stays that version while the body runs.
+
+        "background" is as "quick", and what that leaves is brought in beside the caller. Raises `IndexNotFoundError`
+        where there is none; with `create` one is begun then, in the background, and the error says how far it is.
+        """
+        with ExitStack() as stack:
+            try:
+                pool, model = self._workspace.pool, self._workspace.model
+                index = stack.enter_context(pool.open(self.location(), model))
+            except IndexNotFoundError as error:
+                if create:
+                    self._begin_update()
+                raise IndexNotFoundError(self._why_no_index()) from error
+            done = index.bring_in("quick" if freshness == "background" else freshness)
+            if freshness == "background" and done.left:
+                self._begin_update()
+            yield index
+
+    def search(
+        self,
+        query: str,
+        limit: int = 10,
+        mode: Mode = "hybrid",
+        *,
+        globs: Sequence[str] = (),
+        languages: Sequence[str] = (),
+        by: Unit = "chunk",
+        freshness: Freshness = "quick",
+    ) -> list[Hit]:
+        """As `Index.search`. Raises `UsageError` for a query or limit that cannot be."""
+        query = _checked(query, limit, mode)
+        with self.opened(freshness) as index:
+            return index.search(query, limit, mode, filters=globs, languages=languages, by=by, freshness="none")
+
+    def similar(self, path: str, line: int, limit: int = 10, *, freshness: Freshness = "quick") -> list[Hit]:
+        """As `Index.similar`."""
+        if not 1 <= limit <= MOST_HITS:
+            raise UsageError(f"limit must be from 1 to {MOST_HITS}, not {limit}")
+        with self.opened(freshness) as index:
+            return index.similar(path, line, limit, freshness="none")
+
+    def source(self, path: str, start: int = 1, end: int | None = None) -> SourceLines:
+        """Lines of a file that is indexed. Raises `IndexNotFoundError` for every other path, whatever it leads to."""
+        if start < 1 or (end is not None and end < start):
+            raise UsageError(f"lines {start} to {end} are none: they begin at 1, and the last is not before the first")
+        with self.opened() as index:
+            known = self._manifest(index).files.get(path)
+        if known is None:
+            raise IndexNotFoundError(f"{path} is not an indexed file of {self.name}")
+        lines = lines_inside(self.root, path)
+        last = min(len(lines), end if end is not None else len(lines))
+        shown = lines[start - 1 : last]
+        return SourceLines(path, known.language, min(start, len(lines)), last, len(lines), "\n".join(shown) + "\n")
+
+    def status(self, *, look: bool = True) -> IndexStatus:
+        """As `Index.status`; without `look` no file is looked at, and what changed is told as it was last seen."""
+        with self.opened() as index:
+            header, known = index.reader.header, self._status
+            if look or known is None or known.updated != header.updated:
+                known = self._status = index.status() if look else index.status(look=False)
+            return replace(known, complete=header.complete)
+
+    def files(self) -> list[FileFacts]:
+        """What a walk sees and what the index holds of it, in path order; a file that is gone has changed, too."""
+        try:
+            with self.opened() as index:
+                seen = survey(index.location, index.scope, index.reader.manifest())
+        except IndexNotFoundError:
+            location = self.location()
+            seen = survey(location, location.scope())
+        known = seen.known.files if seen.known is not None else {}
+        changed = set(seen.stale_paths()) if seen.known is not None else set()
+        rows = [
+            FileFacts(each.path, "left out", reason=str(each.reason) + (f" ({each.detail})" if each.detail else ""))
+            for each in seen.walk.skipped
+        ]
+        there = {file.path for file in seen.walk.files}
+        for path in there | set(known):
+            file = known.get(path)
+            fresh = file is not None and path in there and path not in changed
+            why = "gone" if path not in there else "not indexed yet" if file is None else "changed since"
+            language, chunks = (file.language, file.chunks) if file else ("", 0)
+            state: FileState = "indexed" if fresh else "changed"
+            rows.append(FileFacts(path, state, language, chunks, "" if fresh else why))
+        return sorted(rows, key=lambda row: row.path)
+
+    def languages(self) -> dict[str, int]:
+        """Files by language."""
+        with self.opened() as index:
+            return dict(Counter(file.language for file in self._manifest(index).files.values()))
+
+    def map(self) -> tuple[MapPoint, ...]:
+        """Chunks on a plane where what lies close means alike; of many, every n-th."""
+        with self.opened() as index:
+            version = self._version_of(index)
+            if version.map is None:
+                reader = index.reader
+                columns = ["path", "start_line", "end_line", "symbol"]
+                rows = reader.rows_where("true", columns)
+                rows = rows[:: -(-len(rows) // MAP_POINTS) or 1]
+                places = project(reader.vectors([row["_rowid"] for row in rows])).tolist()
+                points = []
+                for row, (x, y) in zip(rows, places, strict=True):
+                    points.append(MapPoint(row["path"], row["start_line"], row["end_line"], row["symbol"], x, y))
+                version.map = tuple(points)
+            return version.map
+
+    def update(self, job: Job | None = None) -> None:
+        """Bring the index up to date, or make it, with its own model or the default one. `job` is told how far it
+        is and may call it off; what is whole is kept then."""
+
+        def progress(now: Progress) -> None:
+            if job is not None:
+                job.report(now.files, now.files_total, f"{now.chunks} chunks")
+
+        self._workspace.pool.update(self.location(), self._workspace.model, progress=progress)
+        self._status = None
+
+    def start_update(self) -> Job:
+        """`update` in the background; where that is under way already, that job. Raises `BusyError`."""
+        self.job = self._workspace.jobs.start("index", self.name, self.update)
+        return self.job
+
+    def _begin_update(self) -> None:
+        """The same, unless it was done a moment ago, or too much is under way."""
+        job = self.job
+        if job is None or not job.status.ended or time.monotonic() - job.ended > BACKGROUND_SECONDS:
+            with contextlib.suppress(BusyError):
+                self.start_update()
+
+    def _why_no_index(self) -> str:
+        status = self.job.status if self.job is not None else None
+        if status is not None and not status.ended:
+            how_far = f" ({status.done:.0f} of {status.total:.0f} files)" if status.total else ""
+            return f"the index of {self.name} is being made{how_far}; ask again in a while"
+        why = f" Making it failed: {status.error}" if status is not None and status.error else ""
+        return f"there is no index of {self.name} yet; make one with `tp index`.{why}"
+
+    def _manifest(self, index: Index) -> Manifest:
+        version = self._version_of(index)
+        if version.manifest is None:
+            version.manifest = index.reader.manifest()
+        return version.manifest
+
+    def _version_of(self, index: Index) -> _Version:
+        header, version = index.reader.header, self._version
+        if (version.table, version.number) != (header.table, header.version):
+            version = self._version = _Version(header.table, header.version)
+        return version
+
+
+class Workspace(Closing):
+    """Repositories by name, with what they share: open indexes, models and work in the background.
+
+    `paths` are folders of repositories, or folders inside of them. `model` makes new indexes and searches; None takes
+    what each index was made with. `settings` hold for all of them; without, each has its own. Raises `UsageError` for
+    a path that is no folder.
+    """
+
+    def __init__(
+        self,
+        pool: IndexPool,
+        paths: Sequence[str | Path],
+        *,
+        model: str | None = None,
+        settings: Settings | None = None,
+    ) -> None:
+        self.pool, self.model, self.settings = pool, model, settings
+        self.jobs = Jobs()
+        roots = list(dict.fromkeys(root_around(path) for path in paths))
+        names = zip(repository_names(roots), roots, strict=True)
+        self._by_name = {name: Repository(name, root, self) for name, root in names}
+
+    def __iter__(self) -> Iterator[Repository]:
+        return iter(self._by_name.values())
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    def get(self, name: str | None) -> Repository:
+        """One by its name or its folder; without one the only one. Raises `UsageError` that names them all."""
+        if not self._by_name:
+            raise UsageError("this server was started without a repository: tp serve --repo PATH")
+        if not name:
+            if len(self._by_name) > 1:
+                raise UsageError(f"say which repository: {', '.join(self._by_name)}")
+            return next(iter(self._by_name.values()))
+        for repository in self:
+            if name in (repository.name, str(repository.root)):
+                return repository
+        raise UsageError(f"there is no repository {name!r} here; there are: {', '.join(self._by_name)}")
+
+    def search(
+        self,
+        query: str,
+        limit: int = 10,
+        mode: Mode = "hybrid",
+        *,
+        globs: Sequence[str] = (),
+        languages: Sequence[str] = (),
+        by: Unit = "chunk",
+        freshness: Freshness = "quick",
+    ) -> list[RepoHit]:
+        """The best of all repositories in one order. One without an index is left out, unless none has one."""
+        query = _checked(query, limit, mode)
+        with ExitStack() as stack:
+            names: dict[Path, str] = {}
+            indexes: list[Index] = []
+            missing: IndexNotFoundError | None = None
+            for repository in self:
+                try:
+                    indexes.append(stack.enter_context(repository.opened(freshness)))
+                except IndexNotFoundError as error:
+                    missing = error
+                    continue
+                names[indexes[-1].repo] = repository.name
+            if not indexes and missing is not None:
+                raise missing
+            wanted = SearchFilter.of(globs, languages, ())
+            found = search_together(indexes, query, limit, mode, wanted=wanted, by=by, freshness="none")
+        return [RepoHit(names[index.repo], hit) for index, hit in found]
+
+    def close(self, seconds: float | None = None) -> None:
+        """Call off the work in the background and wait for its end, `seconds` at most; a second call does nothing.
+        The pool is its owner's to close."""
+        self.jobs.close(seconds)
+
+
+def _checked(query: str, limit: int, mode: Mode) -> str:
+    """The query as models take it. Raises `UsageError` for what cannot be asked."""
+    if not 1 <= limit <= MOST_HITS:
+        raise UsageError(f"limit must be from 1 to {MOST_HITS}, not {limit}")
+    if mode not in MODES:
+        raise UsageError(f"there is no search mode {mode!r}; there are: {', '.join(MODES)}")
+    if len(query) > LONGEST_QUERY:
+        raise UsageError(f"the query has {len(query)} characters and may have {LONGEST_QUERY}")
+    if not query.strip():
+        raise UsageError("the query is empty; say what to look for")
+    return clean_text(query)

@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from turboprop import Index
+from turboprop.errors import IndexNotFoundError, UsageError
+from turboprop.runtime.manager import ModelManager
+from turboprop.workspace.jobs import Job
+from turboprop.workspace.pool import IndexPool
+from turboprop.workspace.workspace import Workspace
+
+Write = Callable[[dict[str, str]], Path]
+FILES = {
+    "src/retry.py": "def retry(work):\n    return work()\n",
+    "src/cache.py": "class Cache:\n    def get(self, key):\n        return self.entries[key]\n",
+}
+
+
+@pytest.fixture
+def manager() -> Iterator[ModelManager]:
+    with ModelManager() as made:
+        yield made
+
+
+@pytest.fixture
+def indexes(manager: ModelManager) -> Iterator[IndexPool]:
+    pool = IndexPool(models=manager)
+    yield pool
+    pool.clear()
+
+
+@pytest.fixture
+def repo(write_files: Write) -> Path:
+    root = write_files(FILES)
+    Index.create(root).close()
+    return root
+
+
+def test_searches_equal_those_of_an_index(indexes: IndexPool, manager: ModelManager, repo: Path) -> None:
+    workspace = Workspace(indexes, [repo])
+    repository = workspace.get(None)
+    with Index.open(repo) as index:
+        for mode in ("hybrid", "semantic", "lexical"):
+            expected = index.search("get what was kept", 5, mode)
+            assert repository.search("get what was kept", 5, mode) == expected
+        assert repository.similar("src/cache.py", 1, 5) == index.similar("src/cache.py", 1, 5)
+    (told,) = manager.status()
+    assert told.in_use == 0
+
+
+def test_a_newer_version_is_seen_and_an_old_one_stays_for_who_uses_it(indexes: IndexPool, repo: Path) -> None:
+    repository = Workspace(indexes, [repo]).get("repo")
+    with repository.opened() as before:
+        (repo / "src/lemon.py").write_text("def lemon():\n    return 'sour'\n")
+        with Index.open(repo) as index:
+            index.update()
+        assert repository.search("lemon", 1, "lexical")[0].path == "src/lemon.py"
+        assert before.search("lemon", 1, "lexical", freshness="none") == []
+    with repository.opened() as after:
+        assert after is not before
+
+
+def test_an_index_that_was_removed_and_made_again(indexes: IndexPool, manager: ModelManager, repo: Path) -> None:
+    repository = Workspace(indexes, [repo]).get(None)
+    assert repository.search("retry", 1)
+    shutil.rmtree(repo / ".turboprop")
+    with pytest.raises(IndexNotFoundError):
+        repository.search("anything")
+    job = Job("index", "repo")
+    job.run(repository.update)
+    assert job.status.state == "done"
+    assert (job.status.done, job.status.total) == (2, 2)
+    assert repository.search("retry", 1)[0].path == "src/retry.py"
+    assert len(manager.status()) == 1
+
+
+def test_a_cancelled_update_leaves_a_sound_index(indexes: IndexPool, repo: Path) -> None:
+    repository = Workspace(indexes, [repo]).get(None)
+    (repo / "src/new.py").write_text("def new():\n    pass\n")
+    job = Job("index", "repo")
+    job.cancel()
+    job.run(repository.update)
+    assert job.status.state == "cancelled"
+    assert repository.search("retry", 1)[0].path == "src/retry.py"
+
+
+def test_sources_are_those_of_indexed_files(indexes: IndexPool, repo: Path, tmp_path: Path) -> None:
+    repository = Workspace(indexes, [repo]).get(None)
+    found = repository.source("src/cache.py", 2, 99)
+    assert (found.start_line, found.end_line, found.total_lines) == (2, 3, 3)
+    assert found.text == "    def get(self, key):\n        return self.entries[key]\n"
+    (repo / "secret.env").write_text("KEY=1\n")
+    (tmp_path / "outside.py").write_text("KEY = 1\n")
+    (repo / "src/retry.py").unlink()
+    (repo / "src/retry.py").symlink_to(tmp_path / "outside.py")
+    for path in ("secret.env", "../outside.py", "/etc/passwd", str(repo / "src/cache.py"), "src/retry.py", "", "src"):
+        with pytest.raises(IndexNotFoundError):
+            repository.source(path)
+    with pytest.raises(UsageError):
+        repository.source("src/cache.py", 3, 2)
+
+
+def test_the_map_has_a_point_for_each_chunk(indexes: IndexPool, repo: Path) -> None:
+    repository = Workspace(indexes, [repo]).get(None)
+    points = repository.map()
+    assert {point.path for point in points} == set(FILES)
+    assert repository.map() is points
+    assert repository.languages() == {"python": 2}
+
+
+def test_names(indexes: IndexPool, tmp_path: Path) -> None:
+    one, other = tmp_path / "a" / "same", tmp_path / "b" / "same"
+    for folder in (one, other):
+        folder.mkdir(parents=True)
+    workspace = Workspace(indexes, [one, other, one])
+    assert len(workspace) == 2
+    assert workspace.get(str(one)).root == one
+    for wrong in (None, "same", str(tmp_path), "../same"):
+        with pytest.raises(UsageError):
+            workspace.get(wrong)
+    with pytest.raises(UsageError, match="without a repository"):
+        Workspace(indexes, []).get(None)
+    with pytest.raises(UsageError):
+        Workspace(indexes, [tmp_path / "nothing"])
+
+
+def test_work_in_the_background_is_one_at_a_time_and_ends_with_the_workspace(
+    indexes: IndexPool, write_files: Write
+) -> None:
+    body = "def f{0}(x):\n    '''Number {0} of many functions that fill this file.'''\n    return x * {0}\n\n\n"
+    root = write_files({f"m{n}.py": "".join(body.format(n * 100 + k) for k in range(40)) for n in range(20)})
+    workspace = Workspace(indexes, [root])
+    repository = workspace.get(None)
+    with pytest.raises(IndexNotFoundError, match="make one with `tp index`"), repository.opened("background"):
+        pass
+    assert repository.job is None
+    with pytest.raises(IndexNotFoundError, match="being made"), repository.opened("background", create=True):
+        pass
+    job = repository.job
+    assert job is not None
+    assert repository.start_update() is job
+    while not job.status.total:
+        assert not job.status.ended
+        time.sleep(0.01)
+    workspace.close()
+    assert job.status.state == "cancelled"
+    with Index.create(root, limit=1) as index:
+        assert index.search("number 7", mode="lexical")
+
+
+def test_what_a_search_may_not_wait_for_is_brought_in_beside_it(indexes: IndexPool, repo: Path) -> None:
+    for number in range(60):
+        (repo / f"new_{number}.py").write_text(f"def pomegranate_{number}():\n    return {number}\n")
+    with Workspace(indexes, [repo]) as workspace:
+        repository = workspace.get(None)
+        assert all("new_" not in hit.path for hit in repository.search("pomegranate"))
+        assert repository.job is None
+        assert all("new_" not in hit.path for hit in repository.search("pomegranate", freshness="background"))
+        assert repository.job is not None
+        while not repository.job.status.ended:
+            time.sleep(0.01)
+        assert "new_" in repository.search("pomegranate", 1, freshness="none")[0].path
+
+
+def test_a_failed_update_is_told(indexes: IndexPool, write_files: Write) -> None:
+    with Workspace(indexes, [write_files({"a.py": "x = 1\n"})], model="nobody/nothing") as workspace:
+        repository = workspace.get(None)
+        job = repository.start_update()
+        while not job.status.ended:
+            time.sleep(0.01)
+        assert "nobody/nothing" in job.status.error
+
+
+def test_files_are_those_of_the_scope(indexes: IndexPool, write_files: Write) -> None:
+    root = write_files({**FILES, "docs/guide.md": "# Guide\n", ".turboprop.toml": 'exclude = ["docs/"]\n'})
+    with Workspace(indexes, [root]) as workspace:
+        repository = workspace.get(None)
+        told = {row.path: (row.state, row.reason) for row in repository.files()}
+        assert told["src/cache.py"] == ("changed", "not indexed yet")
+        Index.create(root).close()
+        (root / "src/retry.py").unlink()
+        (root / "src/cache.py").write_text("x = 1\n")
+        told = {row.path: (row.state, row.reason) for row in repository.files()}
+        assert told["src/retry.py"] == ("changed", "gone")
+        assert told["src/cache.py"] == ("changed", "changed since")
+        assert told["docs/guide.md"][0] == "left out"
+        assert told[".turboprop.toml"] == ("indexed", "")
+
+
+def test_a_status_without_a_look_is_what_was_last_seen(indexes: IndexPool, repo: Path) -> None:
+    with Workspace(indexes, [repo]) as workspace:
+        repository = workspace.get(None)
+        (repo / "src/new.py").write_text("x = 1\n")
+        assert repository.status(look=False).stale == ()
+        assert repository.status().stale == ("src/new.py",)
+        assert repository.status(look=False).stale == ("src/new.py",)
+        repository.update()
+        assert repository.status(look=False).stale == ()
+
+
+def test_one_without_an_index_does_not_hide_the_others(indexes: IndexPool, repo: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with Workspace(indexes, [repo, tmp_path / "empty"]) as workspace:
+        assert {hit.repo for hit in workspace.search("get what was kept")} == {"repo"}
+    with Workspace(indexes, [tmp_path / "empty"]) as workspace, pytest.raises(IndexNotFoundError):
+        workspace.search("anything")
