@@ -39,7 +39,14 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One search result. `score` grows with relevance; `parts` say what it is made of, by rule."""
+    """One search result: lines `start_line` to `end_line` (1-based, inclusive) of `path`, relative to the repository.
+
+    `score` grows with relevance and has no upper end: 0 is no match, and about 1 a chunk that holds all words of the
+    query or stands out by its meaning as the best one of a good query does; rules (names, definitions) add to it. It
+    compares between queries of one index and between indexes of one model. With a reranker it is 0 to 1, and for
+    `similar` the cosine. `parts` say what it is made of, by rule: "words" is the share of the query's words (0 to 1),
+    "cosine" the cosine similarity, the others what their rule added or multiplied.
+    """
 
     path: str
     start_line: int
