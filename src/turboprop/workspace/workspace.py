@@ -29,7 +29,6 @@ from turboprop.workspace.survey import survey
 
 if TYPE_CHECKING:
     from turboprop.index.build import Progress
-    from turboprop.index.manifest import Manifest
     from turboprop.settings import Settings
     from turboprop.workspace.pool import IndexPool
 
@@ -85,7 +84,6 @@ class _Version:
 
     table: str
     number: int
-    manifest: Manifest | None = None
     map: tuple[MapPoint, ...] | None = None
 
 
@@ -151,7 +149,7 @@ class Repository:
         if start < 1 or (end is not None and end < start):
             raise UsageError(f"lines {start} to {end} are none: they begin at 1, and the last is not before the first")
         with self.opened() as index:
-            known = self._manifest(index).files.get(path)
+            known = index.manifest().files.get(path)
         if known is None:
             raise IndexNotFoundError(f"{path} is not an indexed file of {self.name}")
         lines = lines_inside(self.root, path)
@@ -171,7 +169,7 @@ class Repository:
         """What a walk sees and what the index holds of it, in path order; a file that is gone has changed, too."""
         try:
             with self.opened() as index:
-                seen = survey(index.location, index.scope, index.reader.manifest())
+                seen = survey(index.location, index.scope, index.manifest())
         except IndexNotFoundError:
             location = self.location()
             seen = survey(location, location.scope())
@@ -194,7 +192,7 @@ class Repository:
     def languages(self) -> dict[str, int]:
         """Files by language."""
         with self.opened() as index:
-            return dict(Counter(file.language for file in self._manifest(index).files.values()))
+            return dict(Counter(file.language for file in index.manifest().files.values()))
 
     def map(self) -> tuple[MapPoint, ...]:
         """Chunks on a plane where what lies close means alike; of many, every n-th."""
@@ -242,12 +240,6 @@ class Repository:
             return f"the index of {self.name} is being made{how_far}; ask again in a while"
         why = f" Making it failed: {status.error}" if status is not None and status.error else ""
         return f"there is no index of {self.name} yet; make one with `tp index`.{why}"
-
-    def _manifest(self, index: Index) -> Manifest:
-        version = self._version_of(index)
-        if version.manifest is None:
-            version.manifest = index.reader.manifest()
-        return version.manifest
 
     def _version_of(self, index: Index) -> _Version:
         header, version = index.reader.header, self._version

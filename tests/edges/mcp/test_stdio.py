@@ -77,5 +77,5 @@ def test_no_index_is_made_where_nobody_said_so(tmp_path: Path) -> None:
         "asyncio.run(main())"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
-    assert "has no index yet" in done.stdout, done.stderr
+    assert "there is no index of" in done.stdout, done.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"notes.txt"}

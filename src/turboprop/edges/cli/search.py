@@ -179,7 +179,7 @@ def _bring_in(indexes: Iterable[Index], wanted: bool | None) -> None:
 
 def _languages(indexes: Iterable[Index]) -> list[str]:
     """The languages that are indexed; '' is plain text, which has no name to narrow by."""
-    files = (file for index in indexes for file in index.reader.manifest().files.values())
+    files = (file for index in indexes for file in index.manifest().files.values())
     return sorted({file.language for file in files} - {""})
 
 

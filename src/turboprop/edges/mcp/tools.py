@@ -105,7 +105,7 @@ class Tools:
         """Read lines of an indexed file as they are now, with their numbers."""
         repository = self._workspace.get(repo)
         with self._opened(repository) as index:
-            files = index.reader.manifest().files
+            files = index.manifest().files
         wanted = named(path)
         if wanted not in files:
             wanted = wanted.replace("\\", "/").removeprefix("./")
