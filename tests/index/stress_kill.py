@@ -111,13 +111,13 @@ class Warm:
         return count
 
     def kill(self) -> None:
-        told = subprocess.run(tp("server", "status", "--json"), env=self._environment, capture_output=True, check=False)
+        told = subprocess.run(tp("daemon", "status", "--json"), env=self._environment, capture_output=True, check=False)
         if told.stdout.strip() and (pid := json.loads(told.stdout).get("pid")):
             os.kill(pid, 9)
 
     def close(self) -> None:
         self.answered()
-        subprocess.run(tp("server", "stop"), env=self._environment, capture_output=True, check=False)
+        subprocess.run(tp("daemon", "stop"), env=self._environment, capture_output=True, check=False)
 
 
 class Mcp:

@@ -164,7 +164,7 @@ def test_a_folder_after_the_query(repo: Path, tmp_path: Path, server: str) -> No
         assert hits("dial", "the", "server", repo) == found
         assert hits("dial", "the", "server", "..", cwd=repo / "app") == found
     finally:
-        tp("server", "stop", **own)
+        tp("daemon", "stop", **own)
     # What is no path, or comes with --repo, is a word of the query.
     for arguments in (["dial", "app"], ["dial", "./nowhere"], ["dial", "./app", "--repo", "."]):
         done = tp("search", *arguments, "--mode", "lexical", "--json", cwd=repo)

@@ -112,12 +112,12 @@ def test_a_warm_server_prints_the_same(hostile: Path, monkeypatch: pytest.Monkey
     try:
         first = run(hostile, "search", "point the telescope", "--limit", "20", "--no-refresh")
         for _ in range(100):
-            if run(hostile, "server", "status")[0].startswith("server"):
+            if run(hostile, "daemon", "status")[0].startswith("server"):
                 break
         second = run(hostile, "search", "point the telescope", "--limit", "20", "--no-refresh")
-        status = run(hostile, "server", "status")[0]
+        status = run(hostile, "daemon", "status")[0]
     finally:
-        run(hostile, "server", "stop")
+        run(hostile, "daemon", "stop")
     assert "searches answered" in status
     assert acting(status) == []
     assert acting(second[0]) == []

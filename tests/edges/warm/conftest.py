@@ -43,7 +43,7 @@ def environment(
             (cache / folder.name).symlink_to(folder)
     variables = {**os.environ, "TP_SERVER": "1", "TP_CACHE": str(cache)}
     yield variables
-    subprocess.run([sys.executable, "-m", "turboprop", "server", "stop"], env=variables, capture_output=True)
+    subprocess.run([sys.executable, "-m", "turboprop", "daemon", "stop"], env=variables, capture_output=True)
     for process in servers_in(cache):  # one that had not come up to be told
         with contextlib.suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
@@ -55,7 +55,7 @@ def servers_in(cache: Path) -> list[int]:
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            is_server = (process / "cmdline").read_bytes().split(b"\0")[-3:-1] == [b"server", b"run"]
+            is_server = (process / "cmdline").read_bytes().split(b"\0")[-3:-1] == [b"daemon", b"run"]
             if is_server and mark in (process / "environ").read_bytes().split(b"\0"):
                 found.append(int(process.name))
     return found
@@ -83,7 +83,7 @@ def tp(environment: dict[str, str]) -> Tp:
 @pytest.fixture
 def status(tp: Tp) -> Callable[[], dict[str, Any]]:
     def ask() -> dict[str, Any]:
-        answer: dict[str, Any] = json.loads(tp("server", "status", "--json").stdout)
+        answer: dict[str, Any] = json.loads(tp("daemon", "status", "--json").stdout)
         return answer
 
     return ask

@@ -296,14 +296,17 @@ def test_it_ends_when_idle(repo: Path, warm: Warm, wait_for: WaitFor, environmen
 
 
 def test_status_and_stop(tp: Any, repo: Path, warm: Warm) -> None:
-    assert (tp("server", "status").returncode, tp("server", "stop").returncode) == (1, 1)
+    assert (tp("daemon", "status").returncode, tp("daemon", "stop").returncode) == (1, 1)
     state = warm()
     assert [(index["repo"], index["chunks"]) for index in state["indexes"]] == [(str(repo), 3)]
-    told = tp("server", "status").stdout.decode()
+    told = tp("daemon", "status").stdout.decode()
     assert f"process {state['pid']}" in told
     assert str(repo) in told
-    assert tp("server", "stop").stdout == b"stopped\n"
-    assert tp("server", "stop").returncode == 1
+    former = tp("server", "status")
+    assert (former.returncode, former.stdout.decode().split("\n")[0]) == (0, told.split("\n")[0])
+    assert "`tp server` is called `tp daemon` now" in former.stderr.decode()
+    assert tp("daemon", "stop").stdout == b"stopped\n"
+    assert tp("daemon", "stop").returncode == 1
 
 
 def test_only_its_user_can_ask(tp: Any, repo: Path, warm: Warm, status: Status, environment: dict[str, str]) -> None:
@@ -332,7 +335,7 @@ def test_a_link_where_its_state_goes_is_not_followed(
 ) -> None:
     warm()
     folder = folder_of(environment)
-    assert tp("server", "stop").returncode == 0
+    assert tp("daemon", "stop").returncode == 0
     while (folder / "server.json").exists():
         time.sleep(0.01)
     target = tmp_path / "elsewhere"
@@ -382,14 +385,14 @@ def test_closed_streams_are_no_defect(repo: Path, warm: Warm, environment: dict[
 
 def test_over_loopback(tp: Any, repo: Path, status: Status, wait_for: WaitFor, environment: dict[str, str]) -> None:
     server = subprocess.Popen(
-        [sys.executable, "-m", "turboprop", "server", "run", "--loopback"], env=environment, stdin=subprocess.DEVNULL
+        [sys.executable, "-m", "turboprop", "daemon", "run", "--loopback"], env=environment, stdin=subprocess.DEVNULL
     )
     try:
         assert wait_for()["answered"] == 0
         assert isinstance(json.loads((folder_of(environment) / "server.json").read_text())["port"], int)
         assert tp("search", "listen on a port", "--output", "paths", cwd=repo).stdout.startswith(b"app/server.py\n")
         assert status()["answered"] == 1
-        assert tp("server", "stop").returncode == 0
+        assert tp("daemon", "stop").returncode == 0
     finally:
         server.kill()
         server.wait()

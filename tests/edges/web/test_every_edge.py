@@ -138,7 +138,7 @@ def edges(root: Path, own_places: Path, shared_cache: Path, open_page: Any, tmp_
     finally:
         server.send_signal(signal.SIGTERM)
         server.communicate()
-        subprocess.run([sys.executable, "-m", "turboprop", "server", "stop"], env=environment, capture_output=True)
+        subprocess.run([sys.executable, "-m", "turboprop", "daemon", "stop"], env=environment, capture_output=True)
 
 
 def test_every_edge_finds_an_edit_by_itself_and_all_say_the_same(edges: Edges) -> None:

@@ -34,7 +34,7 @@ COMMANDS = {
     "chat": ("turboprop.edges.cli.chat", "Talk with a language model."),
     "ask": ("turboprop.edges.cli.ask", "Answer a question about a repository, with citations."),
     "mcp": ("turboprop.edges.mcp.command", "Serve repositories to coding agents (MCP), or set an agent up."),
-    "server": ("turboprop.edges.warm.command", "Show or stop the server that keeps `tp search` warm."),
+    "daemon": ("turboprop.edges.warm.command", "Show or stop the background process that keeps `tp search` warm."),
     "doctor": ("turboprop.edges.cli.doctor", "Look for what is wrong with an index, and mend it."),
     "why": ("turboprop.edges.cli.why", "Say why a file is indexed or not, and as what."),
     "serve": ("turboprop.serve", "Serve models, search and the web page over HTTP."),
@@ -44,6 +44,9 @@ COMMANDS = {
     "trust": ("turboprop.edges.cli.config", "Trust the settings file of a repository."),
     "completion": ("turboprop.edges.cli.completion", "Print the completion script of a shell."),
 }
+
+FORMER = {"server": "daemon"}
+"""Names of before, which one version still takes: `tp server` and `tp serve` differed by a letter."""
 
 
 class _OutputClosed(Exception):  # noqa: N818  no error: who reads has what it wants
@@ -83,6 +86,12 @@ class _Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] in FORMER:
+            echo(
+                f"tp: `tp {args[0]}` is called `tp {FORMER[args[0]]}` now; the next version forgets the old name",
+                err=True,
+            )
+            args = [FORMER[args[0]], *args[1:]]
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             from difflib import get_close_matches
 

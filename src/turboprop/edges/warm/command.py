@@ -1,4 +1,4 @@
-"""`tp server`: what keeps `tp search` warm."""
+"""`tp daemon`: what keeps `tp search` warm."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from turboprop.printable import echo, echo_json
 
 
 @click.group()
-def server() -> None:
-    """Show or stop the server that keeps `tp search` warm.
+def daemon() -> None:
+    """Show or stop the background process that keeps `tp search` warm.
 
     The first `tp search` starts it; it ends by itself after ten minutes without one.
     """
 
 
-@server.command()
+@daemon.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 @click.pass_context
 def status(ctx: click.Context, as_json: bool) -> None:
@@ -43,7 +43,7 @@ def status(ctx: click.Context, as_json: bool) -> None:
     ctx.exit(0 if state else 1)
 
 
-@server.command()
+@daemon.command()
 @click.pass_context
 def stop(ctx: click.Context) -> None:
     """End it; a search that it works on is finished. Ends with 0 when one ran and 1 when none did."""
@@ -60,7 +60,7 @@ def stop(ctx: click.Context) -> None:
     echo("stopped")
 
 
-@server.command(hidden=True)
+@daemon.command(hidden=True)
 @click.option("--loopback", is_flag=True, help="Listen on a port of the loopback interface.")
 @click.pass_context
 def run(ctx: click.Context, loopback: bool) -> None:

@@ -36,7 +36,7 @@ def start(arguments: list[str], environment: dict[str, str]) -> None:
         with open(descriptor, "wb") as log:
             process = subprocess.Popen(
                 # -P: nothing is imported from the folder that happens to be the current one.
-                [sys.executable, "-P", "-c", code, "server", "run"],
+                [sys.executable, "-P", "-c", code, "daemon", "run"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=log,
