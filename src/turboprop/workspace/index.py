@@ -249,10 +249,10 @@ class Index(Closing):
         return self._shown(seen, similar_to(seen, path, line, limit=limit, filters=wanted), context, full)
 
     def _shown(self, reader: IndexReader, hits: list[Hit], context: int, full: bool) -> list[Hit]:
-        from turboprop.search.excerpt import whole_definition, with_context
+        from turboprop.search.excerpt import whole_definitions, with_context
 
         if full:
-            hits = [whole_definition(reader, hit) for hit in hits]
+            hits = whole_definitions(reader, hits)
         return [with_context(self.repo, hit, context) for hit in hits] if context > 0 else hits
 
     def update(

@@ -124,12 +124,12 @@ class Tools:
 
         Prefer search_code and read_chunk where you can judge the code yourself.
         """
-        from turboprop.answer import AnsweredEvent, Asker
+        from turboprop.answer import AnsweredEvent, AnswerSession
 
         with self._opened(self._workspace.get(repo)) as index:
             try:
                 with self._writer.model() as model:
-                    for event in Asker(index, model).ask(question):
+                    for event in AnswerSession(index, model).ask(question):
                         if isinstance(event, AnsweredEvent):
                             return answer_text(event)
                         if stopped():
