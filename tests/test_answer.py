@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -18,7 +20,7 @@ from turboprop.errors import UsageError
 from turboprop.generate.citations import Citation
 from turboprop.generate.events import DoneEvent, GenerationEvent, ReasoningEvent, Timings, Usage
 from turboprop.generate.prompts import PromptMaker
-from turboprop.models.checkpoint_gguf import open_gguf
+from turboprop.models.gguf import GGUFFile
 from turboprop.models.tokenizer import tokenizer_from_path
 from turboprop.types import Hit
 
@@ -203,8 +205,10 @@ class Given:
 
 @pytest.fixture(scope="module", params=["qwen2", "llama-spm", "gpt-2", "bert-bge"])
 def prompts(request: pytest.FixtureRequest) -> PromptMaker:
-    vocabulary = tokenizer_from_path(reference(f"tokenizers/ggml-vocab-{request.param}.gguf"))
-    return PromptMaker(open_gguf(reference("gguf/stories260K.gguf")), vocabulary)
+    path = reference(f"tokenizers/ggml-vocab-{request.param}.gguf")
+    with GGUFFile.open(path) as file:  # it has no weights, so it is no checkpoint
+        source: Any = SimpleNamespace(name=request.param, origin="gguf", config=file.metadata, tokenizer_path=path)
+        return PromptMaker(source, tokenizer_from_path(path))
 
 
 PIECES = st.sampled_from(
@@ -239,6 +243,24 @@ def test_no_prompt_is_larger_than_its_budget(
     assert [source.path for source in first.sources] == [
         hit.path for hit in hits if f"### {hit.path}:" in asked[-1]["content"]
     ]
+
+
+class Dearer(Scripted):
+    """A conversation takes more tokens than its parts."""
+
+    def count_tokens(self, prompt: str | Sequence[dict[str, str]]) -> int:
+        more = 0 if isinstance(prompt, str) else 30 * prompt[-1]["content"].count("### ")
+        return super().count_tokens(prompt) + more
+
+
+def test_the_whole_prompt_decides(index: Index) -> None:
+    model = Dearer("ok")
+    hits = [Hit(f"{number}.py", 1, 1, 1.0, "", "", "x" * 380, "", {"cosine": 0.5}) for number in range(9)]
+    first, *_ = AnswerSession(Given(index, hits), model, 500).ask(QUESTION)
+    assert isinstance(first, SourcesEvent)
+    bare = Scripted().count_tokens([*model.asked[0][:1], {"role": "user", "content": f"Question: {QUESTION}"}])
+    assert [source.path for source in first.sources] == ["0.py", "1.py", "2.py"]
+    assert first.prompt_tokens == model.count_tokens(model.asked[0]) <= bare + 500
 
 
 def test_an_empty_question(index: Index) -> None:
