@@ -18,8 +18,8 @@ from turboprop.printable import echo, echo_json, printable_name
 
 if TYPE_CHECKING:
     from turboprop.answer import AnsweredEvent, AnswerSession, Source
-    from turboprop.api import Index
     from turboprop.generate.options import GenerationOptions
+    from turboprop.workspace.index import Index
 
 
 @click.command()

@@ -34,12 +34,12 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from turboprop.answer import Source
-    from turboprop.api import Index
     from turboprop.edges.http.state import ServerState
     from turboprop.generate.model import GenerationStream, LanguageModel
     from turboprop.index.read import IndexReader
     from turboprop.runtime.leases import LanguageLease
     from turboprop.types import Hit
+    from turboprop.workspace.index import Index
     from turboprop.workspace.workspace import Repository
 
 _TURNS = 20
