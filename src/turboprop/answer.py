@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from turboprop import limits
 from turboprop.code.inside import is_inside
 from turboprop.errors import UsageError
 from turboprop.generate.citations import Citation, CitationFilter
@@ -152,8 +153,7 @@ class AnswerSession:
         history: Sequence[tuple[str, str]] = (),
     ) -> None:
         """`history` are earlier questions with their answers, whose sources are not shown again."""
-        if source_tokens < 1:
-            raise UsageError(f"the sources need at least one token, not {source_tokens}")
+        limits.SOURCE_TOKENS.check(source_tokens)
         self._index = index
         self._model = model
         self._source_tokens = source_tokens
@@ -168,10 +168,9 @@ class AnswerSession:
 
     def ask(self, question: str, options: GenerationOptions | None = None) -> Iterator[AnswerEvent]:
         """Answer one question; a later one knows the earlier ones. Closing the iterator ends the generation."""
-        if not question.strip():
-            raise UsageError("the question is empty; say what to look for")
+        limits.QUESTION.check(question)
         # A follow-up such as "and where is it closed?" says too little by itself.
-        query = question if not self._questions else f"{self._questions[-1]} {question}"
+        query = question if not self._questions else f"{self._questions[-1]} {question}"[-limits.QUERY.most :]
         hits = self._index.search(query, _CANDIDATES)
         weak = is_weak(query, hits)
         found = widened(hits, self._index.reader)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from turboprop import limits
 from turboprop.edges.cli import options
 from turboprop.edges.cli.generate import stats_line
 from turboprop.edges.cli.sampling import load_language_model, loading_options, made_options, sampling_options
@@ -29,7 +30,12 @@ if TYPE_CHECKING:
 @click.option("--embedding-model", metavar="NAME", help="Search the table that this model made.")
 @loading_options
 @sampling_options
-@click.option("--source-tokens", type=click.IntRange(min=64), metavar="N", help="Tokens of sources [default: 3000].")
+@click.option(
+    "--source-tokens",
+    type=options.InRange(limits.SOURCE_TOKENS),
+    metavar="N",
+    help="Tokens of sources [default: 3000].",
+)
 @click.option("--show-context", is_flag=True, help="Print what the model is shown, on stderr.")
 @click.option("--interactive", "-i", is_flag=True, help="Go on with questions that follow up.")
 @click.option("--stats", is_flag=True, help="Print tokens and speed on stderr.")
@@ -60,18 +66,16 @@ def ask(
     text, folder = (" ".join(question), repo) if repo else options.words_and_folder(question)
     if not text.strip() and not interactive:
         raise UsageError("give a question, or --interactive")
+    if text:
+        limits.QUESTION.check(text)
     if interactive and as_json:
         raise UsageError("--interactive and --json exclude each other; give one")
     from turboprop.answer import ANSWER_TOKENS, SOURCE_TOKENS, AnswerSession
     from turboprop.generate.installed import how_to_get_one, installed_language_model
     from turboprop.workspace.index import Index
 
-    given = {**sampling, "max_tokens": sampling.get("max_tokens") or ANSWER_TOKENS}
-    if given.get("temperature") is None:
-        given["temperature"] = 0.2
-    if given.get("reasoning") is None:
-        given["reasoning"] = False
-    wishes = made_options(given)
+    given = {name: value for name, value in sampling.items() if value is not None}
+    wishes = made_options({"max_tokens": ANSWER_TOKENS, "temperature": 0.2, "reasoning": False, **given})
     with Index.open(folder or ".", embedding_model, index_dir=index_dir) as index:
         name = model or installed_language_model(index.settings)
         if name is None:

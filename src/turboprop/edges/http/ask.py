@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, StrictInt, StrictStr
 
+from turboprop import limits
 from turboprop.answer import (
     ANSWER_TOKENS,
     SOURCE_TOKENS,
@@ -19,7 +20,7 @@ from turboprop.answer import (
     widened,
 )
 from turboprop.edges.http import generation
-from turboprop.edges.http.generation import Number
+from turboprop.edges.http.generation import SamplingFields
 from turboprop.edges.http.schemas import RequestBody
 from turboprop.edges.http.state import read_model, state_of
 from turboprop.edges.http.streams import EventStream, pumped, sse, told_errors, until_gone
@@ -46,32 +47,23 @@ _TURNS = 20
 
 
 class AskTurn(RequestBody):
-    question: Annotated[StrictStr, Field(max_length=20_000)]
+    question: Annotated[StrictStr, limits.QUESTION]
     answer: Annotated[StrictStr, Field(max_length=100_000)]
 
 
-class AskOptions(RequestBody):
+class AskOptions(SamplingFields):
     """Sampling, as for `/v1/chat/completions`."""
 
-    temperature: Annotated[Number, Field(ge=0, le=5)] | None = None
-    top_p: Annotated[Number, Field(gt=0, le=1)] | None = None
-    top_k: Annotated[StrictInt, Field(ge=0, le=1 << 20)] | None = None
-    min_p: Annotated[Number, Field(ge=0, le=1)] | None = None
-    presence_penalty: Annotated[Number, Field(ge=-2, le=2)] | None = None
-    frequency_penalty: Annotated[Number, Field(ge=-2, le=2)] | None = None
-    repetition_penalty: Annotated[Number, Field(gt=0, le=2)] | None = None
-    max_tokens: Annotated[StrictInt, Field(ge=1, le=1 << 24)] | None = None
-    seed: Annotated[StrictInt, Field(ge=0, lt=2**63)] | None = None
     reasoning: bool | None = None
 
 
 class AskRequest(RequestBody):
-    question: Annotated[StrictStr, Field(min_length=1, max_length=20_000, pattern=r"\S")]
+    question: Annotated[StrictStr, limits.QUESTION]
     repo: StrictStr | None = None
     model: StrictStr | None = None
     history: Annotated[list[AskTurn], Field(max_length=1_000)] = Field(default_factory=list)
     options: AskOptions = Field(default_factory=AskOptions)
-    source_tokens: Annotated[StrictInt, Field(ge=64, le=1 << 20)] = SOURCE_TOKENS
+    source_tokens: Annotated[StrictInt, limits.SOURCE_TOKENS] = SOURCE_TOKENS
 
 
 async def ask(request: Request) -> Response:
@@ -83,8 +75,12 @@ async def ask(request: Request) -> Response:
 
 async def _answer(state: ServerState, wanted: AskRequest) -> Response:
     repository = state.workspace.get(wanted.repo)
-    given = wanted.options.model_dump(exclude_none=True)
-    options = GenerationOptions(**{"temperature": 0.2, "max_tokens": ANSWER_TOKENS, "reasoning": False, **given})
+    given = wanted.options
+    options = GenerationOptions(
+        **{"temperature": 0.2, **given.sampling()},
+        max_tokens=given.max_tokens or ANSWER_TOKENS,
+        reasoning=given.reasoning or False,
+    )
     if wanted.model is not None:
         await state.in_thread(state.names.language, wanted.model)  # a name that means nothing is a 404
     async with AsyncExitStack() as held:
