@@ -13,7 +13,6 @@ import httpx
 import pytest
 from mcp import Client
 from pydantic import TypeAdapter, ValidationError
-from turboprop.edges.mcp.repositories import Repositories
 
 from edges.http.conftest import InProcess
 from edges.http.conftest import start_limited as start_limited
@@ -24,6 +23,8 @@ from turboprop.edges.cli.entry import main
 from turboprop.edges.http.limits import Limits
 from turboprop.edges.mcp.server import make_server
 from turboprop.errors import UsageError
+from turboprop.workspace.pool import IndexPool
+from turboprop.workspace.workspace import Workspace
 
 LONG = "how " * 2_501
 
@@ -65,10 +66,11 @@ class Edges:
         return str(answer.json()["error"]["message"])
 
     def mcp(self, tool: str, **arguments: object) -> str:
-        repositories = Repositories([self._repo], refresh=False)
+        pool = IndexPool()
+        workspace = Workspace(pool, [self._repo])
 
         async def call() -> str:
-            async with Client(make_server(repositories)) as client:
+            async with Client(make_server(workspace, refresh=False)) as client:
                 result = await client.call_tool(tool, arguments)
             assert result.is_error
             return str(result.content[0].text)
@@ -76,7 +78,8 @@ class Edges:
         try:
             return anyio.run(call)
         finally:
-            repositories.close()
+            workspace.close()
+            pool.clear()
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ _HEADING = "Sources:\n\n"
 _NEXT = "#"
 """How what follows a source begins: at the end of a text, many tokenizers make one token of two line ends."""
 _DEFINITION_CHARS = 6000
-"""Up to so many characters a hit inside a definition is shown with the whole of it."""
+"""Characters of a definition that is shown whole; of a longer one, what lies around the hit is shown."""
 _CANDIDATES = 24
 _SYMBOL_CHARS = 200
 _WEAK_COSINE = 0.3
