@@ -171,9 +171,9 @@ def test_a_definition_is_shown_as_it_was_indexed(write_files: Callable[[dict[str
     with Index.create(root) as index:
         for path in ("server.py", "longer.py"):
             (root / path).write_text("secret = 1\n")
-        (source,) = widened(index.search("bind the port", 1, "lexical"), index.reader)
+        (source,) = widened(index.search("bind the port", 1, "lexical", freshness="none"), index.reader)
         assert (source.start_line, source.end_line, source.text) == (1, 63, FILES["app/server.py"])
-        hits = index.search("outcome_150", 1, "lexical")
+        hits = index.search("outcome_150", 1, "lexical", freshness="none")
         (source,) = widened(hits, index.reader)
         assert source.text == "".join(longer.splitlines(True)[source.start_line - 1 : source.end_line])
         assert source.start_line < hits[0].start_line < hits[0].end_line < source.end_line
