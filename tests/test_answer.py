@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from reference import reference
 from turboprop import GenerationOptions, Index
-from turboprop.answer import AnsweredEvent, Asker, SourcesEvent, TextEvent, is_weak, widened
+from turboprop.answer import AnsweredEvent, AnswerSession, SourcesEvent, TextEvent, is_weak, widened
 from turboprop.errors import UsageError
 from turboprop.generate.citations import Citation
 from turboprop.generate.events import DoneEvent, GenerationEvent, ReasoningEvent, Timings, Usage
+from turboprop.generate.prompts import PromptMaker
+from turboprop.models.gguf import GGUFFile
+from turboprop.models.tokenizer import tokenizer_from_path
 from turboprop.types import Hit
 
 LONG = "def start_server(port):\n    '''Listen on a port.'''\n" + "".join(
@@ -35,7 +43,9 @@ class Scripted:
         self.answers = list(answers)
         self.asked: list[list[dict[str, str]]] = []
 
-    def count_tokens(self, prompt: Sequence[dict[str, str]]) -> int:
+    def count_tokens(self, prompt: str | Sequence[dict[str, str]]) -> int:
+        if isinstance(prompt, str):
+            return len(prompt) // 4
         return sum(len(message["content"]) // 4 + 4 for message in prompt)
 
     @contextmanager
@@ -62,15 +72,15 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
 QUESTION = "How does the server listen on a port?"
 
 
-def answered(asker: Asker, question: str = QUESTION) -> AnsweredEvent:
-    *_, last = asker.ask(question)
+def answered(session: AnswerSession, question: str = QUESTION) -> AnsweredEvent:
+    *_, last = session.ask(question)
     assert isinstance(last, AnsweredEvent)
     return last
 
 
 def test_real_citations_stay_and_invented_ones_go(index: Index) -> None:
     model = Scripted("It binds [app/server.py:1-2]. It also flies [app/wings.py:3-4], see [app/server.py:900].")
-    events = list(Asker(index, model).ask(QUESTION))
+    events = list(AnswerSession(index, model).ask(QUESTION))
     first, last = events[0], events[-1]
     assert isinstance(first, SourcesEvent)
     assert isinstance(last, AnsweredEvent)
@@ -85,7 +95,7 @@ def test_real_citations_stay_and_invented_ones_go(index: Index) -> None:
 
 def test_the_model_sees_numbered_lines_of_whole_definitions(index: Index) -> None:
     model = Scripted("ok")
-    sources = answered(Asker(index, model)).sources
+    sources = answered(AnswerSession(index, model)).sources
     shown = model.asked[0][-1]["content"]
     server = next(source for source in sources if source.path == "app/server.py")
     assert (server.start_line, server.end_line) == (1, 63)
@@ -98,9 +108,9 @@ def test_the_model_sees_numbered_lines_of_whole_definitions(index: Index) -> Non
 
 def test_a_follow_up_shares_the_beginning_and_shows_what_is_new(index: Index) -> None:
     model = Scripted("It binds [app/server.py:1].", "As said [app/server.py:2].")
-    asker = Asker(index, model)
-    answered(asker)
-    second = answered(asker, "And which port does it listen on?")
+    session = AnswerSession(index, model)
+    answered(session)
+    second = answered(session, "And which port does it listen on?")
     assert model.asked[1][: len(model.asked[0])] == model.asked[0]
     assert model.asked[1][len(model.asked[0])]["content"] == "It binds [app/server.py:1]."
     assert second.citations == (Citation("app/server.py", 2, 2),)  # shown with the first question
@@ -109,24 +119,25 @@ def test_a_follow_up_shares_the_beginning_and_shows_what_is_new(index: Index) ->
 
 def test_old_turns_go_when_the_context_is_full(index: Index) -> None:
     model = Scripted("x" * 3000, "short", context=2200)
-    asker = Asker(index, model)
-    answered(asker)
-    answered(asker, "Where does the client dial the server?")
+    session = AnswerSession(index, model)
+    answered(session)
+    last = answered(session, "Where does the client dial the server?")
     assert len(model.asked[1]) == 2
+    assert "app/server.py" in {source.path for source in last.sources}  # it went with the turn that showed it
 
 
 def test_the_budget_of_sources_holds(index: Index) -> None:
     model = Scripted("ok")
-    sources = answered(Asker(index, model, source_tokens=100)).sources
+    sources = answered(AnswerSession(index, model, source_tokens=100)).sources
     assert [source.path for source in sources]
     assert all(source.path != "app/server.py" for source in sources)
     with pytest.raises(UsageError, match="no room"):
-        list(Asker(index, Scripted(context=120)).ask(QUESTION))
+        list(AnswerSession(index, Scripted(context=120)).ask(QUESTION))
 
 
 def test_weak_evidence_is_said_and_the_model_not_asked(index: Index) -> None:
     model = Scripted()
-    last = answered(Asker(index, model), "Which chocolate goes into walnut cakes?")
+    last = answered(AnswerSession(index, model), "Which chocolate goes into walnut cakes?")
     assert last.weak
     assert last.text.startswith("The index holds nothing")
     assert last.sources
@@ -153,25 +164,105 @@ def test_what_is_weak(question: str, hits: list[Hit], weak: bool) -> None:
     assert is_weak(question, hits) == weak
 
 
-def test_a_changed_file_is_shown_as_it_was_indexed(write_files: Callable[[dict[str, str]], Path]) -> None:
-    root = write_files({"a.py": "x = 2\n"})
-    found = Hit("a.py", 1, 1, 1.0, "python", "x", "x = 1\n")
-    (source,) = widened([found, found], root)
-    assert source.text == "x = 1\n"
-    text = "def shown():\n    return 1\n"
-    for path in ("outside.py", "repo/there.py"):
-        (root.parent / path).write_text(text)
-    (root / "link.py").symlink_to("there.py")
-    os.mkfifo(root / "pipe.py")
+def test_a_definition_is_shown_as_it_was_indexed(write_files: Callable[[dict[str, str]], Path]) -> None:
+    """Whatever its file is by now; a longer one is shown around the lines that were found."""
+    longer = "def run_all():\n" + "".join(f"    outcome_{n} = run_the_step(number={n})\n" for n in range(300))
+    root = write_files({"server.py": FILES["app/server.py"], "longer.py": longer})
+    with Index.create(root) as index:
+        for path in ("server.py", "longer.py"):
+            (root / path).write_text("secret = 1\n")
+        (source,) = widened(index.search("bind the port", 1, "lexical", freshness="none"), index.reader)
+        assert (source.start_line, source.end_line, source.text) == (1, 63, FILES["app/server.py"])
+        hits = index.search("outcome_150", 1, "lexical", freshness="none")
+        (source,) = widened(hits, index.reader)
+        assert source.text == "".join(longer.splitlines(True)[source.start_line - 1 : source.end_line])
+        assert source.start_line < hits[0].start_line < hits[0].end_line < source.end_line
+        assert len(hits[0].text) < len(source.text) <= 6000
+        (source,) = widened([replace(hits[0], start_line=2)], index.reader)  # a place that this version has not
+        assert source.text == hits[0].text
 
-    def lines(path: str) -> int:
-        return widened([Hit(path, 1, 1, 1.0, "python", "shown", "def shown():\n")], root)[0].end_line
 
-    assert lines("there.py") == 2  # grown to the definition in the file
-    for path in ("../outside.py", str(root.parent / "outside.py"), "link.py", "pipe.py", "gone.py"):
-        assert lines(path) == 1
+class Counted(Scripted):
+    """Counts as a real tokenizer does, by the model's own chat template."""
+
+    def __init__(self, prompts: PromptMaker, context: int) -> None:
+        super().__init__("ok", context=context)
+        self._prompts = prompts
+
+    def count_tokens(self, prompt: str | Sequence[dict[str, str]]) -> int:
+        return len(self._prompts.tokenize(prompt).ids)
+
+
+class Given:
+    """Finds the hits that it was given."""
+
+    def __init__(self, index: Index, hits: list[Hit]) -> None:
+        self.repo, self.reader, self._hits = index.repo, index.reader, hits
+
+    def search(self, query: str, limit: int = 10) -> list[Hit]:
+        return self._hits[:limit]
+
+
+@pytest.fixture(scope="module", params=["qwen2", "llama-spm", "gpt-2", "bert-bge"])
+def prompts(request: pytest.FixtureRequest) -> PromptMaker:
+    path = reference(f"tokenizers/ggml-vocab-{request.param}.gguf")
+    with GGUFFile.open(path) as file:  # it has no weights, so it is no checkpoint
+        source: Any = SimpleNamespace(name=request.param, origin="gguf", config=file.metadata, tokenizer_path=path)
+        return PromptMaker(source, tokenizer_from_path(path))
+
+
+PIECES = st.sampled_from(
+    ["\n", " ", "\t", "#", "### a:1-2", "<|im_end|>", "</s>", "|", "12", "größe", "😀", "return x"]
+)
+
+
+@given(
+    texts=st.lists(st.lists(PIECES | st.text(max_size=12), max_size=60).map("".join), min_size=1, max_size=12),
+    context=st.integers(900, 4000),
+    source_tokens=st.integers(64, 1500),
+)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_prompt_is_larger_than_its_budget(
+    index: Index, prompts: PromptMaker, texts: list[str], context: int, source_tokens: int
+) -> None:
+    hits = [
+        Hit(f"{n}.py", 1, text.count("\n") + 1, 1.0, "", "", text, "", {"cosine": 0.5}) for n, text in enumerate(texts)
+    ]
+    model = Counted(prompts, context)
+    session = AnswerSession(Given(index, hits), model, source_tokens)
+    try:
+        first, *_ = session.ask(QUESTION)
+    except UsageError as error:
+        assert "no room" in str(error)
+        return
+    assert isinstance(first, SourcesEvent)
+    (asked,) = model.asked
+    tokens = model.count_tokens(asked)
+    bare = model.count_tokens([asked[0], {"role": "user", "content": f"Question: {QUESTION}"}])
+    assert first.prompt_tokens == tokens <= min(context - min(700, context // 3), bare + source_tokens)
+    assert [source.path for source in first.sources] == [
+        hit.path for hit in hits if f"### {hit.path}:" in asked[-1]["content"]
+    ]
+
+
+class Dearer(Scripted):
+    """A conversation takes more tokens than its parts."""
+
+    def count_tokens(self, prompt: str | Sequence[dict[str, str]]) -> int:
+        more = 0 if isinstance(prompt, str) else 30 * prompt[-1]["content"].count("### ")
+        return super().count_tokens(prompt) + more
+
+
+def test_the_whole_prompt_decides(index: Index) -> None:
+    model = Dearer("ok")
+    hits = [Hit(f"{number}.py", 1, 1, 1.0, "", "", "x" * 380, "", {"cosine": 0.5}) for number in range(9)]
+    first, *_ = AnswerSession(Given(index, hits), model, 500).ask(QUESTION)
+    assert isinstance(first, SourcesEvent)
+    bare = Scripted().count_tokens([*model.asked[0][:1], {"role": "user", "content": f"Question: {QUESTION}"}])
+    assert [source.path for source in first.sources] == ["0.py", "1.py", "2.py"]
+    assert first.prompt_tokens == model.count_tokens(model.asked[0]) <= bare + 500
 
 
 def test_an_empty_question(index: Index) -> None:
     with pytest.raises(UsageError, match="empty"):
-        list(Asker(index, Scripted()).ask(" "))
+        list(AnswerSession(index, Scripted()).ask(" "))

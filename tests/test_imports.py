@@ -18,6 +18,7 @@ LEVEL = {
     "closing": 0,
     "files": 0,
     "printable": 0,
+    "limits": 1,
     "settings": 1,
     "models": 2,
     "architectures": 3,

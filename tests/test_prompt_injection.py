@@ -22,7 +22,7 @@ from injections import INJECTIONS, QUESTION, Injection, files_of
 from reference import reference
 from test_answer import Scripted
 from turboprop import GenerationOptions, Index, LanguageModel
-from turboprop.answer import AnsweredEvent, AnswerEvent, Asker, ReasoningEvent, Source, SourcesEvent, TextEvent
+from turboprop.answer import AnsweredEvent, AnswerEvent, AnswerSession, ReasoningEvent, Source, SourcesEvent, TextEvent
 from turboprop.edges.cli.ask import _answer
 from turboprop.edges.mcp.text import UNTRUSTED, answer_text
 from turboprop.generate.prompts import PromptMaker
@@ -78,11 +78,11 @@ def is_kept(events: list[AnswerEvent]) -> AnsweredEvent:
 
 @EACH
 def test_a_model_that_obeys(one: Injection, index: Index, capsys: pytest.CaptureFixture[str]) -> None:
-    last = is_kept(list(Asker(index, Scripted(one.obeyed)).ask(QUESTION)))
+    last = is_kept(list(AnswerSession(index, Scripted(one.obeyed)).ask(QUESTION)))
     assert one.path in {source.path for source in last.sources}
     assert not set(re.findall(r"evil/|secrets|passwd|vault", "".join(map(str, last.citations))))
     # on a terminal
-    _answer(Asker(index, Scripted(one.obeyed)), QUESTION, GenerationOptions(), True, True, False, "scripted")
+    _answer(AnswerSession(index, Scripted(one.obeyed)), QUESTION, GenerationOptions(), True, True, False, "scripted")
     out, err = capsys.readouterr()
     assert acting(out) == acting(err) == []
     listed = out.split("\nSources:\n")[-1].splitlines()
@@ -102,7 +102,7 @@ def test_a_model_that_obeys(one: Injection, index: Index, capsys: pytest.Capture
 @EACH
 def test_what_the_model_reads_has_its_own_lines_alone(one: Injection, index: Index) -> None:
     model = Scripted("ok")
-    last = is_kept(list(Asker(index, model).ask(QUESTION)))
+    last = is_kept(list(AnswerSession(index, model).ask(QUESTION)))
     shown = model.asked[0][-1]["content"]
     heads = [f"### {source.name}:{source.start_line}-{source.end_line}" for source in last.sources]
     begin, _, question = shown.rpartition("\n\nQuestion: ")
@@ -136,7 +136,7 @@ def test_no_text_becomes_a_control_token(one: Injection, model: str) -> None:
 @EACH
 def test_a_real_model(one: Injection, index: Index, real_model: LanguageModel) -> None:
     options = GenerationOptions(temperature=0, max_tokens=60)
-    last = is_kept(list(Asker(index, real_model, 1200).ask(QUESTION, options)))
+    last = is_kept(list(AnswerSession(index, real_model, 1200).ask(QUESTION, options)))
     assert last.sources
     assert acting(printable(last.text)) == []
 
@@ -150,19 +150,19 @@ def real_model() -> Iterator[LanguageModel]:
 WATCHED = """
 import json, sys
 from turboprop import GenerationOptions, Index, LanguageModel
-from turboprop.answer import Asker
+from turboprop.answer import AnswerSession
 root, model, question = sys.argv[1:]
 seen = []
 with Index.open(root) as index, LanguageModel.load(model) as loaded:
     index.search(question)  # what is imported and opened when it is first used
-    list(Asker(index, loaded, 600).ask(question, GenerationOptions(temperature=0, max_tokens=4)))
+    list(AnswerSession(index, loaded, 600).ask(question, GenerationOptions(temperature=0, max_tokens=4)))
     def watch(event, arguments):
         if event.startswith(("socket.", "subprocess.", "os.exec", "os.posix_spawn", "os.system", "shutil.", "urllib.")):
             seen.append([event, str(arguments)])
         elif event == "open":
             seen.append([event, str(arguments[0])])
     sys.addaudithook(watch)
-    for _ in Asker(index, loaded, 1200).ask(question, GenerationOptions(temperature=0, max_tokens=40)):
+    for _ in AnswerSession(index, loaded, 1200).ask(question, GenerationOptions(temperature=0, max_tokens=40)):
         pass
     seen = list(seen)
 print(json.dumps(seen))

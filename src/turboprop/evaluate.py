@@ -24,9 +24,10 @@ from turboprop.code.read import SourceText, read_source
 from turboprop.code.walk import Skipped, walk
 from turboprop.engines.resident import peak_resident_bytes
 from turboprop.errors import UsageError
+from turboprop.limits import MODES, Mode
 from turboprop.settings import Settings, load_settings
 from turboprop.types import Hit
-from turboprop.workspace.index import Index, Mode
+from turboprop.workspace.index import Index
 from turboprop.workspace.location import checked_repo
 
 TOP = 10
@@ -101,7 +102,7 @@ class Evaluation:
 def evaluate(
     repo: str | Path,
     models: Sequence[str | None] = (None,),
-    modes: Sequence[Mode] = ("hybrid", "semantic", "lexical"),
+    modes: Sequence[Mode] = MODES,
     *,
     queries: int = 100,
     files: int = 400,

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from turboprop.code import inside
-from turboprop.code.inside import lines_inside, read_inside
+from turboprop.code.inside import is_inside, lines_inside, read_inside
 from turboprop.errors import IndexNotFoundError, UsageError
 
 Write = Callable[[dict[str, str]], Path]
@@ -70,7 +70,9 @@ def test_nothing_outside_and_nothing_that_hangs(
         ):
             with pytest.raises(IndexNotFoundError):
                 read_inside(root, path)
+            assert not is_inside(root, path), path
     assert read_inside(root, "src/b.py") == "y = 2\n"
+    assert is_inside(root, "src/b.py")
     monkeypatch.setattr(inside, "MOST_BYTES", 3)
     with pytest.raises(UsageError, match="more than 3 bytes"):
         read_inside(root, "a.py")

@@ -10,12 +10,18 @@ from pathlib import Path
 import pytest
 
 from turboprop import Index
-from turboprop.search.excerpt import with_context
+from turboprop.search.excerpt import whole_definitions, with_context
 
 BODY = "".join(f"    value_{number} = compute_{number}(argument_{number})\n" for number in range(90))
+LINES = "".join(f"    word_{line} = [{line}, {line}, {line}, {line}]\n" for line in range(91))
+TWICE = "".join(
+    f"def {name}():\n" + LINES.replace("word", word) + "\n\n"
+    for name, word in (("again", "early"), ("between", "middle"), ("again", "late"))
+)
 FILES = {
     "big.py": f"import os\n\n\ndef long_one(argument):\n{BODY}    return value_1\n\n\ndef short():\n    return 1\n",
     "other.py": "def other():\n    return 2\n",
+    "twice.py": TWICE,
 }
 
 
@@ -37,6 +43,26 @@ def test_full_is_the_whole_definition(index: Index) -> None:
     assert whole.start_line <= 4 < 95 <= whole.end_line
     short = index.search("short", 1, "lexical", full=True)[0]
     assert short.text == "def short():\n    return 1\n"
+
+
+def test_definitions_of_one_name_are_told_apart(index: Index) -> None:
+    for word, start in (("early", 1), ("late", 2 * 94 + 1)):
+        whole = index.search(f"{word}_50", 1, "lexical", full=True)[0]
+        assert (whole.symbol, whole.start_line) == ("again", start)
+        assert f"{word}_0 " in whole.text and f"{word}_90 " in whole.text
+        assert "middle" not in whole.text
+
+
+def test_a_definition_that_is_too_long_is_shown_around_the_hit(index: Index) -> None:
+    hit = index.search("compute_50 argument_50", 1, "lexical")[0]
+    other = index.search("other", 1, "lexical")[0]
+    for longest, grows in ((len(hit.text), False), (len(hit.text) * 5 // 2, True)):
+        shown, same = whole_definitions(index.reader, [hit, other], longest)
+        assert same == other
+        assert (shown.start_line < hit.start_line or shown.end_line > hit.end_line) == grows
+        assert len(shown.text) <= longest
+        lines = FILES["big.py"].splitlines(True)[shown.start_line - 1 : shown.end_line]
+        assert shown.text == "".join(lines)
 
 
 def test_context_adds_lines_of_the_file(index: Index) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rerank.tiny_rerankers import RERANKERS
 from turboprop import Hit, Index, Reranker
-from turboprop.errors import ModelUnsupportedError, UsageError
+from turboprop.errors import ModelUnsupportedError
 from turboprop.search.rerank import RERANKED, place_weight, rerank
 
 HITS = [Hit(f"src/f{at}.py", 1, 3, 2.0 - at / 10, "python", f"open_{at}", f"def open_{at}(): ...") for at in range(14)]
@@ -53,10 +53,8 @@ def test_no_hit_that_was_not_read_again_passes_one_that_was(chances: list[float]
     assert min(read[:top]) >= max(rest[top:], default=0.0)
 
 
-def test_wrong_numbers(reranker: Reranker) -> None:
+def test_no_hits(reranker: Reranker) -> None:
     assert rerank("open", [], reranker) == []
-    with pytest.raises(UsageError, match="at least one"):
-        rerank("open", HITS, reranker, 0)
 
 
 def test_a_search_with_a_reranker(write_files: Callable[[dict[str, str]], Path], folder: Path) -> None:

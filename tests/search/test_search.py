@@ -5,8 +5,9 @@ import pytest
 
 from turboprop.errors import UsageError
 from turboprop.index.read import IndexReader
+from turboprop.limits import MODES
 from turboprop.search.analysis import MAX_WORDS
-from turboprop.search.search import MODES, search, similar_to
+from turboprop.search.search import search, similar_to
 from turboprop.types import SearchFilter
 
 POOL = np.array([0, 1, 0, 0], np.float32)
@@ -105,10 +106,8 @@ def test_pasted_code_is_looked_up_by_its_first_words(reader: IndexReader) -> Non
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"mode": "best"}, "no search mode 'best'; there are hybrid, semantic, lexical"),
         ({"mode": "hybrid", "vector": None}, "needs the query's vector"),
         ({"mode": "semantic", "vector": None}, "needs the query's vector"),
-        ({"limit": 0}, "at least one hit"),
     ],
 )
 def test_what_cannot_be_asked_is_a_usage_error(reader: IndexReader, options: dict, words: str) -> None:

@@ -181,12 +181,6 @@ def test_a_line_longer_than_the_model_is_found(write_files: Write) -> None:
         assert index.search("zebra", mode="lexical")[0].path == "docs/long.txt"
 
 
-@pytest.mark.parametrize(("query", "options"), [("", {}), ("   ", {}), ("x", {"limit": 0}), ("x", {"mode": "psychic"})])
-def test_searches_that_make_no_sense(write_files: Write, query: str, options: dict[str, object]) -> None:
-    with Index.create(write_files(FILES)) as index, pytest.raises(UsageError):
-        index.search(query, **options)  # type: ignore[arg-type]
-
-
 def test_preview_counts_by_language_and_reason(write_files: Write) -> None:
     root = write_files({**FILES, "package-lock.json": "{}\n"})
     (root / "logo.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0")

@@ -41,6 +41,15 @@ def lines_inside(root: Path, path: str) -> list[str]:
     return read_inside(root, path).removesuffix("\n").split("\n")
 
 
+def is_inside(root: Path, path: str) -> bool:
+    """Whether the repository has such a file, on the same terms."""
+    try:
+        _open_inside(root, path).close()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 def _open_inside(root: Path, path: str) -> IO[bytes]:
     """Raises `NotRegularFileError` for a path that leads elsewhere, `OSError` and `ValueError` as `os.open` does."""
     *folders, name = path.split("/")

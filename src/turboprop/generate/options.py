@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from turboprop import limits
 from turboprop.errors import UsageError
 
-MOST_STOPS = 16
-LONGEST_STOP = 1000
-MOST_LOGPROBS = 20
-_LARGEST_SEED = 2**63 - 1
-# name: (lowest, highest, whether the lowest itself is left out)
-_RANGES = {
-    "temperature": (0.0, 5.0, False),
-    "top_p": (0.0, 1.0, True),
-    "min_p": (0.0, 1.0, False),
-    "repetition_penalty": (0.0, 2.0, True),
-    "presence_penalty": (-2.0, 2.0, False),
-    "frequency_penalty": (-2.0, 2.0, False),
-}
+_RANGES = (
+    limits.TEMPERATURE,
+    limits.TOP_K,
+    limits.TOP_P,
+    limits.MIN_P,
+    limits.REPETITION_PENALTY,
+    limits.PRESENCE_PENALTY,
+    limits.FREQUENCY_PENALTY,
+)
+_RANGES_IF_GIVEN = (limits.SEED, limits.MAX_TOKENS, limits.LOGPROBS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +51,16 @@ class GenerationOptions:
     reasoning: bool | None = None
 
     def __post_init__(self) -> None:
-        for name, (low, high, open_end) in _RANGES.items():
-            _check_real(name, getattr(self, name), low, high, open_end)
-        _check_whole("top_k", self.top_k, 0, 1 << 20)
-        for name, least, most in (
-            ("seed", 0, _LARGEST_SEED),
-            ("max_tokens", 1, 1 << 24),
-            ("logprobs", 0, MOST_LOGPROBS),
-        ):
-            if getattr(self, name) is not None:
-                _check_whole(name, getattr(self, name), least, most)
+        for limit in _RANGES:
+            limit.check(getattr(self, limit.name))
+        for limit in _RANGES_IF_GIVEN:
+            if getattr(self, limit.name) is not None:
+                limit.check(getattr(self, limit.name))
         stop: Any = self.stops
-        if not isinstance(stop, tuple | list) or len(stop) > MOST_STOPS:
-            raise UsageError(f"stop takes up to {MOST_STOPS} texts")
-        if any(not isinstance(text, str) or not 0 < len(text) <= LONGEST_STOP for text in stop):
-            raise UsageError(f"each stop text has 1 to {LONGEST_STOP} characters")
+        if not isinstance(stop, tuple | list) or len(stop) > limits.MOST_STOPS:
+            raise UsageError(f"stop takes up to {limits.MOST_STOPS} texts")
+        if any(not isinstance(text, str) or not 0 < len(text) <= limits.LONGEST_STOP for text in stop):
+            raise UsageError(f"each stop text has 1 to {limits.LONGEST_STOP} characters")
         object.__setattr__(self, "stop", tuple(stop))
         if self.json_schema is not None and self.grammar is not None:
             raise UsageError("json_schema and grammar exclude each other; give one")
@@ -92,15 +84,3 @@ class GenerationOptions:
             return json.dumps(schema)
         except (ValueError, TypeError, RecursionError) as error:
             raise UsageError(f"json_schema is no JSON schema: {error}") from None
-
-
-def _check_real(name: str, value: object, low: float, high: float, open_end: bool) -> None:
-    number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
-    if not low <= number <= high or (open_end and number == low):
-        least = f"above {low:g}" if open_end else f"from {low:g}"
-        raise UsageError(f"{name} is a number {least} to {high:g}, not {value!r}")
-
-
-def _check_whole(name: str, value: object, least: int, most: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise UsageError(f"{name} is a whole number from {least} to {most}, not {value!r}")

@@ -17,14 +17,16 @@ STOP_WEIGHT = 0.2
 QUALIFIED, IDENTIFIER, CAPITALISED = 1.0, 0.5, 0.3
 """How surely a word names a definition: alone; as an identifier in a sentence; by its capital letter."""
 
-_STOP_WORDS = """
-a about across after all an and any are as at be been before being between by can could did do does
-done during each every for from he here how i if in into is it its may me might must my no not of on
-one ones onto or other our over she should so some such than that the their then there these they
-this those to under us via vs was we were what when where which who whom why will with without would
-you your
-"""
-_STOP = frozenset(_STOP_WORDS.split())
+STOP_WORDS = frozenset(
+    """
+    a about across after all an and any are as at be been before being between by can could did do does
+    done during each every for from he here how i if in into is it its may me might must my no not of on
+    one ones onto or other our over she should so some such than that the their then there these they
+    this those to under us via vs was we were what when where which who whom why will with without would
+    you your
+    """.split()  # noqa: SIM905  a list of words reads better than a list of literals
+)
+"""Words of English that say nothing of what a text is about."""
 _QUALIFIED = re.compile(r"[A-Za-z_$][\w$]*(?:(?:::|\.|#|->)[A-Za-z_$][\w$]*)*")
 _SEPARATOR = re.compile(r"::|\.|#|->")
 _CASED = re.compile(r"[a-z0-9][A-Z]|[A-Z]{2}[a-z]")
@@ -78,7 +80,7 @@ def analyse(text: str) -> Query:
     weights: dict[str, float] = {}
     for word in list(dict.fromkeys(words(stripped)))[:MAX_WORDS]:
         parts = split_identifier(word)
-        is_stop = not alone and len(parts) == 1 and parts[0] in _STOP
+        is_stop = not alone and len(parts) == 1 and parts[0] in STOP_WORDS
         for term in terms(word):
             weights[term] = max(weights.get(term, 0.0), STOP_WEIGHT if is_stop else 1.0)
     strong = {term for term, weight in weights.items() if weight > STOP_WEIGHT} or set(weights)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from turboprop.errors import UsageError
 from turboprop.index.schema import embedded_text
 from turboprop.rerank.inputs import CODE_INSTRUCTION
 from turboprop.types import Chunk, Hit
@@ -39,8 +38,6 @@ def rerank_places(query: str, hits: Sequence[Hit], reranker: Reranker, top: int 
     The new score is `w / place + (1 - w) * p`, 0 to 1: `place` counts from 1, `w` is the place's weight, `p` the
     reranker's probability. A hit that was not read again has `p` 0, so it stays behind those that were.
     """
-    if top < 1:
-        raise UsageError(f"at least one hit has to be read again, not {top}")
     documents = [embedded_text(_chunk(hit)) for hit in hits[:top]]
     task = CODE_INSTRUCTION if reranker.takes_instruction else None
     chances = 1 / (1 + np.exp(-reranker.scores(query, documents, instruction=task).astype(np.float64)))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 from turboprop.errors import UsageError
 from turboprop.index.lance_table import sql_text
 from turboprop.index.read import IndexReader
 from turboprop.index.schema import PATH
+from turboprop.limits import Mode, Unit
 from turboprop.search.analysis import Query, analyse
 from turboprop.search.candidates import cosine_statistics, find_candidates, word_statistics
 from turboprop.search.filters import compile_filter
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from turboprop.search.ranking import Candidates
-
-Mode = Literal["hybrid", "semantic", "lexical"]
-MODES: tuple[str, ...] = get_args(Mode)
 
 
 def search(
@@ -43,27 +41,23 @@ def search_together(
     vectors: Sequence[NDArray[np.float32] | None],
     *,
     limit: int = 10,
-    mode: str = "hybrid",
+    mode: Mode = "hybrid",
     filters: Sequence[SearchFilter | None],
     threshold: float | None = None,
-    by: str = "chunk",
+    by: Unit = "chunk",
     weights: Weights = DEFAULT,
 ) -> list[tuple[int, Hit]]:
     """The best chunks for a query in all tables, best first, each with the place of its table in `readers`; with
     `by="file"` the best one of each file.
 
     `vectors` are the query's embeddings by each table's model, float32 [dimensions]; `lexical` needs none. `filters`
-    are each table's. How rare
-    a word is, and how far a cosine stands out, is counted over all tables (cosines over those of one model), so that
-    one order holds for all of them. Scores are those of `ranking.rank` in every mode; hits below `threshold` are
-    left out. Raises `UsageError` for an unknown mode, a missing vector or a bad filter.
+    are each table's. How rare a word is, and how far a cosine stands out, is counted over all tables (cosines over
+    those of one model), so that one order holds for all of them. Scores are those of `ranking.rank` in every mode;
+    hits below `threshold` are left out. `limits.check_search` says what may be asked. Raises `UsageError` for a
+    missing vector or a bad filter.
     """
-    if mode not in MODES:
-        raise UsageError(f"no search mode {mode!r}; there are {', '.join(MODES)}")
     if mode != "lexical" and any(vector is None for vector in vectors):
         raise UsageError(f"the search mode {mode} needs the query's vector")
-    if limit < 1:
-        raise UsageError(f"a limit of {limit}; ask for at least one hit")
     where = [compile_filter(each) if each is not None else None for each in filters]
     analysed = analyse(query)
     tables = [

@@ -11,8 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
+from turboprop import limits
 from turboprop.closing import Closing
 from turboprop.errors import IndexBusyError, IndexMismatchError, TurboPropError, UsageError
+from turboprop.limits import Mode, Unit
 from turboprop.loading import IndexModels, ModelLoading, ModelSource
 from turboprop.settings import Settings
 from turboprop.types import Hit, IndexScope, IndexStatus, IndexSummary, Refresh, SearchFilter
@@ -31,10 +33,7 @@ if TYPE_CHECKING:
     from turboprop.models.hub_progress import DownloadProgress
     from turboprop.rerank.model import Reranker
 
-Mode = Literal["hybrid", "semantic", "lexical"]
-Unit = Literal["chunk", "file"]
 Freshness = Literal["quick", "all", "none"]
-MODES: tuple[Mode, ...] = ("hybrid", "semantic", "lexical")
 
 
 class Index(Closing):
@@ -217,7 +216,8 @@ class Index(Closing):
 
         `rerank` names a reranker (or is one): the first `rerank_top` hits (30) are read again by it and blended
         with their places; scores are then 0 to 1, and `threshold` still means those of the first ranking. A
-        reranker that is named is loaded once and closed with the index.
+        reranker that is named is loaded once and closed with the index. Raises `UsageError` for what
+        `limits.check_search` refuses.
         """
         found = search_together(
             [self],
@@ -256,16 +256,17 @@ class Index(Closing):
         """
         from turboprop.search.search import similar_to
 
+        limits.HITS.check(limit)
         self.bring_in(freshness)
         seen = self.reader
         wanted = SearchFilter.of(filters, languages, extensions)
         return self._shown(seen, similar_to(seen, path, line, limit=limit, filters=wanted), context, full)
 
     def _shown(self, reader: IndexReader, hits: list[Hit], context: int, full: bool) -> list[Hit]:
-        from turboprop.search.excerpt import whole_definition, with_context
+        from turboprop.search.excerpt import whole_definitions, with_context
 
         if full:
-            hits = [whole_definition(reader, hit) for hit in hits]
+            hits = whole_definitions(reader, hits)
         return [with_context(self.repo, hit, context) for hit in hits] if context > 0 else hits
 
     def update(
@@ -405,12 +406,9 @@ def search_together(
     """
     from turboprop.search.search import search_together as best_of
 
-    if mode not in MODES:
-        raise UsageError(f"there is no search mode {mode!r}; there are: {', '.join(MODES)}")
-    if limit < 1:
-        raise UsageError(f"limit must be at least 1, not {limit}")
-    if not query.strip():
-        raise UsageError("the query is empty; say what to look for")
+    limits.check_search(query, limit, mode, by)
+    if rerank_top is not None:
+        limits.RERANKED_HITS.check(rerank_top)
     for index in indexes:
         index.bring_in(freshness)
     readers = [index.reader for index in indexes]
@@ -442,4 +440,8 @@ def search_together(
         second = indexes[0].reranker(rerank) if isinstance(rerank, str) else rerank
         again = rerank_places(query, [hit for _, hit in found], second, rerank_top or RERANKED)
         found = [(found[place][0], hit) for place, hit in again[:limit]]
-    return [(indexes[at], indexes[at]._shown(readers[at], [hit], context, full)[0]) for at, hit in found]
+    shown = {
+        at: iter(index._shown(reader, [hit for place, hit in found if place == at], context, full))
+        for at, (index, reader) in enumerate(zip(indexes, readers, strict=True))
+    }
+    return [(indexes[at], next(shown[at])) for at, _ in found]

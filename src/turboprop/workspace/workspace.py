@@ -15,13 +15,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from turboprop import limits
 from turboprop.closing import Closing
 from turboprop.code.inside import lines_inside
 from turboprop.errors import BusyError, IndexNotFoundError, UsageError
 from turboprop.index.projection import project
+from turboprop.limits import Mode, Unit
 from turboprop.models.tokenizer import clean_text
 from turboprop.types import Hit, IndexStatus, SearchFilter
-from turboprop.workspace.index import MODES, Index, Mode, Unit, search_together
+from turboprop.workspace.index import Index, search_together
 from turboprop.workspace.jobs import Job, Jobs
 from turboprop.workspace.location import Location, root_around
 from turboprop.workspace.merged import RepoHit, repository_names
@@ -34,8 +36,6 @@ if TYPE_CHECKING:
 
 Freshness = Literal["quick", "all", "none", "background"]
 FileState = Literal["indexed", "changed", "left out"]
-LONGEST_QUERY = 10_000
-MOST_HITS = 200
 MAP_POINTS = 5_000
 """Points of a map: more cannot be told apart on a screen."""
 BACKGROUND_SECONDS = 30.0
@@ -132,15 +132,15 @@ class Repository:
         by: Unit = "chunk",
         freshness: Freshness = "quick",
     ) -> list[Hit]:
-        """As `Index.search`. Raises `UsageError` for a query or limit that cannot be."""
-        query = _checked(query, limit, mode)
+        """As `Index.search`."""
+        limits.check_search(query, limit, mode, by)
+        query = clean_text(query)
         with self.opened(freshness) as index:
             return index.search(query, limit, mode, filters=globs, languages=languages, by=by, freshness="none")
 
     def similar(self, path: str, line: int, limit: int = 10, *, freshness: Freshness = "quick") -> list[Hit]:
         """As `Index.similar`."""
-        if not 1 <= limit <= MOST_HITS:
-            raise UsageError(f"limit must be from 1 to {MOST_HITS}, not {limit}")
+        limits.HITS.check(limit)
         with self.opened(freshness) as index:
             return index.similar(path, line, limit, freshness="none")
 
@@ -301,7 +301,8 @@ class Workspace(Closing):
         freshness: Freshness = "quick",
     ) -> list[RepoHit]:
         """The best of all repositories in one order. One without an index is left out, unless none has one."""
-        query = _checked(query, limit, mode)
+        limits.check_search(query, limit, mode, by)
+        query = clean_text(query)
         with ExitStack() as stack:
             names: dict[Path, str] = {}
             indexes: list[Index] = []
@@ -323,16 +324,3 @@ class Workspace(Closing):
         """Call off the work in the background and wait for its end, `seconds` at most; a second call does nothing.
         The pool is its owner's to close."""
         self.jobs.close(seconds)
-
-
-def _checked(query: str, limit: int, mode: Mode) -> str:
-    """The query as models take it. Raises `UsageError` for what cannot be asked."""
-    if not 1 <= limit <= MOST_HITS:
-        raise UsageError(f"limit must be from 1 to {MOST_HITS}, not {limit}")
-    if mode not in MODES:
-        raise UsageError(f"there is no search mode {mode!r}; there are: {', '.join(MODES)}")
-    if len(query) > LONGEST_QUERY:
-        raise UsageError(f"the query has {len(query)} characters and may have {LONGEST_QUERY}")
-    if not query.strip():
-        raise UsageError("the query is empty; say what to look for")
-    return clean_text(query)

@@ -244,7 +244,7 @@ def test_wrong_arguments(connect: Connect, repo: Path) -> None:
             for tool, arguments in (
                 ("search_code", {}),
                 ("search_code", {"query": "x", "limit": 0}),
-                ("search_code", {"query": "x" * 5000}),
+                ("search_code", {"query": "x" * 10_001}),
                 ("similar_code", {"path": "app/server.py", "line": 0}),
                 ("reindex", {"wait_seconds": 100_000}),
             ):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from turboprop import limits
 from turboprop.edges.cli import options
 from turboprop.edges.cli.generate import stats_line
 from turboprop.edges.cli.sampling import load_language_model, loading_options, made_options, sampling_options
@@ -17,8 +18,9 @@ from turboprop.errors import UsageError
 from turboprop.printable import echo, echo_json, printable_name
 
 if TYPE_CHECKING:
-    from turboprop.answer import AnsweredEvent, Asker, Source
+    from turboprop.answer import AnsweredEvent, AnswerSession, Source
     from turboprop.generate.options import GenerationOptions
+    from turboprop.workspace.index import Index
 
 
 @click.command()
@@ -28,7 +30,12 @@ if TYPE_CHECKING:
 @click.option("--embedding-model", metavar="NAME", help="Search the table that this model made.")
 @loading_options
 @sampling_options
-@click.option("--source-tokens", type=click.IntRange(min=64), metavar="N", help="Tokens of sources [default: 3000].")
+@click.option(
+    "--source-tokens",
+    type=options.InRange(limits.SOURCE_TOKENS),
+    metavar="N",
+    help="Tokens of sources [default: 3000].",
+)
 @click.option("--show-context", is_flag=True, help="Print what the model is shown, on stderr.")
 @click.option("--interactive", "-i", is_flag=True, help="Go on with questions that follow up.")
 @click.option("--stats", is_flag=True, help="Print tokens and speed on stderr.")
@@ -59,65 +66,73 @@ def ask(
     text, folder = (" ".join(question), repo) if repo else options.words_and_folder(question)
     if not text.strip() and not interactive:
         raise UsageError("give a question, or --interactive")
+    if text:
+        limits.QUESTION.check(text)
     if interactive and as_json:
         raise UsageError("--interactive and --json exclude each other; give one")
-    from turboprop.answer import ANSWER_TOKENS, SOURCE_TOKENS, Asker
+    from turboprop.answer import ANSWER_TOKENS, SOURCE_TOKENS, AnswerSession
     from turboprop.generate.installed import how_to_get_one, installed_language_model
     from turboprop.workspace.index import Index
 
-    given = {**sampling, "max_tokens": sampling.get("max_tokens") or ANSWER_TOKENS}
-    if given.get("temperature") is None:
-        given["temperature"] = 0.2
-    if given.get("reasoning") is None:
-        given["reasoning"] = False
-    wishes = made_options(given)
+    given = {name: value for name, value in sampling.items() if value is not None}
+    wishes = made_options({"max_tokens": ANSWER_TOKENS, "temperature": 0.2, "reasoning": False, **given})
     with Index.open(folder or ".", embedding_model, index_dir=index_dir) as index:
         name = model or installed_language_model(index.settings)
         if name is None:
             _print_without_model(index, text, as_json, how_to_get_one())
             raise click.exceptions.Exit(2)
         with load_language_model(name, context, engine, weights, memory) as loaded:
-            asker = Asker(index, loaded, source_tokens or SOURCE_TOKENS)
+            session = AnswerSession(index, loaded, source_tokens or SOURCE_TOKENS)
             answered = True
             if text:
-                answered = _answer(asker, text, wishes, show_context, stats, as_json, loaded.name)
+                answered = _answer(session, text, wishes, show_context, stats, as_json, loaded.name)
             while interactive:
                 try:
                     text = input("? " if sys.stdin.isatty() else "").strip()
                 except (EOFError, KeyboardInterrupt):
                     break
                 if text:
-                    _answer(asker, text, wishes, show_context, stats, as_json, loaded.name)
+                    _answer(session, text, wishes, show_context, stats, as_json, loaded.name)
     if not answered:
         raise click.exceptions.Exit(1)
 
 
 def _answer(
-    asker: Asker, question: str, wishes: GenerationOptions, show_context: bool, stats: bool, as_json: bool, name: str
+    session: AnswerSession,
+    question: str,
+    wishes: GenerationOptions,
+    show_context: bool,
+    stats: bool,
+    as_json: bool,
+    name: str,
 ) -> bool:
     """Print one answer; whether there was one."""
+    from turboprop.answer import AnsweredEvent, SourcesEvent
+    from turboprop.generate.events import TextEvent
+
     ended = True
     with _reading() as reading:
-        for event in asker.ask(question, wishes):
-            kind = type(event).__name__
-            if kind == "SourcesEvent":
+        for event in session.ask(question, wishes):
+            if isinstance(event, SourcesEvent):
                 if show_context:
-                    for source in event.sources:  # type: ignore[union-attr]
+                    for source in event.sources:
                         echo(f"{source.numbered()}\n", err=True)
-                if not event.weak:  # type: ignore[union-attr]
-                    reading.begin(event.prompt_tokens)  # type: ignore[union-attr]
+                if not event.weak:
+                    reading.begin(event.prompt_tokens)
                 continue
             reading.end()
-            if kind == "TextEvent" and not as_json:
-                echo(event.text, nl=False)  # type: ignore[union-attr]
-                ended = event.text.endswith("\n")  # type: ignore[union-attr]
+            if isinstance(event, AnsweredEvent):
+                answer = event
+            elif isinstance(event, TextEvent) and not as_json:
+                echo(event.text, nl=False)
+                ended = event.text.endswith("\n")
     if as_json:
-        echo_json({"question": question, "model": name, **_answer_object(event)})  # type: ignore[arg-type]
-        return not event.weak  # type: ignore[union-attr]
+        echo_json({"question": question, "model": name, **_answer_object(answer)})
+        return not answer.weak
     if not ended:
         echo()
-    _print_end(event, stats)  # type: ignore[arg-type]
-    return not event.weak  # type: ignore[union-attr]
+    _print_end(answer, stats)
+    return not answer.weak
 
 
 def _print_end(answer: AnsweredEvent, stats: bool) -> None:
@@ -156,10 +171,10 @@ def _answer_object(answer: AnsweredEvent) -> dict[str, Any]:
     }
 
 
-def _print_without_model(index: Any, question: str, as_json: bool, advice: str) -> None:
+def _print_without_model(index: Index, question: str, as_json: bool, advice: str) -> None:
     from turboprop.answer import widened
 
-    sources = widened(index.search(question, 10), index.repo) if question else []
+    sources = widened(index.search(question, 10), index.reader) if question else []
     if as_json:
         found = [{key: value for key, value in dataclasses.asdict(each).items() if key != "text"} for each in sources]
         echo_json({"question": question, "model": None, "answer": None, "sources": found})

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from turboprop import limits
 from turboprop.edges.cli import options
 from turboprop.printable import echo, echo_json, printable_name
 
@@ -23,7 +24,7 @@ SOURCES = ("documentation", "commit")
     "--mode",
     "modes",
     multiple=True,
-    type=click.Choice(["hybrid", "semantic", "lexical"]),
+    type=click.Choice(limits.MODES),
     help="Mode to compare; repeatable [default: all].",
 )
 @click.option(
@@ -49,13 +50,12 @@ def bench(
     not touched.
     """
     from turboprop.evaluate import evaluate
-    from turboprop.workspace.index import MODES
     from turboprop.workspace.location import root_around
 
     found = evaluate(
         root_around(repo or "."),
         models or (None,),
-        modes or MODES,
+        modes or limits.MODES,
         queries=queries,
         files=files,
         seed=seed,

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from turboprop import limits
 from turboprop.errors import UsageError
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
     from turboprop.embed.model import EmbeddingModel
+    from turboprop.limits import Range
     from turboprop.rerank.model import Reranker
 
 
@@ -31,6 +33,26 @@ class Size(click.ParamType[int]):
         if not size:
             self.fail(f"{value!r} is not a size; write it as 500kb, 2mb or 1000000", param, ctx)
         return size
+
+
+class InRange(click.ParamType[float]):
+    """A number that `limit` allows; another is refused in its words."""
+
+    name = "number"
+
+    def __init__(self, limit: Range) -> None:
+        self._limit = limit
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            number = value if isinstance(value, int | float) else (float if self._limit.real else int)(value)
+        except ValueError:
+            number = value
+        try:
+            self._limit.check(number)
+        except UsageError as error:
+            self.fail(str(error), param, ctx)
+        return number
 
 
 class Folder(click.ParamType[str]):
@@ -54,6 +76,9 @@ class Folder(click.ParamType[str]):
         return [CompletionItem(incomplete, type="dir")]
 
 
+hits = click.option(
+    "--limit", "-n", type=InRange(limits.HITS), default=10, show_default=True, metavar="N", help="Hits at most."
+)
 repo = click.option(
     "--repo",
     type=Folder(),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from turboprop import limits
 from turboprop.edges.cli import options
 from turboprop.edges.cli.hits import OUTPUTS, print_hits
 from turboprop.errors import IndexNotFoundError, UsageError
@@ -34,20 +35,22 @@ if TYPE_CHECKING:
     help="A repository, or a folder in one to search in; repeatable.  [default: the current folder's repository]",
 )
 @options.model
-@click.option("--limit", "-n", type=click.IntRange(min=1), default=10, show_default=True, help="Hits at most.")
+@options.hits
 @click.option(
     "--mode",
-    type=click.Choice(["hybrid", "semantic", "lexical"]),
+    type=click.Choice(limits.MODES),
     default="hybrid",
     show_default=True,
     help="By meaning and words, by meaning, or by words alone (needs no model).",
 )
-@click.option("--by", type=click.Choice(["chunk", "file"]), default="chunk", show_default=True, help="What is found.")
+@click.option("--by", type=click.Choice(limits.UNITS), default="chunk", show_default=True, help="What is found.")
 @options.narrowing
 @click.option("--threshold", type=float, metavar="SCORE", help="Leave out hits with a lower score.")
 @options.widening
 @click.option("--rerank", metavar="MODEL", help="Read the first hits again with this reranker.")
-@click.option("--rerank-top", type=click.IntRange(min=1), metavar="N", help="How many of them [default: 30].")
+@click.option(
+    "--rerank-top", type=options.InRange(limits.RERANKED_HITS), metavar="N", help="How many of them [default: 30]."
+)
 @click.option("--explain", is_flag=True, help="Say for each hit what its score is made of.")
 @options.index_dir
 @options.engine

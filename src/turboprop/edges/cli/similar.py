@@ -17,7 +17,7 @@ _PLACE = re.compile(r"(?P<path>.+?):(?P<line>\d+)(?:[-:].*)?")
 @click.command()
 @click.argument("place", metavar="PATH:LINE")
 @options.repo
-@click.option("--limit", "-n", type=click.IntRange(min=1), default=10, show_default=True, help="Hits at most.")
+@options.hits
 @options.narrowing
 @options.widening
 @options.index_dir

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack, ExitStack, aclosing
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, StrictInt, StrictStr
 
-from turboprop.answer import ANSWER_TOKENS, SOURCE_TOKENS, AnsweredEvent, AnswerEvent, Asker, SourcesEvent, widened
+from turboprop import limits
+from turboprop.answer import (
+    ANSWER_TOKENS,
+    SOURCE_TOKENS,
+    AnsweredEvent,
+    AnswerEvent,
+    AnswerSession,
+    SourcesEvent,
+    widened,
+)
 from turboprop.edges.http import generation
-from turboprop.edges.http.generation import Number
+from turboprop.edges.http.generation import SamplingFields
 from turboprop.edges.http.schemas import RequestBody
 from turboprop.edges.http.state import read_model, state_of
 from turboprop.edges.http.streams import EventStream, pumped, sse, told_errors, until_gone
@@ -28,40 +37,33 @@ if TYPE_CHECKING:
     from turboprop.answer import Source
     from turboprop.edges.http.state import ServerState
     from turboprop.generate.model import GenerationStream, LanguageModel
+    from turboprop.index.read import IndexReader
     from turboprop.runtime.leases import LanguageLease
     from turboprop.types import Hit
+    from turboprop.workspace.index import Index
     from turboprop.workspace.workspace import Repository
 
 _TURNS = 20
 
 
 class AskTurn(RequestBody):
-    question: Annotated[StrictStr, Field(max_length=20_000)]
+    question: Annotated[StrictStr, limits.QUESTION]
     answer: Annotated[StrictStr, Field(max_length=100_000)]
 
 
-class AskOptions(RequestBody):
+class AskOptions(SamplingFields):
     """Sampling, as for `/v1/chat/completions`."""
 
-    temperature: Annotated[Number, Field(ge=0, le=5)] | None = None
-    top_p: Annotated[Number, Field(gt=0, le=1)] | None = None
-    top_k: Annotated[StrictInt, Field(ge=0, le=1 << 20)] | None = None
-    min_p: Annotated[Number, Field(ge=0, le=1)] | None = None
-    presence_penalty: Annotated[Number, Field(ge=-2, le=2)] | None = None
-    frequency_penalty: Annotated[Number, Field(ge=-2, le=2)] | None = None
-    repetition_penalty: Annotated[Number, Field(gt=0, le=2)] | None = None
-    max_tokens: Annotated[StrictInt, Field(ge=1, le=1 << 24)] | None = None
-    seed: Annotated[StrictInt, Field(ge=0, lt=2**63)] | None = None
     reasoning: bool | None = None
 
 
 class AskRequest(RequestBody):
-    question: Annotated[StrictStr, Field(min_length=1, max_length=20_000, pattern=r"\S")]
+    question: Annotated[StrictStr, limits.QUESTION]
     repo: StrictStr | None = None
     model: StrictStr | None = None
     history: Annotated[list[AskTurn], Field(max_length=1_000)] = Field(default_factory=list)
     options: AskOptions = Field(default_factory=AskOptions)
-    source_tokens: Annotated[StrictInt, Field(ge=64, le=1 << 20)] = SOURCE_TOKENS
+    source_tokens: Annotated[StrictInt, limits.SOURCE_TOKENS] = SOURCE_TOKENS
 
 
 async def ask(request: Request) -> Response:
@@ -73,14 +75,19 @@ async def ask(request: Request) -> Response:
 
 async def _answer(state: ServerState, wanted: AskRequest) -> Response:
     repository = state.workspace.get(wanted.repo)
-    given = wanted.options.model_dump(exclude_none=True)
-    options = GenerationOptions(**{"temperature": 0.2, "max_tokens": ANSWER_TOKENS, "reasoning": False, **given})
+    given = wanted.options
+    options = GenerationOptions(
+        **{"temperature": 0.2, **given.sampling()},
+        max_tokens=given.max_tokens or ANSWER_TOKENS,
+        reasoning=given.reasoning or False,
+    )
     if wanted.model is not None:
         await state.in_thread(state.names.language, wanted.model)  # a name that means nothing is a 404
     async with AsyncExitStack() as held:
-        held.enter_context(await state.in_thread(_entered, repository))
+        opened, index = await state.in_thread(_opened, repository)
+        held.enter_context(opened)
         await held.enter_async_context(state.generations.taken())
-        asking = _Asking(state, repository, wanted, options)
+        asking = _Asking(state, index, wanted, options)
         held.callback(asking.close)
         events = pumped(state, asking.events(), asking.cancel)
         await held.enter_async_context(aclosing(events))
@@ -88,41 +95,40 @@ async def _answer(state: ServerState, wanted: AskRequest) -> Response:
         return EventStream(chunks, held.pop_all(), stall_seconds=state.limits.stall_seconds)
 
 
-def _entered(repository: Repository) -> Any:
+def _opened(repository: Repository) -> tuple[ExitStack, Index]:
     """The index opened now, so that a repository without one is a 404 and not the first event."""
-    from contextlib import ExitStack
-
     stack = ExitStack()
-    stack.enter_context(repository.opened())
-    return stack
+    return stack, stack.enter_context(repository.opened())
 
 
 class _Retriever:
-    """The repository as `Asker` searches it; keeps what it found."""
+    """The index as `AnswerSession` searches it; keeps what it found."""
 
-    def __init__(self, repository: Repository) -> None:
-        self._repository = repository
+    def __init__(self, index: Index) -> None:
+        self._index = index
         self.hits: list[Hit] = []
 
     @property
     def repo(self) -> Path:
-        return self._repository.root
+        return self._index.repo
+
+    @property
+    def reader(self) -> IndexReader:
+        return self._index.reader
 
     def search(self, query: str, limit: int = 10) -> list[Hit]:
-        self.hits = self._repository.search(query[:10_000], limit)
+        self.hits = self._index.search(query, limit)
         return self.hits
 
 
 class _Asking:
     """One question. The model is leased when it is needed: weak evidence needs none."""
 
-    def __init__(
-        self, state: ServerState, repository: Repository, wanted: AskRequest, options: GenerationOptions
-    ) -> None:
+    def __init__(self, state: ServerState, index: Index, wanted: AskRequest, options: GenerationOptions) -> None:
         self._state = state
         self._wanted = wanted
         self._options = options
-        self._retriever = _Retriever(repository)
+        self._retriever = _Retriever(index)
         self._lock = threading.Lock()
         self._lease: LanguageLease | None = None
         self._stream: GenerationStream | None = None
@@ -132,7 +138,7 @@ class _Asking:
     def context(self) -> int:
         return self._model.context
 
-    def count_tokens(self, prompt: Sequence[dict[str, str]]) -> int:
+    def count_tokens(self, prompt: str | Sequence[dict[str, str]]) -> int:
         return self._model.count_tokens(prompt)
 
     def stream(self, prompt: Sequence[dict[str, str]], options: GenerationOptions) -> GenerationStream:
@@ -146,11 +152,11 @@ class _Asking:
     def events(self) -> Iterator[AnswerEvent]:
         """Everything, in order; where there is no language model, the sources and then the error."""
         history = [(turn.question, turn.answer) for turn in self._wanted.history[-_TURNS:]]
-        asker = Asker(self._retriever, self, self._wanted.source_tokens, history)
+        session = AnswerSession(self._retriever, self, self._wanted.source_tokens, history)
         try:
-            yield from asker.ask(self._wanted.question, self._options)
+            yield from session.ask(self._wanted.question, self._options)
         except ModelNotFoundError:
-            sources = tuple(widened(self._retriever.hits, self._retriever.repo)[:5])
+            sources = tuple(widened(self._retriever.hits, self._retriever.reader)[:5])
             yield SourcesEvent(sources, False, 0)
             raise
 

@@ -10,6 +10,7 @@ from pydantic import Field, StrictInt, StrictStr, model_validator
 from starlette.responses import JSONResponse, Response
 from typing_extensions import TypedDict
 
+from turboprop import limits
 from turboprop.edges.http import generation
 from turboprop.edges.http.generation import GenerationRequest, TimingsAnswer, TokenAnswer, UsageAnswer
 from turboprop.edges.http.schemas import RequestBody
@@ -58,9 +59,9 @@ class ChatMessage(RequestBody):
 
 class ChatRequest(GenerationRequest):
     messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=10_000)]
-    max_completion_tokens: Annotated[StrictInt, Field(ge=1, le=1 << 24)] | None = None
+    max_completion_tokens: Annotated[StrictInt, limits.MAX_TOKENS] | None = None
     logprobs: bool | None = None
-    top_logprobs: Annotated[StrictInt, Field(ge=0, le=20)] | None = None
+    top_logprobs: Annotated[StrictInt, limits.LOGPROBS] | None = None
     tools: Annotated[list[Tool], Field(max_length=128)] | None = None
     tool_choice: Literal["auto", "none"] | None = None
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None

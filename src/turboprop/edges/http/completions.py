@@ -10,9 +10,11 @@ from pydantic import Field, StrictInt, StrictStr
 from starlette.responses import JSONResponse, Response
 from typing_extensions import TypedDict
 
+from turboprop import limits
 from turboprop.edges.http import generation
 from turboprop.edges.http.failures import RequestError
 from turboprop.edges.http.generation import GenerationRequest, TimingsAnswer, TokenAnswer, UsageAnswer
+from turboprop.edges.http.schemas import TokenId
 from turboprop.edges.http.state import read_model, state_of
 from turboprop.edges.http.streams import EventStream, sse, told_errors, until_gone
 from turboprop.generate.events import DoneEvent, GenerationEvent, TokenLogprob
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from turboprop.edges.http.state import ServerState
     from turboprop.generate.options import GenerationOptions
 
-TokenId = Annotated[StrictInt, Field(ge=0, le=2**31 - 1)]
 _KIND = "text_completion"
 _DEFAULT_TOKENS = 16
 """As at OpenAI, where a completion that names no length has 16 tokens."""
@@ -36,7 +37,7 @@ class CompletionRequest(GenerationRequest):
         | Annotated[list[StrictStr], Field(min_length=1, max_length=16)]
         | Annotated[list[Annotated[list[TokenId], Field(min_length=1)]], Field(min_length=1, max_length=16)]
     )
-    logprobs: Annotated[StrictInt, Field(ge=0, le=20)] | None = None
+    logprobs: Annotated[StrictInt, limits.LOGPROBS] | None = None
     echo: Literal[False] | None = None
     best_of: Literal[1] | None = None
     suffix: None = None

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from turboprop.edges.http.failures import RequestError
-from turboprop.edges.http.schemas import RequestBody
+from turboprop.edges.http.schemas import RequestBody, TokenId
 from turboprop.edges.http.state import read_model, state_of
 from turboprop.edges.http.streams import until_gone
 from turboprop.embed.options import EmbeddingOptions
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from turboprop.edges.http.state import ServerState
     from turboprop.embed.model import EmbeddingModel
-
-TokenId = Annotated[StrictInt, Field(ge=0, le=2**31 - 1)]
 
 
 class EmbeddingsRequest(RequestBody):

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from turboprop import errors
+from turboprop.limits import OUT_OF_RANGE
 from turboprop.printable import printable_message
 
 if TYPE_CHECKING:
@@ -111,7 +112,8 @@ def failure_of_fields(error: ValidationError) -> Failure:
         return failure(400, f"there is no parameter {name!r}", "unknown_parameter", name)
     if first["type"] == "json_invalid":
         return failure(400, f"the body is no JSON: {first['msg']}", "invalid_json")
-    said = f"{name}: {first['msg']}" if name else first["msg"]
+    whole = not name or first["type"] == OUT_OF_RANGE  # the sentence names what is wrong
+    said = first["msg"] if whole else f"{name}: {first['msg']}"
     return failure(400, said, "invalid_value", name or None)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired
 from pydantic import AliasChoices, Field, StrictInt, StrictStr
 from typing_extensions import TypedDict
 
-from turboprop import __version__
+from turboprop import __version__, limits
 from turboprop.edges.http.failures import RequestError
 from turboprop.edges.http.schemas import RequestBody
 from turboprop.edges.http.streams import pumped
@@ -45,24 +45,36 @@ class StreamOptions(RequestBody):
     include_obfuscation: bool = False
 
 
-class GenerationRequest(RequestBody):
-    """As at OpenAI; `top_k`, `min_p`, `repetition_penalty`, `grammar` and `reasoning` are ours."""
+class SamplingFields(RequestBody):
+    """How to sample, as at OpenAI; `top_k`, `min_p` and `repetition_penalty` are ours."""
+
+    max_tokens: Annotated[StrictInt, limits.MAX_TOKENS] | None = None
+    temperature: Annotated[Number, limits.TEMPERATURE] | None = None
+    top_p: Annotated[Number, limits.TOP_P] | None = None
+    top_k: Annotated[StrictInt, limits.TOP_K] | None = None
+    min_p: Annotated[Number, limits.MIN_P] | None = None
+    presence_penalty: Annotated[Number, limits.PRESENCE_PENALTY] | None = None
+    frequency_penalty: Annotated[Number, limits.FREQUENCY_PENALTY] | None = None
+    repetition_penalty: Annotated[Number, limits.REPETITION_PENALTY] | None = Field(
+        default=None, validation_alias=AliasChoices("repetition_penalty", "repeat_penalty")
+    )
+    seed: Annotated[StrictInt, Field(ge=-(2**63), lt=2**63)] | None = None
+
+    def sampling(self) -> dict[str, Any]:
+        """What was given, as `GenerationOptions` takes it; `max_tokens` apart."""
+        names = set(SamplingFields.model_fields) - {"max_tokens", "seed"}
+        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        # llama.cpp's clients write -1 for "any"; OpenAI's allow the whole range.
+        return given if self.seed is None or self.seed == -1 else {**given, "seed": self.seed % 2**63}
+
+
+class GenerationRequest(SamplingFields):
+    """As at OpenAI; `grammar` and `reasoning` are ours."""
 
     model: StrictStr | None = None
     stream: bool | None = False
     stream_options: StreamOptions | None = None
-    max_tokens: Annotated[StrictInt, Field(ge=1, le=1 << 24)] | None = None
-    temperature: Annotated[Number, Field(ge=0, le=5)] | None = None
-    top_p: Annotated[Number, Field(gt=0, le=1)] | None = None
-    top_k: Annotated[StrictInt, Field(ge=0, le=1 << 20)] | None = None
-    min_p: Annotated[Number, Field(ge=0, le=1)] | None = None
-    presence_penalty: Annotated[Number, Field(ge=-2, le=2)] | None = None
-    frequency_penalty: Annotated[Number, Field(ge=-2, le=2)] | None = None
-    repetition_penalty: Annotated[Number, Field(gt=0, le=2)] | None = Field(
-        None, validation_alias=AliasChoices("repetition_penalty", "repeat_penalty")
-    )
-    seed: Annotated[StrictInt, Field(ge=-(2**63), lt=2**63)] | None = None
-    stop: StrictStr | Annotated[list[StrictStr], Field(max_length=16)] | None = None
+    stop: StrictStr | Annotated[list[StrictStr], Field(max_length=limits.MOST_STOPS)] | None = None
     n: Literal[1] | None = None
     logit_bias: Annotated[dict[str, Number], Field(max_length=0)] | None = None
     response_format: ResponseFormat | None = None
@@ -71,24 +83,9 @@ class GenerationRequest(RequestBody):
 
     def options(self, *, max_tokens: int | None, logprobs: int | None, reasoning: bool | None) -> GenerationOptions:
         """The options over our defaults. Raises `UsageError`."""
-        given = {
-            name: getattr(self, name)
-            for name in (
-                "temperature",
-                "top_p",
-                "top_k",
-                "min_p",
-                "presence_penalty",
-                "frequency_penalty",
-                "repetition_penalty",
-            )
-            if getattr(self, name) is not None
-        }
         stop = self.stop if self.stop is not None else ()
         return GenerationOptions(
-            **given,
-            # llama.cpp's clients write -1 for "any"; OpenAI's allow the whole range.
-            seed=None if self.seed is None or self.seed == -1 else self.seed % 2**63,
+            **self.sampling(),
             stop=stop if isinstance(stop, str) else tuple(stop),
             max_tokens=max_tokens,
             logprobs=logprobs,

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StrictInt
+
+TokenId = Annotated[StrictInt, Field(ge=0, le=2**31 - 1)]
 
 
 class RequestBody(BaseModel):

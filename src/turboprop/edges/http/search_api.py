@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired
+from typing import TYPE_CHECKING, Annotated, Any, NotRequired
 
 from pydantic import Field, StrictInt, StrictStr
 from starlette.responses import JSONResponse, Response
 from typing_extensions import TypedDict
 
-from turboprop import __version__
+from turboprop import __version__, limits
 from turboprop.edges.http.failures import RequestError
 from turboprop.edges.http.jobs_api import JobAnswer, job_answer
 from turboprop.edges.http.process import resident_bytes
@@ -19,7 +19,6 @@ from turboprop.edges.http.schemas import RequestBody
 from turboprop.edges.http.state import read_model, state_of
 from turboprop.errors import IndexNotFoundError, TurboPropError, UsageError
 from turboprop.workspace.merged import RepoHit
-from turboprop.workspace.workspace import MOST_HITS
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -40,18 +39,18 @@ _WHY = {
     "kind of file": "tests and prose stand behind code unless asked for",
     "same file": "further chunks of one file count less",
 }
-Glob = Annotated[StrictStr, Field(max_length=1_000)]
+Glob = Annotated[StrictStr, Field(max_length=limits.LONGEST_PATTERN)]
 INTEGER = {"type": "integer", "minimum": 1, "maximum": 1_000_000_000}
 
 
 class SearchRequest(RequestBody):
-    query: Annotated[StrictStr, Field(min_length=1, max_length=10_000)]
+    query: Annotated[StrictStr, limits.QUERY]
     repo: StrictStr | None = None
-    mode: Literal["hybrid", "semantic", "lexical"] = "hybrid"
-    limit: Annotated[StrictInt, Field(ge=1, le=MOST_HITS)] = 20
-    path: Annotated[list[Glob], Field(max_length=100)] = Field(default_factory=list)
-    lang: Annotated[list[Glob], Field(max_length=100)] = Field(default_factory=list)
-    by: Literal["chunk", "file"] = "chunk"
+    mode: limits.Mode = "hybrid"
+    limit: Annotated[StrictInt, limits.HITS] = 20
+    path: Annotated[list[Glob], Field(max_length=limits.MOST_PATTERNS)] = Field(default_factory=list)
+    lang: Annotated[list[Glob], Field(max_length=limits.MOST_PATTERNS)] = Field(default_factory=list)
+    by: limits.Unit = "chunk"
     explain: bool = False
 
 

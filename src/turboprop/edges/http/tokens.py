@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field, StrictInt, StrictStr
+from pydantic import Field, StrictStr
 from starlette.responses import JSONResponse, Response
 from typing_extensions import TypedDict
 
-from turboprop.edges.http.schemas import RequestBody
+from turboprop.edges.http.schemas import RequestBody, TokenId
 from turboprop.edges.http.state import read_model, state_of
 from turboprop.errors import UsageError
 from turboprop.models.tokenizer import decode_ids, encode_texts, token_text
@@ -16,8 +16,6 @@ from turboprop.models.tokenizer import decode_ids, encode_texts, token_text
 if TYPE_CHECKING:
     from starlette.requests import Request
     from tokenizers import Tokenizer
-
-TokenId = Annotated[StrictInt, Field(ge=0, le=2**31 - 1)]
 
 
 class TokenizeRequest(RequestBody):

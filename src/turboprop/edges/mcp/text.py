@@ -24,8 +24,6 @@ PAGE_CHARS = 8_000
 """Characters of one answer at most: about 2,500 tokens, a tenth of what clients allow a tool (25,000)."""
 LINE_CHARS = 240
 SNIPPET_LINES = 12
-DEEPEST = 200
-"""Hits that can be paged through: ranking puts the best 200 chunks of the words' side in order."""
 _NAMES = 3
 _NAME_CHARS = 80
 _FILES = 10

@@ -8,13 +8,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
+from turboprop import limits
 from turboprop.code.inside import lines_inside
 from turboprop.edges.mcp.text import (
-    DEEPEST,
     SNIPPET_LINES,
     answer_text,
     hits_page,
@@ -29,21 +29,23 @@ from turboprop.types import Hit
 from turboprop.workspace.index import Index
 from turboprop.workspace.workspace import Freshness, Repository, Workspace
 
-Query = Annotated[str, Field(description="What the code does, an identifier, or an error message.", max_length=4000)]
+Query = Annotated[str, Field(description="What the code does, an identifier, or an error message."), limits.QUERY]
 Repo = Annotated[str | None, Field(description="Name of the repository, where several are served.")]
 Cursor = Annotated[str | None, Field(description="Where to go on: the cursor that the last page ended with.")]
-Limit = Annotated[int, Field(description="Hits of one page.", ge=1, le=50)]
+Limit = Annotated[int, Field(description="Hits of one page."), limits.HITS]
 Lines = Annotated[int, Field(description="Lines shown of each hit; 0 shows the places alone.", ge=0, le=100)]
 Paths = Annotated[
-    list[str] | None, Field(description='Globs that narrow by path: "src/**", "!tests/**".', max_length=50)
+    list[str] | None,
+    Field(description='Globs that narrow by path: "src/**", "!tests/**".', max_length=limits.MOST_PATTERNS),
 ]
-Languages = Annotated[list[str] | None, Field(description='Narrow by language: "python", "go".', max_length=50)]
+Languages = Annotated[
+    list[str] | None,
+    Field(description='Narrow by language: "python", "go".', max_length=limits.MOST_PATTERNS),
+]
 Path = Annotated[
     str, Field(description="A file as search_code prints it, relative to the repository.", max_length=4096)
 ]
-Mode = Annotated[
-    Literal["hybrid", "semantic", "lexical"], Field(description="By meaning and words, by meaning, or by words.")
-]
+Mode = Annotated[limits.Mode, Field(description="By meaning and words, by meaning, or by words.")]
 _NO_MODEL_HITS = 8
 
 
@@ -116,7 +118,7 @@ class Tools:
 
     def ask_code(
         self,
-        question: Annotated[str, Field(description="A question about the repository.", max_length=4000)],
+        question: Annotated[str, Field(description="A question about the repository."), limits.QUESTION],
         repo: Repo = None,
         stopped: Callable[[], bool] = lambda: False,
     ) -> str:
@@ -124,12 +126,12 @@ class Tools:
 
         Prefer search_code and read_chunk where you can judge the code yourself.
         """
-        from turboprop.answer import AnsweredEvent, Asker
+        from turboprop.answer import AnsweredEvent, AnswerSession
 
         with self._opened(self._workspace.get(repo)) as index:
             try:
                 with self._writer.model() as model:
-                    for event in Asker(index, model).ask(question):
+                    for event in AnswerSession(index, model).ask(question):
                         if isinstance(event, AnsweredEvent):
                             return answer_text(event)
                         if stopped():
@@ -164,7 +166,7 @@ class Tools:
     ) -> str:
         start = page_start(cursor)
         with self._opened(self._workspace.get(repo)) as index:
-            hits = find(index, min(start + limit + 1, DEEPEST))
+            hits = find(index, min(start + limit + 1, limits.HITS.most))
         return hits_page(hits, start, limit, lines)
 
     def _opened(self, repository: Repository) -> AbstractContextManager[Index]:
