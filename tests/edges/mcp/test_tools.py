@@ -151,8 +151,8 @@ def test_nothing_outside_of_the_repositories(connect: Connect, repo: Path, tmp_p
             (repo / "app").symlink_to(secret)
             assert "leads out" in await refused(client, "read_chunk", path="app/server.py")
             for name in (str(secret), "secret", "..", "/"):
-                assert "not served" in await refused(client, "search_code", query="token", repo=name)
-                assert "not served" in await refused(client, "reindex", repo=name)
+                assert "there is no repository" in await refused(client, "search_code", query="token", repo=name)
+                assert "there is no repository" in await refused(client, "reindex", repo=name)
 
     session(steps)
 
