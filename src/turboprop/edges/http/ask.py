@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from turboprop.answer import Source
     from turboprop.edges.http.state import ServerState
     from turboprop.generate.model import GenerationStream, LanguageModel
-    from turboprop.runtime.leases import LanguageLease
+    from turboprop.runtime.leases import Lease
     from turboprop.types import Hit
     from turboprop.workspace.workspace import Repository
 
@@ -124,7 +124,7 @@ class _Asking:
         self._options = options
         self._retriever = _Retriever(repository)
         self._lock = threading.Lock()
-        self._lease: LanguageLease | None = None
+        self._lease: Lease[LanguageModel] | None = None
         self._stream: GenerationStream | None = None
         self._cancelled = False
 
@@ -163,7 +163,7 @@ class _Asking:
     def close(self) -> None:
         """Give the model back; called when the events have ended."""
         if self._lease is not None:
-            self._lease.release()
+            self._lease.close()
 
     @property
     def _model(self) -> LanguageModel:
