@@ -99,7 +99,7 @@ def open_repository(entry: dict[str, Any], options: argparse.Namespace) -> Repos
     seconds = time.perf_counter() - started
     prefix = f"{inside}/" if inside else ""
     items = json.loads((options.labels / "semble" / "annotations" / f"{entry['name']}.json").read_text())
-    model = index.embedding_model
+    model = index.embedding().model
     repository = Repository(entry["name"], prefix, index, [], seconds, {mode: [] for mode in MODES})
     for item in items:
         vector = model.embed_query(item["query"])

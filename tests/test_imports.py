@@ -30,7 +30,6 @@ LEVEL = {
     "rerank": 6,
     "search": 7,
     "generate": 7,
-    "loading": 7,
     "runtime": 8,
     "answer": 8,
     "workspace": 9,

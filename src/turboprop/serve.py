@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,7 +15,6 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
 
     from turboprop.edges.http.state import ServerState
-    from turboprop.generate.model import LanguageModel
 
 
 class _Size(click.ParamType[int]):
@@ -85,6 +82,7 @@ def serve(
     from turboprop.edges.http.server import serve as run
     from turboprop.edges.http.state import ServerOptions, ServerState
     from turboprop.runtime.manager import ModelManager
+    from turboprop.runtime.memory import DEVICE
     from turboprop.workspace.location import repository_here, root_around
 
     given = (*folders, *repos)
@@ -109,7 +107,7 @@ def serve(
     logging.getLogger("turboprop").setLevel(logging.INFO)
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     with ExitStack() as stack:
-        manager = stack.enter_context(ModelManager(memory=memory))
+        manager = stack.enter_context(ModelManager(budgets={DEVICE: memory} if memory is not None else None))
         state = ServerState(options, manager)
         mounts: dict[str, Any] = {}
         lifespans: tuple[Any, ...] = ()
@@ -123,18 +121,7 @@ def serve(
 def _agents_tools(state: ServerState) -> Starlette:
     """The tools for agents over HTTP, with the indexes and models that the other endpoints use."""
     from turboprop.edges.mcp.server import mcp_app
-    from turboprop.edges.mcp.writer import Writer
-    from turboprop.generate.installed import language_model_name
 
-    manager, options = state.manager, state.options
-
-    class ManagedWriter(Writer):
-        @contextmanager
-        def model(self) -> Iterator[LanguageModel]:
-            with manager.language(language_model_name(None, manager.settings)) as lease:
-                yield lease.model
-
+    options = state.options
     hosts = [name for host in (options.host, *options.allowed_hosts) for name in (host, f"{host}:*")]
-    return mcp_app(
-        state.workspace, path="/mcp", writer=ManagedWriter(None, manager.settings), hosts=hosts, origins=options.cors
-    )
+    return mcp_app(state.workspace, hosts=hosts, origins=options.cors)

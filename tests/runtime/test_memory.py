@@ -10,7 +10,7 @@ from turboprop.errors import ModelNotFoundError, UsageError
 from turboprop.models.kind import kind_of
 from turboprop.models.resolve import resolve
 from turboprop.runtime.library import known_models, remove_model
-from turboprop.runtime.memory import default_budget, estimated_bytes
+from turboprop.runtime.memory import default_budgets, estimated_bytes
 from turboprop.settings import load_settings
 
 
@@ -26,7 +26,7 @@ def test_kinds(minilm_folder: Path) -> None:
         needed = estimated_bytes(local, kind, settings, None, None)
         size = sum(path.stat().st_size for path in ([local.path] if local.path.is_file() else local.path.iterdir()))
         assert needed > size / 4
-    assert default_budget() > 0
+    assert default_budgets()["cpu"] > 0
 
 
 def test_the_library_knows_what_is_here(write_files: Callable[[dict[str, str]], Path]) -> None:

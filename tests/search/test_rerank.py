@@ -63,8 +63,9 @@ def test_a_search_with_a_reranker(write_files: Callable[[dict[str, str]], Path],
         again = index.search("open a file", limit=3, rerank=str(folder))
         assert len(again) == 3 and all(0 <= hit.score <= 1 for hit in again)
         assert all(hit.parts["reranker"] > 0 for hit in again)
-        assert index.reranker(str(folder)) is index.reranker(str(folder))
-        read = index.search("open a file", limit=6, rerank=index.reranker(str(folder)), rerank_top=2)
+        with index.reranker(str(folder)) as one, index.reranker(str(folder)) as other:
+            assert one.model is other.model
+        read = index.search("open a file", limit=6, rerank=index.reranker(str(folder)).model, rerank_top=2)
         assert sum("reranker" in hit.parts for hit in read) == 2
         assert index.search("open a file", limit=3) == plain
         with pytest.raises(ModelUnsupportedError, match="kind embedding"):

@@ -21,6 +21,7 @@ from turboprop.code.walk import walk
 from turboprop.edges.cli.entry import main
 from turboprop.errors import IndexMismatchError, IndexNotFoundError, UsageError
 from turboprop.index.lock import WriterLock
+from turboprop.runtime.manager import DEFAULT_MANAGER
 from turboprop.types import Refresh
 
 Write = Callable[[dict[str, str]], Path]
@@ -376,3 +377,24 @@ def test_a_run_that_finds_nothing_loads_no_model(write_files: Write, monkeypatch
     (root / "src/bank.py").write_text("def open_account():\n    return Account()\n")
     with pytest.raises(AssertionError, match="loaded"):
         Index.create(root)
+
+
+def test_indexes_that_are_open_at_once_share_a_model(write_files: Write, tmp_path: Path) -> None:
+    root = write_files(FILES)
+    Index.create(root).close()
+    with Index.open(root) as one:
+        assert one.search("take money out")
+        other = Index.create(root, index_dir=tmp_path / "other")
+        with other, one.embedding() as ours, other.embedding() as theirs:
+            assert ours.model is theirs.model
+        assert [told.in_use for told in DEFAULT_MANAGER.status()] == [1]
+        assert one.search("open an account")
+    assert DEFAULT_MANAGER.status() == []
+
+
+def test_a_script_that_closes_nothing_ends(write_files: Write) -> None:
+    root = write_files(FILES)
+    Index.create(root).close()
+    script = f"from turboprop import Index\nindex = Index.open({str(root)!r})\nprint(len(index.search('account', 1)))"
+    done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "1\n", "")

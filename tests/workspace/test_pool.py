@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from turboprop import Index
+from turboprop import EmbeddingModel, Index
 from turboprop.errors import IndexMismatchError, IndexNotFoundError, ModelNotFoundError, UsageError
 from turboprop.runtime.manager import ModelManager
 from turboprop.workspace.location import Location
@@ -29,25 +29,36 @@ def repo(write_files: Callable[[dict[str, str]], Path]) -> Path:
 
 
 @pytest.fixture
-def pool() -> Iterator[IndexPool]:
-    pool = IndexPool(offline=True)
+def models() -> Iterator[ModelManager]:
+    with ModelManager(keep_alive=None) as models:
+        yield models
+
+
+@pytest.fixture
+def pool(models: ModelManager) -> Iterator[IndexPool]:
+    pool = IndexPool(models)
     yield pool
     pool.clear()
+
+
+def model_of(index: Index) -> EmbeddingModel:
+    with index.embedding() as lease:
+        return lease.model
 
 
 def test_what_is_the_same_is_used_again(repo: Path, pool: IndexPool) -> None:
     with pool.open(Location.at(repo)) as first:
         assert first.search("listen on a port", 1)[0].path == "port.py"
-        model = first.embedding_model
+        model = model_of(first)
     with pool.open(Location.at(repo)) as second:
         assert second is first
-        assert second.embedding_model is model
+        assert model_of(second) is model
     assert [(index["chunks"], index["model_loaded"]) for index in pool.describe()] == [(2, True)]
 
 
 def test_a_new_version_is_opened_with_the_same_model(repo: Path, pool: IndexPool) -> None:
     with pool.open(Location.at(repo)) as first:
-        model = first.embedding_model
+        model = model_of(first)
         (repo / "tuner.py").write_text("def tune_radio(frequency):\n    return frequency\n")
         assert pool.update(Location.at(repo)).embedded_chunks == 1
         assert "tuner.py" not in {
@@ -56,7 +67,7 @@ def test_a_new_version_is_opened_with_the_same_model(repo: Path, pool: IndexPool
         with pool.open(Location.at(repo)) as second:
             assert second is not first
             assert second.search("tune radio", 1)[0].path == "tuner.py"
-            assert second.embedding_model is model
+            assert model_of(second) is model
     with pytest.raises(UsageError, match="closed"):
         first.search("tune radio", freshness="none")
 
@@ -92,29 +103,27 @@ def test_a_model_whose_files_changed_is_loaded_anew(
         index.search("another port")
 
 
-def test_a_lent_model_is_given_back_after_each_use(repo: Path) -> None:
-    with ModelManager() as manager:
-        pool = IndexPool(models=manager)
-        with pool.open(Location.at(repo)) as index:
-            before = index.search("listen on a port", 2)
-            (told,) = manager.status()
-            assert told.in_use == 0
-            manager.unload(told.name)
-            assert index.search("listen on a port", 2) == before
-        (repo / "tuner.py").write_text("def tune_radio(frequency):\n    return frequency\n")
-        assert pool.update(Location.at(repo)).embedded_chunks == 1
-        assert [told.in_use for told in manager.status()] == [0]
-        pool.clear()
+def test_a_model_is_given_back_after_each_use(repo: Path, pool: IndexPool, models: ModelManager) -> None:
+    with pool.open(Location.at(repo)) as index:
+        before = index.search("listen on a port", 2)
+        (told,) = models.status()
+        assert told.in_use == 0
+        models.unload(told.name)
+        assert [each["model_loaded"] for each in pool.describe()] == [False]
+        assert index.search("listen on a port", 2) == before
+    (repo / "tuner.py").write_text("def tune_radio(frequency):\n    return frequency\n")
+    assert pool.update(Location.at(repo)).embedded_chunks == 1
+    assert [told.in_use for told in models.status()] == [0]
 
 
-def test_the_one_used_longest_ago_is_closed(repo: Path, tmp_path: Path) -> None:
-    pool = IndexPool(offline=True, most=1)
+def test_the_one_used_longest_ago_is_closed(repo: Path, models: ModelManager, tmp_path: Path) -> None:
+    pool = IndexPool(models, most=1)
     other = tmp_path / "other"
     shutil.copytree(repo, other)
     with pool.open(Location.at(repo)) as first:
-        model = first.embedding_model
+        model = model_of(first)
         with pool.open(Location.at(other)) as second:
-            assert second.embedding_model is model
+            assert model_of(second) is model
             assert first.search("port")  # in use
     assert len(pool.describe()) == 1
     pool.clear()

@@ -29,7 +29,7 @@ def manager() -> Iterator[ModelManager]:
 
 @pytest.fixture
 def indexes(manager: ModelManager) -> Iterator[IndexPool]:
-    pool = IndexPool(models=manager)
+    pool = IndexPool(manager)
     yield pool
     pool.clear()
 

@@ -22,6 +22,10 @@ MAX_PARTS = 4
 class IndexingEmbedder:
     """An `EmbeddingModel` as the index builds with it: a line too long for it becomes a mean of parts.
 
+    It makes its own batches, beside those of requests that come together: `batch_tokens` keeps them within a memory
+    bound, and up to 2,048 chunks of a call would be refused where 262,144 tokens wait. Those who ask meanwhile wait
+    for one batch of 4,096 tokens at most; common batches were no faster (0.74 to 1.41 of the time in five pairs).
+
     Without `keep` every vector is computed, and none is kept for other indexes.
     """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, Self
 
 import numpy as np
@@ -170,7 +170,7 @@ class EmbeddingModel(EncoderModel):
         """
         if isinstance(texts, str):
             raise UsageError("embed_documents takes a list of texts; for one text give [text]")
-        return self._embed(texts, "document", options, overlong, batch_tokens)
+        return self.compute(self.prepare(texts, "document", options, overlong=overlong), batch_tokens)
 
     def embed_queries(
         self, texts: Sequence[str], options: EmbeddingOptions = PLAIN, *, overlong: Overlong = "error"
@@ -178,18 +178,27 @@ class EmbeddingModel(EncoderModel):
         """float32 [n, dimensions], in the order of `texts`; over-long ones as in `embed_documents`."""
         if isinstance(texts, str):
             raise UsageError("embed_queries takes a list of texts; for one text there is embed_query")
-        return self._embed(texts, "query", options, overlong)
+        return self.compute(self.prepare(texts, "query", options, overlong=overlong))
 
     def embed_query(
-        self, text: str, options: EmbeddingOptions = PLAIN, *, overlong: Overlong = "truncate"
+        self,
+        text: str,
+        options: EmbeddingOptions = PLAIN,
+        *,
+        overlong: Overlong = "truncate",
+        compute: Callable[[PreparedInputs], NDArray[np.float32]] | None = None,
     ) -> NDArray[np.float32]:
-        """float32 [dimensions] of one query; the last `KNOWN_QUERIES` different ones are remembered."""
+        """float32 [dimensions] of one query; the last `KNOWN_QUERIES` different ones are remembered.
+
+        `compute` runs what is prepared where it is not to run in this call alone.
+        """
         key = (text, options, overlong)
         with self._lock:
             if key in self._queries:
                 self._queries.move_to_end(key)
                 return self._queries[key].copy()
-        vector = np.asarray(self._embed([text], "query", options, overlong)[0], np.float32)
+        prepared = self.prepare([text], "query", options, overlong=overlong)
+        vector: NDArray[np.float32] = (compute or self.compute)(prepared)[0]
         with self._lock:
             self._queries[key] = vector.copy()
             if len(self._queries) > KNOWN_QUERIES:
@@ -245,6 +254,14 @@ class EmbeddingModel(EncoderModel):
         places = list(range(len(inputs)))
         return self._prepared([each[:limit] for each in inputs], places, places, 0, options)
 
+    def compute(self, prepared: PreparedInputs, batch_tokens: int = TOKEN_BUDGET) -> NDArray[np.float32]:
+        """Run what was prepared, float32 [texts, `prepared.width`]; `batch_tokens` as for `embed_documents`."""
+        vectors = np.empty((len(prepared.inputs), prepared.width), np.float32)
+        for chosen in batches(prepared.lengths, batch_tokens):
+            pooled = self.run(token_batch([prepared.inputs[index] for index in chosen], prepared.skip))
+            vectors[chosen] = self.finish(pooled, prepared)
+        return prepared.assemble(vectors)
+
     def run(self, batch: TokenBatch) -> NDArray[np.float32]:
         """Pooled vectors of a batch as they come from the engine; `finish` makes them what was asked for."""
         with self._lock:
@@ -266,21 +283,6 @@ class EmbeddingModel(EncoderModel):
         if normalize is None:  # a cut vector has another length than the whole one
             normalize = self._checkpoint.normalize or cut is not None
         return PreparedInputs(inputs, owners, where, skip, cut, cut or self._full_width, normalize)
-
-    def _embed(
-        self,
-        texts: Sequence[str],
-        side: Side,
-        options: EmbeddingOptions,
-        overlong: Overlong,
-        batch_tokens: int = TOKEN_BUDGET,
-    ) -> NDArray[np.float32]:
-        prepared = self.prepare(texts, side, options, overlong=overlong)
-        vectors = np.empty((len(prepared.inputs), prepared.width), np.float32)
-        for chosen in batches(prepared.lengths, batch_tokens):
-            pooled = self.run(token_batch([prepared.inputs[index] for index in chosen], prepared.skip))
-            vectors[chosen] = self.finish(pooled, prepared)
-        return prepared.assemble(vectors)
 
     def _inputs(
         self, texts: list[str], prompt: str, limit: int, overlong: Overlong

@@ -1,1 +1,1 @@
-"""Loaded models, open indexes and running jobs, kept warm for whoever serves several requests."""
+"""The loaded models of a process: their one owner, the leases that others use them by, and what they may take."""

@@ -7,6 +7,7 @@ others wait, a request has at most a quarter of a window.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import deque
 from concurrent.futures import Future
@@ -52,8 +53,7 @@ class EmbeddingBatcher:
         self._requests: deque[_Request] = deque()
         self._waiting = 0
         self._closed = False
-        self._thread = threading.Thread(target=self._work, name=f"embed {model.name}", daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = None
 
     @property
     def waiting_tokens(self) -> int:
@@ -80,6 +80,9 @@ class EmbeddingBatcher:
                 raise BusyError(
                     f"{self._waiting} tokens wait to be embedded and {self._most} may; try again in a while"
                 )
+            if self._thread is None:  # indexing alone needs none
+                self._thread = threading.Thread(target=self._work, name=f"embed {self._model.name}", daemon=True)
+                self._thread.start()
             self._requests.append(_Request(prepared, future, vectors, len(lengths), order))
             self._waiting += tokens
             self._changed.notify()
@@ -94,7 +97,9 @@ class EmbeddingBatcher:
         with self._changed:
             self._closed = True
             self._changed.notify()
-        self._thread.join()
+        # A lease that nobody closed may end in this thread itself, or when the interpreter has stopped all others.
+        if self._thread is not None and self._thread is not threading.current_thread() and not sys.is_finalizing():
+            self._thread.join()
 
     def _work(self) -> None:
         while True:

@@ -1,148 +1,86 @@
-"""A model of the manager, the leases that keep it loaded, and what is told of it."""
+"""Leases of loaded models: how everybody uses one who does not load it for himself alone."""
 
 from __future__ import annotations
 
-import time
+import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
-from turboprop.models.kind import Kind
-from turboprop.models.resolve import LocalModel
-from turboprop.runtime.batcher import EmbeddingBatcher
+from turboprop.closing import Closing
 
 if TYPE_CHECKING:
-    from turboprop.embed.model import EmbeddingModel
-    from turboprop.generate.model import LanguageModel
-    from turboprop.rerank.model import Reranker
+    from concurrent.futures import Future
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from turboprop.embed.model import EmbeddingModel  # noqa: F401  names what EmbeddingLease is of
+    from turboprop.embed.prepared import PreparedInputs
+    from turboprop.engines.contract import WeightFormat
+    from turboprop.models.hub_progress import DownloadProgress
+    from turboprop.runtime.manager import Entry
+    from turboprop.settings import Settings
+
+M = TypeVar("M")
 
 
 @dataclass(frozen=True, slots=True)
-class LoadedModel:
-    """What the manager tells of one model. `reserved` are the bytes that the budget counts for it; `keep_alive`
-    None means that it stays until it is unloaded."""
+class LoadOptions:
+    """How a model is to run; what is None comes from the settings, and they from the manager.
 
-    name: str
-    kind: Kind
-    state: Literal["loading", "loaded"]
-    reserved: int
-    in_use: int
-    idle_seconds: float
-    keep_alive: float | None
-    engine: str = ""
-    device: str = ""
-    weights: str = ""
-    reason: str = ""
-    dimensions: int | None = None
-    context: int | None = None
-
-
-@dataclass(eq=False, slots=True)
-class Entry:
-    """A model of the manager from the moment that its loading begins. The manager's lock guards it."""
-
-    local: LocalModel
-    kind: Kind
-    reserved: int
-    keep_alive: float | None
-    state: Literal["loading", "loaded", "closing"] = "loading"
-    leases: int = 0
-    used: float = field(default_factory=time.monotonic)
-    embedding: EmbeddingModel | None = None
-    batcher: EmbeddingBatcher | None = None
-    language: LanguageModel | None = None
-    reranker: Reranker | None = None
-    error: Exception | None = None
-
-    def close(self) -> None:
-        """Give the memory back."""
-        if self.batcher is not None:
-            self.batcher.close()
-        for model in (self.embedding, self.language, self.reranker):
-            if model is not None:
-                model.close()
-
-
-class Lease:
-    """The right to use a model: while one is held the model stays.
-
-    Use it as a context manager, or `release()`; letting go of it gives it back too.
+    `memory` in bytes bounds a conversion; `progress` is told of it and of a download.
     """
 
-    def __init__(self, entry: Entry, release: Callable[[Entry], None]) -> None:
+    engine: str | None = None
+    weights: WeightFormat | None = None
+    settings: Settings | None = None
+    memory: int | None = None
+    progress: DownloadProgress | None = None
+
+
+class Lease(Closing, Generic[M]):
+    """The right to use a model: it stays loaded until every lease of it is closed.
+
+    Use it as a context manager, or call `close()`; letting go of it closes it, too.
+    """
+
+    def __init__(self, entry: Entry, count: Callable[[Entry, int], None]) -> None:
+        """The entry counts this lease already; `count` adds to its leases."""
         self._entry = entry
-        self._release: Callable[[Entry], None] | None = release
+        self._count: Callable[[Entry, int], None] | None = count
 
-    def release(self) -> None:
+    @property
+    def model(self) -> M:
+        """The loaded model."""
+        loaded: Any = self._entry.model
+        return loaded  # type: ignore[no-any-return]
+
+    def again(self) -> Self:
+        """Another lease of the same model. Call it before this one is closed."""
+        assert self._count is not None
+        self._count(self._entry, 1)
+        return type(self)(self._entry, self._count)
+
+    def close(self) -> None:
         """Give it back; a second call does nothing."""
-        release, self._release = self._release, None
-        if release is not None:
-            release(self._entry)
+        count, self._count = self._count, None
+        if count is not None:
+            count(self._entry, -1)
 
-    def __del__(self) -> None:
-        self.release()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.release()
+    def __del__(self, is_ending: Callable[[], bool] = sys.is_finalizing) -> None:
+        if not is_ending():  # the interpreter, which has no threads left to end
+            self.close()
 
 
-class EmbeddingLease(Lease):
-    """An embedding model, and the batcher that its users share."""
+class EmbeddingLease(Lease["EmbeddingModel"]):
+    """An embedding model that runs what all its users ask in common batches."""
 
-    @property
-    def model(self) -> EmbeddingModel:
-        """The loaded model."""
-        assert self._entry.embedding is not None
-        return self._entry.embedding
+    def embed_query(self, text: str) -> NDArray[np.float32]:
+        """As `EmbeddingModel.embed_query`. Raises `BusyError` where too much waits."""
+        return self.model.embed_query(text, compute=lambda prepared: self.submit(prepared).result())
 
-    @property
-    def batcher(self) -> EmbeddingBatcher:
-        """Runs what concurrent callers prepared."""
+    def submit(self, prepared: PreparedInputs) -> Future[NDArray[np.float32]]:
+        """As `EmbeddingBatcher.submit`, of what the model prepared."""
         assert self._entry.batcher is not None
-        return self._entry.batcher
-
-
-class LanguageLease(Lease):
-    """A language model."""
-
-    @property
-    def model(self) -> LanguageModel:
-        """The loaded model."""
-        assert self._entry.language is not None
-        return self._entry.language
-
-
-class RerankLease(Lease):
-    """A reranker."""
-
-    @property
-    def model(self) -> Reranker:
-        """The loaded model."""
-        assert self._entry.reranker is not None
-        return self._entry.reranker
-
-
-def told(entry: Entry) -> LoadedModel:
-    """What is told of an entry; call it with the manager's lock held."""
-    model = entry.embedding or entry.language or entry.reranker
-    return LoadedModel(
-        name=entry.local.name,
-        kind=entry.kind,
-        state="loading" if entry.state == "loading" and model is None else "loaded",
-        reserved=entry.reserved,
-        in_use=entry.leases,
-        idle_seconds=0.0 if entry.leases else time.monotonic() - entry.used,
-        keep_alive=entry.keep_alive,
-        engine=model.engine if model else "",
-        device=str(getattr(model, "device", "cpu")) if model else "",
-        weights=model.weights if model else "",
-        reason=entry.embedding.engine_reason if entry.embedding else "",
-        dimensions=entry.embedding.dimensions if entry.embedding else None,
-        context=entry.language.context if entry.language else None,
-    )
+        return self._entry.batcher.submit(prepared)

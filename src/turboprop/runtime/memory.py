@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from turboprop.models.resolve import LocalModel
     from turboprop.settings import Settings
 
+DEVICE = "cpu"
+"""What every engine runs on; another device is another key of the budgets."""
 SHARE = 0.75
 """Of the memory that is free when the manager starts, what all models may take where no budget is given."""
 _FALLBACK_BUDGET = 4_000_000_000
@@ -28,10 +30,10 @@ _FACTOR = 1.1
 """Peak over the size of the weights while a model is converted and compiled."""
 
 
-def default_budget() -> int:
-    """Bytes that models may take together where nobody says: `SHARE` of what is free now."""
+def default_budgets() -> dict[str, int]:
+    """Bytes that models may take together on each device where nobody says: `SHARE` of what is free now."""
     free = available_bytes()
-    return _FALLBACK_BUDGET if free is None else int(free * SHARE)
+    return {DEVICE: _FALLBACK_BUDGET if free is None else int(free * SHARE)}
 
 
 def estimated_bytes(

@@ -119,9 +119,10 @@ def _model(location: Location, facts: dict[str, Any]) -> list[Finding]:
             if faults := examine_model(local, index.settings):
                 again = f"bring it anew: tp model remove {local.name}, then tp model download {local.name}"
                 return [Finding("model", fault.problem, again) for fault in faults]
-            model = index.embedding_model
-            facts.update(engine=model.engine, weights=model.weights, dimensions=model.dimensions)
-            failed = [check for check in check_model(model) if not check.ok]
+            with index.embedding() as lease:
+                model = lease.model
+                facts.update(engine=model.engine, weights=model.weights, dimensions=model.dimensions)
+                failed = [check for check in check_model(model) if not check.ok]
     except IndexNotFoundError:
         return []
     except TurboPropError as error:

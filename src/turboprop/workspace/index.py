@@ -5,17 +5,17 @@ from __future__ import annotations
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from turboprop import limits
 from turboprop.closing import Closing
 from turboprop.errors import IndexBusyError, IndexMismatchError, TurboPropError, UsageError
 from turboprop.limits import Mode, Unit
-from turboprop.loading import IndexModels, ModelLoading, ModelSource
+from turboprop.runtime.leases import Lease, LoadOptions
 from turboprop.settings import Settings
 from turboprop.types import Hit, IndexScope, IndexStatus, IndexSummary, Refresh, SearchFilter
 from turboprop.workspace.location import Location
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from turboprop.index.read import IndexReader
     from turboprop.models.hub_progress import DownloadProgress
     from turboprop.rerank.model import Reranker
+    from turboprop.runtime.leases import EmbeddingLease
+    from turboprop.runtime.manager import ModelManager
 
 Freshness = Literal["quick", "all", "none"]
 
@@ -39,14 +41,24 @@ Freshness = Literal["quick", "all", "none"]
 class Index(Closing):
     """An index of one repository. Use it as a context manager, or call `close()`. Threads may search at once.
 
-    The model is loaded by the first search that needs it. A search sees the files as they are now, where looking
+    The model is loaded by the first search that needs it, and stays until `close`; indexes that are open at once
+    share it. A search sees the files as they are now, where looking
     for changes is quick; `freshness` says otherwise.
     """
 
-    def __init__(self, location: Location, models: IndexModels, model: str | None, reader: IndexReader | None) -> None:
+    def __init__(
+        self,
+        location: Location,
+        model: str | None,
+        options: LoadOptions,
+        models: ModelManager | None,
+        reader: IndexReader | None = None,
+    ) -> None:
         self.location = location
-        self._models = models
         self._asked_for = model
+        self._options = options
+        self._models = models
+        self._kept: list[Lease[Any]] = []
         self._opened = reader
         self._checked: weakref.ref[EmbeddingModel] | None = None
         self._looking = threading.Lock()
@@ -70,7 +82,7 @@ class Index(Closing):
         memory: int | None = None,
         progress: Callable[[Progress], None] | None = None,
         model_progress: DownloadProgress | None = None,
-        models: ModelSource | None = None,
+        models: ModelManager | None = None,
         settings: Settings | None = None,
     ) -> Self:
         """Index a repository, or bring its index up to date, and open it. `repo` is its root.
@@ -78,26 +90,23 @@ class Index(Closing):
         `limit` indexes the first files only, `max_filesize` is in bytes, `rebuild` starts anew, `upkeep` looks
         after the table even where no file changed. `memory` in bytes bounds the conversion of a model; what is
         None comes from the settings, which are those of the user and of the repository; `model_progress` is told
-        of its download and conversion. `index.summary` says what was done. Raises `UsageError`, `ModelError`,
-        `RepositoryIndexError`.
+        of its download and conversion. `models` lends models for each use, and may unload them in between.
+        `index.summary` says what was done. Raises `UsageError`, `ModelError`, `RepositoryIndexError`.
         """
         location = repo if isinstance(repo, Location) else Location.at(repo, index_dir, settings)
         seen = survey(location, location.scope(limit=limit, max_filesize=max_filesize))
-        loaded = IndexModels(ModelLoading(engine, weights, location.settings, memory, model_progress), models)
+        options = LoadOptions(engine, weights, location.settings, memory, model_progress)
         if model is None and not rebuild:
             model = location.recorded_model()
             if model is not None and not upkeep and seen.is_current:
-                index = cls(location, loaded, None, None)
+                index = cls(location, None, options, models)
                 index.summary = seen.summary()
                 return index
         seen.check_not_empty()  # before a model is fetched for it
-        index = cls(location, loaded, model, None)
-        try:
-            with loaded.embedding(model) as embedding:
-                index._bring_up_to(seen, embedding, rebuild=rebuild, progress=progress, memory=memory)
-        except BaseException:
-            loaded.close()
-            raise
+        index = cls(location, model, options, models)
+        with _manager(models).embedding(model, options) as lease:
+            index._bring_up_to(seen, lease.model, rebuild=rebuild, progress=progress, memory=memory)
+            index._keep(lease)
         return index
 
     @classmethod
@@ -110,10 +119,10 @@ class Index(Closing):
         engine: str | None = None,
         weights: WeightFormat | None = None,
         model_progress: DownloadProgress | None = None,
-        models: ModelSource | None = None,
+        models: ModelManager | None = None,
         settings: Settings | None = None,
     ) -> Self:
-        """Open an index that exists; without `model`, the one written last. `models` shares its models with others.
+        """Open an index that exists; without `model`, the one written last. `models` as for `create`.
 
         `repo` is the repository's folder, or any folder inside of it. Raises `IndexNotFoundError` where there is no
         index and `IndexMismatchError`, naming both, where it was made with another model.
@@ -121,16 +130,14 @@ class Index(Closing):
         from turboprop.index.read import IndexReader
 
         location = repo if isinstance(repo, Location) else Location.around(repo, index_dir, settings)
-        loaded = IndexModels(ModelLoading(engine, weights, location.settings, None, model_progress), models)
+        options = LoadOptions(engine, weights, location.settings, None, model_progress)
         if model is None:
-            return cls(location, loaded, None, IndexReader.open(location.directory))
-        try:
-            with loaded.embedding(model) as embedding:
-                reader = IndexReader.open(location.directory, embedding.fingerprint, embedding.name)
-        except BaseException:
-            loaded.close()
-            raise
-        return cls(location, loaded, model, reader)
+            return cls(location, None, options, models, IndexReader.open(location.directory))
+        with _manager(models).embedding(model, options) as lease:
+            reader = IndexReader.open(location.directory, lease.model.fingerprint, lease.model.name)
+            index = cls(location, model, options, models, reader)
+            index._keep(lease)
+        return index
 
     summary: IndexSummary | None = None
     """What the run of `create` or the last `update` did."""
@@ -170,15 +177,32 @@ class Index(Closing):
             known = self._manifest = reader.manifest()
         return known
 
-    @property
-    def embedding_model(self) -> EmbeddingModel:
-        """The model, loaded now where it has not been yet. A borrowed one stays as long as its owner keeps it."""
-        with self._embedding_model() as model:
-            return model
+    def embedding(self) -> EmbeddingLease:
+        """The index's own model, loaded now where it has not been yet, until the lease is closed.
 
-    def reranker(self, name: str) -> Reranker:
-        """The reranker of that name, loaded where it has not been yet; it is closed with the index."""
-        return self._models.reranker(name)
+        Raises `IndexMismatchError` where the model of that name is not the one that the index was made with.
+        """
+        header = self.reader.header
+        spec, recorded = header.spec, header.spec.model if header.made_here else None
+        lease = _manager(self._models).embedding(self._asked_for or recorded, self._options)
+        self._keep(lease)
+        model = lease.model
+        known = self._checked is not None and self._checked() is model
+        if not known and model.fingerprint != spec.fingerprint:
+            lease.close()
+            raise IndexMismatchError(
+                f"the index in {self.location.directory} was made with {spec.model} ({spec.fingerprint[:16]}), and "
+                f"{model.name} here is another ({model.fingerprint[:16]}): its weights, pooling or prompts "
+                f"differ. Bring the same model and name it with --model, or index again with `tp index --rebuild`"
+            )
+        self._checked = weakref.ref(model)
+        return lease
+
+    def reranker(self, name: str) -> Lease[Reranker]:
+        """The reranker of that name, loaded now where it has not been yet, until the lease is closed."""
+        lease = _manager(self._models).reranker(name, self._options)
+        self._keep(lease)
+        return lease
 
     @property
     def model_name(self) -> str:
@@ -283,8 +307,8 @@ class Index(Closing):
         scope = self.scope if limit is None else replace(self.scope, limit=limit)
         if max_filesize is not None:
             scope = replace(scope, max_filesize=max_filesize)
-        with self._embedding_model() as model:
-            return self._bring_up_to(survey(self.location, scope), model, progress=progress)
+        with self.embedding() as lease:
+            return self._bring_up_to(survey(self.location, scope), lease.model, progress=progress)
 
     def bring_in(self, freshness: Freshness = "quick", progress: Callable[[Progress], None] | None = None) -> Refresh:
         """Bring in what changed, as a search with that `freshness` does before it looks; the result is kept as
@@ -317,8 +341,8 @@ class Index(Closing):
             if not changed and not seen.has_touched:
                 return Refresh()
             try:
-                with self._embedding_model() as model:
-                    return Refresh(changed=changed, summary=self._bring_up_to(seen, model, wait=False))
+                with self.embedding() as lease:
+                    return Refresh(changed=changed, summary=self._bring_up_to(seen, lease.model, wait=False))
             except IndexBusyError:
                 return Refresh("the index is being written", changed)
         except TurboPropError as error:  # what is indexed can still be searched
@@ -364,22 +388,21 @@ class Index(Closing):
         """Let go of the model and the table; a second call does nothing."""
         if self._opened is not None:
             self._opened.close()
-        self._models.close()
+        while self._kept:
+            self._kept.pop().close()
 
-    @contextmanager
-    def _embedding_model(self) -> Iterator[EmbeddingModel]:
-        header = self.reader.header
-        spec, recorded = header.spec, header.spec.model if header.made_here else None
-        with self._models.embedding(self._asked_for or recorded) as model:
-            known = self._checked is not None and self._checked() is model
-            if not known and model.fingerprint != spec.fingerprint:
-                raise IndexMismatchError(
-                    f"the index in {self.location.directory} was made with {spec.model} ({spec.fingerprint[:16]}), and "
-                    f"{model.name} here is another ({model.fingerprint[:16]}): its weights, pooling or prompts "
-                    f"differ. Bring the same model and name it with --model, or index again with `tp index --rebuild`"
-                )
-            self._checked = weakref.ref(model)
-            yield model
+    def _keep(self, lease: Lease[Any]) -> None:
+        """Without a manager that somebody else keeps, what is loaded once stays until `close`."""
+        if self._models is None and not any(kept.model is lease.model for kept in self._kept):
+            self._kept.append(lease.again())
+
+
+def _manager(models: ModelManager | None) -> ModelManager:
+    if models is None:
+        from turboprop.runtime.manager import DEFAULT_MANAGER
+
+        return DEFAULT_MANAGER
+    return models
 
 
 def search_together(
@@ -419,8 +442,8 @@ def search_together(
             if vector is not None:
                 vectors[fingerprint] = vector
             elif fingerprint not in vectors:
-                with index._embedding_model() as model:
-                    vectors[fingerprint] = model.embed_query(query)
+                with index.embedding() as lease:
+                    vectors[fingerprint] = lease.embed_query(query)
     most = limit
     if rerank is not None:
         from turboprop.search.rerank import RERANKED, rerank_places
@@ -437,8 +460,9 @@ def search_together(
         by=by,
     )
     if rerank is not None and found:
-        second = indexes[0].reranker(rerank) if isinstance(rerank, str) else rerank
-        again = rerank_places(query, [hit for _, hit in found], second, rerank_top or RERANKED)
+        with ExitStack() as stack:
+            second = stack.enter_context(indexes[0].reranker(rerank)).model if isinstance(rerank, str) else rerank
+            again = rerank_places(query, [hit for _, hit in found], second, rerank_top or RERANKED)
         found = [(found[place][0], hit) for place, hit in again[:limit]]
     shown = {
         at: iter(index._shown(reader, [hit for place, hit in found if place == at], context, full))

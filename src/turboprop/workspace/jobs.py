@@ -17,7 +17,7 @@ MOST_RUNNING = 8
 """Jobs of all kinds that may be queued or run."""
 _KEPT = 64
 """Jobs that ended and are still told of."""
-_log = logging.getLogger("turboprop.runtime")
+_log = logging.getLogger("turboprop.workspace")
 
 
 class JobCancelledError(KeyboardInterrupt):

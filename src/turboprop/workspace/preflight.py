@@ -16,7 +16,8 @@ from turboprop.embed.documents import IndexingEmbedder
 from turboprop.engines.resident import peak_resident_bytes
 from turboprop.errors import ModelNotFoundError, UsageError
 from turboprop.index.schema import embedded_text
-from turboprop.loading import ModelLoading
+from turboprop.runtime.leases import LoadOptions
+from turboprop.runtime.manager import DEFAULT_MANAGER
 from turboprop.types import MAX_CHUNK_CHARS, IndexScope
 from turboprop.workspace.location import Location
 from turboprop.workspace.survey import survey
@@ -75,7 +76,7 @@ def preflight(
     changed = seen.changes.to_read if model is None and recorded is not None else files
     plan = preview(seen.walk, scope)
     name = model or recorded or settings.model
-    estimate = _estimate(changed, scope, ModelLoading(engine, None, replace(settings, offline=True), None, None), name)
+    estimate = _estimate(changed, scope, name, LoadOptions(engine, settings=replace(settings, offline=True)))
     folders: Counter[str] = Counter()
     for file in files:
         for parent in _folders(file.path):
@@ -89,7 +90,7 @@ def preflight(
     )
 
 
-def _estimate(files: Sequence[SourceFile], scope: IndexScope, loading: ModelLoading, name: str) -> Estimate:
+def _estimate(files: Sequence[SourceFile], scope: IndexScope, name: str, options: LoadOptions) -> Estimate:
     size = sum(file.size for file in files)
     started = time.perf_counter()
     texts, sampled = _sample(files, scope)
@@ -97,10 +98,11 @@ def _estimate(files: Sequence[SourceFile], scope: IndexScope, loading: ModelLoad
     chunks = round(len(texts) * size / sampled) if sampled else 0
     chars = sum(map(len, texts)) / len(texts) * chunks if texts else 0.0
     try:
-        model = loading.load(name)
+        lease = DEFAULT_MANAGER.embedding(name, options)
     except (ModelNotFoundError, UsageError):
         return Estimate(name, len(files), size, chunks, None, None, None, round(chars * _ROW_BYTES))
-    with model:
+    with lease:
+        model = lease.model
         disk = round(chars * _ROW_BYTES + chunks * model.dimensions * 2)
         if not texts:
             return Estimate(model.name, len(files), size, 0, 0, 0.0, peak_resident_bytes(), 0)

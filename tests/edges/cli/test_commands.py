@@ -17,6 +17,7 @@ import pytest
 
 from best_engine import BEST
 from rerank.tiny_rerankers import RERANKERS
+from turboprop.edges.cli.entry import main
 from turboprop.edges.cli.options import human_size
 
 Write = Callable[[dict[str, str]], Path]
@@ -439,3 +440,18 @@ def test_doctor_and_why(repo: Path) -> None:
     assert (mended.returncode, "WRONG" in mended.stderr) == (0, True)
     told = json.loads(tp("why", "new.py", "--json", cwd=repo).stdout)
     assert (told["state"], len(told["chunks"])) == ("indexed", 1)
+
+
+def test_whoever_serves_is_raised_a_defect(write_files: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    def broken(*arguments: object, **options: object) -> None:
+        raise ZeroDivisionError("a defect")
+
+    def ended(*arguments: str) -> object:
+        with pytest.raises(SystemExit) as end:
+            main(["search", "port", *arguments], services={"open_index": broken})
+        return end.value.code
+
+    with pytest.raises(ZeroDivisionError):
+        main(["search", "port", "--repo", str(write_files(FILES))], services={"open_index": broken})
+    assert ended("--nothing") == 2
+    assert "No such option" in capsys.readouterr().err

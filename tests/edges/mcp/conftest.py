@@ -17,6 +17,7 @@ from mcp import Client, StdioServerParameters
 
 from turboprop import Index
 from turboprop.edges.mcp.server import mcp_app
+from turboprop.runtime.manager import ModelManager
 from turboprop.workspace.pool import IndexPool
 from turboprop.workspace.workspace import Workspace
 
@@ -74,7 +75,8 @@ def listening(app: Any) -> Iterator[str]:
 async def over_http(
     *repos: Path, language_model: str | None = None, refresh: bool = True, **options: Any
 ) -> AsyncIterator[Client]:
-    pool = IndexPool()
+    models = ModelManager()
+    pool = IndexPool(models)
     workspace = Workspace(pool, repos, **options)
     try:
         with listening(mcp_app(workspace, language_model=language_model, refresh=refresh)) as address:
@@ -83,6 +85,7 @@ async def over_http(
     finally:
         workspace.close()
         pool.clear()
+        models.close()
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from reference import reference
 from turboprop import Index
 from turboprop.edges.mcp.server import mcp_app
 from turboprop.edges.mcp.text import UNTRUSTED
+from turboprop.runtime.manager import ModelManager
 from turboprop.workspace.pool import IndexPool
 from turboprop.workspace.workspace import Workspace
 
@@ -255,10 +256,11 @@ def test_wrong_arguments(connect: Connect, repo: Path) -> None:
 
 @pytest.fixture
 def workspace(repo: Path) -> Iterator[Workspace]:
-    pool = IndexPool()
-    with Workspace(pool, [repo]) as made:
-        yield made
-    pool.clear()
+    with ModelManager() as models:
+        pool = IndexPool(models)
+        with Workspace(pool, [repo]) as made:
+            yield made
+        pool.clear()
 
 
 @pytest.mark.parametrize(("header", "value"), [("Host", "evil.example:80"), ("Origin", "https://evil.example")])

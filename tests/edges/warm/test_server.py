@@ -92,7 +92,9 @@ def test_errors_are_worded_by_the_command(tp: Any, repo: Path, warm: Warm, statu
     assert (cold[0], b"threads" in cold[2]) == (2, True)
     assert seen(tp("search", "port", cwd=repo)) == cold
     (own_places / "config.toml").unlink()
-    assert status()["pid"] == pid
+    state = status()
+    assert state["pid"] == pid
+    assert [index["model_loaded"] for index in state["indexes"]] == [True]  # nothing that is warm was thrown away
 
 
 @pytest.mark.parametrize("term", ["xterm-256color", "dumb"])

@@ -130,6 +130,7 @@ def main(argv: Sequence[str] | None = None, *, services: Mapping[str, Any] | Non
     """Run `tp` and exit. Errors of ours become one message and exit code 2.
 
     `services` reach the commands as `ctx.obj`: `open_index` in place of `Index.open`. There, `main` is this function.
+    Whoever gives them is raised a defect, in place of its message.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments or os.environ.get("TP_DEBUG", "") not in ("", "0")
@@ -160,8 +161,11 @@ def main(argv: Sequence[str] | None = None, *, services: Mapping[str, Any] | Non
         if debug:
             raise
         code = _refused_by_the_system(error)
+        if code is None and services is not None:
+            raise
+        code = code or _defect(error)
     except Exception as error:
-        if debug:
+        if debug or services is not None:
             raise
         code = _defect(error)
     sys.exit(code if isinstance(code, int) else 0)
@@ -172,8 +176,8 @@ def _interrupted() -> int:
     return 130
 
 
-def _refused_by_the_system(error: OSError) -> int:
-    """A file that may not be used, or an output that takes no more, is no defect."""
+def _refused_by_the_system(error: OSError) -> int | None:
+    """A file that may not be used, or an output that takes no more, is no defect; None for all else, which is one."""
     if error.filename is not None:
         echo(f"tp: {printable_name(str(error.filename))} cannot be used: {error.strerror}", err=True)
     elif error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
@@ -182,7 +186,7 @@ def _refused_by_the_system(error: OSError) -> int:
     elif isinstance(error, FileNotFoundError):  # a file would have its name; what is missing is where we are
         echo("tp: the current folder is gone; change to one that is there", err=True)
     else:
-        return _defect(error)
+        return None
     return 2
 
 

@@ -99,7 +99,8 @@ def index(
         summary = made.summary
         assert summary is not None
         if verbose:
-            echo(options.choice_text(made.embedding_model), err=True)
+            with made.embedding() as lease:
+                echo(options.choice_text(lease.model), err=True)
         _show(made.repo, summary, as_json)
         if watch:
             _watch(made, as_json)

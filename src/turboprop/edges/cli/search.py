@@ -128,7 +128,6 @@ def search(
                 indexes[location.root] = index
         _bring_in(indexes.values(), refresh)
         first = next(iter(indexes.values()))
-        reranker = first.reranker(rerank) if rerank is not None else None
         found = search_together(
             list(indexes.values()),
             text,
@@ -139,15 +138,15 @@ def search(
             by=by,
             context=context,
             full=full,
-            rerank=reranker,
+            rerank=rerank,
             rerank_top=rerank_top,
             freshness="none",
             below=list(below.values()),
         )
         if verbose and mode != "lexical":
-            echo(options.choice_text(first.embedding_model), err=True)
-        if verbose and reranker is not None:
-            echo(options.choice_text(reranker), err=True)
+            echo(options.choice_text(stack.enter_context(first.embedding()).model), err=True)
+        if verbose and rerank is not None:
+            echo(options.choice_text(stack.enter_context(first.reranker(rerank)).model), err=True)
         names = dict(zip(indexes, [""] if len(indexes) == 1 else repository_names(list(indexes)), strict=True))
         models = ", ".join(dict.fromkeys(index.model_name for index in indexes.values()))
         indexed = _languages(indexes.values()) if lang and not found else []

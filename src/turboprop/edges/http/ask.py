@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from turboprop.edges.http.state import ServerState
     from turboprop.generate.model import GenerationStream, LanguageModel
     from turboprop.index.read import IndexReader
-    from turboprop.runtime.leases import LanguageLease
+    from turboprop.runtime.leases import Lease
     from turboprop.types import Hit
     from turboprop.workspace.index import Index
     from turboprop.workspace.workspace import Repository
@@ -130,7 +130,7 @@ class _Asking:
         self._options = options
         self._retriever = _Retriever(index)
         self._lock = threading.Lock()
-        self._lease: LanguageLease | None = None
+        self._lease: Lease[LanguageModel] | None = None
         self._stream: GenerationStream | None = None
         self._cancelled = False
 
@@ -169,7 +169,7 @@ class _Asking:
     def close(self) -> None:
         """Give the model back; called when the events have ended."""
         if self._lease is not None:
-            self._lease.release()
+            self._lease.close()
 
     @property
     def _model(self) -> LanguageModel:

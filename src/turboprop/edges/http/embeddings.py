@@ -76,7 +76,7 @@ async def _answer(state: ServerState, wanted: EmbeddingsRequest) -> Response:
     name = await state.in_thread(state.names.embedding, wanted.model)
     with await state.in_waiting_thread(state.manager.embedding, name, wait=state.limits.load_seconds) as lease:
         prepared = await state.in_thread(_prepare, lease.model, wanted)
-        vectors = await asyncio.wrap_future(lease.batcher.submit(prepared))
+        vectors = await asyncio.wrap_future(lease.submit(prepared))
     state.metrics.count("tp_embedded_tokens_total", prepared.tokens)
     shown = wanted.model or state.names.public(name)
     body = await state.in_thread(_body, vectors, wanted.encoding_format, shown, prepared.tokens)

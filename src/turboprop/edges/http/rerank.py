@@ -91,11 +91,11 @@ async def _by_similarity(
     state: ServerState, name: str, query: str, texts: list[str]
 ) -> tuple[NDArray[np.float32], int]:
     with await state.in_waiting_thread(state.manager.embedding, name, wait=state.limits.load_seconds) as lease:
-        model, batcher = lease.model, lease.batcher
+        model = lease.model
         asked = await state.in_thread(model.prepare, [query], "query", overlong="truncate")
         documents = await state.in_thread(model.prepare, texts, "document", overlong="truncate")
         (wanted,), found = await asyncio.gather(
-            asyncio.wrap_future(batcher.submit(asked)), asyncio.wrap_future(batcher.submit(documents))
+            asyncio.wrap_future(lease.submit(asked)), asyncio.wrap_future(lease.submit(documents))
         )
     norms = np.linalg.norm(found, axis=1) * np.linalg.norm(wanted)
     return np.einsum("ij,j->i", found, wanted) / np.maximum(norms, 1e-12), asked.tokens + documents.tokens

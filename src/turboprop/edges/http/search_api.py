@@ -267,7 +267,8 @@ async def status(request: Request) -> Response:
     """Repositories, loaded models, memory."""
     state = state_of(request)
     repos = await state.in_thread(lambda: [_repo_row(state, repository) for repository in state.workspace])
-    memory = {"budget": state.manager.budget, "used": state.manager.reserved, "process_rss": resident_bytes()}
+    budget, used = (sum(each.values()) for each in (state.manager.budgets, state.manager.reserved))
+    memory = {"budget": budget, "used": used, "process_rss": resident_bytes()}
     return JSONResponse({"version": __version__, "repos": repos, "models": loaded_rows(state), "memory": memory})
 
 

@@ -168,7 +168,7 @@ def load_at_start(state: ServerState, told: Callable[[str], None]) -> None:
             for name in state.names.started() or (state.names.embedding(),):
                 state.manager.load(name, keep=True)
             state.ready = True
-            told(f"ready; models may take {state.manager.budget / 1e9:.1f} GB of memory together")
+            told(f"ready; models may take {sum(state.manager.budgets.values()) / 1e9:.1f} GB of memory together")
         except TurboPropError as error:
             state.failed = str(error)
             told(f"a model cannot be loaded: {error}")

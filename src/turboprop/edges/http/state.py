@@ -59,7 +59,7 @@ class ServerState:
         self.limits = options.limits
         self.manager = manager
         self.names = ModelNames(manager, options.models)
-        self.indexes = IndexPool(models=manager, most=max(MOST, len(options.repos)))
+        self.indexes = IndexPool(manager, most=max(MOST, len(options.repos)))
         self.workspace = Workspace(self.indexes, options.repos)
         self.jobs = self.workspace.jobs
         self.metrics = Metrics()

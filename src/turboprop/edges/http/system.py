@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mimetypes
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -55,8 +55,8 @@ async def metrics(request: Request) -> Response:
         ("tp_generations_running", {}, float(state.generations.used)),
         ("tp_generations_waiting", {}, float(state.generations.waiting)),
         ("tp_embedding_tokens_waiting", {}, float(state.manager.waiting_tokens())),
-        ("tp_models_memory_budget_bytes", {}, float(state.manager.budget)),
-        ("tp_models_memory_reserved_bytes", {}, float(state.manager.reserved)),
+        *_by_device("tp_models_memory_budget_bytes", state.manager.budgets),
+        *_by_device("tp_models_memory_reserved_bytes", state.manager.reserved),
         ("tp_process_resident_bytes", {}, float(resident_bytes())),
         *(
             ("tp_model_loaded", {"model": state.names.public(model.name), "kind": model.kind}, 1.0)
@@ -65,6 +65,10 @@ async def metrics(request: Request) -> Response:
         ),
     ]
     return PlainTextResponse(state.metrics.text(gauges), media_type=CONTENT_TYPE)
+
+
+def _by_device(name: str, values: Mapping[str, int]) -> list[tuple[str, dict[str, str], float]]:
+    return [(name, {"device": device}, float(value)) for device, value in values.items()]
 
 
 async def openapi(request: Request) -> Response:

@@ -40,6 +40,7 @@ def mcp(
     if ctx.invoked_subcommand is not None:
         return
     from turboprop.edges.mcp.server import make_server
+    from turboprop.runtime.manager import ModelManager
     from turboprop.workspace.location import repository_here
     from turboprop.workspace.pool import IndexPool
     from turboprop.workspace.workspace import Workspace
@@ -47,13 +48,15 @@ def mcp(
     # An agent may start its servers in any folder; a home is not indexed because nobody named another.
     here = None if repos else repository_here()
     create = bool(repos) or here is not None
-    pool = IndexPool()
+    models = ModelManager(download=True)
+    pool = IndexPool(models)
     workspace = Workspace(pool, repos or (here or ".",), model=model)
     try:
         make_server(workspace, language_model=language_model, refresh=refresh, create=create).run("stdio")
     finally:
         workspace.close(CLOSE_SECONDS)
         pool.clear()
+        models.clear()  # not `close`: it would wait for what is being loaded
 
 
 @mcp.command()

@@ -19,10 +19,8 @@ from mcp_types import ToolAnnotations
 
 from turboprop import __version__
 from turboprop.edges.mcp.tools import Tools
-from turboprop.edges.mcp.writer import Writer
 from turboprop.errors import TurboPropError
 from turboprop.printable import printable_message, quoted_name
-from turboprop.settings import load_settings
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -39,14 +37,13 @@ def make_server(
     workspace: Workspace,
     *,
     language_model: str | None = None,
-    writer: Writer | None = None,
     refresh: bool = True,
     create: bool = True,
 ) -> MCPServer:
     """A server with all tools on the given repositories; its `run("stdio")` returns when the client leaves.
 
-    `ask_code` is answered by `language_model`, or by the model that a `writer` holds for others too. `refresh` brings
-    in what changed before a tool looks, and with `create` makes indexes that are missing, in the background.
+    `ask_code` is answered by `language_model`, None for the one that is installed. `refresh` brings in what changed
+    before a tool looks, and with `create` makes indexes that are missing, in the background.
     """
     named = ", ".join(quoted_name(repository.name) for repository in workspace)
     server: MCPServer = MCPServer(
@@ -62,7 +59,7 @@ def make_server(
         version=__version__,
         log_level="WARNING",
     )
-    tools = Tools(workspace, writer or Writer(language_model, load_settings()), refresh=refresh, create=create)
+    tools = Tools(workspace, language_model, refresh=refresh, create=create)
     calls = anyio.CapacityLimiter(MOST_CALLS)
     reads = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
     writes = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
@@ -77,7 +74,6 @@ def mcp_app(
     *,
     path: str = "/mcp",
     language_model: str | None = None,
-    writer: Writer | None = None,
     refresh: bool = True,
     hosts: Sequence[str] = (),
     origins: Sequence[str] = (),
@@ -94,7 +90,7 @@ def mcp_app(
         allowed_hosts=[*local, *hosts],
         allowed_origins=[*(f"{scheme}://{host}" for scheme in ("http", "https") for host in local), *origins],
     )
-    return make_server(workspace, language_model=language_model, writer=writer, refresh=refresh).streamable_http_app(
+    return make_server(workspace, language_model=language_model, refresh=refresh).streamable_http_app(
         streamable_http_path=path, transport_security=security, max_request_body_size=REQUEST_BYTES
     )
 

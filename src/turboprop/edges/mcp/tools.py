@@ -22,8 +22,8 @@ from turboprop.edges.mcp.text import (
     page_start,
     status_text,
 )
-from turboprop.edges.mcp.writer import Writer
 from turboprop.errors import IndexNotFoundError, ModelNotFoundError, UsageError
+from turboprop.generate.installed import language_model_name
 from turboprop.printable import named, printable_message, quoted_name
 from turboprop.types import Hit
 from turboprop.workspace.index import Index
@@ -50,11 +50,13 @@ _NO_MODEL_HITS = 8
 
 
 class Tools:
-    """One method a tool."""
+    """One method a tool. `language_model` answers questions, None for the one that is installed."""
 
-    def __init__(self, workspace: Workspace, writer: Writer, *, refresh: bool = True, create: bool = True) -> None:
+    def __init__(
+        self, workspace: Workspace, language_model: str | None, *, refresh: bool = True, create: bool = True
+    ) -> None:
         self._workspace = workspace
-        self._writer = writer
+        self._language_model = language_model
         self._freshness: Freshness = "background" if refresh else "none"
         self._create = refresh and create
 
@@ -130,8 +132,10 @@ class Tools:
 
         with self._opened(self._workspace.get(repo)) as index:
             try:
-                with self._writer.model() as model:
-                    for event in AnswerSession(index, model).ask(question):
+                models = self._workspace.pool.models
+                name = language_model_name(self._language_model, models.settings)
+                with models.language(name) as lease:
+                    for event in AnswerSession(index, lease.model).ask(question):
                         if isinstance(event, AnsweredEvent):
                             return answer_text(event)
                         if stopped():

@@ -32,7 +32,9 @@ from turboprop import __version__
 from turboprop.edges.warm import place
 from turboprop.edges.warm.client import hanging_process
 from turboprop.edges.warm.render import Run, run_for
+from turboprop.errors import TurboPropError
 from turboprop.files import replace_file
+from turboprop.runtime.manager import ModelManager
 from turboprop.settings import load_settings
 from turboprop.workspace.pool import IndexPool
 
@@ -72,7 +74,9 @@ class Server:
         self._identity = identity
         self._fingerprint = hashlib.sha256(json.dumps(identity, sort_keys=True).encode("ascii")).hexdigest()
         self._key, self._proof = secrets.token_hex(32), secrets.token_hex(16)
-        self._pool = IndexPool(offline=True)
+        # The server itself ends when it was idle for long: until then models go where others need their room.
+        self._models = ModelManager(keep_alive=None)
+        self._pool = IndexPool(self._models)
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()  # a signal's handler may put into this kind
         self._connections = threading.BoundedSemaphore(MOST_CONNECTIONS)
         self._ending = threading.Event()
@@ -107,7 +111,7 @@ class Server:
                 self._withdraw(state)
                 listener.close()
                 self._send_away()
-                self._pool.clear()
+                self._clear()
 
     def _lock(self) -> Any:
         """The right to be the server; None where one with the same identity has it."""
@@ -259,12 +263,20 @@ class Server:
                 self._last_used = time.monotonic()
 
     def _render(self, request: Mapping[str, Any]) -> tuple[int | None, list[tuple[int, bytes]]]:
-        code, frames = run_for(request, self._run, {"open_index": self._pool.open})
-        if code in (0, 1):
-            return code, frames
-        # An error is for the client's own process to meet and to word; what is open here may be its cause.
+        """What a search ends with and prints; None for an error, which the client's own process meets and words."""
+        try:
+            code, frames = run_for(request, self._run, {"open_index": self._pool.open})
+        except TurboPropError:  # as with --debug
+            return None, []
+        except Exception:  # a defect, of which what is open here may be the cause
+            traceback.print_exc()
+            self._clear()
+            return None, []
+        return (code, frames) if code in (0, 1) else (None, [])
+
+    def _clear(self) -> None:
         self._pool.clear()
-        return None, []
+        self._models.clear()
 
     def _withdraw(self, state: str) -> None:
         """Take the address away, unless it is another server's by now."""
