@@ -39,7 +39,7 @@ def test_an_index_on_a_read_only_disk_is_searched(disk: Path, write_files: Write
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
     (root / "src/new.py").write_text("def fresh():\n    return 1\n")
     with Index.open(root, index_dir=disk / "index") as index:
-        assert index.refresh().left == "the index may not be written"
+        assert index.bring_in().left == "the index may not be written"
         assert index.search("take money out", limit=1)[0].path == "src/bank.py"
         assert index.status().stale == ("src/new.py",)
         with pytest.raises(StorageError, match="--index DIR"):
@@ -73,7 +73,7 @@ def test_a_clock_that_was_set_back(write_files: Write) -> None:
         assert index.search("deposit", limit=1)[0].symbol == "deposit"
     (root / "src/bank.py").write_text("def balance(amount):\n    '''Money that is there.'''\n    return amount\n")
     with Index.open(root) as index:
-        assert index.refresh().changed == 1
+        assert index.bring_in().changed == 1
         assert index.search("balance", limit=1)[0].symbol == "balance"
         assert not index.search("deposit", limit=1, mode="lexical")
     clock.undo()

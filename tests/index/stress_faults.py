@@ -53,7 +53,7 @@ def content_of(root: Path) -> Any:
         with Index.open(root) as index:
             rows = index.reader.rows_where("start_line > 0", ["path", "start_line", "end_line", "text", "vector"])
             ranked = [
-                [(hit.path, hit.start_line, round(hit.score, 4)) for hit in index.search(query, limit=10)]
+                [(hit.path, hit.start_line, round(hit.score, 4)) for hit in index.search(query, limit=10, freshness="none")]
                 for query in QUERIES
             ]
     except TurboPropError as error:
@@ -99,7 +99,7 @@ def main() -> int:
         Index.create(root, given.model).close()
         (root / next(path.name for path in sorted(root.iterdir()) if path.suffix == ".py")).open("a").write("# more\n")
         with Index.create(root) as index:
-            index.refresh()
+            index.bring_in()
         before = content_of(root)
         assert diagnose(Location.at(root)).findings == []
         shutil.copytree(root / ".turboprop", sound)
