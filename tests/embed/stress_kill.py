@@ -5,7 +5,8 @@
 A round starts one to three processes, each at one task: keeping vectors with a limit so small that most of them are
 removed again, exporting, importing, mending a damaged cache, converting a model. They are killed with SIGKILL. Then
 every vector must be the right one, nothing may be found wrong that nobody damaged, and the exported file is the one
-before or the one after. Prints one line of JSON.
+before or the one after. Prints one line of JSON. A test runs it in a process of its own, because the server that forks
+a process's children keeps the environment of the first test that needed it.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import turboprop
-from turboprop.code.walk import walk
+from turboprop.code.walk import SourceFile, walk
 from turboprop.engines.resident import resident_bytes
 from turboprop.errors import MemoryBudgetError
 from turboprop.index.budget import LEAST_RESERVE, RESERVE, TOKENS_LEAST, TOKENS_MOST, MemoryBudget, memory_budget
@@ -48,6 +48,20 @@ def test_less_memory_means_smaller_batches() -> None:
 def test_too_little_says_how_much_is_needed() -> None:
     with pytest.raises(MemoryBudgetError, match=r"--memory 50 MB is too little: some-model takes .* Give [\d,]+ MB"):
         memory_budget(50_000_000, "some-model", 384)
+
+
+def test_many_files_and_many_rows_count_before_anything_is_done() -> None:
+    def files(count: int, size: int) -> list[SourceFile]:
+        return [SourceFile("a.py", "/a.py", size, 1, 1, "python")] * count
+
+    limit = limit_with_room(100_000_000)
+    memory_budget(limit, "m", 384, files(1_000, 100))
+    for many in (files(200_000, 0), files(1_000, 100_000)):
+        with pytest.raises(MemoryBudgetError, match=rf"loaded, and {len(many):,} files [\d,]+ MB more") as caught:
+            memory_budget(limit, "m", 384, many)
+        asked = re.search(r"Give ([\d,]+) MB", str(caught.value))
+        assert asked is not None
+        memory_budget(int(asked[1].replace(",", "")) * 1_000_000 + 10_000_000, "m", 384, many)
 
 
 def test_a_run_over_its_budget_keeps_what_was_done(tmp_path: Path, repository: Path, embedder) -> None:

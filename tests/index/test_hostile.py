@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from index.hostile import cloned, published, tp
+from one_process import tp_each
 from turboprop import Index
 from turboprop.errors import IndexUntrustedError, UsageError
 from turboprop.index.manifest import read_manifest, write_manifest
@@ -63,16 +64,13 @@ def test_a_link_in_the_index_leads_nowhere(source: Path, victim: Path, tmp_path:
     link.symlink_to(victim if is_folder else victim / "file")
     published(source)
     clone = cloned(source, tmp_path / "clone")
-    for command in COMMANDS:
-        done = tp(*command.split(), cwd=clone)
-        if command == "index":
-            assert done.returncode == 2
-            assert link.name in done.stderr
-        assert (victim / "file").read_text() == "precious\n"
-        assert [entry.name for entry in victim.iterdir()] == ["file"]
+    first, *_, search, doctor = tp_each(*COMMANDS, "search hello", "doctor", cwd=clone)
+    assert first.returncode == 2
+    assert link.name in first.stderr
+    assert (victim / "file").read_text() == "precious\n"
+    assert [entry.name for entry in victim.iterdir()] == ["file"]
     # Asked for by name, the index was made anew in their place.
-    assert tp("search", "hello", cwd=clone).returncode == 0
-    assert tp("doctor", cwd=clone).returncode == 0
+    assert search.returncode == doctor.returncode == 0
     assert not any(entry.is_symlink() for entry in (clone / ".turboprop").rglob("*"))
 
 
@@ -81,9 +79,8 @@ def test_a_pipe_in_the_index_is_not_waited_for(source: Path, name: str) -> None:
     place = source / ".turboprop" / name
     place.parent.mkdir(parents=True, exist_ok=True)
     os.mkfifo(place)
-    for command in COMMANDS:
-        tp(*command.split(), cwd=source)
-    assert tp("search", "hello", cwd=source).returncode == 0
+    *_, last = tp_each(*COMMANDS, "search hello", cwd=source)
+    assert last.returncode == 0
 
 
 def test_an_index_folder_that_is_a_link(source: Path, victim: Path, tmp_path: Path) -> None:
@@ -91,11 +88,10 @@ def test_an_index_folder_that_is_a_link(source: Path, victim: Path, tmp_path: Pa
     (source / ".turboprop").symlink_to(victim)
     published(source)
     clone = cloned(source, tmp_path / "clone")
-    for command in [*COMMANDS, *OTHERS]:
-        done = tp(*command.split(), cwd=clone)
+    for done in tp_each(*COMMANDS, *OTHERS, cwd=clone):
         assert done.returncode in (1, 2)
         assert "is a link" in done.stderr + done.stdout
-        assert [entry.name for entry in victim.iterdir()] == ["file"]
+    assert [entry.name for entry in victim.iterdir()] == ["file"]
     # Where the user says so, a folder may be reached by any links.
     (tmp_path / "mine").mkdir()
     (tmp_path / "way").symlink_to(tmp_path / "mine")
@@ -130,9 +126,11 @@ def hub() -> Iterator[tuple[str, list[str]]]:
 
 
 @pytest.fixture
-def attacker(source: Path, tmp_path: Path) -> Path:
+def attacker(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A repository with a whole index in it, made by somebody else with this program."""
-    assert tp("index", cwd=source, TP_HOME=str(tmp_path / "attacker")).returncode == 0
+    with monkeypatch.context() as theirs:
+        theirs.setenv("TP_HOME", str(tmp_path / "attacker"))
+        Index.create(source).close()
     return source
 
 
@@ -155,28 +153,19 @@ def test_the_model_of_a_shipped_index_is_never_asked_for(
     clone = cloned(attacker, tmp_path / "clone")
     endpoint, asked = hub
     online = {"TP_OFFLINE": "0", "HF_ENDPOINT": endpoint}
-    for command in [
-        "search hello",
-        "search --no-refresh hello",
-        "index",
-        "status",
-        "similar a.py:1",
-        "index --dry-run",
-    ]:
-        done = tp(*command.split(), cwd=clone, **online)
-        assert done.returncode == 2, command
+    refused = ("search hello", "search --no-refresh hello", "index", "status", "similar a.py:1", "index --dry-run")
+    *answers, doctor, fix = tp_each(*refused, "doctor", "doctor --fix", cwd=clone, **online)
+    for done in answers:
+        assert done.returncode == 2, done.args
         assert "tp trust" in done.stderr
         assert "tp index --rebuild" in done.stderr
-    assert tp("doctor", cwd=clone, **online).returncode == 1
-    assert tp("doctor", "--fix", cwd=clone, **online).returncode == 1  # which of the two ways is the user's word
+    assert doctor.returncode == fix.returncode == 1  # which of the two ways is the user's word
     trusted = tp("trust", cwd=clone)
     assert trusted.returncode == 0
     assert f"made with {model}" in trusted.stdout
     # Now the rows are used, and the name of its model is only compared.
-    assert tp("search", "hello", "--mode", "lexical", "--no-refresh", cwd=clone, **online).returncode == 0
-    tp("search", "hello", cwd=clone, **online)
-    tp("doctor", cwd=clone, **online)
-    tp("index", cwd=clone, **online)
+    words = "search hello --mode lexical --no-refresh"
+    assert tp_each(words, "search hello", "doctor", "index", cwd=clone, **online)[0].returncode == 0
     assert asked == []
 
 
@@ -211,7 +200,7 @@ def test_trust_ends_with_a_change(attacker: Path, tmp_path: Path, monkeypatch: p
 
 
 def test_an_index_of_ones_own_that_git_tracks_is_not_used_in_a_clone(source: Path, tmp_path: Path) -> None:
-    assert tp("index", cwd=source).returncode == 0
+    Index.create(source).close()
     published(source)
     clone = cloned(source, tmp_path / "clone")
     done = tp("search", "hello", cwd=clone)
@@ -223,7 +212,7 @@ def test_an_index_of_ones_own_that_git_tracks_is_not_used_in_a_clone(source: Pat
 
 
 def test_a_repository_that_was_moved_takes_its_index_along(source: Path, tmp_path: Path) -> None:
-    assert tp("index", cwd=source).returncode == 0
+    Index.create(source).close()
     source.rename(tmp_path / "moved")
     assert tp("search", "hello", cwd=tmp_path / "moved").returncode == 0
     shutil.copytree(tmp_path / "moved", tmp_path / "copy")
@@ -233,7 +222,7 @@ def test_a_repository_that_was_moved_takes_its_index_along(source: Path, tmp_pat
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files away")
 @pytest.mark.parametrize("what", ["folder", "manifest"])
 def test_an_index_of_another_user(source: Path, what: str) -> None:
-    assert tp("index", cwd=source).returncode == 0
+    Index.create(source).close()
     folder = source / ".turboprop"
     (manifest,) = folder.glob("*.manifest.json")
     os.chown(folder if what == "folder" else manifest, 65534, 65534)
@@ -267,8 +256,7 @@ def test_the_program_that_a_file_name_hides_does_not_run(source: Path, tmp_path:
         (source / ".turboprop" / f"{TABLE}.manifest.json{'.new' * number}").symlink_to(home / ".bashrc")
     published(source)
     clone = cloned(source, tmp_path / "clone")
-    for command in COMMANDS:
-        tp(*command.split(), cwd=clone, HOME=str(home))
+    tp_each(*COMMANDS, cwd=clone, HOME=str(home))
     assert (home / ".bashrc").read_text() == "alias ll='ls -l'\n"
 
 
@@ -289,15 +277,16 @@ def test_what_is_written_after_trust_names_the_users_own_model(
     online = {"TP_OFFLINE": "0", "HF_ENDPOINT": endpoint}
     assert tp("trust", cwd=attacker).returncode == 0
     (attacker / "b.py").write_text("def other():\n    return 2\n")
-    for command in ("search other", "search other", "doctor", "doctor --fix", "index", "search other"):
-        tp(*command.split(), cwd=attacker, **online)
+    tp_each(
+        *("search other", "search other", "doctor", "doctor --fix", "index", "search other"), cwd=attacker, **online
+    )
     assert asked == []
     with Index.open(attacker) as index:
         assert index.model_name == "sentence-transformers/all-MiniLM-L6-v2"
 
 
 def test_the_words_of_before_do_not_outlive_a_table(source: Path) -> None:
-    assert tp("index", cwd=source).returncode == 0
+    Index.create(source).close()
     next((source / ".turboprop").glob("*.manifest.json")).unlink()
     (source / "a.py").write_text("def zebra():\n    return 1\n")
     assert tp("index", cwd=source).returncode == 0
@@ -325,8 +314,8 @@ def test_a_folder_of_something_else_is_left_as_it_is(source: Path, victim: Path,
     (source / ".turboprop.toml").write_text('index = "dist"\n')
     shutil.copytree(work, source / "dist", symlinks=True, ignore=lambda *_: ["pipe", "link"])
     (source / "dist" / "writer.lock").touch()
-    for each in (command, "doctor --fix"):  # the setting is not harmless, so the index goes where it always goes
-        tp(*each.split(), cwd=source)
+    # The setting is not harmless, so the index goes where it always goes.
+    tp_each(command, "doctor --fix", cwd=source)
     assert all((source / "dist" / name).read_text() == "mine\n" for name in OTHERS_FILES)
 
 
@@ -341,10 +330,11 @@ def test_a_hard_link_as_the_lock_leaves_its_file_alone(source: Path, victim: Pat
 )
 def test_a_folder_in_the_place_of_a_file(source: Path, name: str) -> None:
     (source / ".turboprop" / name / "deep").mkdir(parents=True)
-    for command in ["index", "search hello", "doctor"]:
-        assert tp(*command.split(), cwd=source).returncode in (1, 2)
-    assert tp("index", "--rebuild", cwd=source).returncode == 0
-    assert tp("doctor", cwd=source).returncode == 0
+    *refused, rebuild, doctor = tp_each(
+        *("index", "search hello", "doctor"), *("index --rebuild", "doctor"), cwd=source
+    )
+    assert all(done.returncode in (1, 2) for done in refused)
+    assert rebuild.returncode == doctor.returncode == 0
 
 
 def test_many_links_and_deep_folders_end_soon_enough(source: Path, victim: Path) -> None:
@@ -354,21 +344,18 @@ def test_many_links_and_deep_folders_end_soon_enough(source: Path, victim: Path)
     for _ in range(200):
         deep = deep / "d"
     deep.mkdir(parents=True)
-    assert tp("index", cwd=source).returncode == 2
-    assert tp("doctor", cwd=source).returncode == 1
-    assert tp("index", "--rebuild", cwd=source).returncode == 0
-    assert tp("doctor", cwd=source).returncode == 0
+    done = tp_each("index", "doctor", "index --rebuild", "doctor", cwd=source)
+    assert [each.returncode for each in done] == [2, 1, 0, 0]
 
 
 @pytest.mark.parametrize("part", ["_versions/*.manifest", "data/*"])
 def test_a_pipe_in_the_place_of_a_stored_file(source: Path, part: str) -> None:
-    assert tp("index", cwd=source).returncode == 0
+    Index.create(source).close()
     (file, *_) = (source / ".turboprop").glob(f"*.lance/{part}")
     file.unlink()
     os.mkfifo(file)
-    for command in ["search hello", "index", "status"]:
-        assert tp(*command.split(), cwd=source).returncode == 2
-    assert tp("index", "--rebuild", cwd=source).returncode == 0
+    done = tp_each("search hello", "index", "status", "index --rebuild", cwd=source)
+    assert [each.returncode for each in done] == [2, 2, 2, 0]
 
 
 def test_trust_that_fails_grants_nothing(source: Path) -> None:

@@ -168,10 +168,21 @@ def test_publish_inside_of_a_file_is_a_bug(tmp_path: Path, spec: IndexSpec) -> N
             writer.publish()
 
 
-@pytest.mark.parametrize("buffer", [64_000_000, 1], ids=["buffered", "in the table already"])
+@pytest.mark.parametrize(
+    ("buffer", "batch"),
+    [(64_000_000, 512), (64_000_000, 3), (64_000_000, 1), (1, 512)],
+    ids=["waiting", "in a batch with what is whole", "in a batch", "in the table already"],
+)
 def test_an_unfinished_file_is_dropped_and_the_rest_published(
-    tmp_path: Path, spec: IndexSpec, put: Put, make_chunk: Callable[..., Chunk], buffer: int
+    tmp_path: Path,
+    spec: IndexSpec,
+    put: Put,
+    make_chunk: Callable[..., Chunk],
+    monkeypatch: pytest.MonkeyPatch,
+    buffer: int,
+    batch: int,
 ) -> None:
+    monkeypatch.setattr("turboprop.index.buffer.BATCH_ROWS", batch)
     with TableWriter.open(tmp_path, spec) as writer:
         put(writer, "b.py", "old\n")
         writer.publish()

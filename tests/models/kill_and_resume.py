@@ -1,7 +1,8 @@
 """Downloads that are killed at random moments and started again must end with the right bytes.
 
-`python tests/models/kill_and_resume.py [ROUNDS] [SEED]` runs 200 rounds; the tests run a few. Each round
-is a fresh cache and a new model; its download is killed (SIGKILL) until a try gets through.
+`python tests/models/kill_and_resume.py [ROUNDS] [SEED]` runs 200 rounds; a test runs a few the same way, because
+the server that forks a process's children keeps the environment of the first test that needed it. Each round is a
+fresh cache and a new model; its download is killed (SIGKILL) until a try gets through.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ def run(rounds: int, seed: int, folder: Path) -> int:
                 "TP_HOME": str(home / "data"),
                 "TP_CONFIG": str(home / "none"),
                 "HF_ENDPOINT": hub.endpoint,
+                "TP_OFFLINE": "0",
             }
             for attempt in range(MAX_KILLS + 1):
                 process = context.Process(target=fetch, args=(environment,))
@@ -68,7 +70,7 @@ def run(rounds: int, seed: int, folder: Path) -> int:
                     continue
                 if process.exitcode == 0:
                     break
-                raise AssertionError(f"round {number}: the download ended with {process.exitcode}")
+                raise AssertionError(f"round {number}: the download ended with {process.exitcode}, see above")
             _expect_whole(home, files)
             shutil.rmtree(home)
     return kills

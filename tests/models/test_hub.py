@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -595,8 +596,12 @@ def test_ctrl_c_keeps_what_arrived(hub: HubServer, settings: Settings) -> None:
 
 
 def test_killed_downloads_end_with_the_right_bytes(home: Path) -> None:
-    kills = kill_and_resume.run(rounds=8, seed=20, folder=home)
-    assert kills > 0
+    command = [sys.executable, kill_and_resume.__file__, "8", "20"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rounds, kills = re.findall(r"\d+", done.stdout)
+    assert int(rounds) == 8
+    assert int(kills) > 0
 
 
 def test_the_record_says_where_a_model_came_from(hub: HubServer, settings: Settings) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 _EVERY_SECONDS = 0.02
 _MAPS = Path("/proc/self/maps")
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # malloc.h of glibc
 
 
 @contextmanager
@@ -75,6 +76,18 @@ def peak_resident_bytes() -> int | None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def keep_heap_small() -> None:
+    """Let the C library of Linux keep less of what was freed, from now on; other systems have no such switch.
+
+    One arena for all threads, and blocks of 256 kB and more of their own: of the 580 MB after 50,000 rows were written
+    and indexed, 130 MB lay free in the arenas of threads that had ended.
+    """
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform.startswith("linux") else None
+    if set_option is not None:
+        set_option(_M_ARENA_MAX, 1)
+        set_option(_M_MMAP_THRESHOLD, 1 << 18)
 
 
 def give_back_heap() -> None:

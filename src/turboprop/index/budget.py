@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from turboprop.engines.resident import give_back_heap, resident_bytes
 from turboprop.errors import MemoryBudgetError
 from turboprop.index.lance_table import load_lance
 from turboprop.index.write import BUFFER_BYTES
+
+if TYPE_CHECKING:
+    from turboprop.code.walk import SourceFile
 
 RESERVE = 0.15
 LEAST_RESERVE = 110_000_000
@@ -20,8 +25,16 @@ _FLOATS_A_TOKEN = 24
 """Working memory of one token, as a multiple of the model's width, in float32: 37 kB for a width of 384, where
 all-MiniLM-L6-v2 was seen to take 26 kB."""
 GROUP_CHARS_MOST = 4_000_000
-LEXICON_ROW = 4_000
-"""Bytes a row while the lexicon is made, at the end of a run: 3,300 seen for chunks of 20 lines, 59 terms each."""
+FILE_BYTES = 1_100
+"""Of each file, beside what the walk keeps: 720 in the manifest and 360 while it is written, seen for 50,000 files."""
+ROW_CHARS = 800
+"""Bytes of source a row, where a file has more than one: 827 of 30 MB of Python."""
+LEXICON_ROW = 2_000
+"""Bytes a row while the lexicon is made, at the end of a run: 1,060 seen, and what was taken before is not all back."""
+_VECTOR_BYTES = 6
+"""Bytes a number of a vector while the vectors are indexed: with Lance's code for it 106 MB for 50,000 of 384."""
+_COMPACTED_ROW, _COMPACTED_MOST = 3_500, 95_000_000
+"""While fragments are merged, which Lance does in batches: 93 MB for 26,800 rows, 71 MB for 50,000 small ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +63,10 @@ class MemoryBudget:
             )
 
 
-def memory_budget(limit: int | None, model: str, width: int) -> MemoryBudget:
-    """Divide what is left of `limit` bytes once the model is loaded; None sets no bound.
+def memory_budget(limit: int | None, model: str, width: int, files: Sequence[SourceFile] = ()) -> MemoryBudget:
+    """Divide what is left of `limit` bytes once the model is loaded and the files are found; None sets no bound.
 
-    Raises `MemoryBudgetError` where that is too little.
+    Raises `MemoryBudgetError` where that is too little, for the run itself or for its end: before anything is done.
     """
     if limit is None:
         return MemoryBudget()
@@ -62,11 +75,16 @@ def memory_budget(limit: int | None, model: str, width: int) -> MemoryBudget:
     taken = resident_bytes()
     if taken is None:
         return MemoryBudget(limit)
-    room = limit - max(int(limit * RESERVE), LEAST_RESERVE) - taken
-    if room < LEAST_ROOM:
-        least = max(int((taken + LEAST_ROOM) / (1 - RESERVE)), taken + LEAST_ROOM + LEAST_RESERVE)
+    kept = taken + len(files) * FILE_BYTES
+    rows = sum(max(1, file.size // ROW_CHARS) for file in files)
+    room = limit - max(int(limit * RESERVE), LEAST_RESERVE) - kept
+    end = kept + LEAST_RESERVE
+    end += max(min(rows * _COMPACTED_ROW, _COMPACTED_MOST), rows * LEXICON_ROW, rows * _VECTOR_BYTES * width)
+    if room < LEAST_ROOM or limit < end:
+        least = max(int((kept + LEAST_ROOM) / (1 - RESERVE)), kept + LEAST_ROOM + LEAST_RESERVE, end)
+        of = f"{len(files):,} files" if len(files) > 1 else "indexing"
         raise MemoryBudgetError(
-            f"--memory {_mb(limit)} is too little: {model} takes {_mb(taken)} once it is loaded, and indexing "
+            f"--memory {_mb(limit)} is too little: {model} takes {_mb(taken)} once it is loaded, and {of} "
             f"{_mb(least - taken)} more. Give {_mb(least)}, or take a smaller model"
         )
     tokens = room // 4 // (4 * _FLOATS_A_TOKEN * width)

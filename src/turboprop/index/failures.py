@@ -113,7 +113,8 @@ def _translate(error: BaseException, directory: Path, action: str) -> TurboPropE
     if number not in _DAMAGED:
         step = _NEXT_STEP.get(number or 0, f"Run again; where that does not help, {_ELSEWHERE}")
         return StorageError(f"cannot {action}: the index in {directory} ({os.strerror(number or 0)}). {step}")
-    if not directory.is_dir():
+    # Where a file stands in the place of a folder above, there never was one.
+    if number != errno.ENOTDIR and not directory.is_dir():
         return IndexNotFoundError(f"the index in {directory} is gone: its folder was moved or removed")
     cause = str(error).splitlines()[0] if str(error) else type(error).__name__
     return damaged(directory, cause[:300], action)

@@ -35,7 +35,7 @@ from typing import IO, Any
 import xxhash
 
 from turboprop.errors import IndexDamagedError, IndexMismatchError, IndexNotFoundError, IndexUntrustedError
-from turboprop.files import NotRegularFileError, open_regular, replace_file
+from turboprop.files import NotRegularFileError, open_regular, replacing
 from turboprop.index.failures import damaged, translated
 from turboprop.index.integrity import BLOCK_BYTES, StoredFile
 from turboprop.index.provenance import manifest_files, place_of, why_foreign
@@ -171,9 +171,9 @@ def write_manifest(
     """
     columns: dict[str, Any] = _columns(IndexedFile, files)
     columns["left_out"] = _columns(LeftOutFile, left_out)
-    body = json.dumps(columns, separators=(",", ":")).encode() + b"\n"
-    listed = {name: [file.size, "".join(file.blocks)] for name, file in stored.items()}
-    third = json.dumps(listed, separators=(",", ":")).encode() + b"\n"
+    body = _line(columns)
+    del columns
+    third = _line({name: [file.size, "".join(file.blocks)] for name, file in stored.items()})
     written = replace(
         header,
         file_count=len(files),
@@ -185,9 +185,13 @@ def write_manifest(
     values = _header_json(written)
     values["signature"] = sign(user_data_home(), _canonical(values))
     values["sum"] = xxhash.xxh3_64_hexdigest(_canonical(values))
-    with translated(path.parent, f"write {path.name}"):
-        replace_file(path, json.dumps(values).encode() + b"\n" + body + third, durable=True)
+    with translated(path.parent, f"write {path.name}"), replacing(path, durable=True) as stream:
+        stream.writelines((json.dumps(values).encode() + b"\n", body, third))
     return written
+
+
+def _line(values: Mapping[str, Any]) -> bytes:
+    return (json.dumps(values, separators=(",", ":")) + "\n").encode()
 
 
 def check_spec(found: IndexSpec, wanted: IndexSpec, directory: Path) -> None:

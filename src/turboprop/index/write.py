@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 from turboprop.errors import EngineError, IndexDamagedError
 from turboprop.files import sync_folder
 from turboprop.index import maintain, recover
+from turboprop.index.buffer import RowBuffer
 from turboprop.index.failures import translated
 from turboprop.index.integrity import measure, version_files
-from turboprop.index.lance_table import load_lance, open_version, row_batch, sql_in
+from turboprop.index.lance_table import load_lance, open_version, sql_in
 from turboprop.index.lease import version_file
 from turboprop.index.lexicon_build import keep_lexicon
 from turboprop.index.lock import WriterLock
@@ -65,13 +66,10 @@ class TableWriter:
         self._lock = lock
         self._retention = retention
         self.buffer_bytes = BUFFER_BYTES
-        self._batches: list[Any] = []
-        self._buffered_rows = 0
-        self._buffered_bytes = 0
+        self._buffer = RowBuffer(self.dimensions)
         self._stale: set[str] = set()
         self._unsettled = self._flushing = False
         self._open_file: str | None = None
-        self._open_from = 0
         self._begun = opened.begun
         # A writer that died after Lance's last commit leaves a version that nobody named, and going back makes another:
         # unless that one is named, every later run finds the same.
@@ -138,7 +136,7 @@ class TableWriter:
 
     def begin_file(self, path: str) -> None:
         """What the table holds of this file goes, and chunks of it may be added."""
-        self._open_file, self._open_from = path, len(self._batches)
+        self._open_file = path
         self._unsettled = True
         if path in self._files:
             self._stale.add(path)
@@ -157,17 +155,15 @@ class TableWriter:
             return
         stored = self._checked(vectors, chunks)
         with self._translated("add rows"):
-            batch = row_batch(chunks, digests, stored, self.dimensions)
-        self._batches.append(batch)
-        self._buffered_rows += batch.num_rows
-        self._buffered_bytes += batch.nbytes
-        if self._buffered_rows >= BUFFER_ROWS or self._buffered_bytes >= self.buffer_bytes:
+            self._buffer.add(chunks, digests, stored)
+        if self._buffer.rows >= BUFFER_ROWS or self._buffer.bytes >= self.buffer_bytes:
             self._flush()
 
     def end_file(self, file: IndexedFile) -> None:
         """The file is whole: record it."""
         self._left_out.pop(file.path, None)
         self._files[file.path] = file
+        self._buffer.end_file()
         self._unsettled = False
         self._changed = True
 
@@ -179,7 +175,7 @@ class TableWriter:
         """
         if self._flushing or not self._unsettled or self._open_file is None:
             return
-        del self._batches[self._open_from :]
+        self._buffer.drop_open_file()
         self._files.pop(self._open_file, None)
         self._stale.add(self._open_file)  # some of it may be in the table already
         self._changed = True
@@ -228,7 +224,7 @@ class TableWriter:
         A full disk here costs speed alone: what was published stays, and the next run tries again.
         Raises `StorageError` or `IndexDamagedError`.
         """
-        if self._changed or self._batches or self._stale:
+        if self._changed or self._buffer or self._stale:
             raise RuntimeError("maintain before publish")
         try:
             with self._translated("update the search indexes"):
@@ -255,7 +251,7 @@ class TableWriter:
     def close(self) -> None:
         """Drop what was not published and release the lock; safe to call twice."""
         try:
-            if self._batches or self._changed or self._dataset.version != self._header.version:
+            if self._buffer or self._changed or self._dataset.version != self._header.version:
                 self._go_back()
         finally:
             self._lock.close()
@@ -309,13 +305,12 @@ class TableWriter:
             for start in range(0, len(stale), _DELETE_PATHS):
                 self._dataset.delete(sql_in(PATH, stale[start : start + _DELETE_PATHS]))
             self._stale.clear()
-            if self._batches:
+            if self._buffer:
                 import pyarrow as pa
 
-                table = pa.Table.from_batches(self._batches)
+                table = pa.Table.from_batches(self._buffer.batches())
                 self._dataset = load_lance().write_dataset(table, self._dataset, mode="append")
-        self._batches.clear()
-        self._buffered_rows = self._buffered_bytes = self._open_from = 0
+        self._buffer.clear()
         self._unsettled = inside
         self._flushing = False
 
@@ -376,7 +371,7 @@ class TableWriter:
 
     def _go_back(self) -> None:
         """Return the table to what is published and give back the room of what was not."""
-        self._batches.clear()
+        self._buffer.clear()
         self._stale.clear()
         self._changed = False
         # The next writer does this too, so a disk that is too full for it now is no harm.

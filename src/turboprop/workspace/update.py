@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from turboprop.embed.documents import IndexingEmbedder
+from turboprop.engines.resident import keep_heap_small
 from turboprop.errors import IndexBusyError
 from turboprop.index.budget import memory_budget
 from turboprop.index.build import Progress, update
@@ -36,8 +37,9 @@ def bring_up_to_date(
     """
     directory, scope = seen.location.directory, seen.scope
     if memory is not None:
+        keep_heap_small()
         model.embed_documents(["def warm_up(): pass"])  # the first call makes the kernels' own copy of the weights
-    budget = memory_budget(memory, model.name, model.dimensions)
+    budget = memory_budget(memory, model.name, model.dimensions, seen.walk.files[: scope.limit])
     until = time.monotonic() + (SHORT_WAIT_SECONDS if wait else 0.0)
     while True:
         if wait:

@@ -13,7 +13,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,9 @@ COMMANDS = (
 )
 RUN_ALL = """
 import json, sys
+from turboprop.code import git
 from turboprop.edges.cli.entry import main
+git._LOOK_AFTER = 0.1  # seconds after which the folders below are looked at: once for each command that Git is held in
 codes = []
 for command in json.loads(sys.argv[1]):
     try:
@@ -46,18 +49,22 @@ IDENTITY = ("-c", "user.name=x", "-c", "user.email=x@example.org")
 
 @dataclass(frozen=True)
 class Place:
-    """`program` leaves `mark` when it runs; `marks` is outside of the repository."""
+    """`program` leaves `mark` when it runs; `marks` is outside of the repository, and `name` is of one trap there."""
 
     root: Path
     marks: Path
+    name: str = "program"
 
     @property
     def mark(self) -> Path:
-        return self.marks / "it-ran"
+        return self.marks / f"{self.name}-ran"
 
     @property
     def program(self) -> str:
-        return str(self.marks / "program.sh")
+        path = self.marks / f"{self.name}.sh"
+        path.write_text(f"#!/bin/sh\ntouch {self.mark}\ncat\n")
+        path.chmod(0o755)
+        return str(path)
 
     def git(self, *arguments: str, given: str | None = None, folder: Path | None = None) -> str:
         done = subprocess.run(
@@ -79,11 +86,8 @@ def place(tmp_path: Path) -> Place:
     root, marks = tmp_path / "r", tmp_path / "marks"
     marks.mkdir()
     (root / "d").mkdir(parents=True)
-    program = marks / "program.sh"
-    program.write_text(f"#!/bin/sh\ntouch {marks}/it-ran\ncat\n")
-    program.chmod(0o755)
     place = Place(root, marks)
-    place.git("init", "-q", "-b", "main")
+    place.git("init", "-q", "-b", "main", "--template=")  # 14 examples of hooks would be indexed where .git has moved
     (root / "a.py").write_text("def parse_flags(line):\n    return line.split()\n")
     (root / "d/b.py").write_text("def other():\n    return 2\n")
     (root / ".gitignore").write_text("secret.txt\n")
@@ -140,7 +144,8 @@ def plain(place: Place, command: Sequence[str], environment: dict[str, str] | No
 
 
 def signed(place: Place, kind: str) -> None:
-    """A commit with a signature of some kind, and settings that look at it."""
+    """One more commit, with a signature of some kind, and settings that look at it."""
+    place.git("commit", "-qm", f"Sign it with a {kind}", "--allow-empty")
     body = place.git("cat-file", "commit", "HEAD")
     head, _, rest = body.partition("\n\n")
     signature = f"gpgsig -----BEGIN {kind}-----\n \n abc\n -----END {kind}-----"
@@ -316,25 +321,32 @@ def aliases(place: Place) -> Sequence[str]:
     return ("git", "other")
 
 
-PROGRAMS: list[Trap] = [
-    *(file_monitor, file_monitor_of_this_work_tree, file_monitor_in_an_included_file),
-    *(file_monitor_in_a_file_included_on_a_condition, git_directory_elsewhere, work_tree_elsewhere, submodule, hooks),
-    *(openpgp_signature, x509_signature, ssh_signature, external_diff, text_converter, filters, filter_process),
-    *(transport, transport_over_ssh, transport_over_a_proxy, sender_of_packs, pager, aliases),
+PROGRAMS: list[list[Trap]] = [
+    [openpgp_signature, submodule, external_diff, hooks, filters, file_monitor],
+    [x509_signature, text_converter, file_monitor_of_this_work_tree],
+    [ssh_signature, transport_over_a_proxy, pager, filter_process, file_monitor_in_an_included_file],
+    [sender_of_packs, aliases, file_monitor_in_a_file_included_on_a_condition],
+    [transport, git_directory_elsewhere],
+    [transport_over_ssh],
+    [work_tree_elsewhere],
 ]
+"""Each list in one repository: those that commit come first, and none keeps Git from running the program of another."""
 
 
-@pytest.mark.parametrize("trap", PROGRAMS, ids=lambda trap: trap.__name__)
-def test_no_program_of_a_repository_runs(place: Place, trap: Trap) -> None:
-    command = trap(place)
-    if command == ("git", "-p", "log"):
-        command = ("script", "-qec", "git -p log", "/dev/null")  # a pager runs where there is a terminal
+@pytest.mark.parametrize("traps", PROGRAMS, ids=lambda traps: "-".join(trap.__name__ for trap in traps))
+def test_no_program_of_a_repository_runs(place: Place, traps: list[Trap]) -> None:
+    places = [replace(place, name=trap.__name__) for trap in traps]
+    commands = [trap(each) for trap, each in zip(traps, places, strict=True)]
+    for each in places:
+        each.mark.unlink(missing_ok=True)  # a trap was sprung while the next one was laid
     codes, out, err = tried(place)
-    assert not place.mark.exists()
+    assert [each.name for each in places if each.mark.exists()] == []
     assert codes == [0, 0, 0, 0, 1, 1, 2], err
     assert "a.py" in out
-    plain(place, command)
-    assert place.mark.exists()
+    for command, each in zip(commands, places, strict=True):
+        # A pager runs where there is a terminal.
+        held = plain(place, ("script", "-qec", "git -p log", "/dev/null") if "-p" in command[:2] else command)
+        assert each.mark.exists(), (each.name, held)
 
 
 def test_no_git_of_a_repository_runs(place: Place) -> None:
@@ -353,7 +365,7 @@ def test_no_git_of_a_repository_runs(place: Place) -> None:
 def test_a_folder_that_poses_as_a_repository(place: Place) -> None:
     bare = place.root / "d/bare"
     bare.mkdir()
-    place.git("init", "-q", "--bare", folder=bare)
+    place.git("init", "-q", "--bare", "--template=", folder=bare)
     (bare / "a.py").write_text("def parse_flags():\n    return 1\n")
     place.git("config", "core.fsmonitor", place.program, folder=bare)
     place.git("config", "core.bare", "false", folder=bare)
@@ -422,36 +434,43 @@ def test_no_pipe_holds_a_command(place: Place, trap: Trap) -> None:
     command = trap(place)
     if trap.__name__ == "HEAD":
         (place.root / ".git").rename(place.root / "no-git")
-    codes, out, err = tried(place)
+    with ThreadPoolExecutor(1) as beside:
+        held = beside.submit(plain, place, command)
+        codes, out, err = tried(place)
     ignored = 0 if trap.__name__ == ".gitignore" else 1  # without its rules nothing is ignored
     assert codes == [0, 0, 0, 0, ignored, ignored, 2], err
     assert "a.py" in out
     told = "is a pipe; remove it" in err
     assert told == (trap not in (pipe_of_an_order, pipe_of_names)), err  # these are never opened
-    assert plain(place, command)
+    assert held.result()
 
 
-@pytest.mark.parametrize("name", [".tpignore", "d/.tpignore", ".gitattributes", ".mailmap", ".git", ".git/packed-refs"])
-def test_other_pipes(place: Place, name: str) -> None:
-    if name == ".git":
+@pytest.mark.parametrize(
+    "names", [(".tpignore", "d/.tpignore", ".gitattributes", ".mailmap"), (".git",), (".git/packed-refs",)]
+)
+def test_other_pipes(place: Place, names: Sequence[str]) -> None:
+    if ".git" in names:
         (place.root / ".git").rename(place.root / "no-git")
-    (place.root / name).unlink(missing_ok=True)
-    os.mkfifo(place.root / name)
+    for name in names:
+        (place.root / name).unlink(missing_ok=True)
+        os.mkfifo(place.root / name)
     codes, _, err = tried(place)
     assert codes[:4] == [0, 0, 0, 0], err
 
 
 @pytest.mark.parametrize(
-    ("name", "target"),
+    "links",
     [
-        *((name, "/dev/zero") for name in (".git/commondir", ".git/config", ".git/info/exclude", ".gitignore")),
-        (".tpignore", "/proc/self/pagemap"),
-        (".gitignore", "/dev/tty"),
+        *({name: "/dev/zero"} for name in (".git/commondir", ".git/config", ".git/info/exclude", ".gitignore")),
+        {".tpignore": "/proc/self/pagemap", ".gitignore": "/dev/tty"},
     ],
+    ids=lambda links: "-".join(links),
 )
-def test_links_to_what_has_no_end(place: Place, name: str, target: str) -> None:
-    (place.root / name).unlink(missing_ok=True)
-    (place.root / name).symlink_to(target)
+def test_links_to_what_has_no_end(place: Place, links: dict[str, str]) -> None:
+    (place.root / ".git/info").mkdir(exist_ok=True)
+    for name, target in links.items():
+        (place.root / name).unlink(missing_ok=True)
+        (place.root / name).symlink_to(target)
     codes, _, err = tried(place)
     assert codes[:4] == [0, 0, 0, 0], err
 

@@ -110,19 +110,24 @@ def test_a_client_that_sends_no_more_is_known_and_one_that_left_is_not(way: Way)
 
 
 def test_a_later_client_from_the_same_place_is_not_taken_for_one_that_was_reset(way: Way) -> None:
-    with listening("127.0.0.1") as server:
-        first = socket.create_connection(server.getsockname())
+    with listening("127.0.0.1") as server, socket.socket() as first, socket.socket() as later_client:
+        # Both are bound before either connects: a port that `connect` chose may be in others' use beside it.
+        place = ("127.0.0.1", 0)
+        for client in (first, later_client):
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            client.bind(place)
+            place = client.getsockname()
+        first.connect(server.getsockname())
         first.sendall(b"a request of a stranger")
-        place = first.getsockname()
         first.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         first.close()
-        with socket.create_connection(server.getsockname(), source_address=place):
-            reset, _ = server.accept()
-            later, _ = server.accept()
-            with reset, later:
-                assert reset.recv(100) == b"a request of a stranger"  # it would be answered
-                assert peer._user(reset, way) is None
-                assert peer._user(later, way) == os.geteuid()
+        later_client.connect(server.getsockname())
+        (reset, reset_place), (later, later_place) = server.accept(), server.accept()
+        with reset, later:
+            assert reset_place == later_place == place
+            assert reset.recv(100) == b"a request of a stranger"  # it would be answered
+            assert peer._user(reset, way) is None
+            assert peer._user(later, way) == os.geteuid()
 
 
 def test_who_only_tries_to_connect_is_behind_no_connection(way: Way) -> None:

@@ -15,7 +15,7 @@ import { preferencesDialog, showPreferences } from "./preferences.js";
 import { go, start } from "./router.js";
 import * as search from "./search.js";
 import { closeSource, drawSource, sourcePanel } from "./source.js";
-import { poll } from "./state.js";
+import { poll, tellView } from "./state.js";
 import { nextTheme } from "./theme.js";
 
 const VIEWS = [
@@ -43,6 +43,7 @@ function draw({ view, params }) {
   if (current !== chosen) {
     current?.view.hide?.();
     main.replaceChildren(chosen.view.element);
+    tellView();
     markCurrent(view);
     document.title = `${chosen.title} · TurboProp`;
     if (current !== null) main.focus({ preventScroll: true });

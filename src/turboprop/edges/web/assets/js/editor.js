@@ -2,7 +2,7 @@
 
 import { h } from "./dom.js";
 import { icon } from "./icons.js";
-import { onChange, read, repoNamed, write } from "./state.js";
+import { oneRepo, onRepos, read, repoNamed, write } from "./state.js";
 
 const EDITORS = {
   vscode: { name: "VS Code", url: (file, line) => `vscode://file${file}:${line}:1` },
@@ -28,7 +28,10 @@ export function chooseEditor(id) {
   drawLinks();
 }
 
-/** A link that opens a line of a file in the chosen editor; hidden while the repository's folder is not known. */
+/**
+ * A link that opens a line of a file in the chosen editor; hidden while the repository's folder is not known.
+ * Without a repository it is of the one that views of one repository show.
+ */
 export function editorLink(repo, path, line) {
   const link = h("a", { class: "plain button", dataset: { key: "editor" } });
   places.set(link, { repo, path, line });
@@ -37,7 +40,7 @@ export function editorLink(repo, path, line) {
 }
 
 const places = new WeakMap();
-onChange("repo", drawLinks);
+onRepos(drawLinks);
 
 function drawLinks() {
   for (const link of document.querySelectorAll('a[data-key="editor"]')) draw(link);
@@ -45,7 +48,7 @@ function drawLinks() {
 
 function draw(link) {
   const { repo, path, line } = places.get(link);
-  const root = repoNamed(repo)?.path;
+  const root = repoNamed(repo ?? oneRepo())?.path;
   link.hidden = !root;
   if (!root) return;
   const { name, url } = EDITORS[chosenEditor()];

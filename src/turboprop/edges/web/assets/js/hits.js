@@ -10,7 +10,7 @@ import { placeNodes, placeText } from "./place.js";
 import { change } from "./router.js";
 import { explanation } from "./score.js";
 import { openSource } from "./source.js";
-import { oneRepo, repos } from "./state.js";
+import { onRepos, repos } from "./state.js";
 
 const LINES = 10;
 const NAMES = 3;
@@ -70,7 +70,7 @@ function card(hit, at, best, query) {
       h(
         "button",
         { type: "button", class: "place", dataset: { key: "open" }, onClick: open, title: "Open the source" },
-        repos().length > 1 && hit.repo ? h("span", { class: "repo" }, visible(hit.repo)) : null,
+        repoName(hit.repo),
         placeNodes(hit.path, hit.start_line, hit.end_line),
       ),
       hit.symbol ? h("bdi", { class: "symbol", title: visible(hit.symbol) }, names(hit.symbol)) : null,
@@ -85,7 +85,7 @@ function card(hit, at, best, query) {
     h(
       "footer",
       {},
-      editorLink(hit.repo ?? oneRepo(), hit.path, hit.start_line),
+      editorLink(hit.repo, hit.path, hit.start_line),
       h(
         "button",
         {
@@ -103,6 +103,12 @@ function card(hit, at, best, query) {
   );
   return article;
 }
+
+/** The name of a hit's repository; hidden while no other is known, as before the first status. */
+const repoName = (name) => h("span", { class: "repo", hidden: repos().length < 2 }, visible(name));
+onRepos(() => {
+  for (const name of document.querySelectorAll(".hit .repo")) name.hidden = repos().length < 2;
+});
 
 /** The first names that a chunk defines; of many small ones a line would be full. */
 function names(symbol) {

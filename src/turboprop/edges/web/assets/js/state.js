@@ -24,6 +24,15 @@ function tell(kind) {
   changed.dispatchEvent(new Event(kind));
 }
 
+/** Run `work` when the repositories change and when a view comes onto the page, which may have missed a change. */
+export function onRepos(work) {
+  onChange("repo", work);
+  onChange("view", work);
+}
+
+/** Say that another view is on the page now. */
+export const tellView = () => tell("view");
+
 export const repos = () => state.status?.repos ?? [];
 
 /** The name of the chosen repository; null means all of them. */
