@@ -53,7 +53,10 @@ def content_of(root: Path) -> Any:
         with Index.open(root) as index:
             rows = index.reader.rows_where("start_line > 0", ["path", "start_line", "end_line", "text", "vector"])
             ranked = [
-                [(hit.path, hit.start_line, round(hit.score, 4)) for hit in index.search(query, limit=10, freshness="none")]
+                [
+                    (hit.path, hit.start_line, round(hit.score, 4))
+                    for hit in index.search(query, limit=10, freshness="none")
+                ]
                 for query in QUERIES
             ]
     except TurboPropError as error:
