@@ -23,6 +23,7 @@ from turboprop.edges.cli.entry import main
 from turboprop.edges.http.limits import Limits
 from turboprop.edges.mcp.server import make_server
 from turboprop.errors import UsageError
+from turboprop.runtime.manager import ModelManager
 from turboprop.workspace.pool import IndexPool
 from turboprop.workspace.workspace import Workspace
 
@@ -66,7 +67,8 @@ class Edges:
         return str(answer.json()["error"]["message"])
 
     def mcp(self, tool: str, **arguments: object) -> str:
-        pool = IndexPool()
+        models = ModelManager()
+        pool = IndexPool(models)
         workspace = Workspace(pool, [self._repo])
 
         async def call() -> str:
@@ -80,6 +82,7 @@ class Edges:
         finally:
             workspace.close()
             pool.clear()
+            models.close()
 
 
 @pytest.fixture
