@@ -14,7 +14,7 @@ from reference import reference
 from turboprop import GenerationOptions, LanguageModel, Message
 from turboprop.errors import InputTooLongError, ModelNotFoundError, ModelUnsupportedError, UsageError
 from turboprop.generate.events import DoneEvent, TextEvent
-from turboprop.generate.installed import installed_language_model, language_model_name
+from turboprop.models.inventory import installed_language_model, language_model_name
 from turboprop.settings import load_settings
 
 GREEDY = GenerationOptions(temperature=0, max_tokens=64)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from turboprop.models.checkpoint import open_checkpoint
 from turboprop.models.checkpoint_reranker import is_reranker
 from turboprop.models.json_file import read_json
+from turboprop.models.open_checkpoint import open_checkpoint
 
 if TYPE_CHECKING:
-    from turboprop.models.resolve import LocalModel
+    from turboprop.models.local import LocalModel
 
 Kind = Literal["embedding", "language", "reranker"]
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from turboprop.models.checkpoint import open_checkpoint
 from turboprop.models.checkpoint_reranker import is_reranker, open_reranker
 from turboprop.models.gguf import GGUFFile
-from turboprop.models.resolve import LocalModel, resolve
+from turboprop.models.local import LocalModel
+from turboprop.models.open_checkpoint import open_checkpoint
+from turboprop.models.resolve import resolve
 from turboprop.models.tokenizer import tokenizer_from_path
 from turboprop.settings import Settings, load_settings
 
@@ -33,7 +34,7 @@ def tokenizer_of(local: LocalModel) -> Tokenizer:
     """The same for a model that has been found."""
     if is_reranker(local):
         return open_reranker(local).checkpoint.tokenizer()
-    if local.path.suffix == ".gguf" and not _embeds(local):
+    if local.is_gguf and not _embeds(local):
         return tokenizer_from_path(local.path)
     return open_checkpoint(local).tokenizer()
 

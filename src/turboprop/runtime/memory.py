@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 from turboprop.engines import choose_engine, planned_weights
 from turboprop.engines.contract import EngineOptions
 from turboprop.errors import TurboPropError
-from turboprop.models.checkpoint import Checkpoint, open_checkpoint
+from turboprop.models.checkpoint import Checkpoint
 from turboprop.models.checkpoint_reranker import open_reranker
 from turboprop.models.kind import Kind
+from turboprop.models.open_checkpoint import open_checkpoint
 from turboprop.models.store_memory import available_bytes
 
 if TYPE_CHECKING:
     from turboprop.engines.contract import WeightFormat
-    from turboprop.models.resolve import LocalModel
+    from turboprop.models.local import LocalModel
     from turboprop.settings import Settings
 
 DEVICE = "cpu"

@@ -86,7 +86,7 @@ def test_list_shows_the_catalogue_and_what_is_here(hub: HubServer) -> None:
     assert models[SOME] | {"size": 0} == {
         "name": SOME,
         "model": SOME,
-        "kind": "",
+        "kind": "embedding",
         "format": "safetensors",
         "family": "",
         "dimensions": None,
