@@ -15,9 +15,9 @@ from architectures.tiny_models import MODELS, TinyModel
 from models.other_programs import lm_studio, ollama
 from models.test_checkpoint_gguf import with_tokenizer
 from rerank.tiny_gguf_rerankers import write_reranker
-from turboprop.api import Index
 from turboprop.edges.cli.entry import tp
 from turboprop.errors import TurboPropError
+from turboprop.workspace.index import Index
 
 # Each with the kind of model that it takes; MODEL stands for the name.
 COMMANDS = {
