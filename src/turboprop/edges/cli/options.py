@@ -94,7 +94,7 @@ repo_if_given = click.option(
     metavar="PATH",
     help="The repository's folder, or one inside of it.",
 )
-model = click.option("--model", metavar="NAME", help="Embedding model: catalogue name, hub id, file or folder.")
+model = click.option("--model", metavar="NAME", help="Embedding model: a name of `tp model list`, hub id, file or folder.")
 index_dir = click.option(
     "--index",
     "index_dir",
