@@ -21,6 +21,7 @@ LEVEL = {
     "files": 0,
     "printable": 0,
     "limits": 1,
+    "machine": 0,
     "settings": 1,
     "models": 2,
     "architectures": 3,

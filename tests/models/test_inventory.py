@@ -17,6 +17,7 @@ from turboprop.errors import ModelFormatError, ModelNotFoundError, UsageError
 from turboprop.models.catalog import load_catalog
 from turboprop.models.inventory import (
     first_language_model,
+    fits,
     held_models,
     installed_language_model,
     known_models,
@@ -159,6 +160,11 @@ def test_a_model_beyond_the_memory_is_the_last_choice(user: Path, writes: Path) 
     assert first_language_model(known_models(settings)) == f"a/Large-GGUF:{writes.name}"
     ollama(user, writes, "library/tiny", "0.1b")
     assert first_language_model(known_models(settings)) == "tiny:0.1b"
+
+
+def test_what_fits_into_memory() -> None:
+    assert fits(10**6, 16 * 10**9) and not fits(15 * 10**9, 16 * 10**9)
+    assert fits(10**15, None)
 
 
 def test_the_command_that_uses_a_model(user: Path, writes: Path, embeds: Path) -> None:

@@ -27,7 +27,6 @@ from turboprop.models.store import MANIFEST, read_manifest, remove_from_store, s
 from turboprop.models.store_faults import examine_models
 from turboprop.models.store_hashes import remembered_sha256
 from turboprop.models.store_import import import_model
-from turboprop.models.store_memory import fits, memory_bytes
 from turboprop.models.store_verify import examine_model, verify_model
 from turboprop.models.store_weights import check_weights
 from turboprop.settings import Settings
@@ -416,13 +415,6 @@ def test_verifying(hub: HubServer, home: Path, settings: Settings) -> None:
         states = {check.name: check.state for check in verify_model(model, settings)}
         assert states.pop("model.safetensors") == "wrong" and states.pop("vocab.txt") == "missing"
         assert set(states.values()) == {"ok"}, "small files are known by their Git object id or sha256"
-
-
-def test_memory() -> None:
-    memory = memory_bytes()
-    assert memory is None or memory > 100_000_000
-    assert fits(10**6, 16 * 10**9) and not fits(15 * 10**9, 16 * 10**9)
-    assert fits(10**15, None)
 
 
 def test_a_model_that_the_disk_changed_is_found(hub: HubServer, home: Path, settings: Settings) -> None:

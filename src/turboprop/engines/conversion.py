@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING
 
 from turboprop.engines.quantize import GROUP_INT4, group_for
 from turboprop.errors import EngineError
+from turboprop.machine import SHARE, available_bytes
 from turboprop.models.hub_progress import DownloadProgress, SilentProgress
-from turboprop.models.store_memory import available_bytes
 
 if TYPE_CHECKING:
     from turboprop.models.tensors import StoredTensor
 
-SHARE = 0.75
-"""Of the free memory, what a conversion may take where no budget is given."""
 _PEAK = 1.1
 """Peak memory over the converted size: 1.09 measured on a 1.5 GB model, whose matrices are read in blocks."""
 _FLOAT32 = ("positions", "types")

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from turboprop.engines.contract import EngineOptions
 from turboprop.engines.onnx_graph import check_inputs, choose_output, encode
-from turboprop.engines.threads import usable_cores
 from turboprop.errors import EngineError, ModelFormatError, ModelUnsupportedError
+from turboprop.machine import usable_cores
 from turboprop.models.checkpoint import Checkpoint
 from turboprop.models.fastembed_catalog import MISSING
 from turboprop.types import TokenBatch

@@ -14,13 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turboprop.engines.contract import EngineOptions
-from turboprop.engines.conversion import SHARE
-from turboprop.engines.threads import usable_cores
 from turboprop.engines.worker import Worker
 from turboprop.errors import EngineError, ModelFormatError, ModelUnsupportedError
+from turboprop.machine import SHARE, available_bytes, usable_cores
 from turboprop.models.checkpoint import Checkpoint
 from turboprop.models.gguf_metadata import GGUFArray, GGUFMetadata
-from turboprop.models.store_memory import available_bytes
 from turboprop.types import TokenBatch
 
 MODULE = "turboprop.engines.llamacpp_worker"

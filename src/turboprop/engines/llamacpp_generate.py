@@ -17,7 +17,6 @@ from typing import Literal
 import numpy as np
 
 from turboprop.engines.contract import EngineOptions
-from turboprop.engines.conversion import SHARE
 from turboprop.engines.generation_contract import (
     EngineFinish,
     GeneratedToken,
@@ -37,12 +36,11 @@ from turboprop.engines.llamacpp import (
     metadata_number,
     refuse_without_package,
 )
-from turboprop.engines.threads import usable_cores
 from turboprop.engines.worker import Conversation, Worker
 from turboprop.errors import EngineError, InputTooLongError, ModelFormatError, ModelUnsupportedError, UsageError
+from turboprop.machine import SHARE, available_bytes, usable_cores
 from turboprop.models.checkpoint import Checkpoint
 from turboprop.models.gguf_metadata import GGUFMetadata
-from turboprop.models.store_memory import available_bytes
 
 _WAIT_SECONDS = 3600.0
 """How long a request waits for those before it."""

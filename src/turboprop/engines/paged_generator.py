@@ -6,13 +6,12 @@ from typing import Literal, Protocol
 
 from turboprop.engines.cache_blocks import CacheBlocks
 from turboprop.engines.constraint import Constraints, supported
-from turboprop.engines.conversion import SHARE
 from turboprop.engines.generation_contract import GenerationEngineOptions, TokenRequest
 from turboprop.engines.generation_loop import GenerationLoop, LoopStream
 from turboprop.engines.step import Forward
 from turboprop.errors import EngineError, InputTooLongError, UsageError
+from turboprop.machine import SHARE, available_bytes
 from turboprop.models.checkpoint import Checkpoint
-from turboprop.models.store_memory import available_bytes
 
 BLOCK = 32
 """Tokens of one block of the cache."""

@@ -58,25 +58,6 @@ def give_up_pages(folder: Path) -> int:
     return total
 
 
-def resident_bytes() -> int | None:
-    """The memory that this process has now; None where the system does not tell (other than Linux)."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
-    except (OSError, ValueError, IndexError):
-        return None
-    return pages * mmap.PAGESIZE
-
-
-def peak_resident_bytes() -> int | None:
-    """The most memory that this process has had; None where the system does not tell (Windows)."""
-    try:
-        import resource
-    except ImportError:
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
 def give_back_heap() -> None:
     """Return freed heap to the system: a conversion of 0.6 GB leaves 0.4 GB of it with the C library."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from turboprop.engines.resident import give_back_heap, resident_bytes
+from turboprop.engines.resident import give_back_heap
 from turboprop.errors import MemoryBudgetError
 from turboprop.index.lance_table import load_lance
 from turboprop.index.write import BUFFER_BYTES
+from turboprop.machine import resident_bytes
 
 RESERVE = 0.15
 LEAST_RESERVE = 110_000_000

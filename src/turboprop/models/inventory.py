@@ -15,13 +15,13 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
 from turboprop.errors import ModelError, ModelNotFoundError, TurboPropError
+from turboprop.machine import memory_bytes
 from turboprop.models.catalog import is_repo_name, load_catalog
 from turboprop.models.hub_cache import hub_cache_dir, repo_dir, snapshots
 from turboprop.models.local import LocalModel, Source, package_folder
 from turboprop.models.other_programs import lm_studio_models, ollama_models
 from turboprop.models.store import store_dir, stored_repos
 from turboprop.models.store_contents import missing_files, split_names
-from turboprop.models.store_memory import fits, memory_bytes
 
 if TYPE_CHECKING:
     from turboprop.models.catalog import Catalog, CatalogRow
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 SUGGESTED = "qwen3-1.7b"
 _NAMED = 5
 """Models that an error lists."""
+# Beside its weights a model needs activations and, for a language model, a cache of keys and values;
+# a fifth on top and 500 MB for the rest of the program is what a short context takes.
+_FACTOR = 1.2
+_REST_BYTES = 500_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +244,11 @@ def _in_folder(folder: Path) -> Iterator[tuple[str, Path]]:
         parts = split_names(name)
         if name == parts[0] and all((folder / part).is_file() for part in parts):
             yield name, path
+
+
+def fits(model_bytes: int, memory: int | None) -> bool:
+    """Whether a model of that size can run here; True where the memory is unknown."""
+    return memory is None or model_bytes * _FACTOR + _REST_BYTES <= memory
 
 
 def _kind_of_row(row: CatalogRow) -> Kind:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from turboprop.engines import choose_engine, planned_weights
 from turboprop.engines.contract import EngineOptions
 from turboprop.errors import TurboPropError
+from turboprop.machine import SHARE, available_bytes
 from turboprop.models.checkpoint import Checkpoint
 from turboprop.models.checkpoint_reranker import open_reranker
 from turboprop.models.kind import Kind
 from turboprop.models.open_checkpoint import open_checkpoint
-from turboprop.models.store_memory import available_bytes
 
 if TYPE_CHECKING:
     from turboprop.engines.contract import WeightFormat
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 DEVICE = "cpu"
 """What every engine runs on; another device is another key of the budgets."""
-SHARE = 0.75
-"""Of the memory that is free when the manager starts, what all models may take where no budget is given."""
 _FALLBACK_BUDGET = 4_000_000_000
 """Where the system names no memory at all."""
 _ACTIVATIONS = {"embedding": 150_000_000, "reranker": 150_000_000, "language": 500_000_000}

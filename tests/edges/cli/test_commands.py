@@ -18,7 +18,7 @@ import pytest
 from best_engine import BEST
 from rerank.tiny_rerankers import RERANKERS
 from turboprop.edges.cli.entry import main
-from turboprop.edges.cli.options import human_size
+from turboprop.printable import human_size
 
 Write = Callable[[dict[str, str]], Path]
 

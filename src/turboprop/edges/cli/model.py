@@ -12,7 +12,7 @@ import click
 from turboprop.edges.cli.model_convert import convert
 from turboprop.edges.cli.model_inspect import check, inspect
 from turboprop.errors import ModelFormatError, ModelNotFoundError, UsageError
-from turboprop.printable import echo, echo_json, printable, printable_name
+from turboprop.printable import echo, echo_json, human_size, printable, printable_name
 from turboprop.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -54,14 +54,6 @@ def _facts(
         "state": state,
         "path": str(local.path) if local else None,
     }
-
-
-def size_text(size: int) -> str:
-    """Bytes as a person reads them, in powers of ten."""
-    for unit, bytes_of in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size >= bytes_of:
-            return f"{size / bytes_of:.3g} {unit}"
-    return f"{size} B"
 
 
 def _table(columns: list[tuple[str, bool]], rows: list[list[str]], note: str = "") -> None:
@@ -133,7 +125,7 @@ def list_models(which: str | None, as_json: bool) -> None:
                     entry["kind"],
                     str(entry["dimensions"] or ""),
                     str(entry["context"] or ""),
-                    size_text(entry["size"]) + (" " if entry["fits_memory"] else "!"),
+                    human_size(entry["size"]) + (" " if entry["fits_memory"] else "!"),
                     entry["licence"] + (" (gated)" if entry["gated"] else ""),
                     "" if entry["state"] == "remote" else entry["state"],
                 ]
@@ -169,7 +161,7 @@ def info(name: str, as_json: bool) -> None:
         return
     for key, value in facts.items():
         if value not in (None, "", [], {}, False) and key != "prompts":
-            text = size_text(value) if key == "size" else ", ".join(value) if key == "aliases" else value
+            text = human_size(value) if key == "size" else ", ".join(value) if key == "aliases" else value
             echo(f"{key.replace('_', ' '):<12}{text}")
     for side, prompt in facts["prompts"].items():
         if prompt:
@@ -265,13 +257,13 @@ def remove(name: str, yes: bool, as_json: bool) -> None:
     if not yes:
         if not sys.stdin.isatty():
             raise UsageError(f"removing {local.name} from {where} needs --yes where nobody can be asked")
-        question = f"Remove {local.name} ({size_text(model_size(local))}) from {where}?"
+        question = f"Remove {local.name} ({human_size(model_size(local))}) from {where}?"
         click.confirm(question, abort=True, err=True)
     freed = remove_model(local, settings)
     if as_json:
         _print_json({"model": local.name, "freed": freed})
     else:
-        echo(f"removed {local.name}, {size_text(freed)}", err=True)
+        echo(f"removed {local.name}, {human_size(freed)}", err=True)
 
 
 @model.command(name="import")
@@ -326,8 +318,8 @@ def du(as_json: bool) -> None:
     if as_json:
         _print_json({"total": total, "models": entries})
         return
-    rows = [[str(e["model"]), str(e["state"]), size_text(int(str(e["size"])))] for e in entries]
-    _table([("model", False), ("state", False), ("size", True)], [*rows, ["in all", "", size_text(total)]])
+    rows = [[str(e["model"]), str(e["state"]), human_size(int(str(e["size"])))] for e in entries]
+    _table([("model", False), ("state", False), ("size", True)], [*rows, ["in all", "", human_size(total)]])
 
 
 model.add_command(inspect)
