@@ -61,6 +61,12 @@ def available_bytes() -> int | None:
     return free if free is not None or total is None else total // 2
 
 
+def share_of_free(share: float = SHARE) -> int | None:
+    """Bytes of the memory that is free now; None if the system does not tell."""
+    free = available_bytes()
+    return None if free is None else int(free * share)
+
+
 def resident_bytes() -> int | None:
     """The memory that this process has now; None where the system does not tell (other than Linux)."""
     try:

@@ -38,7 +38,7 @@ from turboprop.engines.llamacpp import (
 )
 from turboprop.engines.worker import Conversation, Worker
 from turboprop.errors import EngineError, InputTooLongError, ModelFormatError, ModelUnsupportedError, UsageError
-from turboprop.machine import SHARE, available_bytes, usable_cores
+from turboprop.machine import share_of_free, usable_cores
 from turboprop.models.checkpoint import Checkpoint
 from turboprop.models.gguf_metadata import GGUFMetadata
 
@@ -241,10 +241,7 @@ def _context(checkpoint: Checkpoint, options: GenerationEngineOptions, width: in
         if not 1 < options.context <= stated:
             raise UsageError(f"the context of {checkpoint.name} is 2 to {stated} tokens, not {options.context}")
         return options.context
-    budget = options.memory
-    if budget is None:
-        free = available_bytes()
-        budget = None if free is None else int(free * SHARE)
+    budget = share_of_free() if options.memory is None else options.memory
     if budget is None:
         return stated
     heads = head_count(checkpoint)

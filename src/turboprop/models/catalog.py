@@ -21,6 +21,8 @@ from turboprop.types import Prompts
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from turboprop.models.kind import Kind
+
 CATALOG_FILE = Path(__file__).with_name("catalog.toml")
 GOLDEN_TEXT = "hello world"
 KINDS = ("embedding", "reranker", "language")
@@ -42,7 +44,7 @@ class CatalogRow:
 
     name: str
     repo: str
-    kind: str = "embedding"
+    kind: Kind = "embedding"
     file: str = ""
     revision: str = "main"
     aliases: tuple[str, ...] = ()

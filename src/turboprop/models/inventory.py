@@ -71,24 +71,16 @@ class KnownModel:
         return self.local.source if self.local is not None else "partial" if self.partial else "remote"
 
 
-@dataclass(frozen=True, slots=True)
-class PartialDownload:
-    """What a broken download left for its next try."""
-
-    repo: str
-    size: int
-
-
 def known_models(settings: Settings) -> Iterator[KnownModel]:
     """The catalogue in its order, then what else is here. Of the latter the files are opened to know the kind."""
     catalog = load_catalog(settings.config_file)
     memory = memory_bytes()
     held = {local.name: local for local in held_models(settings, catalog)}
-    partial = {entry.repo for entry in partial_downloads()}
+    partial = partial_downloads()
     for row in catalog:
         local = held.pop(row.canonical, None)
         size = model_size(local) if local else row.size
-        yield KnownModel(row, local, _kind_of_row(row), size, fits(size, memory), row.repo in partial)
+        yield KnownModel(row, local, row.kind, size, fits(size, memory), row.repo in partial)
     for local in held.values():
         kind, size = kind_here(local), model_size(local)
         # Another program's folder also holds what is no model, such as a projector of images.
@@ -215,15 +207,11 @@ def cached_repos() -> list[str]:
     return sorted(found)
 
 
-def partial_downloads() -> list[PartialDownload]:
-    """Repositories with `*.incomplete` files, and the bytes of those."""
-    found = []
-    for repo in cached_repos():
-        blobs = repo_dir(repo) / "blobs"
-        size = sum(path.lstat().st_size for path in blobs.glob("*.incomplete") if path.is_file())
-        if size:
-            found.append(PartialDownload(repo, size))
-    return found
+def partial_downloads() -> dict[str, int]:
+    """Repositories with what broken downloads left for their next try, and the bytes of that."""
+    left = {repo: [*(repo_dir(repo) / "blobs").glob("*.incomplete")] for repo in cached_repos()}
+    sizes = {repo: sum(path.lstat().st_size for path in paths if path.is_file()) for repo, paths in left.items()}
+    return {repo: size for repo, size in sizes.items() if size}
 
 
 def model_size(local: LocalModel) -> int:
@@ -251,14 +239,10 @@ def fits(model_bytes: int, memory: int | None) -> bool:
     return memory is None or model_bytes * _FACTOR + _REST_BYTES <= memory
 
 
-def _kind_of_row(row: CatalogRow) -> Kind:
-    return "language" if row.kind == "language" else "reranker" if row.kind == "reranker" else "embedding"
-
-
 def kind_here(local: LocalModel) -> Kind | None:
     """What a model's row or its files say that it is for; None for files that nothing here reads."""
     if local.row is not None:
-        return _kind_of_row(local.row)
+        return local.row.kind
     try:
         stat = local.path.stat()
     except OSError:

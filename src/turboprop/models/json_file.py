@@ -32,10 +32,10 @@ def read_model_file(path: Path, most: int = _MAX_BYTES) -> bytes:
     return data
 
 
-def read_json(path: Path, most: int = _MAX_BYTES) -> Any:
-    """The parsed file, of at most so many bytes, or None where it is absent. Raises `ModelFormatError`."""
+def read_json(path: Path) -> Any:
+    """The parsed file, or None where it is absent. Raises `ModelFormatError`."""
     try:
-        return json.loads(read_model_file(path, most))
+        return json.loads(read_model_file(path))
     except FileNotFoundError:
         return None
     except (ValueError, RecursionError) as error:
@@ -44,9 +44,9 @@ def read_json(path: Path, most: int = _MAX_BYTES) -> Any:
         raise ModelFormatError(f"{path} cannot be read ({error.strerror}): check its rights") from error
 
 
-def read_object(path: Path, most: int = _MAX_BYTES) -> dict[str, Any]:
+def read_object(path: Path) -> dict[str, Any]:
     """The object that the file holds, an empty one where it is absent. Raises `ModelFormatError`."""
-    return _of_kind(path, dict[str, Any](), "object", most)
+    return _of_kind(path, dict[str, Any](), "object")
 
 
 def read_objects(path: Path) -> list[dict[str, Any]]:
@@ -57,8 +57,8 @@ def read_objects(path: Path) -> list[dict[str, Any]]:
     return found
 
 
-def _of_kind(path: Path, absent: Kind, name: str, most: int = _MAX_BYTES) -> Kind:
-    found = read_json(path, most)
+def _of_kind(path: Path, absent: Kind, name: str) -> Kind:
+    found = read_json(path)
     if found is None:
         return absent
     if not isinstance(found, type(absent)):

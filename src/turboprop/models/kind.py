@@ -22,10 +22,10 @@ def kind_of(local: LocalModel) -> Kind:
     Raises what opening the files raises, and `ModelUnsupportedError` for one that is no model by itself, such as a
     projector of images.
     """
+    if local.row is not None:
+        return local.row.kind
     if is_reranker(local):
         return "reranker"
-    if local.row is not None:
-        return "language" if local.row.kind == "language" else "embedding"
     checkpoint = open_checkpoint(local)
     if checkpoint.origin == "gguf":
         if checkpoint.config.get("general.type", "model") != "model" or checkpoint.family == "clip":

@@ -16,6 +16,8 @@ from turboprop.models.store_contents import missing_files
 from turboprop.models.store_hashes import check_sha256
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from turboprop.models.catalog import CatalogRow
     from turboprop.settings import Settings
 
@@ -43,16 +45,17 @@ class LocalModel:
 
 def find_local(reference: HubReference, settings: Settings) -> LocalModel | None:
     """The model where it is on this machine already; None if it is not. Never uses the network."""
-    if (path := find_in_store(reference, settings.models_dir)) is not None:
-        return local_model(reference, path, "store", settings)
-    if (path := find_in_hub_cache(reference)) is not None:
-        check_pins(found := local_model(reference, path, "hub cache", settings), settings)
-        return found
-    if (path := _find_in_package(reference, settings)) is not None:
-        return local_model(reference, path, "package", settings)
-    if reference.file and (path := find_in_lm_studio(reference.repo, reference.file)) is not None:
-        check_pins(found := local_model(reference, path, "LM Studio", settings), settings)
-        return found
+    places: tuple[tuple[Source, Callable[[], Path | None]], ...] = (
+        ("store", lambda: find_in_store(reference, settings.models_dir)),
+        ("hub cache", lambda: find_in_hub_cache(reference)),
+        ("package", lambda: _find_in_package(reference.row)),
+        ("LM Studio", lambda: find_in_lm_studio(reference.repo, reference.file)),
+    )
+    for source, find in places:
+        if (path := find()) is not None:
+            found = local_model(reference, path, source, settings)
+            check_pins(found, settings)
+            return found
     return None
 
 
@@ -68,34 +71,34 @@ def local_model(reference: HubReference, path: Path, source: Source, settings: S
 
 
 def check_pins(local: LocalModel, settings: Settings) -> None:
-    """Raise `ModelFormatError` where a file of a shared folder is not the one whose hash the catalogue pins.
+    """Raise `ModelFormatError` where a file is not the one whose hash the catalogue pins.
 
     What came into the store was checked then; in the hub's cache a blob's name is its hash already.
     """
-    if local.row is None or local.source not in ("hub cache", "LM Studio"):
+    if local.row is None or local.source in ("store", "path"):
         return
+    advice = f"remove it with `tp model remove {local.row.name}` and download it again"
+    if local.source == "package":
+        advice = _install_again(local.row)
+    elif local.source == "LM Studio":
+        advice = "remove it in LM Studio"
     folder = local.path.parent if local.is_gguf else local.path
     for member, expected in local.row.sha256.items():
         file = folder / member
-        if blob_sha256(file) == expected or not file.is_file():
-            continue
-        advice = f"remove it with `tp model remove {local.row.name}` and download it again"
-        if local.source == "LM Studio":
-            advice = "remove it in LM Studio"
-        check_sha256(file, expected, settings.cache_home, advice)
+        if blob_sha256(file) != expected and file.is_file():
+            check_sha256(file, expected, settings.cache_home, advice)
 
 
-def _find_in_package(reference: HubReference, settings: Settings) -> Path | None:
-    """The package's folder once its files are known to be the right ones."""
-    row = reference.row
+def _install_again(row: CatalogRow) -> str:
+    return f"install it again: pip install --no-deps --force-reinstall {row.distribution}"
+
+
+def _find_in_package(row: CatalogRow | None) -> Path | None:
     folder = package_folder(row) if row is not None else None
-    if row is None or folder is None:
-        return None
-    advice = f"install it again: pip install --no-deps --force-reinstall {row.distribution}"
-    if missing := missing_files(folder):
-        raise ModelFormatError(f"the package {row.distribution} lacks {', '.join(missing)} in {folder}; {advice}")
-    for member, expected in row.sha256.items():
-        check_sha256(folder / member, expected, settings.cache_home, advice)
+    if row is not None and folder is not None and (missing := missing_files(folder)):
+        raise ModelFormatError(
+            f"the package {row.distribution} lacks {', '.join(missing)} in {folder}; {_install_again(row)}"
+        )
     return folder
 
 

@@ -7,6 +7,7 @@ because that program is the one to say so.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from turboprop.errors import ModelError
 from turboprop.models.catalog import is_repo_name
-from turboprop.models.json_file import read_model_file, read_object
+from turboprop.models.json_file import read_model_file
 from turboprop.models.store_contents import split_names
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ _SERVICE = Path("/usr/share/ollama/.ollama/models")
 
 def find_in_lm_studio(repo: str, file: str) -> Path | None:
     """One GGUF file of LM Studio's copy of a repository (the first part of a split), where that is whole."""
-    for root in _lm_studio_folders():
+    for root in _lm_studio_folders() if file else ():
         parts = [root / repo / part for part in split_names(file)]
         if all(_is_inside(root, part) for part in parts):
             return parts[0]
@@ -88,9 +89,10 @@ def _ollama_folders() -> Iterator[Path]:
 def _blob(manifest: Path, blobs: Path) -> Path | None:
     """The file of a manifest's one model layer; None for a model of several, of none, or with an adapter."""
     try:
-        layers = read_object(manifest, _MANIFEST_BYTES).get("layers")
-    except ModelError:
+        values = json.loads(read_model_file(manifest, _MANIFEST_BYTES))
+    except (ModelError, OSError, ValueError, RecursionError):
         return None
+    layers = values.get("layers") if isinstance(values, dict) else None
     if not isinstance(layers, list):
         return None
     kinds = [layer.get("mediaType") if isinstance(layer, dict) else None for layer in layers]

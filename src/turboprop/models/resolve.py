@@ -48,7 +48,8 @@ def resolve(
         return found
     if not may_download:
         why = "offline mode is on" if settings.offline else "downloading was not asked for"
-        raise ModelNotFoundError(not_here_message(found, settings.models_dir, why))
+        here = listed(held_models(settings, load_catalog(settings.config_file)))
+        raise ModelNotFoundError(f"{not_here_message(found, settings.models_dir, why)}\nHere are: {here or 'none'}")
     from turboprop.models.hub import download_model  # huggingface_hub: 0.3 s, only when it is needed
 
     return local_model(found, download_model(found, settings, progress=progress), "hub cache", settings)

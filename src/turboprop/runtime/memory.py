@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from turboprop.engines import choose_engine, planned_weights
 from turboprop.engines.contract import EngineOptions
 from turboprop.errors import TurboPropError
-from turboprop.machine import SHARE, available_bytes
+from turboprop.machine import share_of_free
 from turboprop.models.checkpoint import Checkpoint
 from turboprop.models.checkpoint_reranker import open_reranker
 from turboprop.models.kind import Kind
@@ -30,9 +30,9 @@ _FACTOR = 1.1
 
 
 def default_budgets() -> dict[str, int]:
-    """Bytes that models may take together on each device where nobody says: `SHARE` of what is free now."""
-    free = available_bytes()
-    return {DEVICE: _FALLBACK_BUDGET if free is None else int(free * SHARE)}
+    """Bytes that models may take together on each device where nobody says: a share of what is free now."""
+    share = share_of_free()
+    return {DEVICE: _FALLBACK_BUDGET if share is None else share}
 
 
 def estimated_bytes(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from turboprop.edges.cli import options
 from turboprop.edges.cli.model_convert import convert
 from turboprop.edges.cli.model_inspect import check, inspect
 from turboprop.errors import ModelFormatError, ModelNotFoundError, UsageError
@@ -21,16 +22,11 @@ if TYPE_CHECKING:
 
 _GIVE_WAY = ("licence", "context", "dimensions", "kind", "size")
 """Columns that are left out on a narrow terminal, this one first."""
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 
 
 @click.group(name="model")
 def model() -> None:
     """Find, download, check and remove models."""
-
-
-def _print_json(value: object) -> None:
-    echo_json(value, indent=2)
 
 
 def _facts(
@@ -94,7 +90,7 @@ def _table(columns: list[tuple[str, bool]], rows: list[list[str]], note: str = "
 @model.command(name="list")
 @click.option("--local", "which", flag_value="local", help="Only models that are on this machine.")
 @click.option("--remote", "which", flag_value="remote", help="Only models that are not here yet.")
-@_JSON
+@options.as_json
 def list_models(which: str | None, as_json: bool) -> None:
     """Models by name, and which of them are here. Exit code 1 when there is none to show."""
     from turboprop.models.inventory import known_models
@@ -106,7 +102,7 @@ def list_models(which: str | None, as_json: bool) -> None:
         if not which or (known.local is not None) == (which == "local")
     ]
     if as_json:
-        _print_json(models)
+        echo_json(models, indent=2)
     elif models:
         large = any(not entry["fits_memory"] for entry in models)
         _table(
@@ -141,7 +137,7 @@ def list_models(which: str | None, as_json: bool) -> None:
 
 @model.command()
 @click.argument("name")
-@_JSON
+@options.as_json
 def info(name: str, as_json: bool) -> None:
     """What is known of one model: its card's facts, where it is, its files."""
     from turboprop.models.inventory import kind_here, model_size
@@ -157,7 +153,7 @@ def info(name: str, as_json: bool) -> None:
         kind, size = (row.kind, row.size) if row else (None, 0)
         facts = _facts(row, found.canonical, kind, size, None, "remote") | {"revision": found.revision}
     if as_json:
-        _print_json(facts)
+        echo_json(facts, indent=2)
         return
     for key, value in facts.items():
         if value not in (None, "", [], {}, False) and key != "prompts":
@@ -184,7 +180,7 @@ def _find_here(name: str, settings: Settings) -> LocalModel:
 
 @model.command()
 @click.argument("name")
-@_JSON
+@options.as_json
 def download(name: str, as_json: bool) -> None:
     """Fetch a model, or go on with a fetch that broke; print where it is."""
     from turboprop.edges.cli.download import transfer_progress
@@ -201,14 +197,14 @@ def download(name: str, as_json: bool) -> None:
             echo(f"stopped; what has arrived is kept: `tp model download {name}` goes on from there", err=True)
             raise
     if as_json:
-        _print_json({"model": local.name, "path": str(local.path), "source": local.source})
+        echo_json({"model": local.name, "path": str(local.path), "source": local.source}, indent=2)
     else:
         echo(local.path)
 
 
 @model.command()
 @click.argument("name", required=False)
-@_JSON
+@options.as_json
 def verify(name: str | None, as_json: bool) -> None:
     """Hash the files of a model (or of all that are here) again and compare."""
     from turboprop.edges.cli.download import transfer_progress
@@ -223,7 +219,7 @@ def verify(name: str | None, as_json: bool) -> None:
         models = held_models(settings, load_catalog(settings.config_file))
     results = {found.name: verify_model(found, settings, transfer_progress()) for found in models}
     if as_json:
-        _print_json({key: [dataclasses.asdict(check) for check in checks] for key, checks in results.items()})
+        echo_json({key: [dataclasses.asdict(check) for check in checks] for key, checks in results.items()}, indent=2)
     else:
         for key, checks in results.items():
             states = [check.state for check in checks]
@@ -244,7 +240,7 @@ def verify(name: str | None, as_json: bool) -> None:
 @model.command()
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@_JSON
+@options.as_json
 def remove(name: str, yes: bool, as_json: bool) -> None:
     """Delete a model's files from this machine."""
     from turboprop.models.inventory import model_size
@@ -261,7 +257,7 @@ def remove(name: str, yes: bool, as_json: bool) -> None:
         click.confirm(question, abort=True, err=True)
     freed = remove_model(local, settings)
     if as_json:
-        _print_json({"model": local.name, "freed": freed})
+        echo_json({"model": local.name, "freed": freed}, indent=2)
     else:
         echo(f"removed {local.name}, {human_size(freed)}", err=True)
 
@@ -269,7 +265,7 @@ def remove(name: str, yes: bool, as_json: bool) -> None:
 @model.command(name="import")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--name", help="Its name: owner/name, or one of `tp model list`.")
-@_JSON
+@options.as_json
 def import_path(path: Path, name: str | None, as_json: bool) -> None:
     """Bring a .gguf file, a model's folder or an archive of one into the store."""
     from turboprop.edges.cli.download import transfer_progress
@@ -285,7 +281,7 @@ def import_path(path: Path, name: str | None, as_json: bool) -> None:
     if local is None:
         raise ModelNotFoundError(f"{path} was imported but another process has removed it since; try again")
     if as_json:
-        _print_json({"model": local.name, "path": str(local.path), "source": local.source})
+        echo_json({"model": local.name, "path": str(local.path), "source": local.source}, indent=2)
         return
     echo(f"imported as {local.name}", err=True)
     if command := use_of(local, settings, catalog):
@@ -301,7 +297,7 @@ def path(name: str) -> None:
 
 
 @model.command()
-@_JSON
+@options.as_json
 def du(as_json: bool) -> None:
     """What the models on this machine take, and what broken downloads left."""
     from turboprop.models.catalog import load_catalog
@@ -312,11 +308,11 @@ def du(as_json: bool) -> None:
         {"model": local.name, "state": local.source, "size": model_size(local)}
         for local in held_models(settings, load_catalog(settings.config_file))
     ]
-    entries += [{"model": e.repo, "state": "partial", "size": e.size} for e in partial_downloads()]
+    entries += [{"model": repo, "state": "partial", "size": size} for repo, size in partial_downloads().items()]
     entries.sort(key=lambda entry: -int(str(entry["size"])))
     total = sum(int(str(entry["size"])) for entry in entries)
     if as_json:
-        _print_json({"total": total, "models": entries})
+        echo_json({"total": total, "models": entries}, indent=2)
         return
     rows = [[str(e["model"]), str(e["state"]), human_size(int(str(e["size"])))] for e in entries]
     _table([("model", False), ("state", False), ("size", True)], [*rows, ["in all", "", human_size(total)]])

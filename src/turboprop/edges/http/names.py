@@ -69,18 +69,19 @@ class ModelNames:
         """
         if given is not None:
             return self._target(given)
-        own = next((model.target for model in self._started if model.kind == "embedding"), None)
-        return own or self._settings.model
+        return self._first("embedding") or self._settings.model
 
     def language(self, given: str | None = None) -> str:
         """The same for language models; without a name and with none given, the first that is installed."""
         if given is not None:
             return self._target(given)
-        own = next((model.target for model in self._started if model.kind == "language"), None)
-        name = own or self._settings.language_model or first_language_model(self.known())
+        name = self._first("language") or self._settings.language_model or first_language_model(self.known())
         if name is None:
             raise ModelNotFoundError(how_to_get_one())
         return name
+
+    def _first(self, kind: Kind) -> str | None:
+        return next((model.target for model in self._started if model.kind == kind), None)
 
     def any(self, given: str | None = None) -> str:
         """A model of either kind; without a name the first that the server was started with, else the default."""
