@@ -47,7 +47,7 @@ def embeds(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def user(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The home of a user who has other programs, too."""
     monkeypatch.setenv("HOME", str(home))
-    monkeypatch.delenv("OLLAMA_MODELS", raising=False)
+    monkeypatch.setenv("OLLAMA_MODELS", str(home / ".ollama" / "models"))
     monkeypatch.setenv("TP_OFFLINE", "1")
     return home
 
@@ -219,10 +219,14 @@ def test_a_home_that_lm_studio_moved_to(user: Path, writes: Path, tmp_path: Path
     assert others(load_settings()) == {f"o/Tiny-GGUF:{writes.name}": "LM Studio"}
 
 
-def test_a_folder_stated_for_ollama(user: Path, writes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ollama(tmp_path / "disk", writes, "library/tiny", "0.1b")
+def test_the_folders_of_ollama(user: Path, writes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("turboprop.models.other_programs._SERVICE", tmp_path / "service" / ".ollama" / "models")
+    for home, tag in ((user, "own"), (tmp_path / "service", "service"), (tmp_path / "disk", "stated")):
+        ollama(home, writes, "library/tiny", tag)
+    monkeypatch.delenv("OLLAMA_MODELS")
+    assert others(load_settings()) == {"tiny:own": "Ollama", "tiny:service": "Ollama"}
     monkeypatch.setenv("OLLAMA_MODELS", str(tmp_path / "disk" / ".ollama" / "models"))
-    assert others(load_settings()) == {"tiny:0.1b": "Ollama"}
+    assert others(load_settings()) == {"tiny:stated": "Ollama"}
     monkeypatch.setenv("OLLAMA_MODELS", str(tmp_path / "nowhere"))
     assert others(load_settings()) == {}
 

@@ -70,7 +70,6 @@ def indexed(tmp_path_factory: pytest.TempPathFactory, files: dict[str, Path], sh
 @pytest.fixture
 def place(own_places: Path, tmp_path: Path, indexed: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(indexed, tmp_path / "repo")
-    monkeypatch.delenv("OLLAMA_MODELS", raising=False)
     monkeypatch.chdir(tmp_path)
     return own_places
 

@@ -20,10 +20,7 @@ def tiny(tmp_path: Path) -> Path:
     return with_tokenizer(MODELS["qwen3"], tmp_path / "Tiny-Chat.gguf")
 
 
-def test_models_that_no_catalogue_knows(
-    own_places: Path, tiny: Path, start_limited: Callable[[Limits], Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("OLLAMA_MODELS", raising=False)
+def test_models_that_no_catalogue_knows(own_places: Path, tiny: Path, start_limited: Callable[[Limits], Any]) -> None:
     ollama(own_places, tiny, "library/tiny", "0.1b")
     studio = lm_studio(own_places, tiny, "maker/Tiny-GGUF")
     named = f"maker/Tiny-GGUF:{tiny.name}"
