@@ -13,6 +13,8 @@ from architectures.tiny_models import MODELS
 from models.other_programs import lm_studio, ollama
 from models.test_checkpoint_gguf import with_tokenizer
 from turboprop.edges.http.limits import Limits
+from turboprop.edges.http.names import ModelNames
+from turboprop.runtime.manager import ModelManager
 
 
 @pytest.fixture
@@ -47,3 +49,12 @@ def test_models_that_no_catalogue_knows(own_places: Path, tiny: Path, start_limi
             refused = client.delete(f"/api/models/{name}")
             assert refused.status_code == 400 and f"belongs to {owner}" in refused.json()["error"]["message"]
         assert studio.exists()
+
+
+def test_a_model_of_the_start_is_listed_once(own_places: Path, tiny: Path) -> None:
+    ollama(own_places, tiny, "library/tiny", "0.1b")
+    with ModelManager() as manager:
+        names = ModelNames(manager, ("TINY:0.1B", "all-minilm-l6-v2", str(tiny)))
+        assert [model.name for model in names.listed()] == ["minilm", "tiny:0.1b", tiny.name]
+        assert names.language() == names.language("tiny:0.1b") == "tiny:0.1b"
+        assert names.language(tiny.name) == str(tiny)

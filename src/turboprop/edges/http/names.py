@@ -55,7 +55,7 @@ class ModelNames:
         self._looked = float("-inf")
         self._known: list[KnownModel] = []
         self._tokenizers: dict[str, Tokenizer] = {}
-        targets = [self._absolute(name) for name in started]
+        targets = [self._in_full(name) for name in started]
         self._started = [ServedModel(self.public(target), target, manager.kind(target)) for target in targets]
 
     def started(self) -> list[str]:
@@ -133,10 +133,10 @@ class ModelNames:
                 self._looked = time.monotonic()
             return self._known
 
-    def _absolute(self, name: str) -> str:
-        """The path of what was named by one; every other name as it is."""
+    def _in_full(self, name: str) -> str:
+        """The full name of a model that is here, which for a file or folder is its path; any other as it is."""
         found = look_up(name, self._settings)
-        return found.name if isinstance(found, LocalModel) and found.source == "path" else name
+        return found.name if isinstance(found, LocalModel) else name
 
     def forget(self) -> None:
         """Look at the disk again when next asked."""
