@@ -19,7 +19,7 @@ from pathlib import Path
 import openvino
 
 from turboprop import Reranker
-from turboprop.engines.threads import usable_cores
+from turboprop.machine import usable_cores
 
 RESULTS = Path(__file__).parent / "results" / "rerank.json"
 QUERY = "where is the connection to the server closed after an error"

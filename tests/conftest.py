@@ -59,6 +59,7 @@ def own_places(
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("HF_HOME", str(home / "huggingface"))
+    monkeypatch.setenv("OLLAMA_MODELS", str(home / ".ollama" / "models"))
     monkeypatch.setenv("TP_HOME", str(home / "data"))
     monkeypatch.setenv("TP_CACHE", str(shared_cache))
     monkeypatch.setenv("TP_CONFIG", str(home / "config.toml"))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ LEVEL = {
     "files": 0,
     "printable": 0,
     "limits": 1,
+    "machine": 0,
     "settings": 1,
     "models": 2,
     "architectures": 3,
@@ -45,9 +48,19 @@ def room(module: str) -> str:
     return parts[1] if len(parts) > 1 else ""
 
 
-def imported_modules(path: Path) -> set[str]:
+def nodes(tree: ast.AST, type_checking: bool) -> Iterator[ast.AST]:
+    """All of a tree, with or without what stands under `if TYPE_CHECKING`."""
+    for node in ast.iter_child_nodes(tree):
+        if type_checking or not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
+            yield node
+            yield from nodes(node, type_checking)
+
+
+def imported_modules(path: Path, *, when_run: bool = False) -> set[str]:
+    """What a file imports, at its head or in a function; `when_run` without what annotations need, and with the
+    modules that a string names (`import_module`)."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in nodes(ast.parse(path.read_text("utf-8")), type_checking=not when_run):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -55,11 +68,17 @@ def imported_modules(path: Path) -> set[str]:
             if node.module == "turboprop":
                 found.update(f"turboprop.{alias.name}" for alias in node.names)
             elif node.module:
-                found.add(node.module)
+                inside = {f"{node.module}.{alias.name}" for alias in node.names}
+                found |= (inside & set(MODULES)) or {node.module}
+        elif when_run and isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found.add(node.value)
     return found
 
 
 FILES = sorted(SOURCE.rglob("*.py"))
+MODULES = {".".join(("turboprop", *path.relative_to(SOURCE).with_suffix("").parts)): path for path in FILES}
+MODULES = {name.removesuffix(".__init__"): path for name, path in MODULES.items()}
+del MODULES["turboprop"]  # the front door imports a name when it is first asked for
 
 
 def test_every_room_has_a_level() -> None:
@@ -86,10 +105,20 @@ def test_imports_point_downward(path: Path) -> None:
         assert LEVEL[other] < LEVEL[own], f"{own} (level {LEVEL[own]}) imports {module}"
 
 
+def test_no_imports_in_a_circle() -> None:
+    """Not within a room either, nor from within functions; names that only annotations need are free."""
+    graph = {
+        name: {other for other in imported_modules(path, when_run=True) if other in MODULES and other != name}
+        for name, path in MODULES.items()
+    }
+    tuple(TopologicalSorter(graph).static_order())  # a CycleError names the circle
+
+
 @pytest.mark.parametrize("package", ["openvino", "torch", "xllamacpp", "fastembed"])
 def test_runtimes_are_imported_by_engines_alone(package: str) -> None:
     for path in FILES:
-        if path.relative_to(SOURCE).parts[0] == "engines":
+        # The package `fastembed` is also a catalogue of names.
+        if path.relative_to(SOURCE).parts[0] == "engines" or path.name == f"{package}_catalog.py":
             continue
         roots = {module.split(".")[0] for module in imported_modules(path)}
         assert package not in roots, f"{path.relative_to(SOURCE)} imports {package}"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import turboprop
 from hostile_text import ATTACKS, LEGITIMATE, NAMES, acting
-from turboprop.printable import named, printable, printable_message, printable_name, quoted_name
+from turboprop.printable import human_size, named, printable, printable_message, printable_name, quoted_name
 
 SOURCE = Path(turboprop.__file__).parent
 ANY = st.one_of(
@@ -103,3 +103,18 @@ def test_commands_print_through_one_function() -> None:
             if isinstance(node, ast.Call) and ast.unparse(node.func) in ("click.echo", "click.secho", "print"):
                 found[name] = found.get(name, 0) + 1
     assert found == allowed
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0 bytes"),
+        (999, "999 bytes"),
+        (1000, "1.0 kB"),
+        (91_600_000, "91.6 MB"),
+        (4_370_000_000, "4.4 GB"),
+        (9e14, "900000.0 GB"),
+    ],
+)
+def test_sizes(size: float, text: str) -> None:
+    assert human_size(size) == text

@@ -22,9 +22,9 @@ from turboprop.code.git import GitError
 from turboprop.code.gitview import commits
 from turboprop.code.read import SourceText, read_source
 from turboprop.code.walk import Skipped, walk
-from turboprop.engines.resident import peak_resident_bytes
 from turboprop.errors import UsageError
 from turboprop.limits import MODES, Mode
+from turboprop.machine import peak_resident_bytes
 from turboprop.settings import Settings, load_settings
 from turboprop.types import Hit
 from turboprop.workspace.index import Index

@@ -124,3 +124,12 @@ def _is_kept(found: re.Match[str]) -> bool:
 def _kept() -> re.Pattern[str]:
     """Compiled when the first is met: 5 ms that most commands do without."""
     return re.compile("|".join(_KEPT))
+
+
+def human_size(count: float) -> str:
+    """Bytes for people: 1.2 MB."""
+    for unit in ("bytes", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"

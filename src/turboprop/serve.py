@@ -8,25 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from turboprop.edges.cli.options import Folder
+from turboprop.edges.cli.options import Folder, Size
 from turboprop.printable import echo
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
     from turboprop.edges.http.state import ServerState
-
-
-class _Size(click.ParamType[int]):
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        from turboprop.settings import parse_size
-
-        size = value if isinstance(value, int) else parse_size(str(value))
-        if size is None:
-            self.fail(f"{value!r} is not a size; write it as 8gb or 500mb", param, ctx)
-        return size
 
 
 @click.command()
@@ -58,7 +46,7 @@ class _Size(click.ParamType[int]):
 @click.option("--cors", multiple=True, metavar="ORIGIN", help="Let pages of this origin ask; repeatable.")
 @click.option("--allow-host", multiple=True, metavar="NAME", help="Also answer under this host name; repeatable.")
 @click.option(
-    "--memory", type=_Size(), metavar="SIZE", help="Memory for all models [default: three quarters of what is free]."
+    "--memory", type=Size(), metavar="SIZE", help="Memory for all models [default: three quarters of what is free]."
 )
 def serve(
     folders: tuple[str, ...],

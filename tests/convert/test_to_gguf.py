@@ -22,9 +22,10 @@ from turboprop import EmbeddingModel
 from turboprop.convert.gguf_tensors import TYPES
 from turboprop.convert.to_gguf import convert
 from turboprop.errors import ModelFormatError, ModelUnsupportedError, StorageError, UsageError
-from turboprop.models.checkpoint import open_checkpoint
 from turboprop.models.gguf import GGUFFile
-from turboprop.models.resolve import LocalModel, resolve
+from turboprop.models.local import LocalModel
+from turboprop.models.open_checkpoint import open_checkpoint
+from turboprop.models.resolve import resolve
 from turboprop.settings import load_settings
 
 TEXTS = ["def add(a, b):\n    return a + b", "Größe der Datei lesen", "getUserName 日本語 😀", "x"]

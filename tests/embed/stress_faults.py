@@ -44,9 +44,9 @@ from turboprop.models.hub_cache import download_record
 from turboprop.models.hub_files import RemoteFile
 from turboprop.models.hub_partial import PartialFile, WrongBytesError
 from turboprop.models.hub_progress import SilentProgress
-from turboprop.models.resolve import LocalModel
+from turboprop.models.inventory import partial_downloads
+from turboprop.models.local import LocalModel
 from turboprop.models.store import write_manifest
-from turboprop.models.store_inventory import partial_downloads
 from turboprop.models.store_verify import verify_model
 from turboprop.settings import Settings, load_settings
 from turboprop.settings.project import read_project_file

@@ -9,7 +9,8 @@ import pytest
 
 from turboprop.engines import openvino
 from turboprop.engines.contract import EngineOptions
-from turboprop.models.checkpoint import Checkpoint, open_checkpoint
+from turboprop.models.checkpoint import Checkpoint
+from turboprop.models.open_checkpoint import open_checkpoint
 from turboprop.models.resolve import resolve
 from turboprop.settings import load_settings
 from turboprop.types import TokenBatch

@@ -15,7 +15,8 @@ from reference import reference
 from turboprop.engines import ENGINES, choose_engine, load_encoder, planned_weights
 from turboprop.engines.contract import Encoder, EngineOptions
 from turboprop.errors import EngineError
-from turboprop.models.checkpoint import Checkpoint, open_checkpoint
+from turboprop.models.checkpoint import Checkpoint
+from turboprop.models.open_checkpoint import open_checkpoint
 from turboprop.models.resolve import resolve
 from turboprop.settings import load_settings
 from turboprop.types import TokenBatch

@@ -11,7 +11,7 @@ from turboprop.engines import openvino
 from turboprop.engines.contract import EngineOptions
 from turboprop.engines.conversion import check_memory
 from turboprop.errors import EngineError
-from turboprop.models.checkpoint import open_checkpoint
+from turboprop.models.open_checkpoint import open_checkpoint
 from turboprop.models.resolve import resolve
 from turboprop.settings import Settings, load_settings
 
@@ -72,7 +72,7 @@ def test_a_budget_that_is_too_small_is_an_error_that_says_what_would_do(tmp_path
 
 
 def test_without_a_budget_three_quarters_of_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("turboprop.engines.conversion.available_bytes", lambda: 1_000_000_000)
+    monkeypatch.setattr("turboprop.machine.available_bytes", lambda: 1_000_000_000)
     sizes = {"float32": 400_000_000, "int8": 100_000_000}
     check_memory("a model", "float32", sizes, None)  # type: ignore[arg-type]
     with pytest.raises(EngineError, match=r"75% of the free memory is 0\.8 GB"):

@@ -25,8 +25,9 @@ from turboprop.engines.llamacpp import MODULE, LlamaCppEncoder, load_encoder
 from turboprop.engines.worker import Worker
 from turboprop.engines.worker_guard import ADDRESSES_BESIDE
 from turboprop.errors import EngineError, ModelFormatError, ModelUnsupportedError, TurboPropError
-from turboprop.models.checkpoint import Checkpoint, open_checkpoint
+from turboprop.models.checkpoint import Checkpoint
 from turboprop.models.checkpoint_gguf import open_gguf
+from turboprop.models.open_checkpoint import open_checkpoint
 from turboprop.models.resolve import resolve
 from turboprop.settings import load_settings
 from turboprop.types import TokenBatch

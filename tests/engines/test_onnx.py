@@ -24,7 +24,8 @@ from turboprop.errors import (
     TurboPropError,
     UsageError,
 )
-from turboprop.models.checkpoint import Checkpoint, open_checkpoint
+from turboprop.models.checkpoint import Checkpoint
+from turboprop.models.open_checkpoint import open_checkpoint
 from turboprop.models.resolve import resolve
 from turboprop.settings import load_settings
 from turboprop.types import TokenBatch

@@ -19,8 +19,8 @@ from turboprop.engines.contract import EngineOptions
 from turboprop.engines.generation_contract import GenerationEngineOptions, TokenRequest
 from turboprop.engines.generators import load_generator
 from turboprop.errors import TurboPropError
-from turboprop.models.checkpoint import open_checkpoint
-from turboprop.models.resolve import LocalModel
+from turboprop.models.local import LocalModel
+from turboprop.models.open_checkpoint import open_checkpoint
 from turboprop.models.tokenizer import encode_texts
 from turboprop.types import TokenBatch
 

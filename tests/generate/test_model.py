@@ -12,10 +12,8 @@ import pytest
 
 from reference import reference
 from turboprop import GenerationOptions, LanguageModel, Message
-from turboprop.errors import InputTooLongError, ModelNotFoundError, ModelUnsupportedError, UsageError
+from turboprop.errors import InputTooLongError, ModelUnsupportedError, UsageError
 from turboprop.generate.events import DoneEvent, TextEvent
-from turboprop.generate.installed import installed_language_model, language_model_name
-from turboprop.settings import load_settings
 
 GREEDY = GenerationOptions(temperature=0, max_tokens=64)
 
@@ -161,13 +159,3 @@ def test_a_chat_with_a_template(chat_folder: Callable[..., Path]) -> None:
         assert first.text == again.text
         assert again.usage.cached_tokens == 32
         assert (model.engine, model.device, model.weights) == ("openvino", "CPU", "float32")
-
-
-def test_the_first_installed_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("TP_LANGUAGE_MODEL", raising=False)
-    assert installed_language_model(load_settings()) is None
-    with pytest.raises(ModelNotFoundError, match="tp model download"):
-        language_model_name(None, load_settings())
-    monkeypatch.setenv("TP_LANGUAGE_MODEL", "phi-2")
-    assert language_model_name(None, load_settings()) == "phi-2"
-    assert language_model_name("tinyllama", load_settings()) == "tinyllama"

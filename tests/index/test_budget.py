@@ -12,13 +12,13 @@ import pytest
 
 import turboprop
 from turboprop.code.walk import SourceFile, walk
-from turboprop.engines.resident import resident_bytes
 from turboprop.errors import MemoryBudgetError
 from turboprop.index.budget import LEAST_RESERVE, RESERVE, TOKENS_LEAST, TOKENS_MOST, MemoryBudget, memory_budget
 from turboprop.index.build import update
 from turboprop.index.read import IndexReader
 from turboprop.index.schema import lexicon_file
 from turboprop.index.write import BUFFER_BYTES
+from turboprop.machine import resident_bytes
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="resident memory is read from /proc")
 

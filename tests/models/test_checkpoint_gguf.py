@@ -14,8 +14,9 @@ from architectures.tiny_models import MODELS, TinyModel
 from reference import reference
 from turboprop import EmbeddingModel
 from turboprop.errors import EngineError, ModelFormatError, ModelUnsupportedError, UsageError
-from turboprop.models.checkpoint import Checkpoint, open_checkpoint
+from turboprop.models.checkpoint import Checkpoint
 from turboprop.models.checkpoint_gguf import open_gguf
+from turboprop.models.open_checkpoint import open_checkpoint
 from turboprop.models.resolve import resolve
 from turboprop.settings import load_settings
 from turboprop.types import Prompts

@@ -13,7 +13,8 @@ from rerank.tiny_rerankers import RERANKERS, with_config
 from turboprop.errors import ModelFormatError, ModelUnsupportedError
 from turboprop.models.catalog import load_catalog
 from turboprop.models.checkpoint_reranker import RerankerCheckpoint, is_cross_encoder, is_reranker, open_reranker
-from turboprop.models.resolve import LocalModel, resolve
+from turboprop.models.local import LocalModel
+from turboprop.models.resolve import resolve
 from turboprop.settings import load_settings
 
 TRANSFORMER = {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.base.modules.transformer.Transformer"}

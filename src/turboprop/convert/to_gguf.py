@@ -19,13 +19,13 @@ from turboprop.convert.gguf_tensors import TYPES, OutTensor, out_tensors, stored
 from turboprop.convert.gguf_tokenizer import write_tokenizer
 from turboprop.errors import ModelUnsupportedError, StorageError, UsageError
 from turboprop.files import replacing
-from turboprop.models.checkpoint import open_checkpoint
 from turboprop.models.checkpoint_reranker import is_reranker
 from turboprop.models.gguf import GGUFArray, GGUFFile
 from turboprop.models.hub_progress import DownloadProgress, SilentProgress
+from turboprop.models.open_checkpoint import open_checkpoint
 
 if TYPE_CHECKING:
-    from turboprop.models.resolve import LocalModel
+    from turboprop.models.local import LocalModel
 
 _ROOM = 64_000_000  # for metadata and padding
 _WRITERS_OWN = ("general.architecture", "general.file_type", "general.quantization_version")
@@ -61,7 +61,7 @@ def convert(
 @contextlib.contextmanager
 def _source(local: LocalModel, kind: str) -> Iterator[tuple[gguf.GGUFWriter, list[OutTensor]]]:
     """A writer with all metadata, and the tensors to write; the files stay open meanwhile."""
-    if local.path.suffix == ".gguf":
+    if local.is_gguf:
         with GGUFFile.open(local.path) as file:
             yield _copied_metadata(file, kind), _same_tensors(file, kind)
         return

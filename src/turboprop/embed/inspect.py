@@ -12,14 +12,15 @@ from turboprop.engines.contract import EngineOptions, WeightFormat
 from turboprop.engines.generation_contract import GenerationEngineOptions
 from turboprop.engines.generators import choose_generator, planned_generation
 from turboprop.errors import ModelError, TurboPropError
-from turboprop.models.checkpoint import Checkpoint, open_checkpoint
+from turboprop.models.checkpoint import Checkpoint
 from turboprop.models.checkpoint_reranker import is_reranker, open_reranker
 from turboprop.models.gguf import GGUFFile
 from turboprop.models.kind import kind_of
 from turboprop.models.named_tokenizer import tokenizer_of
+from turboprop.models.open_checkpoint import open_checkpoint
 
 if TYPE_CHECKING:
-    from turboprop.models.resolve import LocalModel
+    from turboprop.models.local import LocalModel
     from turboprop.models.tensors import StoredTensor
 
 
@@ -84,7 +85,7 @@ def inspect_model(
         return open_reranker(local).checkpoint if reranks else open_checkpoint(local)
 
     reason = "the file holds a vocabulary and no weights"
-    if local.path.suffix == ".gguf":
+    if local.is_gguf:
         with GGUFFile.open(local.path) as file:
             metadata = _short_metadata(file)
             # A vocabulary without weights is a sound file, and no model.

@@ -21,9 +21,10 @@ from turboprop.embed.prepared import PreparedInputs, token_batch
 from turboprop.engines import Choice, choose_engine, load_encoder
 from turboprop.engines.contract import Encoder, EngineOptions, WeightFormat
 from turboprop.errors import InputTooLongError, ModelUnsupportedError, UsageError
-from turboprop.models.checkpoint import Checkpoint, open_checkpoint
+from turboprop.models.checkpoint import Checkpoint
 from turboprop.models.checkpoint_reranker import is_cross_encoder
 from turboprop.models.hub_progress import DownloadProgress
+from turboprop.models.open_checkpoint import open_checkpoint
 from turboprop.models.resolve import resolve
 from turboprop.models.tokenizer import encode_texts, longest_text
 from turboprop.settings import Settings, load_settings

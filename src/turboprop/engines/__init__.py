@@ -12,15 +12,12 @@ from turboprop.architectures import FAMILIES, architecture
 from turboprop.engines.native.library import refusal
 from turboprop.errors import ModelUnsupportedError, UsageError
 from turboprop.models.checkpoint_onnx import quantises_at_run_time
-from turboprop.models.resolve import CATALOGUES
 
 if TYPE_CHECKING:
     from types import ModuleType
 
     from turboprop.engines.contract import Encoder, EngineOptions, WeightFormat
     from turboprop.models.checkpoint import Checkpoint
-    from turboprop.models.resolve import LocalModel
-    from turboprop.settings import Settings
 
 # `import openvino` tells a statistics server of its maker that it was imported, through this package, in a
 # forked process. Nothing leaves this machine: with the name blocked, OpenVINO takes its own empty stand-in.
@@ -129,12 +126,3 @@ def _module(checkpoint: Checkpoint, engine: str) -> ModuleType:
     if engine == "openvino" and checkpoint.is_onnx:
         return import_module(_ONNX_IN_OPENVINO)
     return import_module(ENGINES[engine])
-
-
-def _find_in_fastembed(name: str, settings: Settings, download: bool) -> LocalModel:
-    from turboprop.engines.fastembed_catalog import find
-
-    return find(name, settings, download)
-
-
-CATALOGUES["fastembed"] = _find_in_fastembed

@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING
 
 from turboprop.engines.quantize import GROUP_INT4, group_for
 from turboprop.errors import EngineError
+from turboprop.machine import SHARE, share_of_free
 from turboprop.models.hub_progress import DownloadProgress, SilentProgress
-from turboprop.models.store_memory import available_bytes
 
 if TYPE_CHECKING:
     from turboprop.models.tensors import StoredTensor
 
-SHARE = 0.75
-"""Of the free memory, what a conversion may take where no budget is given."""
 _PEAK = 1.1
 """Peak memory over the converted size: 1.09 measured on a 1.5 GB model, whose matrices are read in blocks."""
 _FLOAT32 = ("positions", "types")
@@ -67,12 +65,9 @@ def converted_bytes(
 def check_memory(name: str, weights: str, sizes: Mapping[str, int], memory: int | None) -> None:
     """Refuse a conversion that would not fit. `sizes` are the converted sizes by weight format, in bytes;
     `memory` is the budget, by default `SHARE` of what is free. Raises `EngineError` that says what would fit."""
-    budget = memory
+    budget = share_of_free() if memory is None else memory
     if budget is None:
-        free = available_bytes()
-        if free is None:
-            return
-        budget = int(free * SHARE)
+        return
     needed = {kind: int(size * _PEAK) + _FIXED for kind, size in sizes.items()}
     if needed[weights] <= budget:
         return

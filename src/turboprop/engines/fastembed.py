@@ -1,6 +1,6 @@
 """ONNX exports as the package `fastembed` runs them: ONNX Runtime on the CPU, all of its graph optimisations on.
 
-The package brings the runtime and the catalogue (fastembed_catalog.py). Tokens come from our tokenizer and the
+The package brings the runtime and a catalogue (models/fastembed_catalog.py). Tokens come from our tokenizer and the
 pooling is ours, so that one model gives one vector in every engine; the package's own values are the test.
 """
 
@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 
 from turboprop.engines.contract import EngineOptions
 from turboprop.engines.onnx_graph import check_inputs, choose_output, encode
-from turboprop.engines.threads import usable_cores
 from turboprop.errors import EngineError, ModelFormatError, ModelUnsupportedError
+from turboprop.machine import usable_cores
 from turboprop.models.checkpoint import Checkpoint
+from turboprop.models.fastembed_catalog import MISSING
 from turboprop.types import TokenBatch
-
-MISSING = "the engine fastembed is an extra that is not installed: pip install 'turboprop-local[fastembed]'"
 
 
 class FastembedEncoder:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, cast
 
 from turboprop.architectures import FAMILIES, architecture
 from turboprop.engines import Choice
 from turboprop.engines.native.library import refusal
-from turboprop.errors import ModelUnsupportedError, UsageError
+from turboprop.errors import UsageError
 
 if TYPE_CHECKING:
     from turboprop.engines.contract import WeightFormat
@@ -26,23 +25,19 @@ GENERATORS = {
 def choose_generator(checkpoint: Checkpoint, engine: str, weights: WeightFormat) -> Choice:
     """The engine that generates: of `auto` native or openvino where the architecture has a file, else llamacpp.
 
-    Raises `UsageError` for an unknown engine, `ModelUnsupportedError` where none can run the model.
+    Raises `UsageError` for an unknown engine.
     """
     family = checkpoint.family
     choice = Choice(engine, "asked for")
     if engine == "auto":
         own = family in FAMILIES and hasattr(architecture(family), "head_names")
-        choice = Choice("llamacpp", f"no graph here for the architecture {family} writes, and llama.cpp may know it")
+        choice = Choice("llamacpp", f"no graph here writes for the architecture {family}, which llama.cpp may know")
         if own or checkpoint.origin != "gguf":
             choice = Choice("native", f"the architecture {family} and the processor suit our own kernels")
             if reason := refusal(weights):
                 choice = Choice("openvino", f"the native engine is out: {reason}")
     if choice.name not in GENERATORS:
         raise UsageError(f"there is no engine {engine!r} for language models; there are: auto, {', '.join(GENERATORS)}")
-    if find_spec(GENERATORS[choice.name]) is None:
-        raise ModelUnsupportedError(
-            f"{checkpoint.name} is a {family or 'nameless'} model, and no engine here generates with it"
-        )
     return choice
 
 

@@ -14,13 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turboprop.engines.contract import EngineOptions
-from turboprop.engines.conversion import SHARE
-from turboprop.engines.threads import usable_cores
 from turboprop.engines.worker import Worker
 from turboprop.errors import EngineError, ModelFormatError, ModelUnsupportedError
+from turboprop.machine import share_of_free, usable_cores
 from turboprop.models.checkpoint import Checkpoint
 from turboprop.models.gguf_metadata import GGUFArray, GGUFMetadata
-from turboprop.models.store_memory import available_bytes
 from turboprop.types import TokenBatch
 
 MODULE = "turboprop.engines.llamacpp_worker"
@@ -215,8 +213,8 @@ def memory_limit(checkpoint: Checkpoint, size: int, memory: int | None) -> int |
         )
     if memory is not None:
         return memory
-    free = available_bytes()
-    return None if free is None else max(int(free * SHARE), size) + size
+    share = share_of_free()
+    return None if share is None else max(share, size) + size
 
 
 def plan(checkpoint: Checkpoint, options: EngineOptions) -> tuple[str, int]:

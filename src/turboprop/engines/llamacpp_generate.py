@@ -17,7 +17,6 @@ from typing import Literal
 import numpy as np
 
 from turboprop.engines.contract import EngineOptions
-from turboprop.engines.conversion import SHARE
 from turboprop.engines.generation_contract import (
     EngineFinish,
     GeneratedToken,
@@ -37,12 +36,11 @@ from turboprop.engines.llamacpp import (
     metadata_number,
     refuse_without_package,
 )
-from turboprop.engines.threads import usable_cores
 from turboprop.engines.worker import Conversation, Worker
 from turboprop.errors import EngineError, InputTooLongError, ModelFormatError, ModelUnsupportedError, UsageError
+from turboprop.machine import share_of_free, usable_cores
 from turboprop.models.checkpoint import Checkpoint
 from turboprop.models.gguf_metadata import GGUFMetadata
-from turboprop.models.store_memory import available_bytes
 
 _WAIT_SECONDS = 3600.0
 """How long a request waits for those before it."""
@@ -243,10 +241,7 @@ def _context(checkpoint: Checkpoint, options: GenerationEngineOptions, width: in
         if not 1 < options.context <= stated:
             raise UsageError(f"the context of {checkpoint.name} is 2 to {stated} tokens, not {options.context}")
         return options.context
-    budget = options.memory
-    if budget is None:
-        free = available_bytes()
-        budget = None if free is None else int(free * SHARE)
+    budget = share_of_free() if options.memory is None else options.memory
     if budget is None:
         return stated
     heads = head_count(checkpoint)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from turboprop.engines.contract import EngineOptions
 from turboprop.engines.onnx_graph import check_inputs, choose_output, encode
-from turboprop.engines.threads import usable_cores
 from turboprop.errors import EngineError, ModelFormatError, ModelUnsupportedError
+from turboprop.machine import usable_cores
 from turboprop.models.checkpoint import Checkpoint
 from turboprop.types import TokenBatch
 

@@ -22,8 +22,8 @@ from turboprop.engines.openvino_ops import OpenVinoOps
 from turboprop.engines.quantize import GROUP, GROUP_INT4
 from turboprop.engines.resident import give_back_heap, pages_given_up
 from turboprop.engines.shape import as_format_error, read_shape
-from turboprop.engines.threads import usable_cores
 from turboprop.errors import EngineError, ModelUnsupportedError
+from turboprop.machine import usable_cores
 from turboprop.models.checkpoint import Checkpoint
 from turboprop.types import TokenBatch
 

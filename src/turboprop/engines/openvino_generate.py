@@ -29,8 +29,8 @@ from turboprop.engines.resident import give_back_heap, pages_given_up
 from turboprop.engines.shape import as_format_error, read_language_model
 from turboprop.engines.step import StepBatch, StepInterruptedError
 from turboprop.engines.stored import is_four_bit
-from turboprop.engines.threads import usable_cores
 from turboprop.errors import EngineError, ModelUnsupportedError
+from turboprop.machine import usable_cores
 from turboprop.models.checkpoint import Checkpoint
 
 GRAPH_VERSION = 2

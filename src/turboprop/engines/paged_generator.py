@@ -6,13 +6,12 @@ from typing import Literal, Protocol
 
 from turboprop.engines.cache_blocks import CacheBlocks
 from turboprop.engines.constraint import Constraints, supported
-from turboprop.engines.conversion import SHARE
 from turboprop.engines.generation_contract import GenerationEngineOptions, TokenRequest
 from turboprop.engines.generation_loop import GenerationLoop, LoopStream
 from turboprop.engines.step import Forward
 from turboprop.errors import EngineError, InputTooLongError, UsageError
+from turboprop.machine import SHARE, share_of_free
 from turboprop.models.checkpoint import Checkpoint
-from turboprop.models.store_memory import available_bytes
 
 BLOCK = 32
 """Tokens of one block of the cache."""
@@ -97,12 +96,9 @@ def cache_size(
     if options.context is not None and not 2 <= options.context <= checkpoint.max_tokens:
         raise UsageError(f"{checkpoint.name} takes a context of 2 to {checkpoint.max_tokens}, not {options.context}")
     wanted = options.context or checkpoint.max_tokens
+    room = share_of_free(SHARE if options.context is not None else _CACHE_SHARE)
     if options.memory is not None:
-        room: int | None = options.memory - weight_bytes
-    else:
-        free = available_bytes()
-        share = SHARE if options.context is not None else _CACHE_SHARE
-        room = None if free is None else int(free * share)
+        room = options.memory - weight_bytes
     most = None if room is None else max(0, room // block_bytes) * BLOCK
     least = wanted if options.context is not None else min(wanted, _LEAST_CONTEXT)
     if most is not None and most < least:

@@ -59,25 +59,6 @@ def give_up_pages(folder: Path) -> int:
     return total
 
 
-def resident_bytes() -> int | None:
-    """The memory that this process has now; None where the system does not tell (other than Linux)."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
-    except (OSError, ValueError, IndexError):
-        return None
-    return pages * mmap.PAGESIZE
-
-
-def peak_resident_bytes() -> int | None:
-    """The most memory that this process has had; None where the system does not tell (Windows)."""
-    try:
-        import resource
-    except ImportError:
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
 def keep_heap_small() -> None:
     """Let the C library of Linux keep less of what was freed, from now on; other systems have no such switch.
 

@@ -23,7 +23,8 @@ from turboprop.generate.events import (
 from turboprop.generate.options import GenerationOptions
 from turboprop.generate.prompts import Prompt, PromptMaker, TokenizedPrompt
 from turboprop.generate.stream import Detokenizer, Part, ReasoningSplitter, StopFilter
-from turboprop.models.checkpoint import Checkpoint, open_checkpoint
+from turboprop.models.checkpoint import Checkpoint
+from turboprop.models.open_checkpoint import open_checkpoint
 from turboprop.models.resolve import resolve
 from turboprop.models.tokenizer import token_text, tokenizer_from_path
 from turboprop.settings import Settings, load_settings

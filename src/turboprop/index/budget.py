@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from turboprop.engines.resident import give_back_heap, resident_bytes
+from turboprop.engines.resident import give_back_heap
 from turboprop.errors import MemoryBudgetError
 from turboprop.index.lance_table import load_lance
 from turboprop.index.write import BUFFER_BYTES
+from turboprop.machine import resident_bytes
 
 if TYPE_CHECKING:
     from turboprop.code.walk import SourceFile

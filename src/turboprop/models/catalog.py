@@ -19,7 +19,9 @@ from turboprop.errors import SettingsError
 from turboprop.types import Prompts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from turboprop.models.kind import Kind
 
 CATALOG_FILE = Path(__file__).with_name("catalog.toml")
 GOLDEN_TEXT = "hello world"
@@ -42,7 +44,7 @@ class CatalogRow:
 
     name: str
     repo: str
-    kind: str = "embedding"
+    kind: Kind = "embedding"
     file: str = ""
     revision: str = "main"
     aliases: tuple[str, ...] = ()
@@ -129,17 +131,18 @@ class Catalog:
             return None
         return replace(sibling, name=f"{repo}:{file}", file=file, aliases=(), size=0, sha256={}, package="")
 
-    def nearest(self, name: str, limit: int = 3) -> list[str]:
-        """Short names that look most like `name`, best first."""
+    def nearest(self, name: str, others: Iterable[str] = (), limit: int = 3) -> list[str]:
+        """Short names, and `others`, that look most like `name`, best first."""
         import difflib  # 4 ms, paid by an unknown name only
 
         wanted = name.casefold()
         scores: dict[str, float] = {}
-        for known, row in self._by_name.items():
+        words = [(known, row.name) for known, row in self._by_name.items()]
+        for known, shown in [*words, *((other.casefold(), other) for other in others)]:
             ratio = difflib.SequenceMatcher(None, wanted, known).ratio()
             if wanted in known or known in wanted:
                 ratio = max(ratio, 0.7)
-            scores[row.name] = max(ratio, scores.get(row.name, 0.0))
+            scores[shown] = max(ratio, scores.get(shown, 0.0))
         # 0.5 keeps `mistal` -> mistral-7b-instruct and drops what shares only a few letters.
         near = [item for item in scores.items() if item[1] >= 0.5]
         return [name for name, _ in sorted(near, key=lambda item: -item[1])[:limit]]
@@ -151,6 +154,7 @@ def _names(row: CatalogRow) -> Iterator[str]:
     yield row.canonical
     if row.file:
         yield PurePosixPath(row.file).name
+        yield PurePosixPath(row.file).stem
     yield row.repo  # of several GGUF files of one repository, the first row stands for it
 
 

@@ -21,7 +21,7 @@ from turboprop.types import Prompts
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-    from turboprop.models.resolve import LocalModel
+    from turboprop.models.local import LocalModel
 
 PoolingMode = Literal["cls", "max", "mean", "mean_sqrt", "weighted_mean", "last"]
 
@@ -162,22 +162,3 @@ class Checkpoint:
             raise UsageError(f"the positions of {self.name} can be stretched up to 4 times, not {factor:g} times")
         config = {**self.config, "rotary_scaling_factor": factor}
         return replace(self, config=config, max_tokens=int(self.max_tokens * factor))
-
-
-def open_checkpoint(local: LocalModel) -> Checkpoint:
-    """Open what `models.resolve` found. Raises `ModelFormatError` or `ModelUnsupportedError`."""
-    if local.path.suffix == ".gguf":
-        from turboprop.models.checkpoint_gguf import open_gguf
-
-        checkpoint = open_gguf(local.path)
-    elif local.path.suffix == ".onnx":
-        from turboprop.models.checkpoint_onnx import open_onnx
-
-        checkpoint = open_onnx(local)
-    else:
-        from turboprop.models.checkpoint_hf import open_folder
-
-        checkpoint = open_folder(local.path)
-    if checkpoint.max_tokens < 2:
-        raise ModelFormatError(f"{local.path} states a context of {checkpoint.max_tokens} tokens")
-    return checkpoint.with_row(local)

@@ -16,7 +16,7 @@ from turboprop.models.store_contents import TOKENIZER_FILES
 
 if TYPE_CHECKING:
     from turboprop.models.checkpoint import Checkpoint, PoolingMode
-    from turboprop.models.resolve import LocalModel
+    from turboprop.models.local import LocalModel
 
 _POOLINGS = ("mean", "cls", "last")
 _INT8_OPERATORS = (b"DynamicQuantizeLinear", b"DynamicQuantizeMatMul", b"MatMulInteger")

@@ -24,7 +24,7 @@ from turboprop.models.json_file import read_json, read_objects
 from turboprop.models.tensors import whole_values
 
 if TYPE_CHECKING:
-    from turboprop.models.resolve import LocalModel
+    from turboprop.models.local import LocalModel
 
 _BERT = {"bert"}
 _ROBERTA = {"roberta", "xlm-roberta", "camembert"}
@@ -58,7 +58,7 @@ def is_reranker(local: LocalModel) -> bool:
     """Whether a model's row, its configuration or its name says that it is one."""
     if local.row is not None:
         return local.row.kind == "reranker"
-    if local.path.suffix == ".gguf":
+    if local.is_gguf:
         from turboprop.models.gguf import GGUFFile
 
         with GGUFFile.open(local.path) as file:
@@ -87,7 +87,7 @@ def open_reranker(local: LocalModel) -> RerankerCheckpoint:
     """
     if local.path.suffix == ".onnx":
         raise ModelUnsupportedError(f"{local.name} is an ONNX export; a reranker is read from safetensors or GGUF")
-    if local.path.suffix == ".gguf":
+    if local.is_gguf:
         opened = _of_gguf(open_gguf(local.path, reranker=True))
     else:
         opened = _of_folder(open_folder(local.path, reranker=True), local)

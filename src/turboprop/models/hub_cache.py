@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from turboprop.files import open_regular
-from turboprop.models.store_contents import missing_files, only_gguf, split_names
+from turboprop.models.store_contents import find_in_folder
 
 if TYPE_CHECKING:
     from turboprop.models.naming import HubReference
@@ -69,13 +69,7 @@ def snapshots(repo: str, revision: str) -> list[Path]:
 def find_in_hub_cache(reference: HubReference) -> Path | None:
     """A whole model of that name: its folder, or its GGUF file (the first part of a split)."""
     for snapshot in snapshots(reference.repo, reference.revision):
-        if reference.file:
-            if all((snapshot / part).is_file() for part in split_names(reference.file)):
-                return snapshot / reference.file
-            continue
-        if not missing_files(snapshot):
-            return snapshot
-        if (path := only_gguf(snapshot, reference.repo)) is not None:
+        if (path := find_in_folder(snapshot, reference.repo, reference.file)) is not None:
             return path
     return None
 

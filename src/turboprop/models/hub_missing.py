@@ -14,13 +14,6 @@ if TYPE_CHECKING:
     from turboprop.models.naming import HubReference
 
 
-def files_wanted(reference: HubReference) -> list[str]:
-    """The files that a model of that name consists of, as far as its name alone tells."""
-    if reference.file:
-        return split_names(reference.file)
-    return ["config.json", "tokenizer.json", "model.safetensors", "modules.json and the folders it names"]
-
-
 def not_here_message(reference: HubReference, models_dir: Path, why: str) -> str:
     """`why` (offline, no route), then the ways out; each is a command that can be typed as it is."""
     name = shlex.quote(reference.canonical)
@@ -34,6 +27,8 @@ def not_here_message(reference: HubReference, models_dir: Path, why: str) -> str
     ways.append("give a local path instead: --model /path/to/model (a folder, or a .gguf file)")
     lines = [f"the model {reference.canonical} is not on this machine and {why}. Ways to get it:"]
     lines += [f"  {number}. {way}" for number, way in enumerate(ways, 1)]
-    wanted = ", ".join(files_wanted(reference))
+    wanted = "config.json, tokenizer.json, model.safetensors, modules.json and the folders it names"
+    if reference.file:
+        wanted = ", ".join(split_names(reference.file))
     lines.append(f"Files: {wanted}; they belong in {store_dir(reference.repo, models_dir)}")
     return "\n".join(lines)

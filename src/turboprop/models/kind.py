@@ -5,24 +5,31 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from turboprop.models.checkpoint import open_checkpoint
+from turboprop.errors import ModelUnsupportedError
 from turboprop.models.checkpoint_reranker import is_reranker
 from turboprop.models.json_file import read_json
+from turboprop.models.open_checkpoint import open_checkpoint
 
 if TYPE_CHECKING:
-    from turboprop.models.resolve import LocalModel
+    from turboprop.models.local import LocalModel
 
 Kind = Literal["embedding", "language", "reranker"]
 
 
 def kind_of(local: LocalModel) -> Kind:
-    """Whether a model embeds, writes or reranks: by its catalogue row, else by what its files say."""
+    """Whether a model embeds, writes or reranks: by its catalogue row, else by what its files say.
+
+    Raises what opening the files raises, and `ModelUnsupportedError` for one that is no model by itself, such as a
+    projector of images.
+    """
+    if local.row is not None:
+        return local.row.kind
     if is_reranker(local):
         return "reranker"
-    if local.row is not None:
-        return "language" if local.row.kind == "language" else "embedding"
     checkpoint = open_checkpoint(local)
     if checkpoint.origin == "gguf":
+        if checkpoint.config.get("general.type", "model") != "model" or checkpoint.family == "clip":
+            raise ModelUnsupportedError(f"{local.name} is a part that works beside another model; name that one")
         # A converter writes the pooling of an embedding model down; encoders have no way to generate.
         causal = f"{checkpoint.family}.attention.causal"
         if f"{checkpoint.family}.pooling_type" in checkpoint.config or checkpoint.config.get(causal) is False:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from turboprop.models.store_contents import split_names
 
 if TYPE_CHECKING:
-    from turboprop.models.resolve import LocalModel
+    from turboprop.models.local import LocalModel
 
 Stamp = tuple[tuple[str, int, int, int], ...]
 _READ = {".json", ".jinja", ".model", ".onnx", ".onnx_data", ".safetensors", ".txt"}
@@ -21,7 +21,7 @@ def model_files(local: LocalModel) -> tuple[Path, ...]:
     """All files that loading a model may read: a GGUF file says everything by itself (or in its parts), a folder has
     modules in folders of its own."""
     path = local.path
-    if path.suffix == ".gguf":
+    if local.is_gguf:
         return tuple(path.with_name(part) for part in split_names(path.name))
     folder = path
     if path.is_file():  # an ONNX export, whose tokenizer may lie a folder higher

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from turboprop.models.checkpoint import open_checkpoint
 from turboprop.models.checkpoint_reranker import is_reranker, open_reranker
 from turboprop.models.gguf import GGUFFile
-from turboprop.models.resolve import LocalModel, resolve
+from turboprop.models.kind import kind_of
+from turboprop.models.local import LocalModel
+from turboprop.models.open_checkpoint import open_checkpoint
+from turboprop.models.resolve import resolve
 from turboprop.models.tokenizer import tokenizer_from_path
 from turboprop.settings import Settings, load_settings
 
@@ -33,20 +35,16 @@ def tokenizer_of(local: LocalModel) -> Tokenizer:
     """The same for a model that has been found."""
     if is_reranker(local):
         return open_reranker(local).checkpoint.tokenizer()
-    if local.path.suffix == ".gguf" and not _embeds(local):
+    if local.is_gguf and not _embeds(local):
         return tokenizer_from_path(local.path)
     return open_checkpoint(local).tokenizer()
 
 
 def _embeds(local: LocalModel) -> bool:
-    """Whether a GGUF file is an embedding model: its row says so, or its pooling or its family's facts do.
+    """Whether a GGUF file is an embedding model, and no vocabulary alone.
 
     The end token that an embedding model appends must not be added to a language model's prompt.
     """
     with GGUFFile.open(local.path) as file:
-        if not file.tensors or not file.has_data:
-            return False
-        stated = f"{file.metadata.get('general.architecture')}.pooling_type" in file.metadata
-    if local.row is not None:
-        return local.row.kind == "embedding"
-    return stated or bool(open_checkpoint(local).prompts.query)
+        whole = bool(file.tensors) and file.has_data
+    return whole and kind_of(local) == "embedding"

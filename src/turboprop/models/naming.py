@@ -29,12 +29,13 @@ class HubReference:
         return f"{self.repo}:{self.file}" if self.file else self.repo
 
 
-def parse_name(name: str, catalog: Catalog) -> HubReference | Path:
-    """Read a model's name; `ModelNotFoundError` with the nearest names when it can mean nothing.
+def parse_name(name: str, catalog: Catalog) -> HubReference | Path | None:
+    """What a name means by its form: a path, a model of the catalogue or of the hub, or None for any other word.
 
     A catalogue name wins over a folder of the same name in the current directory: a cloned
     repository could otherwise slip in its own `sentence-transformers/all-MiniLM-L6-v2`. A GGUF file that
-    is here wins over the catalogue, because whoever types a file name means that file.
+    is here wins over the catalogue, because whoever types a file name means that file. Raises
+    `ModelNotFoundError` for an empty name.
     """
     if not name.strip():
         raise ModelNotFoundError("the model's name is empty; `tp model list` shows the names known")
@@ -46,21 +47,11 @@ def parse_name(name: str, catalog: Catalog) -> HubReference | Path:
     row = catalog.find(name)
     if row is not None:
         return HubReference(row.repo, row.file, row.revision, row)
-    if path.exists():
-        return path
     repo, _, file = name.partition(":")
     if is_repo_name(repo):
-        if not file and ":" not in name:
+        if ":" not in name:
             return HubReference(repo)
         if safe_member(file) and file.endswith(".gguf"):
             first = split_names(file)[0]
             return HubReference(repo, first, row=catalog.row_of(repo, first))
-        raise ModelNotFoundError(
-            f"{name!r} is not a model: owner/name is followed by ':' and the name of a .gguf file there"
-        )
-    near = catalog.nearest(name)
-    guess = f"did you mean {' or '.join(near)}? " if near else ""
-    raise ModelNotFoundError(
-        f"no model is called {name!r}; {guess}`tp model list` shows the names known, and owner/name, "
-        "owner/name:file.gguf, a .gguf file or a model's folder work too"
-    )
+    return None

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from turboprop.models.store_contents import missing_files, only_gguf, split_names
+from turboprop.models.store_contents import find_in_folder, split_names
 from turboprop.settings.records import RecordError, read_record, write_record
 
 if TYPE_CHECKING:
@@ -33,14 +33,7 @@ def store_dir(repo: str, models_dir: Path) -> Path:
 def find_in_store(reference: HubReference, models_dir: Path) -> Path | None:
     """A whole model of that name: its folder, or its GGUF file (the first part of a split)."""
     folder = store_dir(reference.repo, models_dir)
-    if not folder.is_dir():
-        return None
-    if reference.file:
-        whole = all((folder / part).is_file() for part in split_names(reference.file))
-        return folder / reference.file if whole else None
-    if not missing_files(folder):
-        return folder
-    return only_gguf(folder, reference.repo)
+    return find_in_folder(folder, reference.repo, reference.file) if folder.is_dir() else None
 
 
 def read_manifest(folder: Path) -> dict[str, dict[str, object]]:

@@ -94,6 +94,14 @@ def _join(folder: str, name: str) -> str:
     return f"{folder}/{name}" if folder else name
 
 
+def find_in_folder(folder: Path, name: str, file: str) -> Path | None:
+    """What of a repository's folder is the model: the file of that name (the first part of a split), or without one
+    the folder itself, or its only GGUF file. None where that is not whole."""
+    if file:
+        return folder / file if all((folder / part).is_file() for part in split_names(file)) else None
+    return only_gguf(folder, name) if missing_files(folder) else folder
+
+
 def only_gguf(folder: Path, name: str) -> Path | None:
     """The one GGUF model of a folder (a split counts once, by its first part); None if there is none.
 

@@ -6,9 +6,9 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from turboprop.models.hub_cache import download_record, repo_dir
+from turboprop.models.inventory import cached_repos
 from turboprop.models.store import MANIFEST, import_record, store_dir, stored_repos
 from turboprop.models.store_hashes import MEMORY, MEMORY_FILE
-from turboprop.models.store_inventory import cached_repos
 from turboprop.settings.records import examine_leftovers, examine_record
 from turboprop.types import CacheFault
 

@@ -143,8 +143,8 @@ def _inside(folder: Path, file: Path) -> Path:
 def _name_it(source: Path, given: Path, gguf: str, catalog: Catalog, name: str | None) -> HubReference:
     if name is not None:
         meaning = parse_name(name, catalog)
-        if isinstance(meaning, Path):
-            raise ModelNotFoundError(f"--name {name!r} is a path; give owner/name or a name of the catalogue")
+        if not isinstance(meaning, HubReference):
+            raise ModelNotFoundError(f"--name {name!r} is no name: give owner/name or a name of the catalogue")
         if meaning.file and meaning.file != gguf:
             raise ModelFormatError(f"{given} is not {meaning.canonical}: it holds {gguf or 'no .gguf file'}")
         return HubReference(meaning.repo, gguf, meaning.revision, catalog.row_of(meaning.repo, gguf))

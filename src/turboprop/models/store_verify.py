@@ -17,7 +17,7 @@ from turboprop.types import CacheFault
 
 if TYPE_CHECKING:
     from turboprop.models.hub_progress import DownloadProgress
-    from turboprop.models.resolve import LocalModel
+    from turboprop.models.local import LocalModel
     from turboprop.settings import Settings
 
 State = Literal["ok", "wrong", "missing", "unknown"]
@@ -85,7 +85,8 @@ def _check(folder: Path, name: str, there: bool, expected: str, progress: Downlo
 
 def _members(model: LocalModel) -> tuple[Path, list[str]]:
     if model.path.suffix == ".gguf":
-        relative = model.name.partition(":")[2] if model.source != "path" else model.path.name
+        named = model.source in ("store", "hub cache", "LM Studio")
+        relative = model.name.partition(":")[2] if named else model.path.name
         folder = model.path
         for _ in Path(relative).parts:
             folder = folder.parent
@@ -104,6 +105,8 @@ def _expected(model: LocalModel, folder: Path, settings: Settings) -> dict[str, 
     if model.source == "store":
         manifest = read_manifest(store_dir(repo, settings.models_dir))
         known = {name: str(values.get("sha256", "")) for name, values in manifest.items() if safe_member(name)}
+    elif model.source == "Ollama":
+        known = {model.path.name: model.path.name.removeprefix("sha256-")}
     elif model.source == "hub cache":
         try:
             record = read_record(record_file(repo, settings.models_dir), download_record(repo))

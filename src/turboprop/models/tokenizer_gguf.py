@@ -11,16 +11,18 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from turboprop.errors import ModelUnsupportedError
+from turboprop.errors import ModelFormatError, ModelUnsupportedError
 from turboprop.models.gguf_metadata import GGUFFormatError, GGUFMetadata, GGUFValueType, shown
 from turboprop.models.gguf_vocabulary import TokenType, Vocabulary
 from turboprop.models.pretokenizers import PRE_TOKENIZERS
 from turboprop.models.sentencepiece_merges import sentencepiece_merges
 from turboprop.models.tokenizer_parts import (
+    MAX_ADDED,
+    MAX_ADDED_BYTES,
     MAX_TOKENS,
     MAX_UNIGRAM_NODES,
     WORD_PIECE_PREFIX,
-    add_vocabulary_tokens,
+    add_special_tokens,
     guarded,
     set_ends,
     unigram_nodes,
@@ -81,7 +83,7 @@ def _bert(metadata: GGUFMetadata, vocabulary: Vocabulary) -> Tokenizer:
         metadata.path,
         lambda: word_piece(vocabulary.ids, pieces[unknown], lowercase=lowercase, strip_accents=strip_accents),
     )
-    add_vocabulary_tokens(tokenizer, vocabulary)
+    _add_vocabulary_tokens(tokenizer, vocabulary)
     set_ends(tokenizer, (pieces[cls], cls), (pieces[sep], sep))
     return tokenizer
 
@@ -129,7 +131,7 @@ def _byte_level(metadata: GGUFMetadata, vocabulary: Vocabulary) -> Tokenizer:
         tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = rule.build()
     tokenizer.decoder = decoders.ByteLevel()
-    add_vocabulary_tokens(tokenizer, vocabulary)
+    _add_vocabulary_tokens(tokenizer, vocabulary)
     _set_begin_and_end(tokenizer, vocabulary, begin=rule.add_bos, end=False)
     return tokenizer
 
@@ -157,7 +159,7 @@ def _sentencepiece(metadata: GGUFMetadata, vocabulary: Vocabulary) -> Tokenizer:
     tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend(_SPACE), escape]) if prefix else escape
     steps = [decoders.Replace(_SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
     tokenizer.decoder = decoders.Sequence([*steps, decoders.Strip(" ", 1, 0)] if prefix else steps)
-    add_vocabulary_tokens(tokenizer, vocabulary)
+    _add_vocabulary_tokens(tokenizer, vocabulary)
     _set_begin_and_end(tokenizer, vocabulary, begin=True, end=False, begin_id=1, end_id=2)
     return tokenizer
 
@@ -197,7 +199,7 @@ def _unigram(metadata: GGUFMetadata, vocabulary: Vocabulary) -> Tokenizer:
     prefix = "always" if metadata.flag("tokenizer.ggml.add_space_prefix", True) else "never"
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(_SPACE, prefix)
     tokenizer.decoder = decoders.Metaspace(_SPACE, prefix)
-    add_vocabulary_tokens(tokenizer, vocabulary)
+    _add_vocabulary_tokens(tokenizer, vocabulary)
     _set_begin_and_end(tokenizer, vocabulary, begin=False, end=True, end_id=1)
     return tokenizer
 
@@ -225,3 +227,16 @@ def _set_begin_and_end(
         else:
             ends.append((vocabulary.tokens[number], number))
     set_ends(tokenizer, *ends)
+
+
+def _add_vocabulary_tokens(tokenizer: Tokenizer, vocabulary: Vocabulary) -> None:
+    """Control and unknown tokens as special ones, user-defined tokens as ordinary ones."""
+    special = [vocabulary.tokens[n] for n in vocabulary.of_type(TokenType.CONTROL, TokenType.UNKNOWN)]
+    ordinary = [vocabulary.tokens[n] for n in vocabulary.of_type(TokenType.USER_DEFINED)]
+    count, size = len(special) + len(ordinary), sum(len(token.encode()) for token in (*special, *ordinary))
+    if count > MAX_ADDED or size > MAX_ADDED_BYTES:
+        raise ModelFormatError(
+            f"{vocabulary.metadata.path} has {count} control and user-defined tokens of {size} bytes, more than the "
+            f"{MAX_ADDED} tokens and {MAX_ADDED_BYTES} bytes that are read: get it again"
+        )
+    add_special_tokens(tokenizer, special, ordinary)

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from tokenizers import Tokenizer
 
-    from turboprop.models.gguf_vocabulary import Vocabulary
-
 WORD_PIECE_PREFIX = "##"
 _LONGEST_WORD = 100  # characters; BERT reads a longer word as [UNK]
 
@@ -103,21 +101,6 @@ def set_ends(tokenizer: Tokenizer, prefix: tuple[str, int] | None, suffix: tuple
             pair=[*begin, "$A", *end, "$B:1", *(f"{name}:1" for name in end)],
             special_tokens=special,
         )
-
-
-def add_vocabulary_tokens(tokenizer: Tokenizer, vocabulary: Vocabulary) -> None:
-    """Control and unknown tokens as special ones, user-defined tokens as ordinary ones."""
-    from turboprop.models.gguf_vocabulary import TokenType
-
-    special = [vocabulary.tokens[n] for n in vocabulary.of_type(TokenType.CONTROL, TokenType.UNKNOWN)]
-    ordinary = [vocabulary.tokens[n] for n in vocabulary.of_type(TokenType.USER_DEFINED)]
-    count, size = len(special) + len(ordinary), sum(len(token.encode()) for token in (*special, *ordinary))
-    if count > MAX_ADDED or size > MAX_ADDED_BYTES:
-        raise ModelFormatError(
-            f"{vocabulary.metadata.path} has {count} control and user-defined tokens of {size} bytes, more than the "
-            f"{MAX_ADDED} tokens and {MAX_ADDED_BYTES} bytes that are read: get it again"
-        )
-    add_special_tokens(tokenizer, special, ordinary)
 
 
 def bare(tokenizer: Tokenizer) -> None:

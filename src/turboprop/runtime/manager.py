@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from turboprop.closing import Closing
 from turboprop.errors import BusyError, EngineError, ModelLoadingError, ModelUnsupportedError, UsageError
 from turboprop.models.kind import Kind, kind_of
+from turboprop.models.local import LocalModel
 from turboprop.models.model_files import Stamp, model_files, stamp_of
-from turboprop.models.resolve import LocalModel, resolve
+from turboprop.models.resolve import resolve
 from turboprop.runtime.leases import EmbeddingLease, Lease, LoadOptions
 from turboprop.runtime.memory import DEVICE, default_budgets, estimated_bytes
 from turboprop.settings import Settings, load_settings
@@ -112,8 +113,7 @@ class Entry:
 
     def load(self) -> None:
         """Load the model, a language model within what is reserved for it."""
-        row = self.local.row
-        name = row.canonical if row is not None and self.local.source != "path" else self.local.name
+        name = self.local.name
         # It is here by now: nothing is downloaded behind the back of who allowed no download.
         common: dict[str, Any] = {"progress": self.options.progress, "settings": replace(self.settings, offline=True)}
         if self.kind == "language":

@@ -7,20 +7,19 @@ from typing import TYPE_CHECKING
 from turboprop.engines import choose_engine, planned_weights
 from turboprop.engines.contract import EngineOptions
 from turboprop.errors import TurboPropError
-from turboprop.models.checkpoint import Checkpoint, open_checkpoint
+from turboprop.machine import share_of_free
+from turboprop.models.checkpoint import Checkpoint
 from turboprop.models.checkpoint_reranker import open_reranker
 from turboprop.models.kind import Kind
-from turboprop.models.store_memory import available_bytes
+from turboprop.models.open_checkpoint import open_checkpoint
 
 if TYPE_CHECKING:
     from turboprop.engines.contract import WeightFormat
-    from turboprop.models.resolve import LocalModel
+    from turboprop.models.local import LocalModel
     from turboprop.settings import Settings
 
 DEVICE = "cpu"
 """What every engine runs on; another device is another key of the budgets."""
-SHARE = 0.75
-"""Of the memory that is free when the manager starts, what all models may take where no budget is given."""
 _FALLBACK_BUDGET = 4_000_000_000
 """Where the system names no memory at all."""
 _ACTIVATIONS = {"embedding": 150_000_000, "reranker": 150_000_000, "language": 500_000_000}
@@ -31,9 +30,9 @@ _FACTOR = 1.1
 
 
 def default_budgets() -> dict[str, int]:
-    """Bytes that models may take together on each device where nobody says: `SHARE` of what is free now."""
-    free = available_bytes()
-    return {DEVICE: _FALLBACK_BUDGET if free is None else int(free * SHARE)}
+    """Bytes that models may take together on each device where nobody says: a share of what is free now."""
+    share = share_of_free()
+    return {DEVICE: _FALLBACK_BUDGET if share is None else share}
 
 
 def estimated_bytes(

@@ -14,8 +14,8 @@ from turboprop.embed.check import check_model
 from turboprop.engines import engines_here
 from turboprop.errors import IndexDamagedError, IndexNotFoundError, TurboPropError
 from turboprop.index.health import FOREIGN, Finding, IndexFacts, examine, remove_leftover
+from turboprop.machine import available_bytes
 from turboprop.models.resolve import resolve
-from turboprop.models.store_memory import available_bytes
 from turboprop.models.store_verify import examine_model
 from turboprop.settings import mistyped_variables
 from turboprop.types import CacheFault

@@ -13,9 +13,9 @@ from turboprop.code.preview import Preview, preview
 from turboprop.code.read import read_source
 from turboprop.code.walk import Skipped, SourceFile
 from turboprop.embed.documents import IndexingEmbedder
-from turboprop.engines.resident import peak_resident_bytes
 from turboprop.errors import ModelNotFoundError, UsageError
 from turboprop.index.schema import embedded_text
+from turboprop.machine import peak_resident_bytes
 from turboprop.runtime.leases import LoadOptions
 from turboprop.runtime.manager import DEFAULT_MANAGER
 from turboprop.types import MAX_CHUNK_CHARS, IndexScope

@@ -20,7 +20,7 @@ from best_engine import BEST
 from rerank.tiny_rerankers import RERANKERS
 from turboprop import Index
 from turboprop.edges.cli.entry import main
-from turboprop.edges.cli.options import human_size
+from turboprop.printable import human_size
 
 Write = Callable[[dict[str, str]], Path]
 

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 
 from models.hub_server import HubServer
 from models.model_files import gguf, sentence_transformer
-from turboprop.edges.cli.model import model, size_text
+from turboprop.edges.cli.model import model
 from turboprop.errors import DownloadError, ModelFormatError, ModelNotFoundError, UsageError
 
 SOME = "some/thing"
@@ -86,7 +86,7 @@ def test_list_shows_the_catalogue_and_what_is_here(hub: HubServer) -> None:
     assert models[SOME] | {"size": 0} == {
         "name": SOME,
         "model": SOME,
-        "kind": "",
+        "kind": "embedding",
         "format": "safetensors",
         "family": "",
         "dimensions": None,
@@ -111,7 +111,7 @@ def test_the_table_has_every_column(hub: HubServer) -> None:
     lines = run("list").stdout.splitlines()
     assert lines[0].split() == ["name", "kind", "dimensions", "context", "size", "licence", "state"]
     (row,) = [line.split() for line in lines if line.startswith("coderankembed ")]
-    assert row == ["coderankembed", "embedding", "768", "8192", "548", "MB", "MIT"]
+    assert row == ["coderankembed", "embedding", "768", "8192", "548.0", "MB", "MIT"]
     assert any("embeddinggemma" in line and "(gated)" in line for line in lines)
 
 
@@ -279,11 +279,3 @@ def test_a_terminal_sees_one_bar_a_file_and_one_in_all(hub: HubServer) -> None:
     assert process.returncode == 0 and Path(out.strip()).is_dir()
     for part in (b"in all", b"model.safetensors", b"1_Pooling/config.json", b"MB/s"):
         assert part in shown
-
-
-@pytest.mark.parametrize(
-    ("size", "text"),
-    [(0, "0 B"), (999, "999 B"), (1000, "1 kB"), (91_600_000, "91.6 MB"), (4_370_000_000, "4.37 GB")],
-)
-def test_sizes(size: int, text: str) -> None:
-    assert size_text(size) == text

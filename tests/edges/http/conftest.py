@@ -69,6 +69,7 @@ def start_server(tmp_path_factory: pytest.TempPathFactory, shared_cache: Path, s
         places = {
             "HOME": str(home),
             "HF_HOME": str(home / "huggingface"),
+            "OLLAMA_MODELS": str(home / ".ollama" / "models"),
             "TP_HOME": str(home / "data"),
             "TP_CACHE": str(shared_cache),
             "TP_CONFIG": str(home / "config.toml"),

@@ -71,7 +71,7 @@ def ask(
     if interactive and as_json:
         raise UsageError("--interactive and --json exclude each other; give one")
     from turboprop.answer import ANSWER_TOKENS, SOURCE_TOKENS, AnswerSession
-    from turboprop.generate.installed import how_to_get_one, installed_language_model
+    from turboprop.models.inventory import how_to_get_one, installed_language_model
     from turboprop.workspace.index import Index
 
     given = {name: value for name, value in sampling.items() if value is not None}

@@ -9,7 +9,7 @@ import click
 
 from turboprop import limits
 from turboprop.edges.cli import options
-from turboprop.printable import echo, echo_json, printable_name
+from turboprop.printable import echo, echo_json, human_size, printable_name
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -81,7 +81,7 @@ def bench(
     console.print(table)
     costs = _table("model", "seconds of indexing", "chunks embedded", "on disk")
     for row in {row.model: row for row in found.outcomes if row.mode != "lexical"}.values():
-        size = options.human_size(row.index_bytes)
+        size = human_size(row.index_bytes)
         costs.add_row(printable_name(_short(row.model)), f"{row.index_seconds:.1f}", f"{row.embedded:,}", size)
     if costs.row_count:
         console.print(costs)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from turboprop.edges.cli import options
-from turboprop.edges.cli.options import human_size, plural
-from turboprop.printable import echo, echo_json
+from turboprop.edges.cli.options import plural
+from turboprop.printable import echo, echo_json, human_size
 
 if TYPE_CHECKING:
     from turboprop.embed.cache import EmbeddingCache

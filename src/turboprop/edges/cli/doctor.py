@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from turboprop.edges.cli import options
-from turboprop.edges.cli.options import human_size, plural
-from turboprop.printable import echo, echo_json, printable_message
+from turboprop.edges.cli.options import plural
+from turboprop.printable import echo, echo_json, human_size, printable_message
 
 if TYPE_CHECKING:
     from turboprop.workspace.diagnosis import Diagnosis

@@ -7,6 +7,7 @@ import threading
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from turboprop.models.hub_progress import SilentProgress
 from turboprop.printable import echo, printable, printable_name
 
 if TYPE_CHECKING:
@@ -20,20 +21,11 @@ def transfer_progress() -> DownloadProgress:
     return TransferBars() if sys.stderr.isatty() else TransferLines()
 
 
-class TransferLines:
+class TransferLines(SilentProgress):
     """For logs: what the user should know, and no bars."""
-
-    def start(self, sizes: dict[str, int]) -> None:
-        pass
-
-    def advance(self, file: str, count: int) -> None:
-        pass
 
     def message(self, text: str) -> None:
         echo(text, err=True)
-
-    def finish(self) -> None:
-        pass
 
 
 class TransferBars:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from turboprop.edges.cli.options import human_size, plural
-from turboprop.printable import echo, echo_json, printable_message, printable_name
+from turboprop.edges.cli.options import plural
+from turboprop.printable import echo, echo_json, human_size, printable_message, printable_name
 
 if TYPE_CHECKING:
     from turboprop.workspace.location import Location

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from turboprop.edges.cli import options
-from turboprop.edges.cli.options import human_size, plural
-from turboprop.printable import echo, echo_json, printable_message, printable_name
+from turboprop.edges.cli.options import plural
+from turboprop.printable import echo, echo_json, human_size, printable_message, printable_name
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,20 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from turboprop.edges.cli import options
 from turboprop.edges.cli.model_convert import convert
 from turboprop.edges.cli.model_inspect import check, inspect
 from turboprop.errors import ModelFormatError, ModelNotFoundError, UsageError
-from turboprop.printable import echo, echo_json, printable, printable_name
+from turboprop.printable import echo, echo_json, human_size, printable, printable_name
 from turboprop.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from turboprop.models.catalog import Catalog, CatalogRow
-    from turboprop.models.naming import HubReference
-    from turboprop.models.resolve import LocalModel
+    from turboprop.models.catalog import CatalogRow
+    from turboprop.models.local import LocalModel
 
 _GIVE_WAY = ("licence", "context", "dimensions", "kind", "size")
 """Columns that are left out on a narrow terminal, this one first."""
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 
 
 @click.group(name="model")
@@ -30,23 +29,14 @@ def model() -> None:
     """Find, download, check and remove models."""
 
 
-def _load() -> tuple[Settings, Catalog]:
-    from turboprop.models.catalog import load_catalog
-
-    settings = load_settings()
-    return settings, load_catalog(settings.config_file)
-
-
-def _print_json(value: object) -> None:
-    echo_json(value, indent=2)
-
-
-def _row_facts(row: CatalogRow | None, name: str, size: int) -> dict[str, Any]:
-    facts: dict[str, Any] = {
+def _facts(
+    row: CatalogRow | None, name: str, kind: str | None, size: int, local: LocalModel | None, state: str
+) -> dict[str, Any]:
+    return {
         "name": row.name if row else name,
-        "model": row.canonical if row else name,
-        "kind": row.kind if row else "",
-        "format": row.format if row else ("gguf" if name.endswith(".gguf") else "safetensors"),
+        "model": name,
+        "kind": kind or "",
+        "format": "gguf" if (local.is_gguf if local else row and row.file) else "safetensors",
         "family": row.family if row else "",
         "dimensions": (row.dimensions or None) if row else None,
         "context": (row.context or None) if row else None,
@@ -56,37 +46,10 @@ def _row_facts(row: CatalogRow | None, name: str, size: int) -> dict[str, Any]:
         "good_for": row.good_for if row else "",
         "aliases": list(row.aliases) if row else [],
         "prompts": {"query": row.prompts.query, "document": row.prompts.document} if row else {},
-        "size": size or (row.size if row else 0),
+        "size": size,
+        "state": state,
+        "path": str(local.path) if local else None,
     }
-    return facts
-
-
-def _inventory(settings: Settings, catalog: Catalog) -> list[dict[str, Any]]:
-    """Facts of every model of the catalogue, then of every other one that is here."""
-    from turboprop.models.store_inventory import held_models, partial_downloads
-    from turboprop.models.store_memory import fits, memory_bytes
-
-    memory = memory_bytes()
-    held = {entry.model.name: entry for entry in held_models(settings, catalog)}
-    partial = {entry.repo for entry in partial_downloads()}
-    models = []
-    for row in catalog:
-        entry = held.pop(row.canonical, None)
-        facts = _row_facts(row, row.canonical, entry.size if entry else 0)
-        state = entry.model.source if entry else "partial" if row.repo in partial else "remote"
-        models.append(facts | {"state": state, "path": str(entry.model.path) if entry else None})
-    for name, entry in held.items():
-        facts = _row_facts(None, name, entry.size)
-        models.append(facts | {"state": entry.model.source, "path": str(entry.model.path)})
-    return [facts | {"fits_memory": fits(facts["size"], memory)} for facts in models]
-
-
-def size_text(size: int) -> str:
-    """Bytes as a person reads them, in powers of ten."""
-    for unit, bytes_of in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size >= bytes_of:
-            return f"{size / bytes_of:.3g} {unit}"
-    return f"{size} B"
 
 
 def _table(columns: list[tuple[str, bool]], rows: list[list[str]], note: str = "") -> None:
@@ -127,16 +90,19 @@ def _table(columns: list[tuple[str, bool]], rows: list[list[str]], note: str = "
 @model.command(name="list")
 @click.option("--local", "which", flag_value="local", help="Only models that are on this machine.")
 @click.option("--remote", "which", flag_value="remote", help="Only models that are not here yet.")
-@_JSON
+@options.as_json
 def list_models(which: str | None, as_json: bool) -> None:
     """Models by name, and which of them are here. Exit code 1 when there is none to show."""
-    settings, catalog = _load()
-    models = _inventory(settings, catalog)
-    if which:
-        here = ("store", "hub cache", "package")
-        models = [entry for entry in models if (entry["state"] in here) == (which == "local")]
+    from turboprop.models.inventory import known_models
+
+    models = [
+        _facts(known.row, known.canonical, known.kind, known.size, known.local, known.state)
+        | {"fits_memory": known.fits_memory}
+        for known in known_models(load_settings())
+        if not which or (known.local is not None) == (which == "local")
+    ]
     if as_json:
-        _print_json(models)
+        echo_json(models, indent=2)
     elif models:
         large = any(not entry["fits_memory"] for entry in models)
         _table(
@@ -155,7 +121,7 @@ def list_models(which: str | None, as_json: bool) -> None:
                     entry["kind"],
                     str(entry["dimensions"] or ""),
                     str(entry["context"] or ""),
-                    size_text(entry["size"]) + (" " if entry["fits_memory"] else "!"),
+                    human_size(entry["size"]) + (" " if entry["fits_memory"] else "!"),
                     entry["licence"] + (" (gated)" if entry["gated"] else ""),
                     "" if entry["state"] == "remote" else entry["state"],
                 ]
@@ -171,28 +137,27 @@ def list_models(which: str | None, as_json: bool) -> None:
 
 @model.command()
 @click.argument("name")
-@_JSON
+@options.as_json
 def info(name: str, as_json: bool) -> None:
     """What is known of one model: its card's facts, where it is, its files."""
-    settings, catalog = _load()
-    local, reference = _find(name, settings, catalog)
-    from turboprop.models.store_inventory import model_size
+    from turboprop.models.inventory import kind_here, model_size
+    from turboprop.models.local import LocalModel
+    from turboprop.models.resolve import look_up
 
-    row = local.row if local else reference.row if reference else None
-    canonical = local.name if local else reference.canonical if reference else name
-    facts = _row_facts(row, canonical, model_size(local.path) if local else 0)
-    facts["state"] = local.source if local else "remote"
-    facts["path"] = str(local.path) if local else None
-    facts["revision"] = reference.revision if reference else None
-    facts["commit"] = local.path.parent.name if local and _is_snapshot(local.path.parent) else None
-    if local and _is_snapshot(local.path):
-        facts["commit"] = local.path.name
+    found = look_up(name, load_settings())
+    row = found.row
+    if isinstance(found, LocalModel):
+        facts = _facts(row, found.name, kind_here(found), model_size(found), found, found.source)
+        facts["commit"] = next((at.name for at in (found.path, *found.path.parents) if _is_snapshot(at)), None)
+    else:
+        kind, size = (row.kind, row.size) if row else (None, 0)
+        facts = _facts(row, found.canonical, kind, size, None, "remote") | {"revision": found.revision}
     if as_json:
-        _print_json(facts)
+        echo_json(facts, indent=2)
         return
     for key, value in facts.items():
         if value not in (None, "", [], {}, False) and key != "prompts":
-            text = size_text(value) if key == "size" else ", ".join(value) if key == "aliases" else value
+            text = human_size(value) if key == "size" else ", ".join(value) if key == "aliases" else value
             echo(f"{key.replace('_', ' '):<12}{text}")
     for side, prompt in facts["prompts"].items():
         if prompt:
@@ -203,65 +168,58 @@ def _is_snapshot(folder: Path) -> bool:
     return folder.parent.name == "snapshots"
 
 
-def _find(name: str, settings: Settings, catalog: Catalog) -> tuple[LocalModel | None, HubReference | None]:
-    """The model where it is here, and what its name means on the hub (None for a path)."""
-    from turboprop.models.naming import parse_name
-    from turboprop.models.resolve import find_local, resolve
+def _find_here(name: str, settings: Settings) -> LocalModel:
+    from turboprop.models.local import LocalModel
+    from turboprop.models.resolve import look_up
 
-    meaning = parse_name(name, catalog)
-    if isinstance(meaning, Path):
-        return resolve(name, settings, download=False), None
-    return find_local(meaning, settings), meaning
-
-
-def _find_here(name: str, settings: Settings, catalog: Catalog) -> tuple[LocalModel, HubReference | None]:
-    local, reference = _find(name, settings, catalog)
-    if local is None:
+    found = look_up(name, settings)
+    if not isinstance(found, LocalModel):
         raise ModelNotFoundError(f"{name} is not on this machine; fetch it with `tp model download {name}`")
-    return local, reference
+    return found
 
 
 @model.command()
 @click.argument("name")
-@_JSON
+@options.as_json
 def download(name: str, as_json: bool) -> None:
     """Fetch a model, or go on with a fetch that broke; print where it is."""
     from turboprop.edges.cli.download import transfer_progress
     from turboprop.models.resolve import resolve
 
-    settings, catalog = _load()
-    local, _ = _find(name, settings, catalog)
-    if local is not None:
+    settings = load_settings()
+    try:
+        local = resolve(name, settings, download=False)
         echo(f"{local.name} is here already ({local.source})", err=True)
-    else:
+    except ModelNotFoundError:
         try:
             local = resolve(name, settings, progress=transfer_progress())
         except KeyboardInterrupt:
             echo(f"stopped; what has arrived is kept: `tp model download {name}` goes on from there", err=True)
             raise
     if as_json:
-        _print_json({"model": local.name, "path": str(local.path), "source": local.source})
+        echo_json({"model": local.name, "path": str(local.path), "source": local.source}, indent=2)
     else:
         echo(local.path)
 
 
 @model.command()
 @click.argument("name", required=False)
-@_JSON
+@options.as_json
 def verify(name: str | None, as_json: bool) -> None:
     """Hash the files of a model (or of all that are here) again and compare."""
     from turboprop.edges.cli.download import transfer_progress
-    from turboprop.models.store_inventory import held_models
+    from turboprop.models.catalog import load_catalog
+    from turboprop.models.inventory import held_models
     from turboprop.models.store_verify import verify_model
 
-    settings, catalog = _load()
+    settings = load_settings()
     if name is not None:
-        models = [_find_here(name, settings, catalog)[0]]
+        models = [_find_here(name, settings)]
     else:
-        models = [entry.model for entry in held_models(settings, catalog)]
+        models = held_models(settings, load_catalog(settings.config_file))
     results = {found.name: verify_model(found, settings, transfer_progress()) for found in models}
     if as_json:
-        _print_json({key: [dataclasses.asdict(check) for check in checks] for key, checks in results.items()})
+        echo_json({key: [dataclasses.asdict(check) for check in checks] for key, checks in results.items()}, indent=2)
     else:
         for key, checks in results.items():
             states = [check.state for check in checks]
@@ -282,87 +240,82 @@ def verify(name: str | None, as_json: bool) -> None:
 @model.command()
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@_JSON
+@options.as_json
 def remove(name: str, yes: bool, as_json: bool) -> None:
     """Delete a model's files from this machine."""
-    from turboprop.models.store import remove_from_store
-    from turboprop.models.store_inventory import model_size
+    from turboprop.models.inventory import model_size
+    from turboprop.models.removal import check_removable, remove_model
 
-    settings, catalog = _load()
-    local, reference = _find_here(name, settings, catalog)
-    if reference is None:
-        raise UsageError(f"{local.path} is a path of yours, not a model that tp keeps; delete it yourself")
-    if local.source == "package":
-        package = local.row.distribution if local.row else ""
-        raise UsageError(f"{local.name} came as a package; remove it with: pip uninstall {package}")
-    exact = dataclasses.replace(reference, file=local.name.partition(":")[2])
+    settings = load_settings()
+    local = _find_here(name, settings)
+    check_removable(local)
     where = "the Hugging Face cache, which other programs share" if local.source == "hub cache" else "the store"
     if not yes:
         if not sys.stdin.isatty():
             raise UsageError(f"removing {local.name} from {where} needs --yes where nobody can be asked")
-        question = f"Remove {local.name} ({size_text(model_size(local.path))}) from {where}?"
+        question = f"Remove {local.name} ({human_size(model_size(local))}) from {where}?"
         click.confirm(question, abort=True, err=True)
-    if local.source == "store":
-        freed = remove_from_store(exact, settings.models_dir)
-    else:
-        from turboprop.models.hub_remove import remove_from_hub_cache
-
-        freed = remove_from_hub_cache(exact)
+    freed = remove_model(local, settings)
     if as_json:
-        _print_json({"model": local.name, "freed": freed})
+        echo_json({"model": local.name, "freed": freed}, indent=2)
     else:
-        echo(f"removed {local.name}, {size_text(freed)}", err=True)
+        echo(f"removed {local.name}, {human_size(freed)}", err=True)
 
 
 @model.command(name="import")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--name", help="Its name: owner/name, or one of `tp model list`.")
-@_JSON
+@options.as_json
 def import_path(path: Path, name: str | None, as_json: bool) -> None:
     """Bring a .gguf file, a model's folder or an archive of one into the store."""
     from turboprop.edges.cli.download import transfer_progress
-    from turboprop.models.resolve import find_local
+    from turboprop.models.catalog import load_catalog
+    from turboprop.models.inventory import use_of
+    from turboprop.models.local import find_local
     from turboprop.models.store_import import import_model
 
-    settings, catalog = _load()
+    settings = load_settings()
+    catalog = load_catalog(settings.config_file)
     reference = import_model(path, settings, catalog, name=name, progress=transfer_progress())
     local = find_local(reference, settings)
     if local is None:
         raise ModelNotFoundError(f"{path} was imported but another process has removed it since; try again")
     if as_json:
-        _print_json({"model": local.name, "path": str(local.path), "source": local.source})
-    else:
-        echo(f"imported as {local.name}", err=True)
-        echo(local.path)
+        echo_json({"model": local.name, "path": str(local.path), "source": local.source}, indent=2)
+        return
+    echo(f"imported as {local.name}", err=True)
+    if command := use_of(local, settings, catalog):
+        echo(f"use it with: {command}", err=True)
+    echo(local.path)
 
 
 @model.command()
 @click.argument("name")
 def path(name: str) -> None:
     """Print where a model is: its folder, or its .gguf file."""
-    settings, catalog = _load()
-    echo(_find_here(name, settings, catalog)[0].path)
+    echo(_find_here(name, load_settings()).path)
 
 
 @model.command()
-@_JSON
+@options.as_json
 def du(as_json: bool) -> None:
     """What the models on this machine take, and what broken downloads left."""
-    from turboprop.models.store_inventory import held_models, partial_downloads
+    from turboprop.models.catalog import load_catalog
+    from turboprop.models.inventory import held_models, model_size, partial_downloads
 
-    settings, catalog = _load()
+    settings = load_settings()
     entries = [
-        {"model": entry.model.name, "state": entry.model.source, "size": entry.size}
-        for entry in held_models(settings, catalog)
+        {"model": local.name, "state": local.source, "size": model_size(local)}
+        for local in held_models(settings, load_catalog(settings.config_file))
     ]
-    entries += [{"model": e.repo, "state": "partial", "size": e.size} for e in partial_downloads()]
+    entries += [{"model": repo, "state": "partial", "size": size} for repo, size in partial_downloads().items()]
     entries.sort(key=lambda entry: -int(str(entry["size"])))
     total = sum(int(str(entry["size"])) for entry in entries)
     if as_json:
-        _print_json({"total": total, "models": entries})
+        echo_json({"total": total, "models": entries}, indent=2)
         return
-    rows = [[str(e["model"]), str(e["state"]), size_text(int(str(e["size"])))] for e in entries]
-    _table([("model", False), ("state", False), ("size", True)], [*rows, ["in all", "", size_text(total)]])
+    rows = [[str(e["model"]), str(e["state"]), human_size(int(str(e["size"])))] for e in entries]
+    _table([("model", False), ("state", False), ("size", True)], [*rows, ["in all", "", human_size(total)]])
 
 
 model.add_command(inspect)

@@ -7,8 +7,7 @@ from pathlib import Path
 import click
 
 from turboprop.edges.cli import options
-from turboprop.edges.cli.options import human_size
-from turboprop.printable import echo, echo_json
+from turboprop.printable import echo, echo_json, human_size
 
 _TYPES = ("F32", "F16", "BF16", "Q8_0", "Q5_0", "Q5_1", "Q4_0", "Q4_1")
 

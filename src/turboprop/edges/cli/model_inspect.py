@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from turboprop.edges.cli import options
-from turboprop.edges.cli.options import human_size, plural
-from turboprop.printable import echo, echo_json
+from turboprop.edges.cli.options import plural
+from turboprop.printable import echo, echo_json, human_size
 
 if TYPE_CHECKING:
     from turboprop.embed.inspect import ModelReport
@@ -92,13 +91,12 @@ def check(ctx: click.Context, name: str | None, engine: str | None, weights: Any
     from turboprop.models.resolve import resolve
     from turboprop.settings import load_settings
 
-    given = str(Path(name).expanduser()) if name else None
     settings, progress = load_settings(), transfer_progress()
-    if given is not None and is_reranker(resolve(given, settings, progress=progress)):
+    if name is not None and is_reranker(resolve(name, settings, progress=progress)):
         from turboprop.rerank.check import check_reranker
         from turboprop.rerank.model import Reranker
 
-        with Reranker.load(given, engine=engine, weights=weights, progress=progress, settings=settings) as reranker:
+        with Reranker.load(name, engine=engine, weights=weights, progress=progress, settings=settings) as reranker:
             checks = check_reranker(reranker)
             facts = {"model": reranker.name, "engine": reranker.engine, "weights": reranker.weights}
     else:
@@ -106,7 +104,7 @@ def check(ctx: click.Context, name: str | None, engine: str | None, weights: Any
         from turboprop.embed.model import EmbeddingModel
 
         with EmbeddingModel.load(
-            given, engine=engine, weights=weights, progress=progress, self_test=False, settings=settings
+            name, engine=engine, weights=weights, progress=progress, self_test=False, settings=settings
         ) as model:
             checks = check_model(model)
             facts = {"model": model.name, "engine": model.engine, "weights": model.weights}

@@ -94,7 +94,7 @@ repo_if_given = click.option(
     metavar="PATH",
     help="The repository's folder, or one inside of it.",
 )
-model = click.option("--model", metavar="NAME", help="Embedding model: catalogue name, hub id, file or folder.")
+model = click.option("--model", metavar="NAME", help="Embedding model: name, hub id, file or folder.")
 index_dir = click.option(
     "--index",
     "index_dir",
@@ -171,15 +171,6 @@ def widening(command: Any) -> Any:
 def choice_text(model: EmbeddingModel | Reranker) -> str:
     """What runs the model, and why."""
     return f"tp: {model.name} runs in {model.engine}, weights {model.weights}: {model.engine_reason}"
-
-
-def human_size(count: float) -> str:
-    """Bytes for people: 1.2 MB."""
-    for unit in ("bytes", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} GB"
 
 
 def plural(count: int, noun: str) -> str:

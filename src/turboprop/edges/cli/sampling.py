@@ -79,8 +79,8 @@ def load_language_model(
 ) -> LanguageModel:
     """Load what `--model` names, else the installed one."""
     from turboprop.edges.cli.download import transfer_progress
-    from turboprop.generate.installed import language_model_name
     from turboprop.generate.model import LanguageModel
+    from turboprop.models.inventory import language_model_name
     from turboprop.settings import load_settings
 
     settings = load_settings()

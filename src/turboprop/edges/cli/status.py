@@ -8,8 +8,8 @@ import time
 import click
 
 from turboprop.edges.cli import options
-from turboprop.edges.cli.options import human_size, plural
-from turboprop.printable import echo, echo_json, printable_name
+from turboprop.edges.cli.options import plural
+from turboprop.printable import echo, echo_json, human_size, printable_name
 
 
 @click.command()

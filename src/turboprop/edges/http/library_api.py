@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -15,8 +16,8 @@ from turboprop.edges.http.schemas import RequestBody
 from turboprop.edges.http.search_api import LoadedRow, loaded_rows
 from turboprop.edges.http.state import read_model, state_of
 from turboprop.models.hub_progress import SilentProgress
+from turboprop.models.removal import remove_model
 from turboprop.models.resolve import resolve
-from turboprop.runtime.library import remove_model
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -64,9 +65,9 @@ def _rows(state: ServerState) -> list[LibraryRow]:
     loaded = {model.name: model for model in state.manager.status()}
     rows: list[LibraryRow] = []
     for known in state.names.known():
-        now: Literal["installed", "remote", "loaded", "downloading"] = (
-            "installed" if known.state == "installed" else "remote"
-        )
+        if known.kind is None:
+            continue
+        now: Literal["installed", "remote", "loaded", "downloading"] = "installed" if known.local else "remote"
         if loaded.pop(known.canonical, None) is not None:
             now = "loaded"
         elif state.jobs.active("download", known.name) is not None:
@@ -77,11 +78,11 @@ def _rows(state: ServerState) -> list[LibraryRow]:
                 "kind": known.kind,
                 "state": now,
                 "size_bytes": known.size,
-                "dimensions": known.dimensions,
-                "context": known.context,
-                "licence": known.licence,
+                "dimensions": (known.row.dimensions or None) if known.row else None,
+                "context": (known.row.context or None) if known.row else None,
+                "licence": known.row.licence if known.row else "",
                 "fits_memory": known.fits_memory,
-                "good_for": known.good_for,
+                "good_for": known.row.good_for if known.row else "",
             }
         )
     rows += [
@@ -140,7 +141,9 @@ async def delete_model(request: Request) -> Response:
     target = await state.in_thread(state.names.any, given)
     if any(state.names.public(model.name) == state.names.public(target) for model in state.manager.status()):
         await state.in_waiting_thread(state.manager.unload, target)
-    freed = await state.in_waiting_thread(remove_model, target, state.manager.settings)
+    settings = state.manager.settings
+    local = await state.in_thread(partial(resolve, target, settings, download=False))
+    freed = await state.in_waiting_thread(remove_model, local, settings)
     state.names.forget()
     return JSONResponse({"model": given, "freed": freed})
 

@@ -10,10 +10,18 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from turboprop.errors import ModelNotFoundError
-from turboprop.generate.installed import how_to_get_one, installed_language_model
 from turboprop.models.catalog import is_repo_name, load_catalog, safe_member
+from turboprop.models.inventory import (
+    KnownModel,
+    find_held,
+    first_language_model,
+    how_to_get_one,
+    known_models,
+    listed,
+)
+from turboprop.models.local import LocalModel
 from turboprop.models.named_tokenizer import load_tokenizer
-from turboprop.runtime.library import KnownModel, known_models
+from turboprop.models.resolve import look_up
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -47,7 +55,7 @@ class ModelNames:
         self._looked = float("-inf")
         self._known: list[KnownModel] = []
         self._tokenizers: dict[str, Tokenizer] = {}
-        targets = [self._absolute(name) for name in started]
+        targets = [self._in_full(name) for name in started]
         self._started = [ServedModel(self.public(target), target, manager.kind(target)) for target in targets]
 
     def started(self) -> list[str]:
@@ -61,18 +69,19 @@ class ModelNames:
         """
         if given is not None:
             return self._target(given)
-        own = next((model.target for model in self._started if model.kind == "embedding"), None)
-        return own or self._settings.model
+        return self._first("embedding") or self._settings.model
 
     def language(self, given: str | None = None) -> str:
         """The same for language models; without a name and with none given, the first that is installed."""
         if given is not None:
             return self._target(given)
-        own = next((model.target for model in self._started if model.kind == "language"), None)
-        name = own or installed_language_model(self._settings)
+        name = self._first("language") or self._settings.language_model or first_language_model(self.known())
         if name is None:
             raise ModelNotFoundError(how_to_get_one())
         return name
+
+    def _first(self, kind: Kind) -> str | None:
+        return next((model.target for model in self._started if model.kind == kind), None)
 
     def any(self, given: str | None = None) -> str:
         """A model of either kind; without a name the first that the server was started with, else the default."""
@@ -112,7 +121,7 @@ class ModelNames:
         for model in self._started:
             found.setdefault(model.name, model)
         for known in self.known():
-            if known.state == "installed":
+            if known.local is not None and known.kind is not None:
                 found.setdefault(known.name, ServedModel(known.name, known.canonical, known.kind))
         return list(found.values())
 
@@ -120,15 +129,14 @@ class ModelNames:
         """All models that there are; looked up again every few seconds."""
         with self._lock:
             if fresh or time.monotonic() - self._looked > _KNOWN_SECONDS:
-                self._known = known_models(self._settings)
+                self._known = list(known_models(self._settings))
                 self._looked = time.monotonic()
             return self._known
 
-    def _absolute(self, name: str) -> str:
-        """A path as the manager tells it; every other name as it is."""
-        place = Path(name).expanduser()
-        is_file = name.endswith(".gguf") and place.is_file()
-        return str(place.absolute()) if is_file or (self._catalog.find(name) is None and place.exists()) else name
+    def _in_full(self, name: str) -> str:
+        """The full name of a model that is here, which for a file or folder is its path; any other as it is."""
+        found = look_up(name, self._settings)
+        return found.name if isinstance(found, LocalModel) else name
 
     def forget(self) -> None:
         """Look at the disk again when next asked."""
@@ -153,10 +161,11 @@ class ModelNames:
                 return model.target
         if given == self._settings.model:
             return given
-        row = self._catalog.find(given)
-        if row is not None:
+        here = [known.local for known in self.known() if known.local is not None and known.kind is not None]
+        if (found := find_held(given, here, self._catalog)) is not None:
+            return found.name
+        if (row := self._catalog.find(given)) is not None:
             return row.canonical
-        for known in self.known():
-            if known.state == "installed" and given in (known.name, known.canonical, known.canonical.partition(":")[0]):
-                return known.canonical
-        raise ModelNotFoundError(f"the model {given!r} does not exist here; GET /v1/models lists those that do")
+        raise ModelNotFoundError(
+            f"the model {given!r} does not exist here; here are {listed(here) or 'none'}; GET /v1/models lists all"
+        )

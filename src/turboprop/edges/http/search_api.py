@@ -14,10 +14,10 @@ from typing_extensions import TypedDict
 from turboprop import __version__, limits
 from turboprop.edges.http.failures import RequestError
 from turboprop.edges.http.jobs_api import JobAnswer, job_answer
-from turboprop.edges.http.process import resident_bytes
 from turboprop.edges.http.schemas import RequestBody
 from turboprop.edges.http.state import read_model, state_of
 from turboprop.errors import IndexNotFoundError, TurboPropError, UsageError
+from turboprop.machine import peak_resident_bytes, resident_bytes
 from turboprop.workspace.merged import RepoHit
 
 if TYPE_CHECKING:
@@ -268,7 +268,7 @@ async def status(request: Request) -> Response:
     state = state_of(request)
     repos = await state.in_thread(lambda: [_repo_row(state, repository) for repository in state.workspace])
     budget, used = (sum(each.values()) for each in (state.manager.budgets, state.manager.reserved))
-    memory = {"budget": budget, "used": used, "process_rss": resident_bytes()}
+    memory = {"budget": budget, "used": used, "process_rss": resident_bytes() or peak_resident_bytes() or 0}
     return JSONResponse({"version": __version__, "repos": repos, "models": loaded_rows(state), "memory": memory})
 
 

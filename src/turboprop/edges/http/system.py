@@ -12,8 +12,8 @@ from typing_extensions import TypedDict
 
 from turboprop.edges.http.failures import RequestError
 from turboprop.edges.http.metrics import CONTENT_TYPE
-from turboprop.edges.http.process import resident_bytes
 from turboprop.edges.http.state import state_of
+from turboprop.machine import peak_resident_bytes, resident_bytes
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -57,7 +57,7 @@ async def metrics(request: Request) -> Response:
         ("tp_embedding_tokens_waiting", {}, float(state.manager.waiting_tokens())),
         *_by_device("tp_models_memory_budget_bytes", state.manager.budgets),
         *_by_device("tp_models_memory_reserved_bytes", state.manager.reserved),
-        ("tp_process_resident_bytes", {}, float(resident_bytes())),
+        ("tp_process_resident_bytes", {}, float(resident_bytes() or peak_resident_bytes() or 0)),
         *(
             ("tp_model_loaded", {"model": state.names.public(model.name), "kind": model.kind}, 1.0)
             for model in models

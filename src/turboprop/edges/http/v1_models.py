@@ -44,8 +44,9 @@ async def retrieve_model(request: Request) -> Response:
     """One of them."""
     state = state_of(request)
     wanted = request.path_params["model"]
+    target = await state.in_thread(state.names.any, wanted)
     for model in await state.in_thread(state.names.listed):
-        if wanted in (model.name, model.target):
+        if target in (model.name, model.target):
             return JSONResponse(_row(model))
     raise RequestError(404, f"the model {wanted!r} does not exist here", "model_not_found", "model")
 

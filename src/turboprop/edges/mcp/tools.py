@@ -23,7 +23,7 @@ from turboprop.edges.mcp.text import (
     status_text,
 )
 from turboprop.errors import IndexNotFoundError, ModelNotFoundError, UsageError
-from turboprop.generate.installed import language_model_name
+from turboprop.models.inventory import language_model_name
 from turboprop.printable import named, printable_message, quoted_name
 from turboprop.types import Hit
 from turboprop.workspace.index import Index

@@ -34,6 +34,7 @@ from turboprop.edges.warm.client import hanging_process
 from turboprop.edges.warm.render import Run, run_for
 from turboprop.errors import TurboPropError
 from turboprop.files import replace_file
+from turboprop.machine import resident_bytes
 from turboprop.runtime.manager import ModelManager
 from turboprop.settings import load_settings
 from turboprop.workspace.pool import IndexPool
@@ -228,7 +229,7 @@ class Server:
             "started": self._started,
             "answered": self._answered,
             "ends_in": max(0.0, self._idle - (time.monotonic() - self._last_used)),
-            "memory": _resident_bytes(),
+            "memory": resident_bytes(),
             "indexes": self._pool.describe(),
         }
 
@@ -321,9 +322,3 @@ def _ended_hanging() -> bool:
     with contextlib.suppress(OSError):
         os.kill(process, getattr(signal, "SIGKILL", signal.SIGTERM))
     return True
-
-
-def _resident_bytes() -> int | None:
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    return None

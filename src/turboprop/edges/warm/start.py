@@ -10,7 +10,7 @@ import sys
 
 from turboprop.edges.warm import place
 from turboprop.edges.warm.client import request
-from turboprop.models.store_memory import available_bytes
+from turboprop.machine import available_bytes
 from turboprop.settings import load_settings
 
 _ENOUGH = 2

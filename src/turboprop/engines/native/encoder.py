@@ -25,8 +25,8 @@ from turboprop.engines.native.steps import Kind, Traced
 from turboprop.engines.native.weights import STORED, Format, Weights, checked_format
 from turboprop.engines.shape import as_format_error, read_shape
 from turboprop.engines.step import StepBatch
-from turboprop.engines.threads import usable_cores
 from turboprop.errors import EngineError, ModelUnsupportedError
+from turboprop.machine import usable_cores
 from turboprop.models.checkpoint import Checkpoint, PoolingMode
 from turboprop.types import TokenBatch
 

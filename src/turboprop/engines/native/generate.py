@@ -20,8 +20,8 @@ from turboprop.engines.native.weights import STORED, Format, Weights, checked_fo
 from turboprop.engines.paged_generator import PagedGenerator, cache_size
 from turboprop.engines.shape import as_format_error, read_language_model
 from turboprop.engines.step import StepBatch, StepInterruptedError
-from turboprop.engines.threads import usable_cores
 from turboprop.errors import EngineError, ModelFormatError, ModelUnsupportedError
+from turboprop.machine import usable_cores
 from turboprop.models.checkpoint import Checkpoint
 
 _SIX_BITS = frozenset({"Q6_K"})

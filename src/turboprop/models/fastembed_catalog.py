@@ -13,14 +13,14 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from turboprop.engines.fastembed import MISSING
 from turboprop.errors import DownloadError, EngineError, ModelNotFoundError, ModelUnsupportedError
 from turboprop.models.catalog import CatalogRow
-from turboprop.models.resolve import LocalModel
+from turboprop.models.local import LocalModel
 
 if TYPE_CHECKING:
     from turboprop.settings import Settings
 
+MISSING = "the engine fastembed is an extra that is not installed: pip install 'turboprop-local[fastembed]'"
 # The class that the package runs a model with, and the pooling that class does.
 _POOLINGS = {
     "OnnxTextEmbedding": "cls",
@@ -53,7 +53,7 @@ def find(name: str, settings: Settings, download: bool) -> LocalModel:
         pooling=pooling,
         licence=str(description.license),
     )
-    return LocalModel(row.name, folder / description.model_file, "hub cache", row)
+    return LocalModel(row.name, folder / description.model_file, "fastembed", row)
 
 
 def _description(name: str) -> tuple[Any, Any]:

@@ -1,4 +1,4 @@
-"""Threads follow what the process may use."""
+"""What the process may use: memory and cores."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ import sys
 
 import pytest
 
-from turboprop.engines.threads import _ratio, usable_cores
+from turboprop.machine import (
+    _ratio,
+    available_bytes,
+    memory_bytes,
+    peak_resident_bytes,
+    resident_bytes,
+    usable_cores,
+)
 
 
 def test_at_least_one_and_no_more_than_the_machine_has() -> None:
@@ -19,7 +26,7 @@ def test_at_least_one_and_no_more_than_the_machine_has() -> None:
 def test_affinity_is_respected() -> None:
     code = (
         "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
-        "from turboprop.engines.threads import usable_cores; print(usable_cores())"
+        "from turboprop.machine import usable_cores; print(usable_cores())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "1"
@@ -31,3 +38,11 @@ def test_cgroup_quota(tmp_path, text: str, cpus: float | None) -> None:
     file.write_text(text)
     assert _ratio(file, None) == cpus
     assert _ratio(tmp_path / "absent", None) is None
+
+
+def test_memory() -> None:
+    total, free = memory_bytes(), available_bytes()
+    assert total is None or total > 100_000_000
+    assert free is None or (total is not None and 0 < free <= total)
+    taken, peak = resident_bytes(), peak_resident_bytes()
+    assert taken is None or (peak is not None and 1_000_000 < taken <= peak * 1.05)

