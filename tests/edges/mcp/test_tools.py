@@ -167,7 +167,7 @@ def test_several_repositories(connect: Connect, repo: Path, tmp_path: Path) -> N
     async def steps() -> None:
         async with connect(repo, other) as client:
             assert "port.py:1-2" in await told(client, "search_code", query="port", repo="other")
-            assert "name one" in await refused(client, "search_code", query="port")
+            assert "say which repository: repo, other" in await refused(client, "search_code", query="port")
             both = await told(client, "index_status")
             assert "repo: 5 files" in both
             assert "other: 1 files" in both
@@ -208,7 +208,7 @@ def test_the_next_call_finds_an_edit(connect: Connect, repo: Path) -> None:
             assert "app/server.py:1-3" in await told(client, "search_code", query="listen on a port")
             (repo / "app/client.go").write_text("package app\n\nfunc PeelPomegranate() error {\n\treturn nil\n}\n")
             said = await told(client, "search_code", query="peel a pomegranate", limit=1)
-            assert "app/client.go:3-5  PeelPomegranate" in said
+            assert "app/client.go:1-5  PeelPomegranate" in said
             assert (await told(client, "index_status")).endswith("up to date")
 
     session(steps)
