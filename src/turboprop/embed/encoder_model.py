@@ -22,6 +22,9 @@ class EncoderModel(Closing):
         self._engine = engine
         self._lock = Lock()
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}: {self.weights} in {self.engine}>"
+
     @property
     def checkpoint(self) -> Checkpoint:
         """What the model was loaded from."""
@@ -41,6 +44,11 @@ class EncoderModel(Closing):
     def engine_reason(self) -> str:
         """Why that engine was chosen."""
         return self._engine.reason
+
+    @property
+    def device(self) -> str:
+        """What it runs on."""
+        return "cpu"
 
     @property
     def weights(self) -> str:

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from turboprop.closing import Closing
 from turboprop.engines.generation_contract import GenerationEngineOptions, Sampling, TokenRequest
-from turboprop.engines.generators import load_generator
+from turboprop.engines.generators import choose_generator, load_generator
 from turboprop.errors import InputTooLongError, ModelUnsupportedError, UsageError
 from turboprop.generate.events import (
     DoneEvent,
@@ -32,6 +33,7 @@ from turboprop.settings import Settings, load_settings
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+    from turboprop.engines import Choice
     from turboprop.engines.contract import WeightFormat
     from turboprop.engines.generation_contract import GeneratedToken, Generator, TokenStream
     from turboprop.models.hub_progress import DownloadProgress
@@ -40,14 +42,15 @@ DEVICES = ("auto", "cpu")
 DEFAULT = GenerationOptions()
 
 
-class LanguageModel:
+class LanguageModel(Closing):
     """A loaded language model. Use it as a context manager, or call `close()`.
 
     Calls from several threads run at the same time and share each step of the model.
     """
 
-    def __init__(self, checkpoint: Checkpoint, tokenizer: Tokenizer, generator: Generator) -> None:
+    def __init__(self, checkpoint: Checkpoint, tokenizer: Tokenizer, generator: Generator, engine: Choice) -> None:
         self._name = checkpoint.name
+        self._engine = engine
         self._tokenizer = tokenizer
         self._generator = generator
         self._prompts = PromptMaker(checkpoint, tokenizer)
@@ -57,7 +60,7 @@ class LanguageModel:
         cls,
         name_or_path: str,
         *,
-        engine: str = "auto",
+        engine: str | None = None,
         weights: WeightFormat | None = None,
         context: int | None = None,
         device: str = "auto",
@@ -68,7 +71,8 @@ class LanguageModel:
     ) -> Self:
         """Load by catalogue name, hub id, file or folder.
 
-        `context` is in tokens, prompt and answer together; `memory` in bytes for weights and cache. Raises
+        `context` is in tokens, prompt and answer together; `memory` in bytes for weights and cache; `progress` is
+        told of a download and of a conversion. Raises
         `ModelNotFoundError`, `ModelFormatError`, `ModelUnsupportedError`, `DownloadError`, `EngineError` or
         `UsageError`.
         """
@@ -92,7 +96,11 @@ class LanguageModel:
             progress,
             settings.llama_server,
         )
-        return cls(checkpoint, tokenizer, load_generator(checkpoint, engine, options))
+        choice = choose_generator(checkpoint, engine or "auto", options.weights)
+        return cls(checkpoint, tokenizer, load_generator(checkpoint, choice.name, options), choice)
+
+    def __repr__(self) -> str:
+        return f"<LanguageModel {self.name}: {self.context:,} tokens, {self.weights} in {self.engine}>"
 
     @property
     def name(self) -> str:
@@ -105,9 +113,14 @@ class LanguageModel:
         return self._generator.engine
 
     @property
+    def engine_reason(self) -> str:
+        """Why that engine was chosen."""
+        return self._engine.reason
+
+    @property
     def device(self) -> str:
         """What it runs on."""
-        return self._generator.device
+        return self._generator.device.lower()
 
     @property
     def weights(self) -> str:
@@ -197,14 +210,6 @@ class LanguageModel:
     def close(self) -> None:
         """End what runs and give the memory back; a second call does nothing."""
         self._generator.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class GenerationStream:
