@@ -199,13 +199,19 @@ def test_a_status_without_a_look_is_what_was_last_seen(indexes: IndexPool, repo:
         assert repository.status(look=False).stale == ()
         assert repository.status().stale == ("src/new.py",)
         assert repository.status(look=False).stale == ("src/new.py",)
+        (repo / "src/newer.py").write_text("y = 1\n")
+        changed = [row.path for row in repository.files(look=False) if row.state == "changed"]
+        assert changed == ["src/new.py"]
         repository.update()
         assert repository.status(look=False).stale == ()
+        assert {row.state for row in repository.files(look=False)} == {"indexed"}
 
 
 def test_one_without_an_index_does_not_hide_the_others(indexes: IndexPool, repo: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with Workspace(indexes, [repo, tmp_path / "empty"]) as workspace:
-        assert {hit.repo for hit in workspace.search("get what was kept")} == {"repo"}
+        found = workspace.search("get what was kept")
+        assert {one.repo for one in found.hits} == {"repo"}
+        assert found.not_indexed == ("empty",)
     with Workspace(indexes, [tmp_path / "empty"]) as workspace, pytest.raises(IndexNotFoundError):
         workspace.search("anything")

@@ -18,7 +18,7 @@ from turboprop.machine import available_bytes
 from turboprop.models.resolve import resolve
 from turboprop.models.store_verify import examine_model
 from turboprop.settings import mistyped_variables
-from turboprop.types import CacheFault
+from turboprop.types import CacheFault, IndexStatus
 from turboprop.workspace.index import Index
 from turboprop.workspace.location import Location
 
@@ -41,15 +41,16 @@ class Diagnosis:
     memory_free: int | None = None
 
 
-def diagnose(location: Location) -> Diagnosis:
-    """Look at the index of a repository, its model, the cache and the machine."""
+def diagnose(location: Location, state: IndexStatus | None = None) -> Diagnosis:
+    """Look at the index of a repository, its model, the cache and the machine; at its files only without `state`,
+    which says what differs."""
     root, directory, settings = location.root, location.directory, location.settings
     tables, findings = examine(directory)
     # Before a model is loaded, which would begin anew what is damaged and lose what of it is sound.
     findings += [_of_caches(fault) for fault in examine_caches(settings)]
     found = Diagnosis(directory, tables, findings)
     if tables and not any(finding.repair == "rebuild" for finding in findings):
-        findings += _stale(location)
+        findings += _stale(location, state)
         findings += _model(location, found.model)
     cache = EmbeddingCache(settings.cache_home / FILE, settings.embedding_cache)
     stats = cache.stats()
@@ -96,10 +97,11 @@ def _of_caches(fault: CacheFault) -> Finding:
     return Finding(fault.subject, fault.problem, "mend it: tp doctor --fix", "caches", str(fault.path))
 
 
-def _stale(location: Location) -> list[Finding]:
+def _stale(location: Location, state: IndexStatus | None) -> list[Finding]:
     try:
-        with Index.open(location) as index:
-            state = index.status()
+        if state is None:
+            with Index.open(location) as index:
+                state = index.status()
     except TurboPropError as error:
         return [Finding("index", str(error), "make it anew: tp index --rebuild", "rebuild")]
     changed = len(state.stale) + len(state.removed)

@@ -27,7 +27,7 @@ from turboprop.workspace.index import Index, search_together
 from turboprop.workspace.jobs import Job, Jobs
 from turboprop.workspace.location import Location, root_around
 from turboprop.workspace.merged import RepoHit, repository_names
-from turboprop.workspace.survey import survey
+from turboprop.workspace.survey import Survey, survey
 
 if TYPE_CHECKING:
     from turboprop.index.build import Progress
@@ -84,7 +84,24 @@ class _Version:
 
     table: str
     number: int
+    languages: dict[str, int] | None = None
     map: tuple[MapPoint, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What was seen of the files, and what that says of the version that was published then."""
+
+    seen: Survey
+    status: IndexStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Hits of several repositories, best first, and the names of those that could not be searched."""
+
+    hits: list[RepoHit]
+    not_indexed: tuple[str, ...] = ()
 
 
 class Repository:
@@ -96,6 +113,7 @@ class Repository:
         self._workspace = workspace
         self._version = _Version("", 0)
         self._status: IndexStatus | None = None
+        self._last: _Look | None = None
 
     def location(self) -> Location:
         """Where it is, with the settings as they are now."""
@@ -161,20 +179,25 @@ class Repository:
         """As `Index.status`; without `look` no file is looked at, and what changed is told as it was last seen."""
         with self.opened() as index:
             header, known = index.reader.header, self._status
-            if look or known is None or known.updated != header.updated:
-                known = self._status = index.status() if look else index.status(look=False)
+            if look:
+                known = self._look(index).status
+            elif known is None or known.updated != header.updated:
+                known = self._status = index.status(look=False)
             return replace(known, complete=header.complete)
 
-    def files(self) -> list[FileFacts]:
-        """What a walk sees and what the index holds of it, in path order; a file that is gone has changed, too."""
+    def files(self, *, look: bool = True) -> list[FileFacts]:
+        """What a walk sees and what the index holds of it, in path order; a file that is gone has changed, too.
+        Without `look` it is told as it was last seen, where there was a look at this version."""
         try:
             with self.opened() as index:
-                seen = survey(index.location, index.scope, index.manifest())
+                last = self._last
+                if look or last is None or last.status.updated != index.reader.header.updated:
+                    last = self._look(index)
+            seen, changed = last.seen, set(last.status.stale)
         except IndexNotFoundError:
             location = self.location()
-            seen = survey(location, location.scope())
+            seen, changed = survey(location, location.scope()), set()
         known = seen.known.files if seen.known is not None else {}
-        changed = set(seen.stale_paths()) if seen.known is not None else set()
         rows = [
             FileFacts(each.path, "left out", reason=str(each.reason) + (f" ({each.detail})" if each.detail else ""))
             for each in seen.walk.skipped
@@ -192,7 +215,10 @@ class Repository:
     def languages(self) -> dict[str, int]:
         """Files by language."""
         with self.opened() as index:
-            return dict(Counter(file.language for file in index.manifest().files.values()))
+            version = self._version_of(index)
+            if version.languages is None:
+                version.languages = dict(Counter(file.language for file in index.manifest().files.values()))
+            return version.languages
 
     def map(self) -> tuple[MapPoint, ...]:
         """Chunks on a plane where what lies close means alike; of many, every n-th."""
@@ -219,7 +245,7 @@ class Repository:
                 job.report(now.files, now.files_total, f"{now.chunks} chunks")
 
         self._workspace.pool.update(self.location(), self._workspace.model, progress=progress)
-        self._status = None
+        self._status = self._last = None
 
     def start_update(self) -> Job:
         """`update` in the background; where that is under way already, that job. Raises `BusyError`."""
@@ -240,6 +266,12 @@ class Repository:
             return f"the index of {self.name} is being made{how_far}; ask again in a while"
         why = f" Making it failed: {status.error}" if status is not None and status.error else ""
         return f"there is no index of {self.name} yet; make one with `tp index`.{why}"
+
+    def _look(self, index: Index) -> _Look:
+        seen = survey(index.location, index.scope, index.manifest())
+        last = self._last = _Look(seen, seen.status())
+        self._status = last.status
+        return last
 
     def _version_of(self, index: Index) -> _Version:
         header, version = index.reader.header, self._version
@@ -299,26 +331,27 @@ class Workspace(Closing):
         languages: Sequence[str] = (),
         by: Unit = "chunk",
         freshness: Freshness = "quick",
-    ) -> list[RepoHit]:
-        """The best of all repositories in one order. One without an index is left out, unless none has one."""
+    ) -> Found:
+        """The best of all repositories in one order. One without an index is left out, unless none has one: then
+        `IndexNotFoundError`."""
         limits.check_search(query, limit, mode, by)
         query = clean_text(query)
         with ExitStack() as stack:
             names: dict[Path, str] = {}
             indexes: list[Index] = []
-            missing: IndexNotFoundError | None = None
+            missing: dict[str, IndexNotFoundError] = {}
             for repository in self:
                 try:
                     indexes.append(stack.enter_context(repository.opened(freshness)))
                 except IndexNotFoundError as error:
-                    missing = error
+                    missing[repository.name] = error
                     continue
                 names[indexes[-1].repo] = repository.name
-            if not indexes and missing is not None:
-                raise missing
+            if missing and not indexes:
+                raise next(iter(missing.values()))
             wanted = SearchFilter.of(globs, languages, ())
             found = search_together(indexes, query, limit, mode, wanted=wanted, by=by, freshness="none")
-        return [RepoHit(names[index.repo], hit) for index, hit in found]
+        return Found([RepoHit(names[index.repo], hit) for index, hit in found], tuple(missing))
 
     def close(self, seconds: float | None = None) -> None:
         """Call off the work in the background and wait for its end, `seconds` at most; a second call does nothing.

@@ -27,6 +27,8 @@ from turboprop.settings import load_settings
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 DOCUMENT = document(ENDPOINTS, with_key=False)
 OPERATIONS = [(method.upper(), path) for path, item in DOCUMENT["paths"].items() for method in item]
+ENDLESS = ("GET", "/api/events")
+"""Its answer ends with the server, so a client that waits for all of it would wait for ever."""
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +58,7 @@ def test_the_server_tells_the_same_document(serving: Any) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(("method", "path"), OPERATIONS, ids=lambda value: value)
+@pytest.mark.parametrize(("method", "path"), [each for each in OPERATIONS if each != ENDLESS], ids=lambda value: value)
 def test_made_up_requests(serving: Any, method: str, path: str) -> None:
     """A few of each endpoint."""
     schema = schemathesis.openapi.from_dict(DOCUMENT)

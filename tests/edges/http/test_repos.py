@@ -158,6 +158,7 @@ def test_an_index_is_made_with_progress(client: httpx.Client, other: Path) -> No
     assert rows["store"]["indexed"]
     assert rows["store"]["languages"]["python"] == 2
     assert not rows["other"]["indexed"]
+    assert client.post("/api/search", json={"query": "retry"}).json()["not_indexed"] == ["other"]
     missing = client.post("/api/search", json={"query": "parse", "repo": "other"})
     assert missing.status_code == 404
     assert missing.json()["error"]["code"] == "index_not_found"
@@ -169,8 +170,9 @@ def test_an_index_is_made_with_progress(client: httpx.Client, other: Path) -> No
     assert seen[-1][1]["done"] == seen[-1][1]["total"] == 1
     hits = client.post("/api/search", json={"query": "parse", "repo": "other"}).json()["hits"]
     assert hits[0]["path"] == "parse.py"
-    both = client.post("/api/search", json={"query": "retry"}).json()["hits"]
-    assert {hit["repo"] for hit in both[:2]} == {"store", "other"}
+    both = client.post("/api/search", json={"query": "retry"}).json()
+    assert {hit["repo"] for hit in both["hits"][:2]} == {"store", "other"}
+    assert both["not_indexed"] == []
     (other / "more.py").write_text("def tangerine():\n    return 'orange'\n")
     again = client.post("/api/index", json={"repo": "other"}).json()["job"]
     with client.stream("GET", f"/api/index/{again['id']}/events") as response:

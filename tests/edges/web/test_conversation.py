@@ -58,7 +58,7 @@ def test_citations_work_for_who_asks_before_the_status_is_known(open_page: Any, 
     ]
     held: list[Route] = []
     page = open_page()
-    page.route("**/api/status", lambda route: held.append(route))
+    page.route("**/api/events", lambda route: held.append(route))
     page.goto(f"{server.url}#/ask")
     page.reload()
     ask(page, "What is done when a call fails?")

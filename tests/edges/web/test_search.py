@@ -216,10 +216,11 @@ def test_a_pattern_that_is_none_says_why(open_page: Any) -> None:
 
 def test_a_server_that_went_away_is_said_once_and_forgotten(open_page: Any) -> None:
     page = open_page()
-    page.route("**/api/status", lambda route: route.abort())
+    page.route("**/api/events", lambda route: route.abort())
+    page.reload()
     banner = page.locator(".banner")
-    expect(banner).to_contain_text("does not answer", timeout=15_000)
-    page.unroute("**/api/status")
+    expect(banner).to_contain_text("does not answer")
+    page.unroute("**/api/events")
     banner.get_by_role("button", name="Try again").click()
     expect(banner).to_be_hidden()
 
@@ -330,7 +331,7 @@ def test_several_repositories_are_searched_together_or_one_by_one(open_page: Any
 def test_hits_that_come_before_the_status_learn_from_it(open_page: Any, several: Any) -> None:
     page = open_page("#/search?q=boil+water", at=several.url)
     held: list[Route] = []
-    page.route("**/api/status", lambda route: held.append(route))
+    page.route("**/api/events", lambda route: held.append(route))
     page.reload()
     hit = page.locator(".hit").first
     expect(hit).to_contain_text("boil.py")
@@ -339,7 +340,7 @@ def test_hits_that_come_before_the_status_learn_from_it(open_page: Any, several:
     expect(editor).to_be_hidden()
     page.get_by_role("navigation").get_by_role("link", name="Models").click()
     expect(page.get_by_role("heading", name="Models", exact=True)).to_be_visible()
-    page.unroute("**/api/status")  # which lets go of those that are held
+    page.unroute("**/api/events")  # which lets go of those that are held
     assert held
     expect(page.get_by_label("Repository")).to_be_visible()
     page.go_back()

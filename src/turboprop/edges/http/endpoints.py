@@ -12,6 +12,7 @@ from turboprop.edges.http import (
     library_api,
     rerank,
     search_api,
+    status_events,
     system,
     tokens,
     v1_models,
@@ -25,6 +26,8 @@ _REPO = Parameter("repo", _TEXT)
 _PATH = Parameter("path", _TEXT, required=True)
 _JOB = (Parameter("id", _TEXT, place="path"),)
 _NUMBER = search_api.INTEGER
+_LOOK = Parameter("look", {"type": "boolean"})
+"""False: what changed is told as it was last seen, no file is looked at."""
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("GET", "/health", system.health, "Whether the server answers.", answer=system.HealthAnswer),
@@ -105,7 +108,19 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         statuses=(404,),
     ),
     Endpoint(
-        "GET", "/api/status", search_api.status, "Repositories, loaded models, memory.", answer=search_api.StatusAnswer
+        "GET",
+        "/api/status",
+        search_api.status,
+        "Repositories, or one of them, after a look at their files; loaded models, memory.",
+        answer=search_api.StatusAnswer,
+        parameters=(_REPO,),
+    ),
+    Endpoint(
+        "GET",
+        "/api/events",
+        status_events.events,
+        "The same without a look, at once and whenever it changes.",
+        media=_EVENTS,
     ),
     Endpoint(
         "POST",
@@ -163,6 +178,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
             Parameter("state", {"type": "string", "enum": list(files_api.STATES)}),
             Parameter("contains", _TEXT),
             Parameter("limit", _NUMBER),
+            _LOOK,
         ),
         statuses=(404, 409),
     ),
@@ -172,7 +188,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         search_api.health_findings,
         "What is wrong with an index, and how to mend it.",
         answer=search_api.FindingsAnswer,
-        parameters=(_REPO,),
+        parameters=(_REPO, _LOOK),
         statuses=(404, 409),
     ),
     Endpoint(

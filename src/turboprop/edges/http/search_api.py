@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, NotRequired
 
 from pydantic import Field, StrictInt, StrictStr
@@ -19,12 +20,14 @@ from turboprop.edges.http.state import read_model, state_of
 from turboprop.errors import IndexNotFoundError, TurboPropError, UsageError
 from turboprop.machine import peak_resident_bytes, resident_bytes
 from turboprop.workspace.merged import RepoHit
+from turboprop.workspace.workspace import Found
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
     from turboprop.edges.http.state import ServerState
     from turboprop.types import Hit
+    from turboprop.workspace.diagnosis import Diagnosis
     from turboprop.workspace.workspace import Repository
 
 _WHY = {
@@ -75,6 +78,7 @@ class HitRow(TypedDict):
 class SearchAnswer(TypedDict):
     query: str
     hits: list[HitRow]
+    not_indexed: list[str]
     seconds: float
 
 
@@ -181,17 +185,22 @@ async def search(request: Request) -> Response:
     # A search may load a model.
     found = await state.in_waiting_thread(_searched, state, wanted)
     state.metrics.time("tp_search_seconds", time.perf_counter() - started)
-    rows = [hit_row(one.repo, one.hit, explain=wanted.explain) for one in found]
-    return JSONResponse({"query": wanted.query, "hits": rows, "seconds": time.perf_counter() - started})
+    rows = [hit_row(one.repo, one.hit, explain=wanted.explain) for one in found.hits]
+    return _answer(wanted.query, rows, started, found.not_indexed)
 
 
-def _searched(state: ServerState, wanted: SearchRequest) -> Sequence[RepoHit]:
+def _answer(query: str, rows: list[HitRow], started: float, not_indexed: Sequence[str] = ()) -> Response:
+    seconds = time.perf_counter() - started
+    return JSONResponse({"query": query, "hits": rows, "not_indexed": list(not_indexed), "seconds": seconds})
+
+
+def _searched(state: ServerState, wanted: SearchRequest) -> Found:
     narrowing: dict[str, Any] = {"globs": wanted.path, "languages": wanted.lang, "by": wanted.by}
     if wanted.repo is None and len(state.workspace) > 1:
         return state.workspace.search(wanted.query, wanted.limit, wanted.mode, **narrowing)
     repository = state.workspace.get(wanted.repo)
     hits = repository.search(wanted.query, wanted.limit, wanted.mode, **narrowing)
-    return [RepoHit(repository.name, hit) for hit in hits]
+    return Found([RepoHit(repository.name, hit) for hit in hits])
 
 
 def hit_row(repo: str, hit: Hit, *, explain: bool) -> HitRow:
@@ -221,7 +230,7 @@ async def similar(request: Request) -> Response:
     started = time.perf_counter()
     hits = await state.in_thread(repository.similar, path, line, limit)
     rows = [hit_row(repository.name, hit, explain=False) for hit in hits]
-    return JSONResponse({"query": f"{path}:{line}", "hits": rows, "seconds": time.perf_counter() - started})
+    return _answer(f"{path}:{line}", rows, started)
 
 
 async def source(request: Request) -> Response:
@@ -254,22 +263,41 @@ async def why(request: Request) -> Response:
 
 async def health_findings(request: Request) -> Response:
     """What is wrong with an index and its model, and how to mend it."""
-    from turboprop.workspace.diagnosis import diagnose
-
     state = state_of(request)
     repository = state.workspace.get(request.query_params.get("repo"))
-    found = await state.in_waiting_thread(diagnose, repository.location())
+    found = await state.in_waiting_thread(_diagnosed, repository, flag(request, "look", True))
     rows = [{"level": one.subject, "what": one.problem, "repair": one.advice} for one in found.findings]
     return JSONResponse({"findings": rows})
 
 
+def _diagnosed(repository: Repository, look: bool) -> Diagnosis:
+    from turboprop.workspace.diagnosis import diagnose
+
+    seen = None
+    if not look:
+        with contextlib.suppress(TurboPropError):  # of an index that cannot be read the diagnosis tells
+            seen = repository.status(look=False)
+    return diagnose(repository.location(), seen)
+
+
 async def status(request: Request) -> Response:
-    """Repositories, loaded models, memory."""
+    """Repositories, or the one that is named, after a look at their files; loaded models, memory."""
     state = state_of(request)
-    repos = await state.in_thread(lambda: [_repo_row(state, repository) for repository in state.workspace])
+    name = request.query_params.get("repo")
+    chosen = [state.workspace.get(name)] if name else state.workspace
+    return JSONResponse(await state.in_thread(status_answer, state, chosen, look=True))
+
+
+def status_answer(state: ServerState, repositories: Iterable[Repository], *, look: bool) -> StatusAnswer:
+    """What the server has; without `look` no file of a repository is looked at."""
     budget, used = (sum(each.values()) for each in (state.manager.budgets, state.manager.reserved))
-    memory = {"budget": budget, "used": used, "process_rss": resident_bytes() or peak_resident_bytes() or 0}
-    return JSONResponse({"version": __version__, "repos": repos, "models": loaded_rows(state), "memory": memory})
+    resident = resident_bytes() or peak_resident_bytes() or 0
+    return {
+        "version": __version__,
+        "repos": [_repo_row(state, repository, look=look) for repository in repositories],
+        "models": loaded_rows(state),
+        "memory": {"budget": budget, "used": used, "process_rss": resident},
+    }
 
 
 def loaded_rows(state: ServerState) -> list[LoadedRow]:
@@ -294,7 +322,7 @@ def loaded_rows(state: ServerState) -> list[LoadedRow]:
     ]
 
 
-def _repo_row(state: ServerState, repository: Repository) -> RepoRow:
+def _repo_row(state: ServerState, repository: Repository, *, look: bool) -> RepoRow:
     job = state.jobs.active("index", repository.name)
     row: RepoRow = {
         "name": repository.name,
@@ -303,7 +331,7 @@ def _repo_row(state: ServerState, repository: Repository) -> RepoRow:
         "job": job_answer(job.status) if job else None,
     }
     try:
-        found = repository.status()
+        found = repository.status(look=look)
         languages = repository.languages()
     except IndexNotFoundError:
         return row
@@ -334,6 +362,14 @@ def whole(request: Request, name: str, default: int | None = None) -> int:
     if text is None or not text.isascii() or not text.isdecimal() or not 1 <= int(text[:12]) <= 1_000_000_000:
         raise RequestError(400, f"{name} is a whole number from 1 to 1000000000", "invalid_value", name)
     return int(text)
+
+
+def flag(request: Request, name: str, default: bool) -> bool:
+    """A parameter of the query that is true or false. Raises `RequestError`."""
+    text = request.query_params.get(name, str(default).lower())
+    if text not in ("true", "false"):
+        raise RequestError(400, f"{name} is true or false", "invalid_value", name)
+    return text == "true"
 
 
 def _place(request: Request) -> tuple[Repository, str]:

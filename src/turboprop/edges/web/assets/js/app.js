@@ -15,7 +15,7 @@ import { preferencesDialog, showPreferences } from "./preferences.js";
 import { go, start } from "./router.js";
 import * as search from "./search.js";
 import { closeSource, drawSource, sourcePanel } from "./source.js";
-import { poll, tellView } from "./state.js";
+import { follow, tellView } from "./state.js";
 import { nextTheme } from "./theme.js";
 
 const VIEWS = [
@@ -91,4 +91,4 @@ start(
   VIEWS.map(({ name }) => name),
   draw,
 );
-poll();
+follow();

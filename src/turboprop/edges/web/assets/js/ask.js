@@ -2,11 +2,12 @@
 
 import { ApiError, stream } from "./api.js";
 import { conversation, follow } from "./conversation.js";
-import { h } from "./dom.js";
+import { h, refill } from "./dom.js";
 import { count, plural, visible } from "./format.js";
 import { modelChoice } from "./language_models.js";
 import { samplingForm } from "./sampling.js";
-import { oneRepo, repos } from "./state.js";
+import { repoChoice } from "./repo_choice.js";
+import { chosenRepo, onChange, repos } from "./state.js";
 import { cost, turn } from "./turn.js";
 
 const EXAMPLES = [
@@ -21,6 +22,8 @@ const model = modelChoice("tp.ask.model");
 const sampling = samplingForm("tp.ask.sampling", { temperature: "0.2", max_tokens: "700" });
 let history = [];
 
+const start = h("div", {});
+
 const view = conversation({
   name: "ask",
   heading: "Ask the code",
@@ -29,13 +32,7 @@ const view = conversation({
   placeholder: "Ask about the code…",
   model: model.element,
   settings: sampling.element,
-  start: h(
-    "ul",
-    { class: "examples", "aria-label": "Examples" },
-    EXAMPLES.map((example) =>
-      h("li", {}, h("button", { type: "button", class: "example", onClick: () => view.send(example) }, example)),
-    ),
-  ),
+  start,
   answer,
 });
 view.onClear(() => {
@@ -45,17 +42,36 @@ view.onClear(() => {
 export const { element, stop } = view;
 export const title = "Ask";
 
+onChange("repo", drawStart);
+
+/** A question is of one repository. */
+function drawStart() {
+  refill(
+    start,
+    repos().length > 1 && chosenRepo() === null
+      ? repoChoice("Which repository is the question about?")
+      : h(
+          "ul",
+          { class: "examples", "aria-label": "Examples" },
+          EXAMPLES.map((example) =>
+            h("li", {}, h("button", { type: "button", class: "example", onClick: () => view.send(example) }, example)),
+          ),
+        ),
+  );
+}
+
 export function show(params) {
+  drawStart();
   model.refresh();
   if (params.has("q")) view.put(params.get("q"));
   if (matchMedia("(hover: hover)").matches && !params.has("source")) view.focus();
 }
 
 async function answer(question, signal, begin) {
-  const repo = oneRepo();
+  const repo = chosenRepo();
   const shown = turn(question, { cites: true, repo });
   begin(shown);
-  shown.say(repos().length > 1 ? `Looking for sources in ${visible(repo)}…` : "Looking for sources…");
+  shown.say(repos().length > 1 && repo ? `Looking for sources in ${visible(repo)}…` : "Looking for sources…");
   let end = null;
   const events = stream("api/ask", {
     body: { question, repo, model: model.value(), history, options: sampling.options() },

@@ -17,6 +17,7 @@ system.addEventListener("change", () => write(SYSTEM, system.value));
 const sampling = samplingForm("tp.chat.sampling", {}, [
   h("div", { class: "setting wide" }, h("label", { for: "chat-system" }, "System prompt"), system),
 ]);
+const toAsk = h("a", {}, "ask the code");
 let messages = [];
 
 const view = conversation({
@@ -27,13 +28,7 @@ const view = conversation({
   placeholder: "Write a message…",
   model: model.element,
   settings: sampling.element,
-  start: h(
-    "p",
-    { class: "quiet" },
-    "For questions about the code, ",
-    h("a", { href: linkTo("ask") }, "ask the code"),
-    ".",
-  ),
+  start: h("p", { class: "quiet" }, "For questions about the code, ", toAsk, "."),
   answer,
 });
 view.onClear(() => {
@@ -44,6 +39,7 @@ export const { element, stop } = view;
 export const title = "Chat";
 
 export function show() {
+  toAsk.href = linkTo("ask");
   model.refresh();
   if (matchMedia("(hover: hover)").matches) view.focus();
 }

@@ -2,7 +2,7 @@
 
 import { h } from "./dom.js";
 import { icon } from "./icons.js";
-import { oneRepo, onRepos, read, repoNamed, write } from "./state.js";
+import { chosenRepo, onRepos, read, repoNamed, write } from "./state.js";
 
 const EDITORS = {
   vscode: { name: "VS Code", url: (file, line) => `vscode://file${file}:${line}:1` },
@@ -30,7 +30,7 @@ export function chooseEditor(id) {
 
 /**
  * A link that opens a line of a file in the chosen editor; hidden while the repository's folder is not known.
- * Without a repository it is of the one that views of one repository show.
+ * Without a repository it is of the chosen one.
  */
 export function editorLink(repo, path, line) {
   const link = h("a", { class: "plain button", dataset: { key: "editor" } });
@@ -48,7 +48,7 @@ function drawLinks() {
 
 function draw(link) {
   const { repo, path, line } = places.get(link);
-  const root = repoNamed(repo ?? oneRepo())?.path;
+  const root = repoNamed(repo ?? chosenRepo())?.path;
   link.hidden = !root;
   if (!root) return;
   const { name, url } = EDITORS[chosenEditor()];

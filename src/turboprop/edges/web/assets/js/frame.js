@@ -7,21 +7,26 @@ import { showKeys } from "./keys.js";
 import { meter } from "./meter.js";
 import { showPreferences } from "./preferences.js";
 import { linkTo } from "./router.js";
-import { chooseRepo, chosenRepo, onChange, refresh, repos, state } from "./state.js";
+import { repoChoice } from "./repo_choice.js";
+import { chooseRepo, chosenRepo, onChange, repoNamed, repos, retry, state } from "./state.js";
 import { themeButton } from "./theme.js";
 
 const links = new Map();
 const repo = h("select", { "aria-label": "Repository" });
 const single = h("p", { class: "one-repo" });
 const picker = h("div", { class: "repo-picker" }, repo, single);
-const memory = h("a", { class: "memory", href: linkTo("models") });
+const memory = h("a", { class: "memory" });
+const brand = h("a", { class: "brand", "aria-label": "TurboProp, search" }, mark(), h("span", {}, "TurboProp"));
 const banner = h("div", { class: "banner", role: "alert", hidden: true });
+const unknown = h("div", { class: "view unknown" });
+const stage = h("div", { class: "stage" });
 repo.addEventListener("change", () => chooseRepo(repo.value || null));
 
 /** The page around `main`; `views` are {name, title, icon}. */
 export function frame(views, main, aside) {
+  stage.append(banner, unknown, main);
   const items = views.map(({ name, title, icon: picture }) => {
-    const link = h("a", { href: linkTo(name) }, icon(picture), h("span", {}, title));
+    const link = h("a", {}, icon(picture), h("span", {}, title));
     links.set(name, link);
     return h("li", {}, link);
   });
@@ -44,12 +49,7 @@ export function frame(views, main, aside) {
     h(
       "header",
       { class: "rail" },
-      h(
-        "a",
-        { class: "brand", href: linkTo("search"), "aria-label": "TurboProp, search" },
-        mark(),
-        h("span", {}, "TurboProp"),
-      ),
+      brand,
       picker,
       h("nav", { "aria-label": "Main" }, h("ul", {}, items)),
       h(
@@ -85,7 +85,7 @@ export function frame(views, main, aside) {
         ),
       ),
     ),
-    h("div", { class: "stage" }, banner, main),
+    stage,
     aside,
   ];
 }
@@ -99,9 +99,14 @@ export function markCurrent(name) {
 
 function draw() {
   const all = repos();
-  const key = JSON.stringify([all.map((one) => one.name), chosenRepo()]);
+  const chosen = chosenRepo();
+  const key = JSON.stringify([all.map((one) => one.name), chosen]);
   if (picker.dataset.key !== key) {
     picker.dataset.key = key;
+    for (const [view, link] of [...links, ["search", brand], ["models", memory]]) link.href = linkTo(view);
+    const strange = all.length > 0 && chosen !== null && repoNamed(chosen) === null;
+    stage.classList.toggle("without-repo", strange);
+    refill(unknown, strange && repoChoice(`There is no repository “${visible(chosen)}” here.`, "All repositories"));
     repo.hidden = all.length < 2;
     single.hidden = all.length >= 2;
     refill(
@@ -109,7 +114,7 @@ function draw() {
       h("option", { value: "" }, "All repositories"),
       all.map((one) => h("option", { value: one.name }, visible(one.name))),
     );
-    repo.value = chosenRepo() ?? "";
+    repo.value = strange ? "" : (chosen ?? "");
     refill(single, all.length === 1 ? h("bdi", { title: visible(all[0].path ?? "") }, visible(all[0].name)) : null);
   }
   const { failure } = state;
@@ -121,7 +126,7 @@ function draw() {
       banner,
       icon("warning"),
       h("span", {}, failure.message),
-      h("button", { type: "button", class: "plain", onClick: () => refresh() }, icon("refresh"), "Try again"),
+      h("button", { type: "button", class: "plain", onClick: retry }, icon("refresh"), "Try again"),
     );
   }
   drawMemory();

@@ -5,7 +5,7 @@ import { debounced, h, refill } from "./dom.js";
 import { count, plural, visible } from "./format.js";
 import { failed, waiting } from "./notice.js";
 import { openSource } from "./source.js";
-import { oneRepo } from "./state.js";
+import { chosenRepo } from "./state.js";
 
 const MOST = 200;
 const PAUSE = 160;
@@ -56,9 +56,9 @@ part.addEventListener("input", later);
 states.addEventListener("change", () => loadFiles());
 form.addEventListener("submit", (event) => event.preventDefault());
 
-/** Ask for the files that the form wants. */
+/** Ask for the files that the form wants, as they were seen last. */
 export async function loadFiles() {
-  const repo = oneRepo();
+  const repo = chosenRepo();
   if (repo === null) return;
   running?.abort();
   const mine = new AbortController();
@@ -66,7 +66,7 @@ export async function loadFiles() {
   if (list.childElementCount === 0) refill(list, waiting("Looking at the files…"));
   const state = form.elements.state.value;
   try {
-    const query = { repo, state, contains: part.value.trim(), limit: MOST };
+    const query = { repo, state, contains: part.value.trim(), limit: MOST, look: false };
     const got = await request(address("api/files", query), { signal: mine.signal });
     for (const [name, shown] of counts) shown.textContent = count(got.counts[name] ?? 0);
     draw(repo, state, got);

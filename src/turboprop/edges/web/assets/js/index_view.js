@@ -1,23 +1,20 @@
-// The index: what is in it, what changed since, what is wrong with it, and why a file is in it or not.
+// The index: its facts, what is wrong with it, its files, and why a file is in it or not.
 
 import { address, isAbort, request } from "./api.js";
-import { announce } from "./announce.js";
 import { h, refill } from "./dom.js";
-import { ago, bytes, count, epochOf, plural, visible } from "./format.js";
+import { visible } from "./format.js";
 import { icon } from "./icons.js";
+import { repoFacts } from "./index_facts.js";
 import { files, loadFiles, onExplain } from "./index_files.js";
-import { followJob } from "./jobs.js";
 import { copyButton, empty, failed, waiting } from "./notice.js";
-import { change } from "./router.js";
+import { change, route } from "./router.js";
 import { openSource } from "./source.js";
-import { onChange, oneRepo, refresh as refreshStatus, repoNamed, state } from "./state.js";
+import { chosenRepo, look, onChange, repoNamed, repos, retry, state } from "./state.js";
 
-const SHOWN = 50;
+/** How often times are told anew, in milliseconds; nothing is asked for it. */
+const MINUTE = 60_000;
 
-const facts = h("div", { class: "facts-panel" });
-const run = h("button", { type: "button", class: "main" }, icon("refresh"), "Bring up to date");
-const job = h("div", { class: "index-job" });
-const changes = h("div", { class: "changes" });
+const facts = h("div", { class: "facts-of-all" });
 const findings = h("div", { class: "findings" });
 const file = h("input", {
   type: "text",
@@ -35,13 +32,7 @@ const whyForm = h(
   h("div", { class: "row" }, file, h("button", { type: "submit" }, "Explain")),
 );
 
-export const element = h(
-  "section",
-  { class: "view index-view", "aria-labelledby": "index-heading" },
-  h("h1", { id: "index-heading" }, "Index"),
-  facts,
-  job,
-  changes,
+const ofOne = [
   h("section", { "aria-labelledby": "findings-heading" }, h("h2", { id: "findings-heading" }, "Health"), findings),
   h("section", { "aria-labelledby": "files-heading" }, h("h2", { id: "files-heading" }, "Files"), files),
   h(
@@ -51,10 +42,21 @@ export const element = h(
     whyForm,
     why,
   ),
+];
+
+export const element = h(
+  "section",
+  { class: "view index-view", "aria-labelledby": "index-heading" },
+  h("h1", { id: "index-heading" }, "Index"),
+  facts,
+  ofOne,
 );
 export const title = "Index";
 
-let following = null;
+const blocks = new Map();
+/** The version of each repository whose files were looked at since the view was opened. */
+const looked = new Map();
+let looking = false;
 let examined = "";
 
 onExplain((path) => {
@@ -63,23 +65,29 @@ onExplain((path) => {
   explain(path);
   why.scrollIntoView({ block: "center" });
 });
-run.addEventListener("click", start);
 whyForm.addEventListener("submit", (event) => {
   event.preventDefault();
   const path = file.value.trim();
   change({ file: path || null }, { replace: true });
   explain(path);
 });
-onChange("status", drawStatus);
+onChange("status", () => element.isConnected && draw());
 onChange("repo", () => {
-  if (!element.isConnected) return;
-  drawStatus();
-  examine();
+  hide();
+  if (!route().params.has("file")) {
+    file.value = "";
+    refill(why);
+  }
+  if (element.isConnected) draw();
 });
+addEventListener("focus", () => {
+  hide();
+  if (element.isConnected) draw();
+});
+setInterval(() => element.isConnected && draw(), MINUTE);
 
 export function show(params) {
-  drawStatus();
-  examine();
+  draw();
   const path = params.get("file") ?? "";
   if (path && path !== file.value) {
     file.value = path;
@@ -87,11 +95,17 @@ export function show(params) {
   }
 }
 
-function drawStatus() {
-  const repo = repoNamed(oneRepo());
-  run.disabled = following !== null || !repo;
-  if (!repo) {
-    refill(changes);
+/** Whoever comes back wants to know what changed meanwhile. */
+export const hide = () => looked.clear();
+
+const shown = () => (chosenRepo() === null ? repos() : repos().filter((repo) => repo.name === chosenRepo()));
+
+function draw() {
+  const all = shown();
+  ofOne.forEach((section) => {
+    section.hidden = all.length !== 1;
+  });
+  if (all.length === 0) {
     refill(
       facts,
       state.status
@@ -100,148 +114,64 @@ function drawStatus() {
             h("p", {}, "Start it with one: ", h("code", {}, "tp serve --repo PATH")),
           )
         : state.failure
-          ? failed(state.failure, refreshStatus)
+          ? failed(state.failure, retry)
           : waiting("Asking the server…"),
     );
     return;
   }
-  if (following === null && ["queued", "running"].includes(repo.job?.state)) follow(repo.job);
-  const changed = (repo.stale?.length ?? 0) + (repo.removed?.length ?? 0);
-  const current = repo.indexed && repo.complete !== false && changed === 0;
-  const said = repo.problem
-    ? "The index cannot be used"
-    : !repo.indexed
-      ? "Not indexed yet"
-      : repo.complete === false
-        ? "Not complete: the last run was interrupted"
-        : changed
-          ? `${plural(changed, "file")} changed since`
-          : "Up to date";
-  const rows = repo.indexed
-    ? [
-        ["Files", count(repo.files)],
-        ["Chunks", count(repo.chunks)],
-        ["On disk", bytes(repo.bytes_on_disk)],
-        ["Updated", ago(epochOf(repo.updated))],
-      ]
-    : [];
-  const key = JSON.stringify([repo, rows, following !== null]);
-  if (facts.dataset.key === key) return;
-  facts.dataset.key = key;
-  loadFiles();
-  const focused = document.activeElement === run;
-  refill(
-    facts,
-    h(
-      "div",
-      { class: "facts-head" },
-      h(
-        "div",
-        {},
-        h("p", { class: `state ${current ? "good" : ""}` }, icon(current ? "good" : "warning"), said),
-        h("p", { class: "quiet path" }, h("bdi", {}, visible(repo.path ?? repo.name))),
-      ),
-      run,
-    ),
-    repo.problem && h("p", { class: "bad" }, visible(repo.problem)),
-    rows.length > 0 &&
-      h(
-        "dl",
-        { class: "facts" },
-        rows.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", { class: "number" }, value))),
-      ),
-    repo.model &&
-      h(
-        "p",
-        { class: "quiet" },
-        "Made with ",
-        h("bdi", { class: "strong" }, visible(repo.model)),
-        repo.dimensions ? `, ${count(repo.dimensions)} dimensions` : "",
-      ),
-    languages(repo),
-  );
-  if (focused) run.focus();
-  run.className = current ? "" : "main";
-  run.replaceChildren(icon("refresh"), repo.indexed ? "Bring up to date" : "Index now");
-  refill(
-    changes,
-    changed > 0 &&
-      h(
-        "details",
-        { open: changed <= 12 },
-        h("summary", {}, "What changed"),
-        h(
-          "ul",
-          { class: "changed" },
-          changedRows(repo.stale ?? [], "changed or new"),
-          changedRows(repo.removed ?? [], "gone"),
-        ),
-      ),
-  );
-}
-
-const changedRows = (paths, what) => [
-  ...paths
-    .slice(0, SHOWN)
-    .map((path) => h("li", {}, h("bdi", { class: "mono" }, visible(path)), h("span", { class: "quiet" }, what))),
-  paths.length > SHOWN && h("li", { class: "quiet" }, `and ${count(paths.length - SHOWN)} more`),
-];
-
-function languages(repo) {
-  const told = Object.entries(repo.languages ?? {})
-    .filter(([name]) => name)
-    .sort((one, other) => other[1] - one[1]);
-  return (
-    told.length > 0 &&
-    h(
-      "ul",
-      { class: "languages", "aria-label": "Files by language" },
-      told.map(([name, files]) => h("li", {}, name, " ", h("span", { class: "number quiet" }, count(files)))),
-    )
-  );
-}
-
-async function start() {
-  run.disabled = true;
-
-  refill(job);
-  try {
-    follow((await request("api/index", { body: { repo: oneRepo() } })).job);
-  } catch (error) {
-    run.disabled = false;
-    if (!isAbort(error)) refill(job, failed(error));
-  }
-}
-
-function follow(given) {
-  following = followJob({
-    base: "api/index",
-    job: given,
-    label: "Indexing",
-    unit: "files",
-    ended: async (error, last) => {
-      following = null;
-
-      refill(job, error && failed(error));
-      announce(
-        error ? "Indexing failed" : last.state === "cancelled" ? "Indexing was cancelled" : "The index is up to date",
+  const elements = all.map((repo) => {
+    if (!blocks.has(repo.name))
+      blocks.set(
+        repo.name,
+        repoFacts(repo.name, () => ended(repo.name)),
       );
-      delete facts.dataset.key;
-      await refreshStatus();
-      examine(true);
-    },
+    const block = blocks.get(repo.name);
+    block.draw(repo, repos().length > 1 && all.length > 1);
+    return block.element;
   });
-  refill(job, following.element);
-  run.disabled = true;
+  if (elements.length !== facts.children.length || elements.some((one, at) => facts.children[at] !== one))
+    facts.replaceChildren(...elements);
+  lookAtFiles();
 }
 
-async function examine(again = false) {
-  const name = oneRepo();
-  if (name === null || (!again && examined === name)) return;
+const isLookedAt = (repo) => looked.get(repo.name) === `${repo.updated}`;
+
+/** Have the server look at what it has not looked at since the view was opened; then what it saw can be told. */
+async function lookAtFiles() {
+  const next = shown().find((repo) => !isLookedAt(repo));
+  if (looking || !next) return;
+  looking = true;
+  // Noted before, so that what fails is not tried again at once.
+  looked.set(next.name, `${next.updated}`);
+  try {
+    await look(next.name);
+    looked.set(next.name, `${repoNamed(next.name)?.updated}`);
+  } catch {
+    // A server that does not answer is told of by the banner, a repository that cannot be read by its files.
+  }
+  looking = false;
+  if (next.name === chosenRepo()) {
+    loadFiles();
+    examine();
+  }
+  if (element.isConnected) draw();
+}
+
+/** After a run the files are looked at again, and what was wrong may be mended. */
+function ended(name) {
+  looked.delete(name);
+  examined = "";
+  if (element.isConnected) draw();
+}
+
+async function examine() {
+  const name = chosenRepo();
+  if (examined === name) return;
   examined = name;
   refill(findings, waiting("Examining the index and its model…"));
   try {
-    const found = (await request(address("api/health-findings", { repo: name }))).findings;
+    const found = (await request(address("api/health-findings", { repo: name, look: false }))).findings;
+    if (examined !== name) return;
     refill(
       findings,
       found.length === 0
@@ -250,11 +180,7 @@ async function examine(again = false) {
     );
   } catch (error) {
     examined = "";
-    if (!isAbort(error))
-      refill(
-        findings,
-        failed(error, () => examine(true)),
-      );
+    if (!isAbort(error)) refill(findings, failed(error, examine));
   }
 }
 
@@ -274,7 +200,7 @@ function finding({ level, what, repair }) {
 
 async function explain(path) {
   if (!path) return refill(why);
-  const repo = oneRepo();
+  const repo = chosenRepo();
   refill(why, waiting("Looking…"));
   try {
     const told = await request(address("api/why", { repo, path }));

@@ -10,7 +10,8 @@ import { colourOf, groupsOf } from "./map_groups.js";
 import { empty, failed, waiting } from "./notice.js";
 import { placeNodes, placeText } from "./place.js";
 import { openSource } from "./source.js";
-import { onChange, oneRepo, repoNamed, setHits, state } from "./state.js";
+import { repoChoice } from "./repo_choice.js";
+import { chosenRepo, onChange, repoNamed, repos, setHits, state } from "./state.js";
 import { isDark, onTheme } from "./theme.js";
 
 const LISTED = 200;
@@ -80,10 +81,15 @@ export function show() {
 }
 
 async function load() {
-  const name = oneRepo();
+  const name = chosenRepo();
   const repo = repoNamed(name);
   if (!repo) {
-    if (state.status) refill(cover, empty("The server has no repository."));
+    shown = null;
+    if (scene !== null) draw([]);
+    scene = null;
+    light();
+    if (repos().length > 0) refill(cover, repoChoice("Which repository?"));
+    else if (state.status) refill(cover, empty("The server has no repository."));
     return;
   }
   const key = `${name} ${repo.updated} ${repo.chunks}`;
@@ -93,17 +99,21 @@ async function load() {
   try {
     const got = await request(address("api/map", { repo: name }));
     if (shown !== key) return;
-    ({ points } = got);
-    only = null;
-    scene = { points, ...groupsOf(points) };
-    refill(cover, points.length === 0 && empty("There is nothing to show.", "The index holds no chunk."));
-    map.show(scene);
-    drawLegend();
-    light();
+    refill(cover, got.points.length === 0 && empty("There is nothing to show.", "The index holds no chunk."));
+    draw(got.points);
   } catch (error) {
     shown = null;
     if (!isAbort(error)) refill(cover, failed(error, load));
   }
+}
+
+function draw(given) {
+  points = given;
+  only = null;
+  scene = { points, ...groupsOf(points) };
+  map.show(scene);
+  drawLegend();
+  light();
 }
 
 async function search() {
@@ -116,7 +126,7 @@ async function search() {
     const { hits } = await request("api/search", {
       body: {
         query: wish,
-        repo: oneRepo(),
+        repo: chosenRepo(),
         mode: "hybrid",
         limit: HITS,
         path: [],
@@ -141,7 +151,7 @@ function light() {
     byPath.get(point.path).push(at);
   });
   lit = new Map();
-  const name = oneRepo();
+  const name = chosenRepo();
   const hits = state.hits.filter((hit) => !hit.repo || hit.repo === name);
   hits.forEach((hit, rank) => {
     const at = byPath.get(hit.path)?.find((one) => points[one].start_line === hit.start_line);
@@ -240,7 +250,7 @@ function drawList() {
 
 function open(at) {
   const point = points[at];
-  openSource({ repo: oneRepo(), path: point.path, start: point.start_line, end: point.end_line });
+  openSource({ repo: chosenRepo(), path: point.path, start: point.start_line, end: point.end_line });
 }
 
 function showTip(at, x, y) {

@@ -8,7 +8,7 @@ import { icon } from "./icons.js";
 import { followJob } from "./jobs.js";
 import { meter } from "./meter.js";
 import { empty, failed, waiting } from "./notice.js";
-import { onChange, refresh as refreshStatus, state } from "./state.js";
+import { onChange, state } from "./state.js";
 
 const GROUPS = [
   ["loaded", "Loaded"],
@@ -56,11 +56,18 @@ export const element = h(
 export const title = "Models";
 
 let models = null;
+/** Which models are loaded, as the server said it when the list was made. */
+let known = "";
 const jobs = new Map();
 const errors = new Map();
 tools.addEventListener("input", draw);
 tools.addEventListener("submit", (event) => event.preventDefault());
-onChange("status", drawMemory);
+onChange("status", () => {
+  if (!element.isConnected) return;
+  drawMemory();
+  const now = JSON.stringify(state.status?.models?.map(({ name, state: how }) => [name, how]));
+  if (now !== known) load();
+});
 
 export function show() {
   drawMemory();
@@ -69,6 +76,7 @@ export function show() {
 
 async function load() {
   if (models === null) refill(list, waiting("Looking at the models…"));
+  known = JSON.stringify(state.status?.models?.map(({ name, state: how }) => [name, how]));
   try {
     ({ models } = await request("api/models"));
     await attach();
@@ -228,7 +236,7 @@ async function act(button, model, label, work) {
   } catch (error) {
     if (!isAbort(error)) errors.set(model.name, error.message);
   }
-  await Promise.all([load(), refreshStatus()]);
+  await load();
 }
 
 function follow(model, job) {
@@ -249,7 +257,7 @@ function follow(model, job) {
               ? "The download was cancelled"
               : "The download is complete",
         );
-        await Promise.all([load(), refreshStatus()]);
+        await load();
       },
     }),
   );

@@ -10,10 +10,11 @@ export function route() {
   return { view: known.has(path) ? path : DEFAULT, params: new URLSearchParams(query) };
 }
 
-/** The address of a view; parameters without a value are left out. */
+/** The address of a view, of the same repository where none is given; parameters without a value are left out. */
 export function linkTo(view, params = {}) {
   const given = new URLSearchParams();
-  for (const [name, value] of Object.entries(params)) {
+  const all = "repo" in params ? params : { ...params, repo: route().params.get("repo") };
+  for (const [name, value] of Object.entries(all)) {
     if (value !== undefined && value !== null && value !== "") given.set(name, value);
   }
   const query = given.toString();

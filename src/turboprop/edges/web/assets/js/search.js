@@ -9,8 +9,8 @@ import { drawHits, moveFocus } from "./hits.js";
 import { failed } from "./notice.js";
 import { change, linkTo, route } from "./router.js";
 import * as fields from "./search_form.js";
-import { beginning, noRepository, notIndexed, nothing } from "./search_states.js";
-import { chosenRepo, onChange, oneRepo, repoNamed, repos, setHits, state } from "./state.js";
+import { beginning, leftOut, noRepository, notIndexed, nothing } from "./search_states.js";
+import { chosenRepo, onChange, repoNamed, repos, setHits, state } from "./state.js";
 
 /** Pauses in typing are longer than this, hands at the keyboard faster. */
 const PAUSE = 140;
@@ -19,9 +19,10 @@ const SLOW = 150;
 
 const { form, input } = fields;
 const summary = h("p", { class: "summary" });
+const missing = h("p", { class: "left-out", hidden: true });
 const list = h("ol", { class: "hits", "aria-label": "Hits" });
 const rest = h("div", { class: "rest" });
-const results = h("div", { class: "results" }, summary, list, rest);
+const results = h("div", { class: "results" }, summary, missing, list, rest);
 
 export const element = h(
   "section",
@@ -97,12 +98,12 @@ function asked() {
   const like = /^(.+):(\d+)$/s.exec(params.get("like") ?? "");
   if (like) {
     const place = { path: like[1], line: like[2] };
-    const query = { repo: params.get("of") ?? oneRepo(), ...place, limit: wish.limit };
+    const query = { repo: params.get("of") ?? chosenRepo(), ...place, limit: wish.limit };
     return { like: place, path: address("api/similar", query) };
   }
   if (!wish.query) return null;
-  // Of one repository the name is not needed, so that a search need not wait for it.
-  const repo = repos().length > 1 ? chosenRepo() : null;
+  // Of the only repository the name is not needed, so that a search need not wait for it.
+  const repo = params.get("repo");
   return { query: wish.query, path: "api/search", body: { ...wish, repo, explain: true } };
 }
 
@@ -110,14 +111,14 @@ function asked() {
 function run() {
   fields.clear.hidden = !fields.isNarrowed();
   const wish = asked();
-  const only = repos().length === 1 ? repos()[0] : null;
+  const repo = repoNamed(chosenRepo());
   if (state.status && repos().length === 0) return drawState("none", noRepository);
-  if (only && !only.indexed && !only.problem) return drawState(`unindexed ${only.name}`, () => notIndexed(only));
+  if (repo && !repo.indexed && !repo.problem) return drawState(`unindexed ${repo.name}`, () => notIndexed(repo));
   if (wish === null) {
-    const repo = repoNamed(chosenRepo());
     const facts = JSON.stringify([repo?.name, repo?.files, repo?.chunks, repos().length]);
     return drawState(`beginning ${facts}`, () => beginning(repo));
   }
+  if (drawn?.missing?.some((name) => repoNamed(name)?.indexed)) drawn = null;
   const key = JSON.stringify(wish);
   if (running?.key === key || (running === null && drawn?.key === key)) return null;
   return search(wish, key);
@@ -160,15 +161,18 @@ function drawState(key, node) {
   markWords(list, "");
   refill(list);
   refill(summary);
+  missing.hidden = true;
   refill(rest, node());
   setHits("", []);
 }
 
-function drawHitsOf(wish, key, { hits, seconds }, measured) {
-  drawn = { key, hits };
+function drawHitsOf(wish, key, { hits, seconds, not_indexed: without = [] }, measured) {
+  drawn = { key, hits, missing: without };
   drawHits(list, hits, wish.query ?? "");
   setHits(wish.query ?? "", hits);
   refill(summary, told(wish, hits.length, duration(seconds ?? measured)));
+  missing.hidden = without.length === 0;
+  refill(missing, without.length > 0 && leftOut(without));
   refill(rest, hits.length === 0 && nothing(wish, fields.isNarrowed() ? widen : null));
   announce(hits.length > 0 ? plural(hits.length, "hit") : "No hits");
 }

@@ -67,5 +67,11 @@ export const notIndexed = (repo) =>
     h("p", {}, h("a", { href: linkTo("index") }, "Index it"), " to search in it."),
   );
 
+/** Beside the hits of others: repositories that have no index yet, each with a link to where it is made. */
+export const leftOut = (names) => [
+  "Not searched, because not indexed yet: ",
+  names.map((repo, at) => [at > 0 && ", ", h("a", { href: linkTo("index", { repo }) }, h("bdi", {}, visible(repo)))]),
+];
+
 export const noRepository = () =>
   empty("The server has no repository yet.", h("p", {}, "Start it with one: ", h("code", {}, "tp serve --repo PATH")));

@@ -9,7 +9,7 @@ import { icon } from "./icons.js";
 import { copyButton, failed, waiting } from "./notice.js";
 import { parsePlace, placeNodes, placeParam, placeText } from "./place.js";
 import { change, go } from "./router.js";
-import { oneRepo } from "./state.js";
+import { chosenRepo } from "./state.js";
 
 /** Lines around a hit at first, and how many more a button brings. */
 const AROUND = 25;
@@ -59,7 +59,7 @@ export function drawSource(params) {
     before = null;
     return;
   }
-  load({ ...place, repo: params.get("of") ?? oneRepo() });
+  load({ ...place, repo: params.get("of") ?? chosenRepo() });
 }
 
 async function load(place) {

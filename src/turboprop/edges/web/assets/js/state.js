@@ -1,15 +1,18 @@
-// What the whole page shares: the server's status, the chosen repository, the last search.
+// What the whole page shares: what the server has, the chosen repository, the last search.
 
-import { isAbort, request } from "./api.js";
+import { address, isAbort, request, stream } from "./api.js";
+import { go, linkTo, route } from "./router.js";
 
 const changed = new EventTarget();
 const REPO = "tp.repo";
-const POLL = 4000;
+/** Milliseconds until a server that does not answer is asked again, and one whose stream ended. */
+const AGAIN = 4000;
+const SOON = 500;
 
 export const state = {
-  /** The last answer of /api/status, null before the first. */
+  /** What the server said last, null before the first word. */
   status: null,
-  /** Why the last one failed, null where it did not. */
+  /** Why it does not answer, null where it does. */
   failure: null,
   /** The hits of the last search, for the map to light. */
   hits: [],
@@ -35,21 +38,35 @@ export const tellView = () => tell("view");
 
 export const repos = () => state.status?.repos ?? [];
 
-/** The name of the chosen repository; null means all of them. */
-export function chosenRepo() {
-  const names = repos().map((repo) => repo.name);
-  if (names.length === 1) return names[0];
-  const stored = read(REPO);
-  return names.includes(stored) ? stored : null;
-}
-
-/** The repository that a view of one repository shows. */
-export const oneRepo = () => chosenRepo() ?? repos()[0]?.name ?? null;
-
 export const repoNamed = (name) => repos().find((repo) => repo.name === name) ?? null;
 
-export function chooseRepo(name) {
-  write(REPO, name ?? "");
+/** The name of the chosen repository: the one of the address, else the only one; null means all of them. */
+export const chosenRepo = () => route().params.get("repo") || (repos().length === 1 ? repos()[0].name : null);
+
+/** What is shown, of another repository or with null of all; what is of one repository alone is left out. */
+const inRepo = (repo) => ({
+  ...Object.fromEntries(route().params),
+  repo,
+  source: null,
+  of: null,
+  like: null,
+  file: null,
+});
+
+export const repoLink = (repo) => linkTo(route().view, inRepo(repo));
+
+export const chooseRepo = (repo) => go(route().view, inRepo(repo));
+
+/** Whether the address says nothing: then, and only then, the last choice counts. */
+let bare = /^#?\/?$/.test(location.hash);
+let last = chosenRepo();
+addEventListener("hashchange", tellRepo);
+
+function tellRepo() {
+  const now = chosenRepo();
+  if (now === last) return;
+  last = now;
+  if (repos().length > 1) write(REPO, now ?? "");
   tell("repo");
 }
 
@@ -76,24 +93,64 @@ export function write(name, value) {
   }
 }
 
-/** Ask for the status now; in the `background` nobody is asked for a key again. */
-export async function refresh({ background = false } = {}) {
-  try {
-    const before = JSON.stringify(repos().map((repo) => repo.name));
-    state.status = await request("api/status", { background });
-    state.failure = null;
-    if (JSON.stringify(repos().map((repo) => repo.name)) !== before) tell("repo");
-  } catch (error) {
-    if (isAbort(error)) return;
-    state.failure = error;
+function take(status) {
+  const names = () => JSON.stringify(repos().map((repo) => repo.name));
+  const before = names();
+  state.status = status;
+  state.failure = null;
+  if (bare && chosenRepo() === null && repoNamed(read(REPO))) go(route().view, inRepo(read(REPO)), { replace: true });
+  bare = false;
+  if (names() !== before) {
+    last = chosenRepo();
+    tell("repo");
   }
   tell("status");
 }
 
-/** Keep the status fresh while the page is looked at. */
-export async function poll() {
+/** Have the server look at the files of a repository; nobody is asked for a key for it. */
+export async function look(repo) {
+  const seen = await request(address("api/status", { repo }), { background: true });
+  const rows = repos().map((row) => seen.repos.find((other) => other.name === row.name) ?? row);
+  take({ ...seen, repos: rows });
+}
+
+let wanted = false;
+let next = () => {};
+
+/** Ask the server again now, because the user wants it. */
+export function retry() {
+  wanted = true;
+  next();
+}
+
+const pause = (wait) =>
+  new Promise((done) => {
+    next = done;
+    if (!document.hidden) setTimeout(done, wait);
+  });
+
+/** Follow what the server has for as long as the page is looked at. */
+export async function follow() {
+  let watch = new AbortController();
+  document.addEventListener("visibilitychange", () => (document.hidden ? watch.abort() : next()));
   for (;;) {
-    if (!document.hidden) await refresh({ background: true });
-    await new Promise((done) => setTimeout(done, POLL));
+    let heard = false;
+    const background = !wanted;
+    wanted = false;
+    watch = new AbortController();
+    if (document.hidden) watch.abort();
+    try {
+      for await (const { data } of stream("api/events", { background, signal: watch.signal })) {
+        heard = true;
+        take(data);
+      }
+    } catch (error) {
+      // A stream that broke off is begun anew; only where that fails is there something to say.
+      if (!heard && !isAbort(error)) {
+        state.failure = error;
+        tell("status");
+      }
+    }
+    await pause(heard ? SOON : AGAIN);
   }
 }
