@@ -302,53 +302,6 @@ def test_a_server_without_a_repository_says_how_to_give_it_one(open_page: Any, s
     expect(page.get_by_text("tp serve --repo PATH")).to_be_visible()
 
 
-@pytest.fixture(scope="module")
-def several(start_page_server: Any, web_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A server of two repositories."""
-    other = tmp_path_factory.mktemp("second") / "kettle"
-    other.mkdir()
-    (other / "boil.py").write_text("def boil_water():\n    return 100\n")
-    return start_page_server(repos=(web_server.repo, other))
-
-
-def test_several_repositories_are_searched_together_or_one_by_one(open_page: Any, several: Any) -> None:
-    page = open_page("#/search?q=boil+water", at=several.url)
-    expect(page.locator(".hit").first).to_contain_text("boil.py")
-    expect(page.locator(".hit .repo").first).to_have_text("kettle")
-    expect(page.locator(".hit .repo").first).to_be_visible()
-    page.get_by_label("Repository").select_option("store")
-    expect(page.locator(".hit .path", has_text="boil.py")).to_have_count(0)
-    page.reload()
-    expect(page.get_by_label("Repository")).to_have_value("store")
-    page.get_by_label("Repository").select_option("kettle")
-    expect(page.locator(".hit")).to_have_count(1)
-    page.locator(".hit .place").first.click()
-    expect(page.get_by_role("complementary")).to_contain_text("return 100")
-    page.get_by_role("navigation").get_by_role("link", name="Index").click()
-    expect(page.locator(".facts-panel")).to_contain_text("kettle")
-
-
-def test_hits_that_come_before_the_status_learn_from_it(open_page: Any, several: Any) -> None:
-    page = open_page("#/search?q=boil+water", at=several.url)
-    held: list[Route] = []
-    page.route("**/api/events", lambda route: held.append(route))
-    page.reload()
-    hit = page.locator(".hit").first
-    expect(hit).to_contain_text("boil.py")
-    repository, editor = hit.locator(".repo"), hit.locator("a", has_text="Open in VS Code")
-    expect(repository).to_be_hidden()
-    expect(editor).to_be_hidden()
-    page.get_by_role("navigation").get_by_role("link", name="Models").click()
-    expect(page.get_by_role("heading", name="Models", exact=True)).to_be_visible()
-    page.unroute("**/api/events")  # which lets go of those that are held
-    assert held
-    expect(page.get_by_label("Repository")).to_be_visible()
-    page.go_back()
-    expect(repository).to_have_text("kettle")
-    expect(repository).to_be_visible()
-    expect(editor).to_be_visible()
-
-
 def test_a_repository_that_is_not_indexed_can_be_indexed(
     open_page: Any, start_page_server: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

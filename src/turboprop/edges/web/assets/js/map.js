@@ -83,6 +83,7 @@ export function show() {
 async function load() {
   const name = chosenRepo();
   const repo = repoNamed(name);
+  element.classList.toggle("choosing", !repo && repos().length > 0);
   if (!repo) {
     shown = null;
     if (scene !== null) draw([]);
