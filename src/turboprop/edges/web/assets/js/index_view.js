@@ -73,17 +73,13 @@ whyForm.addEventListener("submit", (event) => {
 });
 onChange("status", () => element.isConnected && draw());
 onChange("repo", () => {
-  hide();
   if (!route().params.has("file")) {
     file.value = "";
     refill(why);
   }
-  if (element.isConnected) draw();
+  again();
 });
-addEventListener("focus", () => {
-  hide();
-  if (element.isConnected) draw();
-});
+addEventListener("focus", again);
 setInterval(() => element.isConnected && draw(), MINUTE);
 
 export function show(params) {
@@ -97,6 +93,11 @@ export function show(params) {
 
 /** Whoever comes back wants to know what changed meanwhile. */
 export const hide = () => looked.clear();
+
+function again() {
+  hide();
+  if (element.isConnected) draw();
+}
 
 const shown = () => (chosenRepo() === null ? repos() : repos().filter((repo) => repo.name === chosenRepo()));
 
@@ -126,7 +127,7 @@ function draw() {
         repoFacts(repo.name, () => ended(repo.name)),
       );
     const block = blocks.get(repo.name);
-    block.draw(repo, repos().length > 1 && all.length > 1);
+    block.draw(repo, all.length > 1);
     return block.element;
   });
   if (elements.length !== facts.children.length || elements.some((one, at) => facts.children[at] !== one))
@@ -146,14 +147,14 @@ async function lookAtFiles() {
   try {
     await look(next.name);
     looked.set(next.name, `${repoNamed(next.name)?.updated}`);
-  } catch {
-    // A server that does not answer is told of by the banner, a repository that cannot be read by its files.
+    if (next.name === chosenRepo()) {
+      loadFiles();
+      examine();
+    }
+  } catch (error) {
+    if (!isAbort(error)) refill(findings, failed(error, again));
   }
   looking = false;
-  if (next.name === chosenRepo()) {
-    loadFiles();
-    examine();
-  }
   if (element.isConnected) draw();
 }
 

@@ -58,6 +58,7 @@ export const title = "Models";
 let models = null;
 /** Which models are loaded, as the server said it when the list was made. */
 let known = "";
+const loaded = () => JSON.stringify(state.status?.models.map((model) => [model.name, model.state]));
 const jobs = new Map();
 const errors = new Map();
 tools.addEventListener("input", draw);
@@ -65,8 +66,7 @@ tools.addEventListener("submit", (event) => event.preventDefault());
 onChange("status", () => {
   if (!element.isConnected) return;
   drawMemory();
-  const now = JSON.stringify(state.status?.models?.map(({ name, state: how }) => [name, how]));
-  if (now !== known) load();
+  if (loaded() !== known) load();
 });
 
 export function show() {
@@ -76,7 +76,7 @@ export function show() {
 
 async function load() {
   if (models === null) refill(list, waiting("Looking at the models…"));
-  known = JSON.stringify(state.status?.models?.map(({ name, state: how }) => [name, how]));
+  known = loaded();
   try {
     ({ models } = await request("api/models"));
     await attach();
