@@ -182,7 +182,7 @@ function row(model) {
 function running(name) {
   const one = state.status?.models?.find((other) => other.name === name);
   if (!one?.engine) return null;
-  const held = one.reserved_bytes ? ` · holds ${bytes(one.reserved_bytes)}` : "";
+  const held = one.size_bytes ? ` · holds ${bytes(one.size_bytes)}` : "";
   return `Runs in ${visible(one.engine)} on ${visible(one.device ?? "cpu")}${one.weights ? `, ${visible(one.weights)}` : ""}${held}`;
 }
 
