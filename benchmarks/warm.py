@@ -48,7 +48,7 @@ def main() -> None:
         try:
             result = {"chunks": json.loads(made.stdout)["chunks"], **measure(tp, index, options.rounds)}
         finally:
-            subprocess.run([*tp, "server", "stop"], check=True)
+            subprocess.run([*tp, "daemon", "stop"], check=True)
     print(json.dumps(result, indent=1))
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(result, indent=1) + "\n")
@@ -56,7 +56,7 @@ def main() -> None:
 
 def server(tp: list[str], search: list[str]) -> None:
     subprocess.run([*tp, *search], check=True, stdout=subprocess.DEVNULL)
-    while subprocess.run([*tp, "server", "status"], stdout=subprocess.DEVNULL).returncode:
+    while subprocess.run([*tp, "daemon", "status"], stdout=subprocess.DEVNULL).returncode:
         time.sleep(0.1)
 
 
