@@ -82,11 +82,15 @@ class Edges:
         return [f"{one['path']}:{one['start_line']}-{one['end_line']}" for one in json.loads(done.stdout)["sources"]]
 
     def http(self, query: str) -> list[str]:
-        found = httpx.post(f"{self.url}/api/search", json={"query": query, "limit": 5}).raise_for_status().json()
+        found = (
+            httpx.post(f"{self.url}/api/search", json={"query": query, "limit": 5}, timeout=None)
+            .raise_for_status()
+            .json()
+        )
         return [f"{hit['path']}:{hit['start_line']}-{hit['end_line']}" for hit in found["hits"]]
 
     def http_ask(self, query: str) -> list[str]:
-        said = httpx.post(f"{self.url}/api/ask", json={"question": query}).raise_for_status().text
+        said = httpx.post(f"{self.url}/api/ask", json={"question": query}, timeout=None).raise_for_status().text
         sources = next(json.loads(line[6:]) for line in said.split("\n") if line.startswith('data: {"sources"'))
         return [f"{one['path']}:{one['start_line']}-{one['end_line']}" for one in sources["sources"]]
 
