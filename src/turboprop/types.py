@@ -106,11 +106,12 @@ class SearchFilter:
 @dataclass(frozen=True, slots=True)
 class IndexScope:
     """Which files of a repository an index is of: the first `limit` of those of at most `max_filesize` bytes
-    that `exclude` (gitignore syntax, from the root) does not match."""
+    that `exclude` (gitignore syntax, from the root) does not match. `root` is where the repository was then."""
 
     max_filesize: int = 1_000_000
     limit: int | None = None
     exclude: tuple[str, ...] = ()
+    root: str = field(default="", compare=False)
 
 
 DEFAULT_SCOPE = IndexScope()

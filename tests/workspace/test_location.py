@@ -119,7 +119,7 @@ def test_a_root_that_vanishes_under_an_open_index_is_said(root: Path) -> None:
         root.rename(root.parent / "moved")
         with pytest.raises(IndexNotFoundError, match="is gone: its folder was moved or removed"):
             index.search("enqueue a job", 1)
-        assert index.last_refresh.left == "the index may not be written"
+        assert index.last_refresh.failed
         with pytest.raises(UsageError, match=r"Cannot open the folder .*repo: No such file"):
             index.update()
 
@@ -134,3 +134,30 @@ def test_an_index_that_may_not_be_written_is_searched_as_it_is(root: Path) -> No
             assert index.last_refresh.left == "the index may not be written"
     finally:
         (root / ".turboprop").chmod(0o700)
+
+
+def test_an_index_elsewhere_is_of_the_repository_that_it_was_made_from(root: Path, tmp_path: Path) -> None:
+    """A search from another folder would else replace what it holds by the files of that folder."""
+    place = tmp_path / "place"
+    Index.create(root, index_dir=place).close()
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "fox.py").write_text("def fox():\n    return 'red'\n")
+    for folder in (root / "src", other):
+        with Index.open(folder, index_dir=place) as index:
+            assert (index.repo, index.search("enqueue a job", 1)[0].path) == (root, "src/app/queue.py")
+    for folder in (other, root / "src"):
+        with pytest.raises(UsageError, match=r"is of .*repo, not of .*--rebuild"):
+            Index.create(folder, index_dir=place)
+        with Index.open(Location.at(folder, place)) as index:
+            assert index.search("enqueue a job", 1)[0].path == "src/app/queue.py"
+            assert "is of" in index.last_refresh.left
+    with Index.create(other, index_dir=place, rebuild=True) as index:
+        assert index.search("enqueue a job", 1)[0].path == "fox.py"
+
+
+def test_an_index_inside_of_its_repository_moves_with_it(root: Path) -> None:
+    moved = root.rename(root.parent / "moved")
+    (moved / "src/app/fox.py").write_text("def peel_a_pomegranate():\n    return 'red'\n")
+    with Index.open(moved) as index:
+        assert index.search("peel a pomegranate", 1)[0].path == "src/app/fox.py"

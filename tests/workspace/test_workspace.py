@@ -159,6 +159,7 @@ def test_what_a_search_may_not_wait_for_is_brought_in_beside_it(indexes: IndexPo
     with Workspace(indexes, [repo]) as workspace:
         repository = workspace.get(None)
         assert all("new_" not in hit.path for hit in repository.search("pomegranate"))
+        assert workspace.search("pomegranate").stale == {"repo": 60}
         assert repository.job is None
         assert all("new_" not in hit.path for hit in repository.search("pomegranate", freshness="background"))
         assert repository.job is not None

@@ -295,7 +295,7 @@ def _header_json(header: Header) -> dict[str, Any]:
         "updated": header.updated,
         "superseded": [list(item) for item in header.superseded],
         "complete": header.complete,
-        "scope": [header.scope.max_filesize, header.scope.limit, list(header.scope.exclude)],
+        "scope": [header.scope.max_filesize, header.scope.limit, list(header.scope.exclude), header.scope.root],
         "files": header.file_count,
         "stored": header.stored_digest,
         "body": header.body_digest,
@@ -431,9 +431,10 @@ def _rows(kind: type[Any], columns: Mapping[str, list[Any]]) -> dict[str, Any]:
 
 
 def _scope(value: Any) -> IndexScope:
-    max_filesize, limit, exclude = value
+    max_filesize, limit, exclude, root = value
     return IndexScope(
         _count(max_filesize),
         None if limit is None else _count(limit),
         tuple(_text(pattern, _LONGEST_PATH) for pattern in exclude),
+        _text(root, _LONGEST_PATH),
     )

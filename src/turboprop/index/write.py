@@ -208,7 +208,7 @@ class TableWriter:
         """
         if self._unsettled:
             raise RuntimeError("publish while a file is half written")
-        if scope is not None and scope != self._header.scope:
+        if scope is not None and (scope, scope.root) != (self._header.scope, self._header.scope.root):
             self._header = replace(self._header, scope=scope)
             self._changed = True
         if not self._changed and complete == self._header.complete:

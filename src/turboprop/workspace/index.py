@@ -102,6 +102,8 @@ class Index(Closing):
                 index.summary = seen.summary()
                 return index
         seen.check_not_empty()  # before a model is fetched for it
+        if not rebuild and seen.known is not None and (why := location.why_not_of(seen.known.header.scope)):
+            raise UsageError(f"{why}: give another folder with --index DIR, or replace it with --rebuild")
         index = cls(location, model, options, models)
         with _manager(models).embedding(model, options) as lease:
             index._bring_up_to(seen, lease.model, rebuild=rebuild, progress=progress, memory=memory)
@@ -331,6 +333,8 @@ class Index(Closing):
     def _quickly(self) -> Refresh:
         try:
             header = self.reader.header
+            if why := self.location.why_not_of(header.scope):
+                return Refresh(why)
             seen = quick_survey(self.location, self.scope, self.manifest, header.file_count)
             if isinstance(seen, Refresh):
                 return seen
@@ -357,7 +361,8 @@ class Index(Closing):
     @property
     def scope(self) -> IndexScope:
         """Which files belong in it: as when it was made, but for what the settings exclude now."""
-        return replace(self.reader.header.scope, exclude=self.settings.exclude)
+        root = self.location.scope().root
+        return replace(self.reader.header.scope, exclude=self.settings.exclude, root=root)
 
     def _bring_up_to(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import posixpath
 from dataclasses import dataclass
@@ -9,7 +10,13 @@ from pathlib import Path
 
 from turboprop.code.gitview import is_submodule, is_work_tree
 from turboprop.code.walk import shown
-from turboprop.errors import IndexMismatchError, IndexNotFoundError, TurboPropError, UsageError
+from turboprop.errors import (
+    IndexMismatchError,
+    IndexNotFoundError,
+    RepositoryIndexError,
+    TurboPropError,
+    UsageError,
+)
 from turboprop.index.manifest import index_tables
 from turboprop.index.schema import INDEX_FOLDER
 from turboprop.settings import PROJECT_FILE, Settings, load_settings
@@ -39,15 +46,16 @@ class Location:
     def around(
         cls, folder: str | Path, index_dir: str | Path | None = None, settings: Settings | None = None
     ) -> Location:
-        """The repository that a folder is in, as `root_around` finds it; with `index_dir` the folder itself. Raises
-        `UsageError` as `at` does."""
-        if index_dir is not None:
-            return cls.at(folder, index_dir, settings)
+        """The repository that a folder is in, as `root_around` finds it; with `index_dir` the one that this index is
+        of, else the folder itself. Raises `UsageError` as `at` does."""
         here = checked_repo(folder)
+        if index_dir is not None:
+            given = index_directory(here, index_dir, settings or load_settings(here))
+            root = _recorded_root(given) or here
+            return cls(root, given, settings or load_settings(root), _below(root, here))
         root = root_around(here)
         settings = settings or load_settings(root)
-        below = "" if root == here else shown(here.relative_to(root).as_posix())
-        return cls(root, index_directory(root, None, settings), settings, below)
+        return cls(root, index_directory(root, None, settings), settings, _below(root, here))
 
     def from_root(self, path: str) -> str:
         """A path as the index has it: what is given relative to `below` is, where only there is something."""
@@ -55,12 +63,26 @@ class Location:
             return path
         return posixpath.normpath(f"{self.below}/{path}")
 
+    def seen_from_here(self) -> str:
+        """The current folder relative to the root, '' where it is the root or outside: paths are told as from there."""
+        with contextlib.suppress(OSError):  # the current folder may be gone
+            return _below(self.root, Path.cwd())
+        return ""
+
     def scope(self, *, limit: int | None = None, max_filesize: int | None = None) -> IndexScope:
         """Which files are asked for; None means as the settings say. Raises `UsageError`."""
         if limit is not None and limit < 1:
             raise UsageError(f"--limit must be at least 1, not {limit}")
         settings = self.settings
-        return IndexScope(max_filesize or settings.max_filesize, limit or settings.limit, settings.exclude)
+        root = shown(str(self.root))
+        return IndexScope(max_filesize or settings.max_filesize, limit or settings.limit, settings.exclude, root)
+
+    def why_not_of(self, scope: IndexScope) -> str:
+        """Why an index of that scope is not this repository's, '' where it is. One inside of the repository moves with
+        it; one elsewhere is of the root that it was made from, or a search from another folder would replace it."""
+        if self.directory.is_relative_to(self.root) or scope.root == shown(str(self.root)):
+            return ""
+        return f"the index in {self.directory} is of {scope.root or 'another folder'}, not of {self.root}"
 
     def recorded_model(self) -> str | None:
         """The model of the table that was written last, where this user chose it; None also for a trusted table of
@@ -70,6 +92,21 @@ class Location:
         except (IndexMismatchError, IndexNotFoundError):
             return None
         return tables[0].spec.model if tables and tables[0].made_here else None
+
+
+def _below(root: Path, here: Path) -> str:
+    return shown(here.relative_to(root).as_posix()) if here != root and here.is_relative_to(root) else ""
+
+
+def _recorded_root(directory: Path) -> Path | None:
+    """The repository that an index was made from, where it is still there; else None."""
+    try:
+        tables = index_tables(directory)
+    except RepositoryIndexError:  # whoever opens it is told what is wrong
+        return None
+    # A stranger's index must not say which folder is read.
+    root = tables[0].scope.root if tables and tables[0].made_here else ""
+    return Path(root).resolve() if root and Path(root).is_dir() else None
 
 
 def root_around(folder: str | Path) -> Path:

@@ -181,14 +181,15 @@ def quick_survey(location: Location, scope: IndexScope, known: Callable[[], Mani
     be written, or where more changed than a second's work.
     """
     directory = location.directory
-    if not refresh.is_writable(directory):
-        return Refresh("the index may not be written")
     if refresh.expected_seconds(directory, files) > refresh.BUDGET_SECONDS:
         return Refresh("looking for changes takes too long here")
     started = time.perf_counter()
     seen = survey(location, scope, known())
     refresh.note_seconds(directory, files, time.perf_counter() - started)
     changes = seen.changes
+    if not refresh.is_writable(directory):
+        differ = changes.to_read if seen.differing is None else seen.differing
+        return Refresh("the index may not be written", len(differ) + len(changes.removed))
     if seen.differing is None or not refresh.are_few(seen.differing) or len(changes.removed) > refresh.FEW_FILES:
         whole = seen.known is None or seen.known.header.complete or scope.limit is not None
         why = "much has changed" if whole else "the index is incomplete"

@@ -9,9 +9,9 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -98,10 +98,12 @@ class _Look:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Hits of several repositories, best first, and the names of those that could not be searched."""
+    """Hits of several repositories, best first, and the names of those that could not be searched. `stale` counts the
+    files by repository that changed and were not brought in."""
 
     hits: list[RepoHit]
     not_indexed: tuple[str, ...] = ()
+    stale: Mapping[str, int] = field(default_factory=dict)
 
 
 class Repository:
@@ -331,16 +333,17 @@ class Workspace(Closing):
         languages: Sequence[str] = (),
         by: Unit = "chunk",
         freshness: Freshness = "quick",
+        only: str | None = None,
     ) -> Found:
-        """The best of all repositories in one order. One without an index is left out, unless none has one: then
-        `IndexNotFoundError`."""
+        """The best of all repositories, or of the one that is named, in one order. One without an index is left out,
+        unless none has one: then `IndexNotFoundError`."""
         limits.check_search(query, limit, mode, by)
         query = clean_text(query)
         with ExitStack() as stack:
             names: dict[Path, str] = {}
             indexes: list[Index] = []
             missing: dict[str, IndexNotFoundError] = {}
-            for repository in self:
+            for repository in self if only is None and len(self) > 1 else [self.get(only)]:
                 try:
                     indexes.append(stack.enter_context(repository.opened(freshness)))
                 except IndexNotFoundError as error:
@@ -351,7 +354,9 @@ class Workspace(Closing):
                 raise next(iter(missing.values()))
             wanted = SearchFilter.of(globs, languages, ())
             found = search_together(indexes, query, limit, mode, wanted=wanted, by=by, freshness="none")
-        return Found([RepoHit(names[index.repo], hit) for index, hit in found], tuple(missing))
+            stale = {names[index.repo]: index.last_refresh.changed for index in indexes if index.last_refresh.left}
+        hits = [RepoHit(names[index.repo], hit) for index, hit in found]
+        return Found(hits, tuple(missing), {name: changed for name, changed in stale.items() if changed})
 
     def close(self, seconds: float | None = None) -> None:
         """Call off the work in the background and wait for its end, `seconds` at most; a second call does nothing.

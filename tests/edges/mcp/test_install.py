@@ -61,7 +61,7 @@ def test_each_client(client: str, repo: Path, own_places: Path) -> None:
     assert (done.returncode, str(file) in done.stdout) == (0, True)
     assert file.read_text() == shown.stdout
     entry = read(file)[KEYS[client]]["turboprop"]
-    assert entry["args"] == ["-m", "turboprop", "mcp", "--repo", str(repo)]
+    assert entry["args"] == ["-P", "-m", "turboprop", "mcp", "--repo", str(repo)]
     assert (entry.get("type") == "stdio") == (client in ("claude", "vscode"))
     before = file.read_bytes()
     assert "already" in install(client, cwd=repo).stdout
@@ -108,9 +108,9 @@ def test_nothing_in_the_file_is_lost(client: str, repo: Path, own_places: Path, 
     other = tmp_path / "other"
     other.mkdir()
     assert install(client, "--user", "--repo", other, cwd=repo).returncode == 0
-    assert read(file)[key]["turboprop"]["args"][3:] == ["--repo", str(repo), "--repo", str(other)]
+    assert read(file)[key]["turboprop"]["args"][4:] == ["--repo", str(repo), "--repo", str(other)]
     assert install(client, "--user", "--name", "second", "--repo", other, cwd=repo).returncode == 0
-    assert read(file)[key]["second"]["args"][3:] == ["--repo", str(other)]
+    assert read(file)[key]["second"]["args"][4:] == ["--repo", str(other)]
     assert not list(file.parent.glob(".new-*"))
 
 

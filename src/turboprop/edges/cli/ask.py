@@ -80,6 +80,7 @@ def ask(
         name = model or installed_language_model(index.settings)
         if name is None:
             _print_without_model(index, text, as_json, how_to_get_one())
+            options.tell_what_is_left(index.last_refresh)
             raise click.exceptions.Exit(2)
         with load_language_model(name, context, engine, weights, memory) as loaded:
             session = AnswerSession(index, loaded, source_tokens or SOURCE_TOKENS)
@@ -93,6 +94,7 @@ def ask(
                     break
                 if text:
                     _answer(session, text, wishes, show_context, stats, as_json, loaded.name)
+        options.tell_what_is_left(index.last_refresh)
     if not answered:
         raise click.exceptions.Exit(1)
 

@@ -10,6 +10,7 @@ import click
 
 from turboprop import limits
 from turboprop.errors import UsageError
+from turboprop.printable import echo, printable_message
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from turboprop.embed.model import EmbeddingModel
     from turboprop.limits import Range
     from turboprop.rerank.model import Reranker
+    from turboprop.types import Refresh
 
 
 class Size(click.ParamType[int]):
@@ -166,6 +168,15 @@ def widening(command: Any) -> Any:
     ):
         command = option(command)
     return command
+
+
+def tell_what_is_left(done: Refresh) -> None:
+    """Say on stderr what of changed files was not brought in before a search."""
+    if done.failed:
+        echo(f"tp: not brought up to date: {printable_message(done.left)}", err=True)
+    elif done.left and done.changed:
+        said = f"{printable_message(done.left)}: {plural(done.changed, 'file')} may differ from the index"
+        echo(f"tp: {said}; `tp index` brings them in", err=True)
 
 
 def choice_text(model: EmbeddingModel | Reranker) -> str:

@@ -118,14 +118,23 @@ def search(
     with ExitStack() as stack:
         indexes: dict[Path, Index] = {}
         below: dict[Path, str] = {}
-        for each in repos or (folder or ".",):
-            location = Location.around(each, index_dir)
+        missing: list[IndexNotFoundError] = []
+        for place in repos or (folder or ".",):
+            location = Location.around(place, index_dir)
             inside = location.below if here or repos or folder else ""
             # Two folders of one repository: what holds both is searched.
             below[location.root] = inside if below.get(location.root, inside) == inside else ""
-            if location.root not in indexes:
-                index = stack.enter_context(_open(ctx, location, model, engine, weights, build))
-                indexes[location.root] = index
+            if location.root in indexes:
+                continue
+            try:
+                indexes[location.root] = stack.enter_context(_open(ctx, location, model, engine, weights, build))
+            except IndexNotFoundError as error:
+                del below[location.root]
+                missing.append(error)
+        if missing and not indexes:
+            raise missing[0]
+        for absent in missing:
+            echo(f"tp: left out: {printable_message(str(absent))}", err=True)
         _bring_in(indexes.values(), refresh)
         first = next(iter(indexes.values()))
         found = search_together(
@@ -150,8 +159,7 @@ def search(
         names = dict(zip(indexes, [""] if len(indexes) == 1 else repository_names(list(indexes)), strict=True))
         models = ", ".join(dict.fromkeys(index.model_name for index in indexes.values()))
         indexed = _languages(indexes.values()) if lang and not found else []
-    # From inside of a repository paths are told as they lead from there, as those of other programs are.
-    seen_from = "" if repos or folder else location.below
+    seen_from = location.seen_from_here()  # as other programs tell their paths
     best = [RepoHit(names[index.repo], hit, seen_from) for index, hit in found]
     took = round((time.perf_counter() - started) * 1000, 1)
     kind = "json" if as_json else output
@@ -172,11 +180,7 @@ def _bring_in(indexes: Iterable[Index], wanted: bool | None) -> None:
     for index in indexes:
         with progress_bar() as progress:
             done = index.bring_in("all" if wanted else "quick", progress)
-        if done.failed:
-            echo(f"tp: not brought up to date: {printable_message(done.left)}", err=True)
-        elif done.left and done.changed:
-            changed = options.plural(done.changed, "file")
-            echo(f"tp: {done.left}: {changed} may differ from the index; `tp index` brings them in", err=True)
+        options.tell_what_is_left(done)
 
 
 def _languages(indexes: Iterable[Index]) -> list[str]:

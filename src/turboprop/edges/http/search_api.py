@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any, NotRequired
 
 from pydantic import Field, StrictInt, StrictStr
@@ -19,7 +19,6 @@ from turboprop.edges.http.schemas import RequestBody
 from turboprop.edges.http.state import read_model, state_of
 from turboprop.errors import IndexNotFoundError, TurboPropError, UsageError
 from turboprop.machine import peak_resident_bytes, resident_bytes
-from turboprop.workspace.merged import RepoHit
 from turboprop.workspace.workspace import Found
 
 if TYPE_CHECKING:
@@ -79,6 +78,7 @@ class SearchAnswer(TypedDict):
     query: str
     hits: list[HitRow]
     not_indexed: list[str]
+    stale: dict[str, int]
     seconds: float
 
 
@@ -186,21 +186,23 @@ async def search(request: Request) -> Response:
     found = await state.in_waiting_thread(_searched, state, wanted)
     state.metrics.time("tp_search_seconds", time.perf_counter() - started)
     rows = [hit_row(one.repo, one.hit, explain=wanted.explain) for one in found.hits]
-    return _answer(wanted.query, rows, started, found.not_indexed)
+    return _answer(wanted.query, rows, started, found)
 
 
-def _answer(query: str, rows: list[HitRow], started: float, not_indexed: Sequence[str] = ()) -> Response:
-    seconds = time.perf_counter() - started
-    return JSONResponse({"query": query, "hits": rows, "not_indexed": list(not_indexed), "seconds": seconds})
+def _answer(query: str, rows: list[HitRow], started: float, found: Found | None = None) -> Response:
+    answer: SearchAnswer = {
+        "query": query,
+        "hits": rows,
+        "not_indexed": list(found.not_indexed) if found else [],
+        "stale": dict(found.stale) if found else {},
+        "seconds": time.perf_counter() - started,
+    }
+    return JSONResponse(answer)
 
 
 def _searched(state: ServerState, wanted: SearchRequest) -> Found:
     narrowing: dict[str, Any] = {"globs": wanted.path, "languages": wanted.lang, "by": wanted.by}
-    if wanted.repo is None and len(state.workspace) > 1:
-        return state.workspace.search(wanted.query, wanted.limit, wanted.mode, **narrowing)
-    repository = state.workspace.get(wanted.repo)
-    hits = repository.search(wanted.query, wanted.limit, wanted.mode, **narrowing)
-    return Found([RepoHit(repository.name, hit) for hit in hits])
+    return state.workspace.search(wanted.query, wanted.limit, wanted.mode, only=wanted.repo, **narrowing)
 
 
 def hit_row(repo: str, hit: Hit, *, explain: bool) -> HitRow:

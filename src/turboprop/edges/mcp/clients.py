@@ -55,8 +55,11 @@ def configuration_file(client: AgentClient, root: Path, user: bool) -> Path:
 
 
 def entry(client: AgentClient, repos: Sequence[Path]) -> dict[str, Any]:
-    """What starts the server: this Python, so no search path and no virtual environment has to be set."""
-    arguments = ["-m", "turboprop", "mcp"]
+    """What starts the server: this Python, so no search path and no virtual environment has to be set.
+
+    -P: agents start it in the repository, whose `types.py` Python would else import as its own.
+    """
+    arguments = ["-P", "-m", "turboprop", "mcp"]
     for repo in repos:
         arguments += ["--repo", str(repo)]
     kind = {"type": "stdio"} if client.typed else {}

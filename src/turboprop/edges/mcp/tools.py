@@ -171,7 +171,11 @@ class Tools:
         start = page_start(cursor)
         with self._opened(self._workspace.get(repo)) as index:
             hits = find(index, min(start + limit + 1, limits.HITS.most))
-        return hits_page(hits, start, limit, lines)
+            left = index.last_refresh
+        page = hits_page(hits, start, limit, lines)
+        if left.left and left.changed and self._freshness != "none":
+            page += f"\n\nnote: {left.changed} files changed and are not in these hits yet; ask again in a while"
+        return page
 
     def _opened(self, repository: Repository) -> AbstractContextManager[Index]:
         return repository.opened(self._freshness, create=self._create)
