@@ -50,6 +50,15 @@ def file_of(client: str, repo: Path, home: Path, user: bool) -> Path:
     return home / USER_FILES[client] if user or client not in PROJECT_FILES else repo / PROJECT_FILES[client]
 
 
+def test_the_server_imports_no_file_of_the_repository(repo: Path, own_places: Path) -> None:
+    assert install("claude", cwd=repo).returncode == 0
+    entry = read(file_of("claude", repo, own_places, False))["mcpServers"]["turboprop"]
+    (repo / "types.py").write_text("raise SystemExit('a file of the repository was run')\n")
+    command = [entry["command"], *entry["args"]]
+    done = subprocess.run(command, cwd=repo, input="", capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("client", ["claude", "cursor", "vscode", "windsurf", "codex"])
 def test_each_client(client: str, repo: Path, own_places: Path) -> None:
     shown = install(client, "--print", cwd=repo)
