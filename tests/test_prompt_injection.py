@@ -153,7 +153,14 @@ from turboprop import GenerationOptions, Index, LanguageModel
 from turboprop.answer import AnswerSession
 root, model, question = sys.argv[1:]
 seen = []
-with Index.open(root) as index, LanguageModel.load(model) as loaded:
+class Still:
+    # The index without the look for changed files, which asks Git.
+    def __init__(self, index):
+        self.repo, self.reader, self.index = index.repo, index.reader, index
+    def search(self, query, limit=10):
+        return self.index.search(query, limit, freshness="none")
+with Index.open(root) as opened, LanguageModel.load(model) as loaded:
+    index = Still(opened)
     index.search(question)  # what is imported and opened when it is first used
     list(AnswerSession(index, loaded, 600).ask(question, GenerationOptions(temperature=0, max_tokens=4)))
     def watch(event, arguments):

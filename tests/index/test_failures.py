@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from turboprop.index.failures import error_number, translated
 from turboprop.index.schema import IndexSpec
 from turboprop.index.write import TableWriter
 
-HERE = Path("/some/.turboprop")
+HERE = Path(tempfile.gettempdir())
 
 
 @pytest.mark.parametrize(
