@@ -31,6 +31,10 @@ _AGAIN_SECONDS = 300.0
 """After so long a look is tried again where the last ones were too slow: a busy machine or a cold disk may have been
 the reason, and nobody would find out that it is over."""
 
+SMALL = 500
+"""Files up to which a search looks for changes whatever the last looks took: of so few it takes 0.1 s on a quiet machine,
+and a busy one is no reason for an answer that is out of date."""
+
 FEW_FILES = 50
 FEW_BYTES = 500_000
 """Changes that a search brings in without being asked: about a second's work with the default model."""
@@ -52,8 +56,8 @@ class _Looks:
 
 def expected_seconds(directory: Path, files: int) -> float:
     """How long a look at so many files will take here: the faster one of the last two, as one may meet a burst of
-    other work."""
-    looks = _recorded(directory)
+    other work. Of up to `SMALL` files their number alone tells."""
+    looks = _recorded(directory) if files > SMALL else None
     if looks is not None and 0.5 <= (files + 1) / (looks.files + 1) <= 2:
         seconds = min(looks.seconds, looks.before)
         if seconds <= BUDGET_SECONDS or looks.age < _AGAIN_SECONDS:
