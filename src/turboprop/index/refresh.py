@@ -32,8 +32,8 @@ _AGAIN_SECONDS = 300.0
 the reason, and nobody would find out that it is over."""
 
 SMALL = 500
-"""Files up to which a search looks for changes whatever the last looks took: of so few it takes 0.1 s on a quiet machine,
-and a busy one is no reason for an answer that is out of date."""
+"""Files up to which a search looks for changes whatever the last looks took: of so few it takes 0.1 s on a quiet
+machine, and a busy one is no reason for an answer that is out of date."""
 
 FEW_FILES = 50
 FEW_BYTES = 500_000
