@@ -431,7 +431,7 @@ def _rows(kind: type[Any], columns: Mapping[str, list[Any]]) -> dict[str, Any]:
 
 
 def _scope(value: Any) -> IndexScope:
-    max_filesize, limit, exclude, root = value
+    max_filesize, limit, exclude, root = value if len(value) != 3 else [*value, ""]  # before roots were recorded
     return IndexScope(
         _count(max_filesize),
         None if limit is None else _count(limit),
