@@ -152,6 +152,9 @@ def test_an_index_elsewhere_is_of_the_repository_that_it_was_made_from(root: Pat
         with Index.open(Location.at(folder, place)) as index:
             assert index.search("enqueue a job", 1)[0].path == "src/app/queue.py"
             assert "is of" in index.last_refresh.left
+    with pytest.raises(UsageError, match=r"is of .*repo/src, not of"):
+        Index.create(root / "src").close()
+        Index.create(root, index_dir=root / "src/.turboprop")
     with Index.create(other, index_dir=place, rebuild=True) as index:
         assert index.search("enqueue a job", 1)[0].path == "fox.py"
 

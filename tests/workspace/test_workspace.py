@@ -7,18 +7,26 @@ from pathlib import Path
 
 import pytest
 
-from turboprop import Index
+from turboprop import Hit, Index
 from turboprop.errors import IndexNotFoundError, UsageError
+from turboprop.limits import Mode
 from turboprop.runtime.manager import ModelManager
 from turboprop.workspace.jobs import Job
 from turboprop.workspace.pool import IndexPool
-from turboprop.workspace.workspace import Workspace
+from turboprop.workspace.workspace import Freshness, Repository, Workspace
 
 Write = Callable[[dict[str, str]], Path]
 FILES = {
     "src/retry.py": "def retry(work):\n    return work()\n",
     "src/cache.py": "class Cache:\n    def get(self, key):\n        return self.entries[key]\n",
 }
+
+
+def searched(
+    repository: Repository, query: str, limit: int = 10, mode: Mode = "hybrid", freshness: Freshness = "quick"
+) -> list[Hit]:
+    with repository.opened(freshness) as index:
+        return index.search(query, limit, mode, freshness="none")
 
 
 @pytest.fixture
@@ -47,7 +55,7 @@ def test_searches_equal_those_of_an_index(indexes: IndexPool, manager: ModelMana
     with Index.open(repo) as index:
         for mode in ("hybrid", "semantic", "lexical"):
             expected = index.search("get what was kept", 5, mode)
-            assert repository.search("get what was kept", 5, mode) == expected
+            assert searched(repository, "get what was kept", 5, mode) == expected
         assert repository.similar("src/cache.py", 1, 5) == index.similar("src/cache.py", 1, 5)
     (told,) = manager.status()
     assert told.in_use == 0
@@ -59,7 +67,7 @@ def test_a_newer_version_is_seen_and_an_old_one_stays_for_who_uses_it(indexes: I
         (repo / "src/lemon.py").write_text("def lemon():\n    return 'sour'\n")
         with Index.open(repo) as index:
             index.update()
-        assert repository.search("lemon", 1, "lexical")[0].path == "src/lemon.py"
+        assert searched(repository, "lemon", 1, "lexical")[0].path == "src/lemon.py"
         assert before.search("lemon", 1, "lexical", freshness="none") == []
     with repository.opened() as after:
         assert after is not before
@@ -67,15 +75,15 @@ def test_a_newer_version_is_seen_and_an_old_one_stays_for_who_uses_it(indexes: I
 
 def test_an_index_that_was_removed_and_made_again(indexes: IndexPool, manager: ModelManager, repo: Path) -> None:
     repository = Workspace(indexes, [repo]).get(None)
-    assert repository.search("retry", 1)
+    assert searched(repository, "retry", 1)
     shutil.rmtree(repo / ".turboprop")
     with pytest.raises(IndexNotFoundError):
-        repository.search("anything")
+        searched(repository, "anything")
     job = Job("index", "repo")
     job.run(repository.update)
     assert job.status.state == "done"
     assert (job.status.done, job.status.total) == (2, 2)
-    assert repository.search("retry", 1)[0].path == "src/retry.py"
+    assert searched(repository, "retry", 1)[0].path == "src/retry.py"
     assert len(manager.status()) == 1
 
 
@@ -86,7 +94,7 @@ def test_a_cancelled_update_leaves_a_sound_index(indexes: IndexPool, repo: Path)
     job.cancel()
     job.run(repository.update)
     assert job.status.state == "cancelled"
-    assert repository.search("retry", 1)[0].path == "src/retry.py"
+    assert searched(repository, "retry", 1)[0].path == "src/retry.py"
 
 
 def test_sources_are_those_of_indexed_files(indexes: IndexPool, repo: Path, tmp_path: Path) -> None:
@@ -158,14 +166,14 @@ def test_what_a_search_may_not_wait_for_is_brought_in_beside_it(indexes: IndexPo
         (repo / f"new_{number}.py").write_text(f"def pomegranate_{number}():\n    return {number}\n")
     with Workspace(indexes, [repo]) as workspace:
         repository = workspace.get(None)
-        assert all("new_" not in hit.path for hit in repository.search("pomegranate"))
+        assert all("new_" not in hit.path for hit in searched(repository, "pomegranate"))
         assert workspace.search("pomegranate").stale == {"repo": 60}
         assert repository.job is None
-        assert all("new_" not in hit.path for hit in repository.search("pomegranate", freshness="background"))
+        assert all("new_" not in hit.path for hit in searched(repository, "pomegranate", freshness="background"))
         assert repository.job is not None
         while not repository.job.status.ended:
             time.sleep(0.01)
-        assert "new_" in repository.search("pomegranate", 1, freshness="none")[0].path
+        assert "new_" in searched(repository, "pomegranate", 1, freshness="none")[0].path
 
 
 def test_a_failed_update_is_told(indexes: IndexPool, write_files: Write) -> None:

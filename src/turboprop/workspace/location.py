@@ -53,7 +53,7 @@ class Location:
             given = index_directory(here, index_dir, settings or load_settings(here))
             root = _recorded_root(given) or here
             return cls(root, given, settings or load_settings(root), _below(root, here))
-        root = root_around(here)
+        root = _nearest_indexed(here)
         settings = settings or load_settings(root)
         return cls(root, index_directory(root, None, settings), settings, _below(root, here))
 
@@ -78,9 +78,12 @@ class Location:
         return IndexScope(max_filesize or settings.max_filesize, limit or settings.limit, settings.exclude, root)
 
     def why_not_of(self, scope: IndexScope) -> str:
-        """Why an index of that scope is not this repository's, '' where it is. One inside of the repository moves with
-        it; one elsewhere is of the root that it was made from, or a search from another folder would replace it."""
-        if self.directory.is_relative_to(self.root) or scope.root == shown(str(self.root)):
+        """Why an index of that scope is not this repository's, '' where it is. The one in the repository's own place
+        moves with it; any other is of the root that it was made from, or a search from another folder would replace
+        it, and so it would where one folder of the repository has an index, too."""
+        configured = self.settings.index.resolve() if self.settings.index is not None else None
+        own = {self.root / INDEX_FOLDER, configured if configured and configured.is_relative_to(self.root) else None}
+        if self.directory in own or scope.root == shown(str(self.root)):
             return ""
         return f"the index in {self.directory} is of {scope.root or 'another folder'}, not of {self.root}"
 
@@ -115,7 +118,10 @@ def root_around(folder: str | Path) -> Path:
     The search ends where a Git work tree does: what is around it does not index its files. A folder above whose
     index another user owns is passed over. Raises `UsageError` for a folder that cannot be read.
     """
-    here = checked_repo(folder)
+    return _nearest_indexed(checked_repo(folder))
+
+
+def _nearest_indexed(here: Path) -> Path:
     for root in (here, *here.parents):
         if _is_indexed(root, ours=root != here):
             return root
@@ -128,14 +134,9 @@ def repository_here() -> Path | None:
     """The repository of the current folder, for a server that was given none: the indexed one, else the Git work
     tree. A home is neither, so it is not served or indexed because nobody named another folder."""
     root = root_around(".")
-    if is_indexed(root):
+    if _is_indexed(root, ours=False):
         return root
     return next((each for each in (root, *root.parents) if is_work_tree(str(each))), None)
-
-
-def is_indexed(root: Path) -> bool:
-    """Whether an index lies there, or where the repository's settings put it."""
-    return _is_indexed(root, ours=False)
 
 
 def checked_repo(repo: str | Path) -> Path:

@@ -187,15 +187,15 @@ def quick_survey(location: Location, scope: IndexScope, known: Callable[[], Mani
     seen = survey(location, scope, known())
     refresh.note_seconds(directory, files, time.perf_counter() - started)
     changes = seen.changes
+    differ = changes.to_read if seen.differing is None else seen.differing
     if not refresh.is_writable(directory):
-        differ = changes.to_read if seen.differing is None else seen.differing
-        return Refresh("the index may not be written", len(differ) + len(changes.removed))
-    if seen.differing is None or not refresh.are_few(seen.differing) or len(changes.removed) > refresh.FEW_FILES:
+        why = "the index may not be written"
+    elif seen.differing is not None and refresh.are_few(differ) and len(changes.removed) <= refresh.FEW_FILES:
+        return seen
+    else:
         whole = seen.known is None or seen.known.header.complete or scope.limit is not None
         why = "much has changed" if whole else "the index is incomplete"
-        differ = changes.to_read if seen.differing is None else seen.differing
-        return Refresh(why, len(differ) + len(changes.removed))
-    return seen
+    return Refresh(why, len(differ) + len(changes.removed))
 
 
 def _is_begun(location: Location) -> bool:

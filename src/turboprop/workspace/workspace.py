@@ -123,7 +123,8 @@ class Repository:
 
     @contextmanager
     def opened(self, freshness: Freshness = "none", *, create: bool = False) -> Iterator[Index]:
-        """The index, with what changed brought in as `freshness` says; it stays that version while the body runs.
+        """The index, with what changed brought in as `freshness` says. It stays open while the body runs, and moves on
+        where another caller brings something in: what belongs to one version is read by one `reader`.
 
         "background" is as "quick", and what that leaves is brought in beside the caller. Raises `IndexNotFoundError`
         where there is none; with `create` one is begun then, in the background, and the error says how far it is.
@@ -140,23 +141,6 @@ class Repository:
             if freshness == "background" and done.left:
                 self._begin_update()
             yield index
-
-    def search(
-        self,
-        query: str,
-        limit: int = 10,
-        mode: Mode = "hybrid",
-        *,
-        globs: Sequence[str] = (),
-        languages: Sequence[str] = (),
-        by: Unit = "chunk",
-        freshness: Freshness = "quick",
-    ) -> list[Hit]:
-        """As `Index.search`."""
-        limits.check_search(query, limit, mode, by)
-        query = clean_text(query)
-        with self.opened(freshness) as index:
-            return index.search(query, limit, mode, filters=globs, languages=languages, by=by, freshness="none")
 
     def similar(self, path: str, line: int, limit: int = 10, *, freshness: Freshness = "quick") -> list[Hit]:
         """As `Index.similar`."""
@@ -271,7 +255,7 @@ class Repository:
 
     def _look(self, index: Index) -> _Look:
         seen = survey(index.location, index.scope, index.manifest())
-        last = self._last = _Look(seen, seen.status())
+        last = self._last = _Look(replace(seen, sources={}), seen.status())  # megabytes of text that nobody reads again
         self._status = last.status
         return last
 

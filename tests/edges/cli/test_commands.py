@@ -61,6 +61,21 @@ def test_search_json(repo: Path) -> None:
     assert done.stderr == ""
 
 
+def test_paths_are_told_as_they_lead_from_the_current_folder(repo: Path, tmp_path: Path) -> None:
+    (tmp_path / "bare/app").mkdir(parents=True)
+    for folder, places, shown in (
+        (repo / "app", (), "server.py"),
+        (repo / "app", ("--here",), "server.py"),
+        (repo / "app", ("--repo", ".."), "server.py"),
+        (tmp_path, ("--repo", repo / "app"), "app/server.py"),
+        # One without an index is left out, and says nothing of where the other's files are.
+        (tmp_path / "bare/app", ("--repo", repo, "--repo", "."), "app/server.py"),
+    ):
+        done = tp("search", "start_server", "--output", "paths", *places, cwd=folder)
+        assert done.stdout.splitlines()[0] == shown, done.stderr
+        assert ("tp: left out: there is no index" in done.stderr) == (places[-1:] == (".",))
+
+
 def test_search_outputs(repo: Path) -> None:
     assert tp("search", "start_server", "--output", "paths", cwd=repo).stdout.splitlines()[0] == "app/server.py"
     assert tp("search", "start_server", "--output", "vimgrep", cwd=repo).stdout.startswith("app/server.py:1:1:def ")

@@ -159,7 +159,7 @@ def search(
         names = dict(zip(indexes, [""] if len(indexes) == 1 else repository_names(list(indexes)), strict=True))
         models = ", ".join(dict.fromkeys(index.model_name for index in indexes.values()))
         indexed = _languages(indexes.values()) if lang and not found else []
-    seen_from = location.seen_from_here()  # as other programs tell their paths
+    seen_from = first.location.seen_from_here()  # as other programs tell their paths
     best = [RepoHit(names[index.repo], hit, seen_from) for index, hit in found]
     took = round((time.perf_counter() - started) * 1000, 1)
     kind = "json" if as_json else output
