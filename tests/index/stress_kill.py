@@ -220,6 +220,8 @@ def main() -> int:
             fine = (0, -9) if beside is None else (0, 2, -9)
             assert process.returncode in fine and b"defect" not in errors, errors.decode()
             ended += process.returncode != -9
+            if turn % 10 == 9:
+                print(f"{turn + 1} rounds, {killed} killed, {asked} answers", file=sys.stderr, flush=True)
             if beside is not None:
                 if turn % 10 == 9:
                     beside.kill()

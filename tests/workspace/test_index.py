@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from io import BufferedReader
@@ -331,13 +333,33 @@ def test_a_refresh_leaves_much_work_alone(write_files: Write, monkeypatch: pytes
         assert index.bring_in().left == "looking for changes takes too long here"
 
 
-def test_a_refresh_does_not_wait_for_a_writer(write_files: Write) -> None:
+def test_a_refresh_does_not_wait_for_a_writer_that_is_long_at_work(write_files: Write) -> None:
     root = write_files(FILES)
     with Index.create(root) as index:
         (root / "src/queue.py").write_text("def enqueue(job):\n    JOBS.append(job)\n")
         with WriterLock(root / ".turboprop"):
+            holder = root / ".turboprop/writer.json"
+            holder.write_text(json.dumps({**json.loads(holder.read_text()), "since": time.time() - 10}))
             assert index.bring_in() == Refresh("the index is being written", 1)
         assert index.bring_in().changed == 1
+
+
+@pytest.mark.parametrize("writes", [False, True])
+def test_a_refresh_waits_for_another_search_that_brings_in_the_same(write_files: Write, writes: bool) -> None:
+    root = write_files(FILES)
+    with Index.create(root) as index, Index.open(root) as other:
+        (root / "src/queue.py").write_text("def enqueue_at_once(job):\n    JOBS.append(job)\n")
+        lock = WriterLock(root / ".turboprop")
+        lock.__enter__()
+        with ThreadPoolExecutor(1) as threads:
+            asked = threads.submit(index.search, "enqueue at once", 1)
+            time.sleep(0.3)
+            assert not asked.done()
+            lock.close()
+            if writes:
+                other.update()
+            assert [hit.symbol for hit in asked.result()] == ["enqueue_at_once"]
+        assert not index.last_refresh.left
 
 
 def test_what_was_asked_for_is_remembered(write_files: Write) -> None:

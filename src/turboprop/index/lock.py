@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -111,6 +112,17 @@ def wait_until_free(directory: Path, seconds: float = SHORT_WAIT_SECONDS) -> Non
         if (directory / LOCK_FILE).exists():
             lock.acquire(timeout=seconds)
             lock.release()
+
+
+def short_wait(directory: Path) -> float:
+    """How many seconds a search should wait for whoever writes the index in `directory`: none for one that is at work
+    for `SHORT_WAIT_SECONDS` already, so a long run keeps no search waiting."""
+    from turboprop.index.holder import HOLDER_FILE, read_holder
+
+    with contextlib.suppress(OSError):
+        if (holder := read_holder(directory / HOLDER_FILE)) is not None:
+            return min(max(0.0, holder.since + SHORT_WAIT_SECONDS - time.time()), SHORT_WAIT_SECONDS)
+    return SHORT_WAIT_SECONDS
 
 
 def is_being_written(directory: Path) -> bool:

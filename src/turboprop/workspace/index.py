@@ -343,9 +343,13 @@ class Index(Closing):
             changed = len(seen.differing or ()) + len(seen.changes.removed)
             if not changed and not seen.has_touched:
                 return Refresh()
+            from turboprop.index.lock import short_wait
+
+            # Another search that brings in the same edit is done in a moment; without it this one would miss the edit.
+            patience = short_wait(self.location.directory)
             try:
                 with self.embedding() as lease:
-                    return Refresh(changed=changed, summary=self._bring_up_to(seen, lease.model, wait=False))
+                    return Refresh(changed=changed, summary=self._bring_up_to(seen, lease.model, patience=patience))
             except IndexBusyError:
                 return Refresh("the index is being written", changed)
         except TurboPropError as error:  # what is indexed can still be searched
@@ -372,12 +376,14 @@ class Index(Closing):
         rebuild: bool = False,
         progress: Callable[[Progress], None] | None = None,
         memory: int | None = None,
-        wait: bool = True,
+        patience: float | None = None,
     ) -> IndexSummary:
         from turboprop.workspace.update import bring_up_to_date
 
         memory = memory or self.settings.memory
-        self.summary = bring_up_to_date(seen, model, rebuild=rebuild, progress=progress, memory=memory, wait=wait)
+        self.summary = bring_up_to_date(
+            seen, model, rebuild=rebuild, progress=progress, memory=memory, patience=patience
+        )
         self._move_on(model.fingerprint, model.name)
         return self.summary
 

@@ -27,22 +27,22 @@ def bring_up_to_date(
     rebuild: bool = False,
     progress: Callable[[Progress], None] | None = None,
     memory: int | None = None,
-    wait: bool = True,
+    patience: float | None = None,
 ) -> IndexSummary:
     """Bring an index up to the files that were seen, within `memory` bytes.
 
-    Another writer is waited for a moment, unless `wait` is false, and where it has published something the files
-    are looked at again: what it brought in may be newer than the look. Raises `IndexBusyError` where that takes
-    longer, and `MemoryBudgetError` where the memory is too little.
+    Another writer is waited for `patience` seconds (None: `SHORT_WAIT_SECONDS`), and where it has published something
+    the files are looked at again: what it brought in may be newer than the look. Raises `IndexBusyError` where that
+    takes longer, and `MemoryBudgetError` where the memory is too little.
     """
     directory, scope = seen.location.directory, seen.scope
     if memory is not None:
         keep_heap_small()
         model.embed_documents(["def warm_up(): pass"])  # the first call makes the kernels' own copy of the weights
     budget = memory_budget(memory, model.name, model.dimensions, seen.walk.files[: scope.limit])
-    until = time.monotonic() + (SHORT_WAIT_SECONDS if wait else 0.0)
+    until = time.monotonic() + (SHORT_WAIT_SECONDS if patience is None else patience)
     while True:
-        if wait:
+        if patience != 0:
             wait_until_free(directory, max(0.0, until - time.monotonic()))
         seen = seen.again()
         try:

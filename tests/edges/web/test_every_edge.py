@@ -47,6 +47,8 @@ class Edges:
     def __init__(self, root: Path, url: str, environment: dict[str, str], open_page: Any) -> None:
         self.root, self.url, self.environment, self.open_page = root, url, environment, open_page
         self.index = Index.open(root)
+        self.told = ""
+        """What the last command wrote beside its answer."""
         self.ways: dict[str, Callable[[str], list[str]]] = {
             "Python": self.python,
             "tp search, cold": lambda query: self.command("search", query, "--no-server", cwd=self.root),
@@ -73,6 +75,7 @@ class Edges:
     def command(self, name: str, query: str, *more: str, cwd: Path) -> list[str]:
         arguments = [sys.executable, "-m", "turboprop", name, *query.split(), "-n", "5", "--json", *more]
         done = subprocess.run(arguments, cwd=cwd, env=self.environment, capture_output=True, text=True, check=True)
+        self.told = done.stderr
         return [f"{hit['path']}:{hit['start_line']}-{hit['end_line']}" for hit in json.loads(done.stdout)["hits"]]
 
     def ask(self, query: str) -> list[str]:
@@ -152,7 +155,8 @@ def test_every_edge_finds_an_edit_by_itself_and_all_say_the_same(edges: Edges) -
         (edges.root / path).write_text(
             f"def peel_{fruit}(knife):\n    '''Peel a {fruit} with a knife.'''\n    return knife\n"
         )
-        assert ask(f"peel a {fruit}")[0] == f"{path}:1-3", edge
+        edges.told = ""
+        assert ask(f"peel a {fruit}")[0] == f"{path}:1-3", (edge, edges.told)
     said = {edge: ask("peel an elderberry with a knife") for edge, ask in edges.ways.items()}
     searched = {edge: hits for edge, hits in said.items() if "ask" not in edge}
     assert searched == dict.fromkeys(searched, said["Python"])
