@@ -13,9 +13,11 @@ import pytest
 
 from turboprop.index.health import examine, remove_leftover
 from turboprop.index.integrity import BLOCK_BYTES
-from turboprop.index.lance_table import open_version
+from turboprop.index.lance_table import damaged_versions, open_version
+from turboprop.index.lease import version_file
 from turboprop.index.lock import WriterLock
 from turboprop.index.manifest import read_manifest, write_manifest
+from turboprop.index.read import IndexReader
 from turboprop.index.recover import made_with
 from turboprop.index.schema import IndexSpec, text_digest
 from turboprop.index.write import TableWriter
@@ -113,6 +115,31 @@ def test_the_note_of_the_newest_version(directory: Path, content: bytes | None) 
     else:
         note.write_bytes(content)
     assert found(directory) == {"versions": "maintain"}
+
+
+@pytest.mark.parametrize("content", [b"", b"rubbish" * 50, None])  # None: its first half
+def test_what_describes_an_old_version_is_damaged(
+    directory: Path, spec: IndexSpec, put: Callable[..., None], content: bytes | None
+) -> None:
+    """Lance reads all of them before it deletes any: one that is damaged kept every old version, for ever."""
+    (table,) = directory.glob("*.lance")
+    with IndexReader.open(directory) as reader:  # who holds a version keeps it
+        held = version_file(table, reader.header.version)
+        with TableWriter.open(directory, spec) as writer:
+            put(writer, "c.py", "def four(): ...\n")
+            writer.publish()
+            writer.maintain()
+    held.write_bytes(held.read_bytes()[: held.stat().st_size // 2] if content is None else content)
+    assert damaged_versions(open_version(table), table)
+    assert found(directory) == {"versions": "maintain"}
+    for rebuild in (False, True):
+        with TableWriter.open(directory, spec, rebuild=rebuild) as writer:
+            for path in ("a.py", "b.py", "c.py"):
+                put(writer, path, f"def of_{path[0]}(): ...\n")
+            writer.publish()
+            writer.maintain()
+        assert len(open_version(table).version_refs()) == 1
+        assert found(directory) == {}
 
 
 def test_a_version_that_nobody_named(directory: Path) -> None:

@@ -18,6 +18,7 @@ from turboprop.index import maintain, refresh, schema
 from turboprop.index.failures import translated
 from turboprop.index.holder import HOLDER_FILE, read_holder
 from turboprop.index.integrity import find_damage, irregular_entries
+from turboprop.index.lance_table import damaged_versions
 from turboprop.index.lexicon import Lexicon, LexiconError
 from turboprop.index.lexicon_build import made_from
 from turboprop.index.lock import LOCK_FILE, is_being_written
@@ -200,6 +201,9 @@ def _upkeep(directory: Path, reader: IndexReader, folder: Path) -> Iterator[Find
         yield Finding("words", str(error), _UPKEEP, "maintain")
     if is_being_written(directory):
         return  # what follows is how a run looks in its middle
+    if damaged := damaged_versions(reader.dataset, folder):
+        problem = f"what describes {len(damaged)} old ones is damaged{_some([str(version) for version in damaged])}"
+        yield Finding("versions", problem, _UPKEEP, "maintain")
     if newest_version(folder) != header.version:
         problem = "a run died between two of its steps; what it wrote last counts for nothing"
         yield Finding("versions", problem, _UPKEEP, "maintain")

@@ -6,11 +6,12 @@ Importing this module loads nothing heavy; calling it loads lance, pyarrow and n
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from turboprop.index import schema
+from turboprop.index.lease import unheld, version_file
 from turboprop.index.terms_column import row_terms
 from turboprop.types import Chunk
 
@@ -31,6 +32,50 @@ def load_lance() -> Any:
 def open_version(folder: Path, version: int | None = None) -> Any:
     """One version of a table (the newest without a number), as a `lance.LanceDataset`."""
     return load_lance().dataset(str(folder), version=version)
+
+
+def delete_versions(dataset: Any, folder: Path, versions: Collection[int]) -> None:
+    """Delete versions that no reader holds, and the files that only they needed; `dataset` is the newest version.
+
+    Lance reads what describes every version for that. An old one of which that is damaged is forgotten, unless a reader
+    holds it: nothing could open it, and for its sake no version would ever be deleted again.
+    """
+    try:
+        _clean_up(dataset, versions)
+    except Exception:
+        damaged = set(damaged_versions(dataset, folder))
+        with unheld(folder, damaged.difference(versions)) as (free, _):  # the caller holds the others
+            forgotten = damaged.intersection([*versions, *free])
+            for version in forgotten:
+                version_file(folder, version).unlink()
+        if not forgotten:
+            raise
+        _clean_up(dataset, [version for version in versions if version not in forgotten])
+
+
+def _clean_up(dataset: Any, versions: Collection[int]) -> None:
+    if not versions:
+        return
+    # Under the writer's lock no one else has files in the making.
+    dataset.cleanup_old_versions(versions=list(versions), delete_unverified=True, error_if_tagged_old_versions=False)
+
+
+def damaged_versions(dataset: Any, folder: Path) -> list[int]:
+    """The versions before that of `dataset` whose descriptions cannot be read; a millisecond for each."""
+    return [
+        version
+        for version in (reference["version"] for reference in dataset.version_refs())
+        if version < dataset.version and not _opens(folder, version)
+    ]
+
+
+def _opens(folder: Path, version: int) -> bool:
+    try:
+        open_version(folder, version)
+    except Exception:
+        # A writer may have deleted it meanwhile.
+        return not version_file(folder, version).exists()
+    return True
 
 
 def sql_text(value: str) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from turboprop.index import schema
+from turboprop.index.lance_table import delete_versions
 from turboprop.index.lease import unheld
 
 VECTOR_INDEX_NUMBERS = 8_000_000
@@ -166,7 +167,6 @@ def remove_old_versions(dataset: Any, folder: Path, published: int, kept: Collec
         with unheld(folder, old[start : start + _AT_ONCE]) as (free, unknown):
             gone = [*free, *(version for version in unknown if version not in kept)]
             if gone:
-                # Under the writer's lock no one else has files in the making.
-                dataset.cleanup_old_versions(versions=gone, delete_unverified=True, error_if_tagged_old_versions=False)
+                delete_versions(dataset, folder, gone)
                 removed = True
     return removed

@@ -27,7 +27,7 @@ from turboprop.errors import (
 from turboprop.files import open_regular, remove_any, replace_file
 from turboprop.index.failures import damaged, translated
 from turboprop.index.integrity import StoredFile, check_regular, find_damage, irregular_entries
-from turboprop.index.lance_table import load_lance, open_version
+from turboprop.index.lance_table import delete_versions, load_lance, open_version
 from turboprop.index.lease import LATEST
 from turboprop.index.lock import LOCK_FILE
 from turboprop.index.manifest import (
@@ -161,7 +161,7 @@ def restore(folder: Path, version: int) -> Any:
         reference["version"] for reference in dataset.version_refs() if version < reference["version"] < dataset.version
     ]
     if unpublished:
-        dataset.cleanup_old_versions(versions=unpublished, delete_unverified=True, error_if_tagged_old_versions=False)
+        delete_versions(dataset, folder, unpublished)
     return dataset
 
 
