@@ -46,13 +46,14 @@ _KEPT = (
     f"(?<=[{_HAN}])[\ufe00-\ufe02\U000e0100-\U000e01ef]",
     "(?<=[\u1820-\u18aa])[\u180b-\u180d\u180f]",
 )
-_HIDDEN = re.compile(f"[{_NEVER}{_SOMETIMES}]")
 _PLAIN_NAME = re.compile(r'[^\s:|"]+')
 
 
 def printable(text: str) -> str:
     r"""The text with hidden characters shown by their numbers, but for tabs and newlines."""
-    return _HIDDEN.sub(_number, text)
+    if text.isascii() and text.replace("\n", " ").replace("\t", " ").isprintable():
+        return text
+    return _hidden().sub(_number, text)
 
 
 def printable_name(name: str) -> str:
@@ -73,7 +74,7 @@ def quoted_name(name: str) -> str:
     """
     if _PLAIN_NAME.fullmatch(name) and printable_name(name) == name:
         return name
-    return _HIDDEN.sub(_json_number, json.dumps(name, ensure_ascii=False))
+    return _hidden().sub(_json_number, json.dumps(name, ensure_ascii=False))
 
 
 def named(text: str) -> str:
@@ -118,6 +119,11 @@ def _json_number(found: re.Match[str]) -> str:
 
 def _is_kept(found: re.Match[str]) -> bool:
     return _kept().match(found.string, found.start()) is not None
+
+
+@cache
+def _hidden() -> re.Pattern[str]:
+    return re.compile(f"[{_NEVER}{_SOMETIMES}]")
 
 
 @cache

@@ -13,9 +13,6 @@ from turboprop.code.read import normalise_newlines
 from turboprop.code.syntax import FILE, MAX_NAMES, MAX_SIGNATURE, Mark, Owner
 from turboprop.types import Chunk
 
-# Recorded in every index: a change in where chunks begin or what they are called must change it.
-CHUNKER = "syntax-2"
-
 # As shares of the budget. A definition over a quarter of it says enough to be found by itself;
 # smaller ones share a chunk of up to half, so that a name still stands out among its neighbours.
 _ALONE = 0.25

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from turboprop.code.chunk import CHUNKER
-from turboprop.code.read import SourceText, read_source
 from turboprop.code.walk import Skipped, SourceFile
 from turboprop.index.manifest import LeftOutFile, Manifest
-from turboprop.types import IndexedFile
+from turboprop.types import CHUNKER, IndexedFile
+
+if TYPE_CHECKING:
+    from turboprop.code.read import SourceText
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,10 @@ def differing(
 
     `sources` takes what was read, by path, so that a run need not read it again.
     """
+    if not files:
+        return ()
+    from turboprop.code.read import read_source  # 1 ms that a run without changes need not take
+
     found = []
     for file in files:
         source = read_source(file, max_filesize=max_filesize)

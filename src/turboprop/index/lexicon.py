@@ -85,6 +85,7 @@ class Lexicon:
         self.row_ids: NDArray[np.uint64] = arrays["row_ids"]
         self.file_of: NDArray[np.uint32] = arrays["file_of"]
         self._files: list[tuple[str, str]] | None = None
+        self._idfs: dict[tuple[str, str], float] = {}
 
     @classmethod
     def open(cls, path: Path, version: int, made_from: str) -> Self:
@@ -181,12 +182,15 @@ class Lexicon:
         return self._idf("folder", word)
 
     def _idf(self, which: str, word: str) -> float:
+        if (known := self._idfs.get((which, word))) is not None:  # the words of file names, asked at each search
+            return known
         words = self._a[f"{which}_words"]
         wanted = term_hash(word)
         at = int(np.searchsorted(words, np.uint32(wanted)))
-        if at == len(words) or words[at] != wanted:
-            return 1.0
-        return math.log(1 + len(self.files) / int(self._a[f"{which}_files"][at]))
+        found = at < len(words) and words[at] == wanted
+        idf = math.log(1 + len(self.files) / int(self._a[f"{which}_files"][at])) if found else 1.0
+        self._idfs[which, word] = idf
+        return idf
 
     def rows_of(self, row_ids: Sequence[int] | NDArray[np.uint64]) -> NDArray[np.int64]:
         """The rows of Lance row ids, int64 [n], -1 for an id that is not there."""

@@ -6,6 +6,7 @@ import contextlib
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -154,9 +155,10 @@ def _file_record(path: str, language: str) -> str:
     return f"{path}\0{language}".replace("\n", " ") + "\n"
 
 
-def name_words(name: str) -> list[str]:
+@lru_cache(16_384)  # each search looks at some hundred names, mostly the same ones
+def name_words(name: str) -> tuple[str, ...]:
     """The lower-case parts of a file's or folder's name, unstemmed."""
-    return [part for word in words(name) for part in split_identifier(word)]
+    return tuple(part for word in words(name) for part in split_identifier(word))
 
 
 def _name_words(paths: list[str], which: str, name_of: Callable[[PurePosixPath], str]) -> dict[str, NDArray[Any]]:

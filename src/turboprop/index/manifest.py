@@ -26,6 +26,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from operator import attrgetter
@@ -107,6 +108,12 @@ class Manifest:
     left_out: dict[str, LeftOutFile] = field(default_factory=dict)
 
 
+_verified: dict[Path, tuple[tuple[int, ...], Header]] = {}
+"""Headers that this process verified, each with the state of its file: a warm search reads three times what was
+published, 0.3 ms each time."""
+_MOST_VERIFIED = 64
+
+
 def read_header(path: Path) -> Header:
     """The first line of a manifest.
 
@@ -114,7 +121,18 @@ def read_header(path: Path) -> Header:
     `IndexUntrustedError` (of someone else, and not trusted).
     """
     with _opened(path) as stream:
-        return _trusted(path, _read_header(path, stream))
+        stat = os.fstat(stream.fileno())
+        # The time of change tells also where an owner or a name changed; nobody can set it.
+        stamp = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+        known = _verified.get(path)
+        if known is not None and known[0] == stamp:
+            return known[1]
+        header = _trusted(path, _read_header(path, stream))
+        if header.made_here:  # what the user trusts may be distrusted again
+            if len(_verified) >= _MOST_VERIFIED:
+                _verified.clear()
+            _verified[path] = stamp, header
+        return header
 
 
 def foreign_header(path: Path) -> tuple[Header, str, str] | None:

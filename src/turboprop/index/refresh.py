@@ -66,7 +66,9 @@ def expected_seconds(directory: Path, files: int) -> float:
 
 
 def note_seconds(directory: Path, files: int, seconds: float) -> None:
-    """Record how long a look took; where the folder may not be written, nothing is."""
+    """Record how long a look took; where the folder may not be written, or nobody asks the record, nothing is."""
+    if files <= SMALL:
+        return
     looks = _recorded(directory)
     before = seconds if looks is None else looks.seconds
     if looks is not None and seconds <= BUDGET_SECONDS and _alike(seconds, looks.seconds, looks.before):

@@ -213,12 +213,12 @@ def diversity(
     return order[again], factor[again]
 
 
-def _stem_words(path: str) -> list[str]:
+def _stem_words(path: str) -> tuple[str, ...]:
     name = path.rpartition("/")[2]
     return name_words(name.rpartition(".")[0] or name)
 
 
-def _folder_words(path: str) -> list[str]:
+def _folder_words(path: str) -> tuple[str, ...]:
     return name_words(path.rpartition("/")[0].rpartition("/")[2])
 
 
