@@ -70,8 +70,8 @@ class Retriever(Protocol):
     def reader(self) -> IndexReader:
         """The version of the index that `search` searches."""
 
-    def search(self, query: str, limit: int = 10) -> list[Hit]:
-        """The best chunks for a query, best first."""
+    def search(self, query: str, limit: int = 10, *, below: str = "") -> list[Hit]:
+        """The best chunks of a folder (all, for '') for a query, best first."""
 
 
 class ChatModel(Protocol):
@@ -151,12 +151,16 @@ class AnswerSession:
         model: ChatModel,
         source_tokens: int = SOURCE_TOKENS,
         history: Sequence[tuple[str, str]] = (),
+        *,
+        below: str = "",
     ) -> None:
-        """`history` are earlier questions with their answers, whose sources are not shown again."""
+        """Sources are taken from the folder `below` of the repository, from all of it for ''. `history` are earlier
+        questions with their answers, whose sources are not shown again."""
         limits.SOURCE_TOKENS.check(source_tokens)
         self._index = index
         self._model = model
         self._source_tokens = source_tokens
+        self._below = below
         self._turns: list[dict[str, str]] = []
         self._questions: list[str] = []
         for question, answer in history:
@@ -171,7 +175,7 @@ class AnswerSession:
         limits.QUESTION.check(question)
         # A follow-up such as "and where is it closed?" says too little by itself.
         query = question if not self._questions else f"{self._questions[-1]} {question}"[-limits.QUERY.most :]
-        hits = self._index.search(query, _CANDIDATES)
+        hits = self._index.search(query, _CANDIDATES, below=self._below)
         weak = is_weak(query, hits)
         found = widened(hits, self._index.reader)
         if weak:

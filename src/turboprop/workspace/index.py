@@ -227,6 +227,7 @@ class Index(Closing):
         rerank: str | Reranker | None = None,
         rerank_top: int | None = None,
         freshness: Freshness = "quick",
+        below: str = "",
     ) -> list[Hit]:
         """The best chunks for a query, best first; with `by="file"` the best chunk of each file.
 
@@ -234,8 +235,8 @@ class Index(Closing):
         long it takes ("all"), nothing ("none"); `last_refresh` tells what was done, or why not.
 
         `filters` are path globs (`src/**`, `!tests/**`), `languages` and `extensions` (`.py`) narrow
-        further; all hold before the top `limit` is taken. Hits under `threshold` are left out; scores
-        grow with relevance and compare between queries of one index. `full` widens a hit to its whole
+        further, and so does the folder `below`; all hold before the top `limit` is taken. Hits under `threshold` are
+        left out; scores grow with relevance and compare between queries of one index. `full` widens a hit to its whole
         definition, `context` adds lines around it. `vector` is the query's, float32 [dimensions], from the
         index's own model, where the caller has it.
 
@@ -258,6 +259,7 @@ class Index(Closing):
             rerank=rerank,
             rerank_top=rerank_top,
             freshness=freshness,
+            below=[below],
         )
         return [hit for _, hit in found]
 

@@ -182,11 +182,17 @@ def test_a_folder_after_the_query(repo: Path, tmp_path: Path, server: str) -> No
     finally:
         tp("daemon", "stop", **own)
     # What is no path, or comes with --repo, is a word of the query.
-    for arguments in (["dial", "app"], ["dial", "./nowhere"], ["dial", "./app", "--repo", "."]):
+    for arguments in (["dial", "app"], ["dial", "/nowhere"], ["dial", "./app", "--repo", "."]):
         done = tp("search", *arguments, "--mode", "lexical", "--json", cwd=repo)
         assert json.loads(done.stdout)["query"] == " ".join(arguments[:2])
-    asked = tp("ask", "how to dial", "./repo", cwd=tmp_path)
-    assert (asked.returncode, "app/client.go" in asked.stdout) == (2, True), asked.stderr  # no model is installed
+    mistyped = tp("search", "dial", "./nowhere", cwd=repo)
+    assert (mistyped.returncode, mistyped.stdout) == (2, "")
+    assert "no folder ./nowhere" in mistyped.stderr
+    for folder, elsewhere in (("./repo", True), ("./repo/app", False)):
+        asked = tp("ask", "how to dial, and what does the guide say?", folder, cwd=tmp_path)
+        assert asked.returncode == 2, asked.stderr  # no model is installed
+        assert "app/client.go" in asked.stdout
+        assert (not all(line.startswith("app/") for line in asked.stdout.splitlines())) == elsewhere, asked.stdout
 
 
 def test_a_shell_completes_folders(tmp_path: Path) -> None:

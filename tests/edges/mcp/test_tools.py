@@ -167,7 +167,15 @@ def test_several_repositories(connect: Connect, repo: Path, tmp_path: Path) -> N
     async def steps() -> None:
         async with connect(repo, other) as client:
             assert "port.py:1-2" in await told(client, "search_code", query="port", repo="other")
-            assert "say which repository: repo, other" in await refused(client, "search_code", query="port")
+            both = await told(client, "search_code", query="listen on a port", lines=0)
+            assert "port.py:1-2  repo other  open_port" in both
+            assert "app/server.py:1-3  repo repo" in both
+            first, second = [
+                await told(client, "search_code", query="listen on a port", lines=0, limit=1, cursor=at)
+                for at in ("0", "1")
+            ]
+            assert both.startswith(first.split("\n")[0] + "\n" + second.split("\n")[0])
+            assert "say which repository: repo, other" in await refused(client, "read_chunk", path="port.py")
             both = await told(client, "index_status")
             assert "repo: 5 files" in both
             assert "other: 1 files" in both

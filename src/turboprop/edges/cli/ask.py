@@ -59,7 +59,8 @@ def ask(
 ) -> None:
     """Answer a question about a repository; every citation is checked to be of lines that were retrieved.
 
-    Several words need no quotes. A last word that is written as a path and names a folder (./app) is the repository.
+    Several words need no quotes. A last word that is written as a path and names a folder (./app) is the repository,
+    or the part of one that the answer is taken from.
 
     Ends with 0 when there is an answer, 1 when nothing carries one and 2 on an error.
     """
@@ -77,13 +78,14 @@ def ask(
     given = {name: value for name, value in sampling.items() if value is not None}
     wishes = made_options({"max_tokens": ANSWER_TOKENS, "temperature": 0.2, "reasoning": False, **given})
     with Index.open(folder or ".", embedding_model, index_dir=index_dir) as index:
+        below = index.location.below if folder else ""
         name = model or installed_language_model(index.settings)
         if name is None:
-            _print_without_model(index, text, as_json, how_to_get_one())
+            _print_without_model(index, text, below, as_json, how_to_get_one())
             options.tell_what_is_left(index.last_refresh)
             raise click.exceptions.Exit(2)
         with load_language_model(name, context, engine, weights, memory) as loaded:
-            session = AnswerSession(index, loaded, source_tokens or SOURCE_TOKENS)
+            session = AnswerSession(index, loaded, source_tokens or SOURCE_TOKENS, below=below)
             answered = True
             if text:
                 answered = _answer(session, text, wishes, show_context, stats, as_json, loaded.name)
@@ -173,10 +175,10 @@ def _answer_object(answer: AnsweredEvent) -> dict[str, Any]:
     }
 
 
-def _print_without_model(index: Index, question: str, as_json: bool, advice: str) -> None:
+def _print_without_model(index: Index, question: str, below: str, as_json: bool, advice: str) -> None:
     from turboprop.answer import widened
 
-    sources = widened(index.search(question, 10), index.reader) if question else []
+    sources = widened(index.search(question, 10, below=below), index.reader) if question else []
     if as_json:
         found = [{key: value for key, value in dataclasses.asdict(each).items() if key != "text"} for each in sources]
         echo_json({"question": question, "model": None, "answer": None, "sources": found})

@@ -10,7 +10,7 @@ import click
 
 from turboprop import limits
 from turboprop.errors import UsageError
-from turboprop.printable import echo, printable_message
+from turboprop.printable import echo, printable_message, printable_name
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -136,12 +136,15 @@ def repo_or_path(command: Any) -> Any:
 def words_and_folder(words: tuple[str, ...]) -> tuple[str, str | None]:
     """A text of several words, and the folder that its last word is where that is written as a path (`./app`, `..`).
 
-    Other tools take the folder second. A folder's bare name stays a word: `blueprint flask` asks for both.
+    Other tools take the folder second. A folder's bare name stays a word: `blueprint flask` asks for both. Raises
+    `UsageError` where what begins with `./` or `../` is nothing that is there.
     """
     # Not pathlib: it raises for a word that is too long for a name, or that begins with the home of nobody.
     last = os.path.expanduser(words[-1]) if len(words) > 1 else ""  # noqa: PTH111
     if last.startswith((".", os.sep, "/")) and os.path.isdir(last):  # noqa: PTH112
         return " ".join(words[:-1]), words[-1]
+    if last.startswith(("./", "../")) and not os.path.lexists(last):
+        raise UsageError(f"there is no folder {printable_name(last)}; put the whole query in quotes if it is a word")
     return " ".join(words), None
 
 

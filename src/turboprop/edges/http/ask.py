@@ -116,8 +116,8 @@ class _Retriever:
     def reader(self) -> IndexReader:
         return self._index.reader
 
-    def search(self, query: str, limit: int = 10) -> list[Hit]:
-        self.hits = self._index.search(query, limit)
+    def search(self, query: str, limit: int = 10, *, below: str = "") -> list[Hit]:
+        self.hits = self._index.search(query, limit, below=below)
         return self.hits
 
 

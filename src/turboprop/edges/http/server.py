@@ -19,6 +19,7 @@ from turboprop.edges.http.protocol import ServerProtocol
 from turboprop.edges.http.security import is_loopback
 from turboprop.edges.http.state import ServerOptions, ServerState
 from turboprop.errors import TurboPropError, UsageError
+from turboprop.printable import printable_name
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -132,6 +133,8 @@ def serve(
     try:
         is_kept = options.trusts_own_user and kept.write(options.start_key)
         told(f"serving at {url}; end it with Ctrl-C")
+        for repository in state.workspace:
+            told(f"searches in {printable_name(str(repository.root))}")
         for said in _who_is_served(options, url):
             told(said)
         if options.trusts_own_user and not is_kept:

@@ -7,6 +7,7 @@ file can write what is not its own: each of its lines begins with its number and
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -38,13 +39,14 @@ def page_start(cursor: str | None) -> int:
     return int(cursor)
 
 
-def hits_page(hits: Sequence[Hit], start: int, limit: int, lines: int) -> str:
-    """Hits `start` to `start + limit`, and the cursor of the next page where there are more."""
+def hits_page(hits: Sequence[Hit], start: int, limit: int, lines: int, repos: Sequence[str] = ()) -> str:
+    """Hits `start` to `start + limit`, and the cursor of the next page where there are more; `repos` names the
+    repository of each, where they are of several."""
     blocks: list[str] = []
     room = PAGE_CHARS
     at = start
-    for hit in hits[start : start + limit]:
-        block = _block(hit, lines)
+    for hit, repo in itertools.zip_longest(hits[start : start + limit], repos[start : start + limit]):
+        block = _block(hit, lines, repo or "")
         if blocks and len(block) > room:
             break
         blocks.append(block)
@@ -128,9 +130,10 @@ def names(symbol: str) -> str:
     return ", ".join(shown) + (", ..." if len(parts) > _NAMES else "")
 
 
-def _block(hit: Hit, most: int) -> str:
+def _block(hit: Hit, most: int, repo: str) -> str:
     place = f"{quoted_name(hit.path)}:{hit.start_line}-{hit.end_line}"
-    head = "  ".join(part for part in (place, names(hit.symbol)) if part)
+    of = f"repo {quoted_name(repo)}" if repo else ""
+    head = "  ".join(part for part in (place, of, names(hit.symbol)) if part)
     lines = hit.text.rstrip().split("\n")
     body = numbered(lines[:most], hit.start_line) if most else ""
     left = f"... {len(lines) - most} more lines" if most and len(lines) > most else ""

@@ -71,7 +71,12 @@ class Tools:
         repo: Repo = None,
         cursor: Cursor = None,
     ) -> str:
-        """Find code by meaning and by words. Hits come best first, each as path:start-end, names, and its lines."""
+        """Find code by meaning and by words. Hits come best first, each as path:start-end, names, and its lines.
+
+        Where several repositories are served and none is named, all are searched, and each hit names its own.
+        """
+        if repo is None and len(self._workspace) > 1:
+            return self._everywhere(query, limit, paths, languages, mode, lines, cursor)
 
         def find(index: Index, most: int) -> list[Hit]:
             return index.search(query, most, mode, filters=paths or (), languages=languages or (), freshness="none")
@@ -172,10 +177,32 @@ class Tools:
         with self._opened(self._workspace.get(repo)) as index:
             hits = find(index, min(start + limit + 1, limits.HITS.most))
             left = index.last_refresh
-        page = hits_page(hits, start, limit, lines)
-        if left.left and left.changed and self._freshness != "none":
-            page += f"\n\nnote: {left.changed} files changed and are not in these hits yet; ask again in a while"
-        return page
+        return hits_page(hits, start, limit, lines) + self._stale(left.changed if left.left else 0)
+
+    def _everywhere(
+        self,
+        query: str,
+        limit: int,
+        paths: list[str] | None,
+        languages: list[str] | None,
+        mode: limits.Mode,
+        lines: int,
+        cursor: str | None,
+    ) -> str:
+        start = page_start(cursor)
+        most = min(start + limit + 1, limits.HITS.most)
+        found = self._workspace.search(
+            query, most, mode, globs=paths or (), languages=languages or (), freshness=self._freshness
+        )
+        page = hits_page([hit.hit for hit in found.hits], start, limit, lines, [hit.repo for hit in found.hits])
+        for name in found.not_indexed:
+            page += f"\n\nnote: {quoted_name(name)} has no index and was not searched; reindex makes one"
+        return page + self._stale(sum(found.stale.values()))
+
+    def _stale(self, changed: int) -> str:
+        if not changed or self._freshness == "none":
+            return ""
+        return f"\n\nnote: {changed} files changed and are not in these hits yet; ask again in a while"
 
     def _opened(self, repository: Repository) -> AbstractContextManager[Index]:
         return repository.opened(self._freshness, create=self._create)
