@@ -80,6 +80,16 @@ def test_what_real_templates_do() -> None:
     assert ChatTemplate(source, "m").render(messages, tools=None) == expected
 
 
+def test_what_is_marked_for_training_is_part_of_the_prompt() -> None:
+    source = (
+        "{% for message in messages %}{{ message.role }}:\n"
+        "{%- generation %}{{ message.content }}{% set seen = true %}{%- endgeneration -%}\n"
+        "{{ seen is defined }};{% endfor %}"
+    )
+    told = ChatTemplate(source, "m").render([{"role": "assistant", "content": "yes"}])
+    assert told == "assistant:yesFalse;"
+
+
 def test_a_file_that_is_no_template() -> None:
     with pytest.raises(ModelFormatError, match="it is none"):
         ChatTemplate("a" * 300_000, "m")

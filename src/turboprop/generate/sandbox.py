@@ -17,7 +17,8 @@ from typing import Any, NoReturn
 from jinja2 import TemplateError, Undefined, nodes
 from jinja2.compiler import CodeGenerator, Frame
 from jinja2.exceptions import SecurityError
-from jinja2.ext import loopcontrols
+from jinja2.ext import Extension, loopcontrols
+from jinja2.parser import Parser
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -128,6 +129,16 @@ class _Generator(CodeGenerator):
         self.write("))")
 
 
+class _Generation(Extension):
+    """`{% generation %}`, with which transformers marks what a training is to learn: of a prompt, what is inside."""
+
+    tags = {"generation"}  # noqa: RUF012  jinja2's name
+
+    def parse(self, parser: Parser) -> nodes.Node:
+        next(parser.stream)
+        return nodes.Scope(parser.parse_statements(("name:endgeneration",), drop_needle=True))
+
+
 class _Environment(ImmutableSandboxedEnvironment):
     code_generator_class = _Generator
     intercepted_binops = frozenset(("+", "*", "**", "%", "//", "/", "-"))
@@ -137,7 +148,7 @@ class _Environment(ImmutableSandboxedEnvironment):
             trim_blocks=True,
             lstrip_blocks=True,
             keep_trailing_newline=False,
-            extensions=[loopcontrols],
+            extensions=[loopcontrols, _Generation],
             finalize=_text,
             autoescape=False,
             cache_size=0,
