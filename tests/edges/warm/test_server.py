@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import signal
+import socket
 import stat
 import struct
 import subprocess
@@ -319,9 +320,11 @@ def test_only_its_user_can_ask(tp: Any, repo: Path, warm: Warm, status: Status, 
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert {stat.S_IMODE((folder / name).stat().st_mode) for name in ("server.json", "socket")} == {0o600}
     state = json.loads((folder / "server.json").read_text())
-    (folder / "server.json").write_text(json.dumps({**state, "key": "0" * 64}))
-    assert status()["running"] is False  # the key is wrong
-    (folder / "server.json").write_text(json.dumps(state))
+    for key in ("0" * 64, state["key"]):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(folder / "socket"))
+            client.sendall(json.dumps({"question": "status", "key": key}).encode() + b"\n")
+            assert (client.makefile().readline() == f"yes {state['proof']}\n") == (key == state["key"])
     assert tp("search", "port", cwd=repo).returncode == 0
     assert status()["answered"] == answered + 1
     folder.chmod(0o755)  # others could have put a server there
