@@ -55,7 +55,11 @@ class Choice:
     reason: str
 
 
-def choose_engine(checkpoint: Checkpoint, engine: str = "auto", weights: WeightFormat = "auto") -> Choice:
+def choose_engine(
+    checkpoint: Checkpoint,
+    engine: str = "auto",
+    weights: WeightFormat = "auto",  # noqa: ARG001 - every engine here runs every format
+) -> Choice:
     """The engine that runs a model with weights of a format, and in words why.
 
     Raises `UsageError` for a name that is none, `ModelUnsupportedError` for an engine that cannot read the
@@ -83,7 +87,7 @@ def choose_engine(checkpoint: Checkpoint, engine: str = "auto", weights: WeightF
             return Choice("fastembed", "the export uses int8 operators that ONNX Runtime is faster at")
         return Choice("openvino", "ONNX Runtime, faster at this export's int8 operators, is not installed")
     if family in FAMILIES:
-        if reason := refusal(weights):
+        if reason := refusal():
             return Choice(
                 "openvino", f"the architecture {family} has a graph here, and the native engine is out: {reason}"
             )
@@ -102,7 +106,7 @@ def load_encoder(checkpoint: Checkpoint, engine: str, options: EngineOptions) ->
 
 def engines_here() -> dict[str, list[str]]:
     """The engines that are installed, each with the devices that it finds, or for `native` why there is none."""
-    reason = refusal("auto")
+    reason = refusal()
     found = {"native": [f"not here: {reason}" if reason else "CPU"]}
     found |= {"openvino": list(import_module("openvino").Core().available_devices), "static": ["CPU"]}
     for engine, package in (("llamacpp", "xllamacpp"), ("fastembed", "fastembed")):

@@ -25,7 +25,7 @@ WITHIN_AVX512 = ["-mavx2", "-mavx512vl", "-mavx512vnni", *(f"-ffixed-xmm{number}
 @pytest.fixture(autouse=True)
 def kernels() -> None:
     """Overridden where a test is about kernels that are missing."""
-    if reason := library.refusal("int8"):
+    if reason := library.refusal():
         pytest.skip(reason)
 
 

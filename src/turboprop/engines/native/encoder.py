@@ -193,7 +193,7 @@ def load_encoder(checkpoint: Checkpoint, options: EngineOptions) -> NativeEncode
     Raises `ModelUnsupportedError` where the kernels cannot run it, `ModelFormatError` for a checkpoint whose tensors
     are missing, misshapen or not finite.
     """
-    if reason := refusal(options.weights):
+    if reason := refusal():
         raise ModelUnsupportedError(f"{checkpoint.name} does not run natively: {reason}; leave --engine away")
     weights = _choose_weights(checkpoint, options)
     module, hp, names = read_shape(checkpoint)

@@ -26,9 +26,9 @@ SUPER = 256
 BLOCK = 32
 """Tokens of a block of the cache."""
 HEAD_GROUP = 32
-LAYOUT_VERSION = 3
+LAYOUT_VERSION = 4
 """Raised whenever the same weights are laid out in another way, or others are asked for; in kernels.h, too."""
-EIGHT_BITS, FOUR_BITS, SUPER_FOUR, SUPER_FIVE, SUPER_SIX = range(5)
+EIGHT_BITS, FOUR_BITS, SUPER_FOUR, SUPER_FIVE, SUPER_SIX, FLOAT32, FLOAT16, BFLOAT16 = range(8)
 ALIGNMENT = 64
 
 
@@ -51,7 +51,7 @@ class AttentionShape(ctypes.Structure):
     _fields_ = [
         *((name, c_int32) for name in ("heads", "kv_heads", "head_dim", "padded", "causal", "window")),
         ("scale", c_float),
-        ("layer", c_int32),
+        *((name, c_int32) for name in ("layer", "exact")),
     ]
 
 
@@ -134,16 +134,14 @@ def _describe(library: Any) -> None:
     for name in ("panel_bytes", "cache_chunk_bytes", "attention_scratch_bytes"):
         getattr(library, name).restype = c_size_t
     library.panel_bytes.argtypes = (ctypes.c_int, c_long)
-    library.cache_chunk_bytes.argtypes = (c_long,)
+    library.cache_chunk_bytes.argtypes = (c_long, ctypes.c_int)
     library.attention_scratch_bytes.argtypes = (c_long, c_long)
     library.run_program.argtypes = (POINTER(Run),)
     library.structure_sizes.restype = None
 
 
-def refusal(weights: str) -> str:
-    """Why the kernels cannot run weights of a format here; empty where they can."""
-    if weights == "float32":
-        return "it has no float32 weights"
+def refusal() -> str:
+    """Why the kernels cannot run here; empty where they can."""
     return _load()[1]
 
 

@@ -39,7 +39,7 @@ def aligned(count: int, kind: Any) -> NDArray[Any]:
 
 def cache_bytes(traced: Traced, layer: int) -> int:
     """Bytes of one block of the cache of a layer."""
-    return traced.kv_heads[layer] * int(library().cache_chunk_bytes(traced.padded[layer]))
+    return traced.kv_heads[layer] * int(library().cache_chunk_bytes(traced.padded[layer], traced.exact))
 
 
 class Program:
