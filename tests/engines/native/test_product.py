@@ -168,6 +168,14 @@ def test_a_product_of_a_product(threads: int) -> None:
     assert_product("float32", found, first, weights.exact["v"])
 
 
+def test_a_sum_beside_the_middle_of_two_numbers_is_rounded_once() -> None:
+    """2^-70 below the middle, which a sum in double would be rounded to first, and then up."""
+    odd = np.float32(1 + 2**-23)
+    x = np.array([[1, 2**-24 * (1 - 2**-23)]], np.float32)
+    found, _ = product(x, np.full((40, 2), odd), "float32")
+    assert (found == odd).all()
+
+
 @pytest.mark.parametrize("kind", ["float16", "bfloat16"])
 def test_weights_of_16_bits_give_the_bits_of_the_same_in_32(kind: str) -> None:
     x, w = random(1, 21, 700), random(2, 70, 700)

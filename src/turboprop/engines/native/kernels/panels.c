@@ -1,9 +1,6 @@
 /* Panels taken apart again: a row of a matrix as float32. */
 #include "panels.h"
 
-#ifndef KERNELS_DOTPROD
-#include <immintrin.h>
-#endif
 #include <string.h>
 
 size_t panel_bytes(int kind, long inputs)
@@ -17,15 +14,14 @@ size_t panel_bytes(int kind, long inputs)
 
 static inline float half(const uint8_t *from, long lane)
 {
-#ifdef KERNELS_DOTPROD
-    __fp16 found;
-    memcpy(&found, from + 2 * lane, 2);
-    return found;
-#else
     uint16_t bits;
     memcpy(&bits, from + 2 * lane, 2);
-    return _cvtsh_ss(bits);
-#endif
+    /* Exponents begin at -14, and in float32 at -126. */
+    const uint32_t wide = (bits & 0x7fffu) << 13, beyond = wide >= 0x7c00u << 13 ? wide | 0x7f800000 : wide;
+    float found;
+    memcpy(&found, &beyond, 4);
+    found = beyond == wide ? found * 0x1p112f : found;
+    return bits >> 15 ? -found : found;
 }
 
 /* The low four bits of the input `in` of a part, which lie in that line or in one after it. */

@@ -10,6 +10,8 @@
 
 #ifdef KERNELS_AVX512
 #define TILE 6
+#elif defined(KERNELS_PLAIN)
+#define TILE 2 /* each operation is many: with 4 tokens the compiler takes 23 seconds, not 9, and 0.7 MB of code */
 #else
 #define TILE 4
 #endif
@@ -314,8 +316,10 @@ ALWAYS void tiles(const Matrix *matrix, Quantized x, float *y, long stride, long
     for (long end = first + count; first < end; first += TILE, fetch = 0) {
         switch (end - first) {
         case 1: tile(matrix, x, y, stride, panel, side, first, add, 1, COLUMNS, fetch); break;
+#if TILE > 2
         case 2: tile(matrix, x, y, stride, panel, side, first, add, 2, COLUMNS, fetch); break;
         case 3: tile(matrix, x, y, stride, panel, side, first, add, 3, COLUMNS, fetch); break;
+#endif
 #if TILE > 4
         case 4: tile(matrix, x, y, stride, panel, side, first, add, 4, COLUMNS, fetch); break;
         case 5: tile(matrix, x, y, stride, panel, side, first, add, 5, COLUMNS, fetch); break;

@@ -13,6 +13,8 @@
 #define TILE 8
 #elif defined(KERNELS_AVX2) || defined(KERNELS_AVXVNNI)
 #define TILE 6
+#elif defined(KERNELS_PLAIN)
+#define TILE 2
 #else
 #define TILE 5
 #endif
@@ -66,9 +68,11 @@ ALWAYS void tiles(const Matrix *matrix, const float *x, long x_stride, float *y,
     for (; count > 0; count -= TILE, x += TILE * x_stride, y += TILE * stride) {
         switch (count) {
         case 1: ROWS(1); break;
+#if TILE > 2
         case 2: ROWS(2); break;
         case 3: ROWS(3); break;
         case 4: ROWS(4); break;
+#endif
 #if TILE > 5
         case 5: ROWS(5); break;
 #endif
