@@ -17,6 +17,7 @@ from reference import reference
 from turboprop.engines.generation_contract import GenerationEngineOptions, Generator, TokenRequest
 from turboprop.engines.generators import load_generator
 from turboprop.engines.native.library import refusal
+from turboprop.errors import EngineError, ModelUnsupportedError
 from turboprop.models.checkpoint import Checkpoint
 from turboprop.models.checkpoint_gguf import open_gguf
 from turboprop.models.checkpoint_hf import open_folder
@@ -29,7 +30,7 @@ TINY = [
 ]
 
 
-@pytest.fixture(params=["native"])
+@pytest.fixture(params=["native", "numpy"])
 def engine(request: pytest.FixtureRequest) -> str:
     if request.param == "native" and refusal():
         pytest.skip(refusal())
@@ -113,3 +114,20 @@ def test_models_with_their_heads_equal_transformers(tmp_path: Path, engine: str,
             found = log_probabilities(generator, ids, logits.shape[-1])
             np.testing.assert_allclose(found, normalized(logits), atol=1e-4)
     generator.close()
+
+
+def test_numpy_has_no_other_weights_than_float32() -> None:
+    checkpoint = open_gguf(reference("gguf/stories260K.gguf"))
+    with pytest.raises(ModelUnsupportedError, match="float32 alone"):
+        load_generator(checkpoint, "numpy", GenerationEngineOptions(weights="int8"))
+
+
+def test_numpy_answers_the_same_beside_others_and_from_its_cache() -> None:
+    generator = load(open_gguf(reference("gguf/stories260K.gguf")), "numpy")
+    prompts = [tuple(case["prompt_ids"]) for case in cases()]
+    alone = [greedy(generator, ids, 40) for ids in prompts]
+    streams = [generator.start(TokenRequest(ids, 40)) for ids in prompts]
+    assert [[token.id for token in stream] for stream in streams] == alone
+    generator.close()
+    with pytest.raises(EngineError, match="closed"):
+        generator.start(TokenRequest((1,), 1))

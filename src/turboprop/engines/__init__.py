@@ -25,6 +25,7 @@ sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 ENGINES = {
     "native": "turboprop.engines.native.encoder",
+    "numpy": "turboprop.engines.numpy_engine",
     "openvino": "turboprop.engines.openvino",
     "static": "turboprop.engines.static",
     "llamacpp": "turboprop.engines.llamacpp",
@@ -34,6 +35,7 @@ _ONNX_IN_OPENVINO = "turboprop.engines.onnx_openvino"
 # What each engine reads, by a checkpoint's files.
 _READS = {
     "native": ("hf", "gguf"),
+    "numpy": ("hf", "gguf"),
     "openvino": ("hf", "gguf", "onnx"),
     "static": ("hf",),
     "llamacpp": ("gguf",),
@@ -108,7 +110,7 @@ def engines_here() -> dict[str, list[str]]:
     """The engines that are installed, each with the devices that it finds, or for `native` why there is none."""
     reason = refusal()
     found = {"native": [f"not here: {reason}" if reason else "CPU"]}
-    found |= {"openvino": list(import_module("openvino").Core().available_devices), "static": ["CPU"]}
+    found |= {"openvino": list(import_module("openvino").Core().available_devices), "static": ["CPU"], "numpy": ["CPU"]}
     for engine, package in (("llamacpp", "xllamacpp"), ("fastembed", "fastembed")):
         if find_spec(package) is not None:
             found[engine] = ["CPU"]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 GENERATORS = {
     "native": "turboprop.engines.native.generate",
+    "numpy": "turboprop.engines.numpy_engine",
     "openvino": "turboprop.engines.openvino_generate",
     "llamacpp": "turboprop.engines.llamacpp_generate",
 }
