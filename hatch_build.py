@@ -25,13 +25,14 @@ SETS = {
     "avx2": ["-DKERNELS_AVX2", "-mavx2", "-mfma", "-mf16c"],
     # GCC's scheduling before it chooses registers, off on x86, takes 2.9 times as many reads and writes of memory here.
     "dotprod": ["-DKERNELS_DOTPROD", "-march=armv8.2-a+dotprod", "-fno-schedule-insns"],
+    "plain": ["-DKERNELS_PLAIN"],
 }
 """The instruction sets that the same sources are compiled for, each into a library of its own."""
 PROCESSORS = {
-    "x86_64": ("avx512", "avxvnni", "avx2"),
-    "amd64": ("avx512", "avxvnni", "avx2"),
-    "aarch64": ("dotprod",),
-    "arm64": ("dotprod",),
+    "x86_64": ("avx512", "avxvnni", "avx2", "plain"),
+    "amd64": ("avx512", "avxvnni", "avx2", "plain"),
+    "aarch64": ("dotprod", "plain"),
+    "arm64": ("dotprod", "plain"),
 }
 """Those that a processor may have, by the names that systems give it."""
 ANYWHERE = ("support.c",)

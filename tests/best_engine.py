@@ -1,7 +1,7 @@
-"""The engine that `auto` takes for int8 weights on this machine."""
+"""The engine that `auto` takes on this machine."""
 
 from __future__ import annotations
 
 from turboprop.engines.native.library import refusal
 
-BEST = "openvino" if refusal("int8") else "native"
+BEST = "openvino" if refusal() else "native"

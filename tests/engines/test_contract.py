@@ -28,7 +28,7 @@ RUNTIMES = {"llamacpp": "xllamacpp", "fastembed": "onnxruntime"}
 def model_for(engine: str, folder: Path) -> Path:
     """A small model of a kind that the engine runs; a new engine needs a line here."""
     match engine:
-        case "native" | "openvino" | "llamacpp":
+        case "native" | "numpy" | "openvino" | "llamacpp":
             return reference("golden/synthetic-arch/tiny-bert-mean.gguf")
         case "static":
             return reference("model2vec/test-model-float32")

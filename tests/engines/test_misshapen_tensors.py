@@ -75,7 +75,7 @@ def each_kind(model: TinyModel) -> Iterator[str]:
             yield name
 
 
-@pytest.mark.skipif(bool(refusal("int8")), reason="no kernels here")
+@pytest.mark.skipif(bool(refusal()), reason="no kernels here")
 @pytest.mark.parametrize("name", list(MODELS))
 def test_tensors_of_a_folder(tmp_path: Path, name: str) -> None:
     model = MODELS[name]
@@ -100,7 +100,7 @@ def test_tensors_of_a_folder(tmp_path: Path, name: str) -> None:
                 ends_well(folder, "openvino", chance.choice(("float32", "int8", "int4")), told)
 
 
-@pytest.mark.skipif(bool(refusal("int8")), reason="no kernels here")
+@pytest.mark.skipif(bool(refusal()), reason="no kernels here")
 @pytest.mark.parametrize("name", [name for name, model in MODELS.items() if model.gguf_family])
 def test_tensors_of_a_gguf_file(tmp_path: Path, name: str) -> None:
     model = MODELS[name]

@@ -109,7 +109,7 @@ def _run(library: str, arguments: list[str]) -> int:
     installed, load = kernels.LIBRARIES, kernels._load.__wrapped__
     # Tests of each instruction set put other libraries there, which `CC` lets be compiled in the same way.
     kernels._load = cache(lambda: kernels.load_one(Path(library)) if kernels.LIBRARIES is installed else load())
-    if reason := kernels.refusal("int8"):
+    if reason := kernels.refusal():
         raise SystemExit(f"the kernels do not run here: {reason}")
     ctypes.CDLL(None).__asan_init  # noqa: B018  missing where they do not watch
     _watch_memory()

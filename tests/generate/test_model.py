@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from best_engine import BEST
 from reference import reference
 from turboprop import GenerationOptions, LanguageModel, Message
 from turboprop.errors import InputTooLongError, ModelUnsupportedError, UsageError
@@ -158,4 +159,4 @@ def test_a_chat_with_a_template(chat_folder: Callable[..., Path]) -> None:
         again = model.generate(conversation, GenerationOptions(temperature=0, max_tokens=50))
         assert first.text == again.text
         assert again.usage.cached_tokens == 32
-        assert (model.engine, model.device, model.weights) == ("openvino", "cpu", "float32")
+        assert (model.engine, model.device, model.weights) == (BEST, "cpu", "float32")

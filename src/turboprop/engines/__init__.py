@@ -25,6 +25,7 @@ sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 ENGINES = {
     "native": "turboprop.engines.native.encoder",
+    "numpy": "turboprop.engines.numpy_engine",
     "openvino": "turboprop.engines.openvino",
     "static": "turboprop.engines.static",
     "llamacpp": "turboprop.engines.llamacpp",
@@ -34,6 +35,7 @@ _ONNX_IN_OPENVINO = "turboprop.engines.onnx_openvino"
 # What each engine reads, by a checkpoint's files.
 _READS = {
     "native": ("hf", "gguf"),
+    "numpy": ("hf", "gguf"),
     "openvino": ("hf", "gguf", "onnx"),
     "static": ("hf",),
     "llamacpp": ("gguf",),
@@ -55,7 +57,11 @@ class Choice:
     reason: str
 
 
-def choose_engine(checkpoint: Checkpoint, engine: str = "auto", weights: WeightFormat = "auto") -> Choice:
+def choose_engine(
+    checkpoint: Checkpoint,
+    engine: str = "auto",
+    weights: WeightFormat = "auto",  # noqa: ARG001 - every engine here runs every format
+) -> Choice:
     """The engine that runs a model with weights of a format, and in words why.
 
     Raises `UsageError` for a name that is none, `ModelUnsupportedError` for an engine that cannot read the
@@ -83,7 +89,7 @@ def choose_engine(checkpoint: Checkpoint, engine: str = "auto", weights: WeightF
             return Choice("fastembed", "the export uses int8 operators that ONNX Runtime is faster at")
         return Choice("openvino", "ONNX Runtime, faster at this export's int8 operators, is not installed")
     if family in FAMILIES:
-        if reason := refusal(weights):
+        if reason := refusal():
             return Choice(
                 "openvino", f"the architecture {family} has a graph here, and the native engine is out: {reason}"
             )
@@ -102,9 +108,9 @@ def load_encoder(checkpoint: Checkpoint, engine: str, options: EngineOptions) ->
 
 def engines_here() -> dict[str, list[str]]:
     """The engines that are installed, each with the devices that it finds, or for `native` why there is none."""
-    reason = refusal("auto")
+    reason = refusal()
     found = {"native": [f"not here: {reason}" if reason else "CPU"]}
-    found |= {"openvino": list(import_module("openvino").Core().available_devices), "static": ["CPU"]}
+    found |= {"openvino": list(import_module("openvino").Core().available_devices), "static": ["CPU"], "numpy": ["CPU"]}
     for engine, package in (("llamacpp", "xllamacpp"), ("fastembed", "fastembed")):
         if find_spec(package) is not None:
             found[engine] = ["CPU"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +32,8 @@ class StoredSizes:
     """By type of GGUF."""
     table_beside: bool
     """Whether the embedding matrix is kept in int8 as well, as a table."""
+    bytes_of_a_float: Mapping[str, int] = field(default_factory=dict)
+    """By type, those of matrices that the format float32 keeps in fewer than 4."""
 
 
 OPENVINO_STORED = StoredSizes(dict.fromkeys(("Q4_0", "Q4_1", "Q4_K"), 0.69), table_beside=True)
@@ -49,8 +51,10 @@ def converted_bytes(
     for weight, name in names.items():
         shape = tensors[name].shape
         count = prod(shape)
-        if weights == "float32" or len(shape) < 2 or weight in _FLOAT32:
+        if len(shape) < 2 or weight in _FLOAT32:
             total += 4 * count
+        elif weights == "float32":
+            total += stored.bytes_of_a_float.get(tensors[name].kind, 4) * count
         elif weights == "stored" and tensors[name].kind in stored.bytes_of_a_weight:
             total += int(count * stored.bytes_of_a_weight[tensors[name].kind])
             if weight == "tokens" and stored.table_beside:

@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 
 GENERATORS = {
     "native": "turboprop.engines.native.generate",
+    "numpy": "turboprop.engines.numpy_engine",
     "openvino": "turboprop.engines.openvino_generate",
     "llamacpp": "turboprop.engines.llamacpp_generate",
 }
 
 
-def choose_generator(checkpoint: Checkpoint, engine: str, weights: WeightFormat) -> Choice:
+def choose_generator(checkpoint: Checkpoint, engine: str, weights: WeightFormat) -> Choice:  # noqa: ARG001
     """The engine that generates: of `auto` native or openvino where the architecture has a file, else llamacpp.
 
     Raises `UsageError` for an unknown engine.
@@ -34,7 +35,7 @@ def choose_generator(checkpoint: Checkpoint, engine: str, weights: WeightFormat)
         choice = Choice("llamacpp", f"no graph here writes for the architecture {family}, which llama.cpp may know")
         if own or checkpoint.origin != "gguf":
             choice = Choice("native", f"the architecture {family} and the processor suit our own kernels")
-            if reason := refusal(weights):
+            if reason := refusal():
                 choice = Choice("openvino", f"the native engine is out: {reason}")
     if choice.name not in GENERATORS:
         raise UsageError(f"there is no engine {engine!r} for language models; there are: auto, {', '.join(GENERATORS)}")

@@ -84,7 +84,7 @@ int main(void)
             give(answer, sizeof *answer);
             break;
         case 3:
-            answer[0] = (int64_t)cache_chunk_bytes(request[1]);
+            answer[0] = (int64_t)cache_chunk_bytes(request[1], (int)request[2]);
             give(answer, sizeof *answer);
             break;
         default:

@@ -80,8 +80,8 @@ class Emulated:
     def panel_bytes(self, kind: int, inputs: int) -> int:
         return self._ask(1, PANEL, kind, inputs)[0]
 
-    def cache_chunk_bytes(self, padded: int) -> int:
-        return self._ask(1, CHUNK, padded)[0]
+    def cache_chunk_bytes(self, padded: int, exact: bool) -> int:
+        return self._ask(1, CHUNK, padded, int(exact))[0]
 
     def attention_scratch_bytes(self, padded: int, longest: int) -> int:
         return self._ask(1, SCRATCH, padded, longest)[0]
@@ -112,7 +112,9 @@ class _Image:
     `pointers` are pairs of offsets: where one lies, and what it points to.
     """
 
-    def __init__(self, run: Run, panel_bytes: Callable[[int, int], int], chunk_bytes: Callable[[int], int]) -> None:
+    def __init__(
+        self, run: Run, panel_bytes: Callable[[int, int], int], chunk_bytes: Callable[[int, bool], int]
+    ) -> None:
         self.data = bytearray(sizeof(Run))
         ctypes.memmove((ctypes.c_char * sizeof(Run)).from_buffer(self.data), addressof(run), sizeof(Run))
         self.offsets: dict[int, int] = {}
@@ -168,14 +170,14 @@ class _Image:
         for name, each in (("values", 1.0), ("scales", 4 / 32), ("offsets", 4 / 16), ("sums", 4 / 32)):
             self._point(getattr(Run, name).offset, getattr(run, name), inputs * each)
 
-    def _tables(self, run: Run, steps: Sequence[Step], chunk_bytes: Callable[[int], int]) -> None:
+    def _tables(self, run: Run, steps: Sequence[Step], chunk_bytes: Callable[[int, bool], int]) -> None:
         rotations = {
             step.d: (run.rotations[step.d], 4 * run.tokens * step.b) for step in steps if step.kind == Kind.ROPE
         }
         shapes = [AttentionShape.from_address(step.detail) for step in steps if step.kind == Kind.STORE]
         largest: dict[int, int] = {}  # layers may share one
         for shape in shapes:
-            size = run.cache_blocks * shape.kv_heads * chunk_bytes(shape.padded)
+            size = run.cache_blocks * shape.kv_heads * chunk_bytes(shape.padded, bool(shape.exact))
             largest[run.caches[shape.layer]] = max(size, largest.get(run.caches[shape.layer], 0))
         self.results += largest.items()
         caches = {shape.layer: (run.caches[shape.layer], largest[run.caches[shape.layer]]) for shape in shapes}

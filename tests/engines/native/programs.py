@@ -9,8 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turboprop.engines.native.library import (
+    BFLOAT16,
     BLOCK,
     EIGHT_BITS,
+    FLOAT16,
+    FLOAT32,
     FOUR_BITS,
     GROUP,
     GROUP_FOUR,
@@ -21,14 +24,15 @@ from turboprop.engines.native.library import (
     Matrix,
 )
 from turboprop.engines.native.ops import NativeOps
-from turboprop.engines.native.panels import PANEL, filled, pack_eight, pack_four, pack_super, padded
+from turboprop.engines.native.panels import PANEL, filled, pack_eight, pack_float, pack_four, pack_super, padded
 from turboprop.engines.native.program import Program, aligned
 from turboprop.engines.native.steps import Value
 from turboprop.engines.quantize import quantize_int8, quantize_uint4
 from turboprop.engines.step import StepBatch
 from turboprop.models.gguf_parts import SuperBlocks
 
-KINDS = {"int8": EIGHT_BITS, "int4": FOUR_BITS, "Q4_K": SUPER_FOUR, "Q5_K": SUPER_FIVE, "Q6_K": SUPER_SIX}
+FLOATS = {"float32": FLOAT32, "float16": FLOAT16, "bfloat16": BFLOAT16}
+KINDS = {"int8": EIGHT_BITS, "int4": FOUR_BITS, "Q4_K": SUPER_FOUR, "Q5_K": SUPER_FIVE, "Q6_K": SUPER_SIX, **FLOATS}
 Build = Callable[[NativeOps], Value]
 
 
@@ -40,6 +44,10 @@ class MemoryWeights:
         self._kind, self._factor = kind, factor
         self._panels: dict[str, NDArray[np.uint8]] = {}
         self.exact: dict[str, NDArray[np.float64]] = {}
+
+    @property
+    def keeps_float32(self) -> bool:
+        return self._kind in FLOATS
 
     def has(self, weight: str) -> bool:
         return weight in self._tensors
@@ -57,15 +65,25 @@ class MemoryWeights:
         values = self._tensors[weight]
         outputs, inputs = values.shape
         if weight not in self._panels:
-            wide = filled(values, PANEL, GROUP)
-            quantized = {"int8": self._eight, "int4": self._four}.get(self._kind, self._super)
+            wide = values if self.keeps_float32 else filled(values, PANEL, GROUP)
+            others = dict.fromkeys(FLOATS, self._float)
+            quantized = {"int8": self._eight, "int4": self._four, **others}.get(self._kind, self._super)
             packed, exact = quantized(wide)
             self._panels[weight] = aligned(packed.nbytes, np.uint8)
-            self._panels[weight][:] = packed.reshape(-1)
+            self._panels[weight][:] = np.ascontiguousarray(packed).view(np.uint8).reshape(-1)
             self.exact[weight] = exact[:outputs, :inputs] * self._factor
         added = None if bias is None else self._tensors[bias].ctypes.data
         panels = self._panels[weight].ctypes.data
-        return Matrix(panels, added, self._factor, padded(inputs), outputs, KINDS[self._kind])
+        if not self.keeps_float32:
+            inputs = padded(inputs)
+        return Matrix(panels, added, self._factor, inputs, outputs, KINDS[self._kind])
+
+    def _float(self, values: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[np.float64]]:
+        if self._kind == "float16":
+            values = values.astype(np.float16).astype(np.float32)
+        elif self._kind == "bfloat16":
+            values = (values.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32)
+        return pack_float(values, KINDS[self._kind]), values.astype(np.float64)
 
     def _eight(self, wide: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
         q, scales = quantize_int8(wide, GROUP)

@@ -1,7 +1,8 @@
-"""Attention over the cache against float64 of the same rounded queries, keys and values.
+"""Attention over the cache against float64 of the same rounded queries, keys and values, and in float32.
 
-What is left to allow for is the rounding of the probabilities: a block's weights, probability times the value's scale,
-are whole numbers of 255ths of the block's largest, so each is off by half of one at most.
+In float32 only its own rounding is allowed for. What else is left to allow for is the rounding of the probabilities: a
+block's weights, probability times the value's scale, are whole numbers of 255ths of the block's largest, so each is off
+by half of one at most.
 """
 
 from __future__ import annotations
@@ -22,7 +23,22 @@ from turboprop.engines.native.ops import NativeOps
 from turboprop.engines.native.program import Program
 from turboprop.engines.native.steps import Value
 
-pytestmark = pytest.mark.usefixtures("each_set")
+pytestmark = pytest.mark.usefixtures("each_set", "each_cache")
+
+
+class Rounding:
+    """Whether queries, keys and values are rounded: with weights in 8 bits, not with those in float32."""
+
+    weights = "int8"
+
+
+@pytest.fixture(scope="module", params=["int8", "float32"])
+def each_cache(request: pytest.FixtureRequest) -> None:
+    Rounding.weights = request.param
+
+
+def in_eight_bits(x: NDArray[np.float32], group: int) -> NDArray[np.float64]:
+    return eight_bits(x, group) if Rounding.weights == "int8" else x.astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -59,7 +75,7 @@ def attend(case: Case, rows: NDArray[np.float32], *, threads: int = 2, seed: int
     counts = [-(-(old + new) // BLOCK) for old, new in zip(case.past, case.new, strict=True)]
     order = np.random.default_rng(seed).permutation(sum(counts) + 2).tolist()
     blocks = [[order.pop() for _ in range(count)] for count in counts]
-    program = make(case.build, MemoryWeights({"x": rows}), threads=threads, blocks=sum(counts) + 2)
+    program = make(case.build, MemoryWeights({"x": rows}, Rounding.weights), threads=threads, blocks=sum(counts) + 2)
     try:
         for cache in program._caches:
             cache[:] = 0xFF  # scales of NaN, and keys and values of their largest
@@ -89,7 +105,8 @@ def reference(case: Case, rows: NDArray[np.float32]) -> tuple[NDArray[np.float64
         if new == 0:
             continue
         q, k, v = (part.reshape(length, -1, h.head_dim) for part in (q, k, v))
-        query, key, value = eight_bits(q, HEAD_GROUP), ten_bits(k, HEAD_GROUP), eight_bits(v, h.head_dim)
+        query, value = in_eight_bits(q, HEAD_GROUP), in_eight_bits(v, h.head_dim)
+        key = ten_bits(k, HEAD_GROUP) if Rounding.weights == "int8" else k.astype(np.float64)
         scale = np.abs(v).max(-1) / 127.0
         i, j = np.arange(old, length)[:, None], np.arange(length)
         visible = (j <= i) if h.causal else np.ones((new, length), bool)
@@ -105,9 +122,10 @@ def reference(case: Case, rows: NDArray[np.float32]) -> tuple[NDArray[np.float64
             weight = np.pad(p * scale[:, other], [(0, 0), (0, -length % BLOCK)]).reshape(new, -1, BLOCK)
             steps = np.repeat(weight.max(-1) / 255, BLOCK, 1)[:, :length]
             size = np.abs(value[:, other]) / np.where(scale[:, other] > 0, scale[:, other], 1)[:, None]
-            allowed[:, head] = (steps / 2 * (p > 0)) @ size / total
-            # Float32: scores of size s are off by 2^-22 s, and e^x by as much.
-            wide = 1e-6 * (1 + np.abs(np.where(visible, scores, 0)).max(-1, keepdims=True))
+            allowed[:, head] = (steps / 2 * (p > 0)) @ size / total if Rounding.weights == "int8" else 0
+            # Float32: sums of products of size s are off by 2^-22 s, and e^x by as much.
+            sizes = np.abs(query[old:, head]) @ np.abs(key[:, other].T) * h.scale
+            wide = 1e-6 * (1 + np.where(visible, sizes, 0).max(-1, keepdims=True))
             allowed[:, head] += wide * (p @ np.abs(value[:, other])) / total
         wanted.append(output.reshape(new, -1))
         off.append(allowed.reshape(new, -1))
@@ -177,7 +195,7 @@ def test_one_large_score_among_small_ones() -> None:
         rows[:, :32] = 1
         rows[place, 32:64] = 20
         found = check(case, rows)
-        np.testing.assert_allclose(found, np.tile(eight_bits(rows[place, 64:]), (78, 1)), rtol=1e-5)
+        np.testing.assert_allclose(found, np.tile(in_eight_bits(rows[place, 64:], 32), (78, 1)), rtol=1e-5)
 
 
 def test_one_larger_score_beside_ones_that_count() -> None:
@@ -239,7 +257,7 @@ def test_two_sequences_share_the_blocks_of_their_beginning() -> None:
     """One wrote them; the other's tokens are computed as if they were its own."""
     case = Case(how(4, 2, 16), (64,), (5,))
     rows = case.rows()
-    program = make(case.build, MemoryWeights({"x": rows}), blocks=8)
+    program = make(case.build, MemoryWeights({"x": rows}, Rounding.weights), blocks=8)
     program.run(given(range(64), blocks=[[5, 2]]))
     positions = [*range(64, 69), *range(64, 69)]
     found = program.run(given(positions, lengths=[5, 5], past=[64, 64], blocks=[[5, 2, 0], [5, 2, 7]]))

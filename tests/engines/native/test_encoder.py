@@ -1,7 +1,8 @@
-"""Every architecture in int8 natively against OpenVINO in float32, and what an encoder is asked for beside vectors."""
+"""Every architecture natively against numpy in float32, and what an encoder is asked for beside vectors."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -56,7 +57,7 @@ def cosines(found: NDArray, wanted: NDArray) -> NDArray:
 
 
 def exact(checkpoint: Checkpoint, batch: TokenBatch) -> NDArray[np.float32]:
-    return encode(checkpoint, batch, "openvino", "float32")
+    return encode(checkpoint, batch, "numpy", "float32")
 
 
 def least_cosine(found: NDArray, wanted: NDArray) -> float:
@@ -72,9 +73,54 @@ def test_the_same_direction_as_in_float32(tmp_path: Path, name: str, origin: str
     assert least_cosine(encode(checkpoint, batch), exact(checkpoint, batch)) >= 0.999
 
 
+@pytest.mark.parametrize(("name", "origin"), CASES)
+def test_the_same_vectors_in_float32(tmp_path: Path, name: str, origin: str) -> None:
+    checkpoint = replace(opened(MODELS[name], origin, tmp_path), pooling=("mean", "last"))
+    batch = pack([*INPUTS, [*range(1, 34)], [5] * 40])
+    np.testing.assert_allclose(encode(checkpoint, batch, weights="float32"), exact(checkpoint, batch), atol=2e-5)
+
+
+@pytest.mark.parametrize("dtype", ["F16", "BF16"])
+def test_weights_of_16_bits_in_float32(tmp_path: Path, dtype: str) -> None:
+    """They are kept in 16 bits, and give the bits of the same weights in 32."""
+    model = MODELS["qwen3"]
+    tensors = model.weights()
+    wide, narrow = model.save(tmp_path / "wide"), model.save(tmp_path / "narrow")
+    if dtype == "F16":
+        halves: dict[str, NDArray] = {name: values.astype(np.float16) for name, values in tensors.items()}
+        save_file(halves, narrow / "model.safetensors")
+        save_file({name: half.astype(np.float32) for name, half in halves.items()}, wide / "model.safetensors")
+    else:
+        words = {name: values.view(np.uint32) >> np.uint32(16) for name, values in tensors.items()}
+        save_bfloat16(words, narrow / "model.safetensors")
+        cut = {name: (word << np.uint32(16)).view(np.float32) for name, word in words.items()}
+        save_file(cut, wide / "model.safetensors")
+    batch = pack([*INPUTS, [5] * 40])
+    found = encode(open_folder(narrow), batch, weights="float32")
+    np.testing.assert_array_equal(found, encode(open_folder(wide), batch, weights="float32"))
+    sizes = [plan(open_folder(folder), EngineOptions(weights="float32"))[1] for folder in (narrow, wide)]
+    assert sizes[0] < 0.6 * sizes[1]
+
+
+def save_bfloat16(words: dict[str, NDArray[np.uint32]], path: Path) -> None:
+    """A safetensors file of the upper halves of float32 numbers, which numpy has no type for."""
+    header: dict[str, dict] = {}
+    data = b""
+    for name, word in words.items():
+        part = word.astype(np.uint16).tobytes()
+        offsets = [len(data), len(data) + len(part)]
+        header[name] = {"dtype": "BF16", "shape": list(word.shape), "data_offsets": offsets}
+        data += part
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + data)
+
+
+@pytest.mark.parametrize("weights", ["int8", "float32"])
 @pytest.mark.parametrize("mode", ["cls", "last"])
 @pytest.mark.parametrize("name", MODELS)
-def test_one_token_is_the_same_where_only_it_is_computed(tmp_path: Path, name: str, mode: PoolingMode) -> None:
+def test_one_token_is_the_same_where_only_it_is_computed(
+    tmp_path: Path, name: str, mode: PoolingMode, weights: str
+) -> None:
     """With a second pooling all tokens are."""
     checkpoint = open_folder(MODELS[name].save(tmp_path))
     inputs = [*INPUTS, [], [5] * 40, [3], *[[7, 8, 9]] * 20, []]
@@ -82,7 +128,7 @@ def test_one_token_is_the_same_where_only_it_is_computed(tmp_path: Path, name: s
     for skip in (0, 2, 50):
         batch = replace(pack(inputs), skip=skip)
         alone, both = (
-            load_native(replace(checkpoint, pooling=pooling), EngineOptions(weights="int8", threads=2))
+            load_native(replace(checkpoint, pooling=pooling), EngineOptions(weights=weights, threads=2))  # type: ignore[arg-type]
             for pooling in ((mode,), (mode, "mean"))
         )
         found = alone.encode(batch)
@@ -227,8 +273,6 @@ def test_positions_beyond_the_trained_length(tmp_path: Path) -> None:
 
 def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
     checkpoint = opened(MODELS["bert"], "hf", tmp_path)
-    with pytest.raises(ModelUnsupportedError, match="no float32 weights"):
-        load_encoder(checkpoint, "native", EngineOptions(weights="float32"))
     encoder = load_encoder(checkpoint, "native", EngineOptions(weights="int8", threads=1))
     assert (encoder.weights, encoder.dimensions) == ("int8", 32)
     for ids in ([64], [-1], [1, 2, 100]):

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 from engines.language_models import write_four_bit
-from engines.test_openvino_generate import QUANTISED, cases, greedy
+from engines.test_generate_goldens import QUANTISED, cases, greedy
 from reference import reference
 from turboprop.engines.generation_contract import GenerationEngineOptions, Generator, Sampling, TokenRequest
 from turboprop.engines.generators import load_generator
 from turboprop.engines.native.library import refusal
 from turboprop.models.checkpoint_gguf import open_gguf
 
-pytestmark = pytest.mark.skipif(bool(refusal("int8")), reason=refusal("int8") or "runs")
+pytestmark = pytest.mark.skipif(bool(refusal()), reason=refusal() or "runs")
 
 
 def load(path: Path, engine: str, weights: str, **more: object) -> Generator:
@@ -29,7 +29,7 @@ def load(path: Path, engine: str, weights: str, **more: object) -> Generator:
 
 @pytest.fixture(scope="module")
 def exact() -> Iterator[Generator]:
-    generator = load(reference("gguf/stories260K.gguf"), "openvino", "float32")
+    generator = load(reference("gguf/stories260K.gguf"), "numpy", "float32")
     yield generator
     generator.close()
 
@@ -64,7 +64,7 @@ def test_int8_keeps_the_likeliest_token(exact: Generator, native: Generator) -> 
 @pytest.mark.parametrize("kind", [gguf.GGMLQuantizationType.Q4_0, gguf.GGMLQuantizationType.Q4_1])
 def test_four_bits_as_stored_keep_the_likeliest_token(kind: gguf.GGMLQuantizationType, tmp_path: Path) -> None:
     path = write_four_bit(reference("gguf/stories260K.gguf"), tmp_path / "four.gguf", kind)
-    exact, stored = load(path, "openvino", "float32"), load(path, "auto", "auto")
+    exact, stored = load(path, "numpy", "float32"), load(path, "auto", "auto")
     assert (stored.engine, stored.weights) == ("native", "stored")
     found = agreement(exact, stored)
     exact.close()
@@ -82,9 +82,11 @@ def test_quantised_files_load_and_generate(kind: str) -> None:
     assert found[:4] == golden["greedy_ids"][:4]  # the reference also rounds what it multiplies with
 
 
+@pytest.mark.parametrize("weights", ["int8", "float32"])
 @pytest.mark.parametrize("temperature", [0.0, 0.8])
-def test_neither_guesses_nor_neighbours_nor_the_cache_change_a_token(native: Generator, temperature: float) -> None:
+def test_neither_guesses_nor_neighbours_nor_the_cache_change_a_token(weights: str, temperature: float) -> None:
     """Each token is computed by itself, so in every weight format the answer is the same."""
+    native = load(reference("gguf/stories260K.gguf"), "native", weights)
     case = cases()[0]
     prompt = tuple(case["prompt_ids"] + 2 * case["greedy_ids"])
     sampling = Sampling(temperature=temperature, seed=3)
@@ -95,6 +97,7 @@ def test_neither_guesses_nor_neighbours_nor_the_cache_change_a_token(native: Gen
     others = [native.start(TokenRequest((1, 5 + n), 40, sampling=Sampling(1.0, seed=n))) for n in range(3)]
     assert list(native.start(TokenRequest(prompt, 60, sampling=sampling))) == alone
     assert all(list(stream) for stream in others)
+    native.close()
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")

@@ -25,7 +25,7 @@ from turboprop.engines.native import library
 from turboprop.errors import ModelUnsupportedError
 from turboprop.models.checkpoint_hf import open_folder
 
-NEEDS_KERNELS = pytest.mark.skipif(bool(library.refusal("int8")), reason=library.refusal("int8") or "runs")
+NEEDS_KERNELS = pytest.mark.skipif(bool(library.refusal()), reason=library.refusal() or "runs")
 NEEDS_COMPILER = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
 
 
@@ -53,7 +53,7 @@ def compile_one(source: str, path: Path) -> Path:
 
 def assert_openvino_instead(reason: str, folder: Path) -> None:
     checkpoint = open_folder(MODELS["qwen3"].save(folder / "model"))
-    assert reason in library.refusal("int8")
+    assert reason in library.refusal()
     choice = choose_engine(checkpoint)
     assert choice.name == "openvino"
     assert reason in choice.reason
@@ -85,7 +85,7 @@ def test_a_file_that_is_no_library(use: Callable[[Path], None], tmp_path: Path) 
 def test_a_library_without_the_functions(use: Callable[[Path], None], tmp_path: Path) -> None:
     for number, source in enumerate(("int nothing;", "int kernels_supported(void) { return 1; }")):
         use(compile_one(source, tmp_path / f"kernels{number}.so"))
-        assert "another version" in library.refusal("int8")
+        assert "another version" in library.refusal()
 
 
 SIZES = [ctypes.sizeof(kind) for kind in (library.Matrix, library.AttentionShape, library.Step, library.Run)]
@@ -107,7 +107,7 @@ def test_a_library_of_other_structures_or_another_layout(
     use: Callable[[Path], None], tmp_path: Path, sizes: list[int], layout: int
 ) -> None:
     use(compile_one(library_of(SIZES, library.LAYOUT_VERSION), tmp_path / "same.so"))
-    assert not library.refusal("int8")
+    assert not library.refusal()
     use(compile_one(library_of(sizes, layout), tmp_path / "kernels.so"))
     assert_openvino_instead("another version", tmp_path)
 
@@ -122,13 +122,12 @@ def test_a_processor_without_the_instructions(use: Callable[[Path], None], tmp_p
 def test_where_they_are_they_are_chosen(tmp_path: Path) -> None:
     checkpoint = open_folder(MODELS["qwen3"].save(tmp_path))
     assert choose_engine(checkpoint).name == "native"
-    assert choose_engine(checkpoint, weights="float32").name == "openvino"
-    assert "float32" in choose_engine(checkpoint, weights="float32").reason
+    assert choose_engine(checkpoint, weights="float32").name == "native"
     assert engines_here()["native"] == ["CPU"]
-    for weights, engine in (("auto", "native"), ("float32", "openvino")):
+    for weights in ("auto", "float32"):
         options = GenerationEngineOptions(weights=weights, threads=1)  # type: ignore[arg-type]
         generator = load_generator(checkpoint, "auto", options)
-        assert generator.engine == engine
+        assert generator.engine == "native"
         generator.close()
 
 
@@ -213,7 +212,7 @@ def test_what_is_compiled_is_loaded(
     assert sorted(sources.glob("*.so*")) == sorted(made)
     assert [f"kernels-{name}.so" for name, reason in reasons.items() if not reason] == [path.name for path in made]
     use(*made)
-    assert library.refusal("int8") == ""
+    assert library.refusal() == ""
     checkpoint = open_folder(MODELS["bert"].save(tmp_path / "model"))
     encoder = load_encoder(checkpoint, "native", EngineOptions(weights="int8", threads=2))
     assert np.isfinite(encoder.encode(pack(INPUTS))).all()
@@ -243,10 +242,10 @@ def test_the_first_that_runs_is_taken(use: Callable[..., None], tmp_path: Path) 
     broken = tmp_path / "kernels-avx512.so"
     broken.write_bytes(b"\x7fELF and then nothing that makes sense")
     use(tmp_path / "none.so", broken, runs)
-    assert library.refusal("int8") == ""
+    assert library.refusal() == ""
     assert library.library()._name == str(runs)
     use(tmp_path / "none.so", broken)
-    assert "cannot be loaded" in library.refusal("int8")
+    assert "cannot be loaded" in library.refusal()
 
 
 @NEEDS_COMPILER

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from engines.native.programs import Build, MemoryWeights, given
-from engines.native.test_rows import FUNCTIONS, turned
 from turboprop.architectures.ops import Attention, Rope
 from turboprop.engines.native import program as programs
 from turboprop.engines.native.ops import NativeOps
 from turboprop.engines.native.passes import lay_out
 from turboprop.engines.native.program import Program
 from turboprop.engines.native.steps import Buffer, Kind, Traced, Value
+from turboprop.engines.numpy_engine import NumpyOps
 
 TOKENS, NARROW, WIDE = 19, 20, 40
 ROPE = Rope(10000.0, 6)
@@ -41,40 +41,7 @@ def _tensors() -> dict[str, NDArray[np.float32]]:
 
 
 TENSORS = _tensors()
-
-
-class NumpyOps:
-    """The vocabulary over arrays of float64, every value its own."""
-
-    def positions(self, weight: str) -> NDArray[np.float64]:
-        return TENSORS[weight].astype(np.float64)
-
-    def row(self, weight: str, index: int) -> NDArray[np.float64]:
-        return TENSORS[weight][index].astype(np.float64)
-
-    def rms_norm(self, x: NDArray, weight: str, eps: float) -> NDArray:
-        return x / np.sqrt((x * x).mean(-1, keepdims=True) + eps) * TENSORS[weight]
-
-    def layer_norm(self, x: NDArray, weight: str, bias: None, eps: float) -> NDArray:
-        return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + eps) * TENSORS[weight]
-
-    def rope(self, x: NDArray, head_dim: int, rope: Rope) -> NDArray:
-        return turned(x, np.arange(len(x)), head_dim, rope)
-
-    def activation(self, x: NDArray, kind: Any) -> NDArray:
-        return FUNCTIONS[kind](x)
-
-    def add(self, x: NDArray, y: NDArray) -> NDArray:
-        return x + y
-
-    def multiply(self, x: NDArray, y: NDArray) -> NDArray:
-        return x * y
-
-    def scale(self, x: NDArray, factor: float) -> NDArray:
-        return x * factor
-
-    def split(self, x: NDArray, sizes: tuple[int, ...]) -> list[NDArray]:
-        return np.split(x, np.cumsum(sizes)[:-1], 1)
+EXACT: dict[str, Any] = {name: values.astype(np.float64) for name, values in TENSORS.items()}
 
 
 def width(x: Any) -> int:
@@ -189,7 +156,7 @@ def test_without_products_it_is_what_numpy_makes(choices: list[int]) -> None:
         values, _ = grow(ops, choices, products=False)
         return ops.scale(ops.activation(values[-1], "tanh"), 1.0)
 
-    wanted = build(NumpyOps())
+    wanted = build(NumpyOps(EXACT, given(range(TOKENS))))
     found = both(build)[0]
     assert found.shape == wanted.shape
     # What float32 loses grows with the values in between.

@@ -1,4 +1,4 @@
-"""Matrix products against the same quantised values multiplied in float64: only float32 rounding lies between."""
+"""Matrix products against the same values multiplied in float64: only float32 rounding lies between."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from engines.native.programs import MemoryWeights, compute, eight_bits, given
+from engines.native.programs import FLOATS, MemoryWeights, compute, eight_bits, given
 from turboprop.engines.native.library import GROUP, GROUP_FOUR
 from turboprop.engines.native.ops import FINE_INPUTS, NativeOps
 from turboprop.engines.native.steps import Buffer, Value
@@ -17,9 +17,9 @@ from turboprop.engines.native.steps import Buffer, Value
 pytestmark = pytest.mark.usefixtures("each_set")
 
 SUPER_KINDS = ("Q4_K", "Q5_K", "Q6_K")
-KINDS = ("int8", "int8 gated", "int4", *SUPER_KINDS)
-"""All but wide int8, and the product of two values by int8, have a scale for each 32 activations."""
-WEIGHTS = ("int8", "int4", *SUPER_KINDS)
+KINDS = ("int8", "int8 gated", "int4", *SUPER_KINDS, *FLOATS)
+"""All but wide int8 and floats have a scale for each 32 activations, and so has the product of two values by int8."""
+WEIGHTS = ("int8", "int4", *SUPER_KINDS, *FLOATS)
 ROUNDING = 1e-5
 """Of the sum of the sizes of what is summed: 2^-24 for each of the 30 to 160 float32 operations on the way."""
 
@@ -35,7 +35,7 @@ def whole(kind: str, inputs: int) -> int:
 
 def assert_product(kind: str, found: NDArray, x: NDArray, exact: NDArray, plus: NDArray | float = 0.0) -> None:
     wide = kind == "int8" and x.shape[1] > FINE_INPUTS
-    rounded = eight_bits(x, GROUP if wide else GROUP_FOUR)
+    rounded = x.astype(np.float64) if kind in FLOATS else eight_bits(x, GROUP if wide else GROUP_FOUR)
     wanted = rounded @ exact.T + plus
     size = np.abs(rounded) @ np.abs(exact).T + np.abs(plus)
     # Beside the smallest normal number float32 has fewer digits.
@@ -120,7 +120,7 @@ def test_numbers_below_the_normal_ones_are_nearly_nothing(smallest: float) -> No
 
 
 @pytest.mark.parametrize("factor", [2.0**-20, 2.0**12])
-@pytest.mark.parametrize("kind", WEIGHTS)
+@pytest.mark.parametrize("kind", [kind for kind in WEIGHTS if kind not in FLOATS])
 def test_a_factor_of_all_weights(kind: str, factor: float) -> None:
     x, w = random(1, 5, 256), random(2, 48, 256)
     weights = MemoryWeights({"x": x, "w": w, "b": random(3, 48)}, kind, factor)
@@ -141,6 +141,46 @@ def test_added_to_what_is_there(kind: str) -> None:
 
     found = compute(build, weights, given(range(20)))
     assert_product(kind, found, x, weights.exact["w"], bias.astype(np.float64) + old)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_value_and_its_own_product(threads: int) -> None:
+    """In float32 a product reads what it would be added to, so it is not added in place."""
+    x, w = random(1, 200, 300), random(2, 300, 300)
+    weights = MemoryWeights({"x": x, "w": w}, "float32")
+
+    def build(ops):
+        rows = ops.positions("x")
+        return ops.scale(ops.add(rows, ops.linear(rows, "w")), 1.0)
+
+    found = compute(build, weights, given(range(200)), threads=threads)
+    assert_product("float32", found, x, weights.exact["w"], x.astype(np.float64))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_product_of_a_product(threads: int) -> None:
+    """The second begins when the first is done, without a step in between."""
+    x, w, v = random(1, 300, 64), random(2, 500, 64), random(3, 40, 500)
+    weights = MemoryWeights({"x": x, "w": w, "v": v}, "float32")
+    build = lambda ops: ops.linear(ops.linear(ops.positions("x"), "w"), "v")  # noqa: E731
+    first = compute(lambda ops: ops.linear(ops.positions("x"), "w"), weights, given(range(300)))
+    found = compute(build, weights, given(range(300)), threads=threads)
+    assert_product("float32", found, first, weights.exact["v"])
+
+
+def test_a_sum_beside_the_middle_of_two_numbers_is_rounded_once() -> None:
+    """2^-70 below the middle, which a sum in double would be rounded to first, and then up."""
+    odd = np.float32(1 + 2**-23)
+    x = np.array([[1, 2**-24 * (1 - 2**-23)]], np.float32)
+    found, _ = product(x, np.full((40, 2), odd), "float32")
+    assert (found == odd).all()
+
+
+@pytest.mark.parametrize("kind", ["float16", "bfloat16"])
+def test_weights_of_16_bits_give_the_bits_of_the_same_in_32(kind: str) -> None:
+    x, w = random(1, 21, 700), random(2, 70, 700)
+    found, exact = product(x, w, kind)
+    np.testing.assert_array_equal(found, product(x, exact.astype(np.float32), "float32")[0])
 
 
 def test_into_a_part_of_a_wider_value() -> None:
@@ -178,7 +218,7 @@ def test_rows_of_a_matrix(kind: str, rows: int, width: int, seed: int, factor: f
     weights = MemoryWeights({"w": random(seed, rows, whole(kind, width))}, kind, factor)
     ids = np.random.default_rng(seed).integers(0, rows, 9)
     found = compute(lambda ops: ops.tokens("w"), weights, given(range(9), ids=ids))
-    np.testing.assert_allclose(found, weights.exact["w"][ids], rtol=1e-6, atol=0 if kind == "int8" else 1e-6)
+    np.testing.assert_allclose(found, weights.exact["w"][ids], rtol=1e-6, atol=0 if kind in ("int8", *FLOATS) else 1e-6)
 
 
 def test_values_that_are_not_finite_stay_so() -> None:
@@ -187,6 +227,7 @@ def test_values_that_are_not_finite_stay_so() -> None:
         for place in (0, 5, 127, 128, 149):
             x = random(1, 3, 150)
             x[1, place] = bad
-            found, _ = product(x, random(2, 33, 150), "int8")
-            assert not np.isfinite(found[1]).any()
-            assert np.isfinite(found[[0, 2]]).all()
+            for kind in ("int8", "float32"):
+                found, _ = product(x, random(2, 33, 150), kind)
+                assert not np.isfinite(found[1]).any()
+                assert np.isfinite(found[[0, 2]]).all()

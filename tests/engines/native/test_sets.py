@@ -98,20 +98,22 @@ def test_rows(with_each: Callable[..., None], width: int) -> None:
 
 @pytest.mark.parametrize("head_dim", [8, 33, 64, 128])
 @pytest.mark.parametrize("window", [None, 20])
-def test_attention(with_each: Callable[..., None], head_dim: int, window: int | None) -> None:
+@pytest.mark.parametrize("kind", ["int8", "float32"])
+def test_attention(with_each: Callable[..., None], head_dim: int, window: int | None, kind: str) -> None:
     sizes = 5 * head_dim, head_dim, head_dim
     how = Attention(5, 1, head_dim, head_dim**-0.5, window is None, window)
-    weights = MemoryWeights({"x": rows(1, 77, sum(sizes))})
+    weights = MemoryWeights({"x": rows(1, 77, sum(sizes))}, kind)
     build = lambda ops: ops.attention(*ops.split(ops.positions("x"), sizes), how)  # noqa: E731
     with_each(lambda: compute(build, weights, given(range(77))))
 
 
 @pytest.mark.parametrize("name", ["bert", "gemma3", "modernbert", "qwen3"])
-def test_vectors_of_a_model(with_each: Callable[..., None], tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("weights", ["int8", "float32"])
+def test_vectors_of_a_model(with_each: Callable[..., None], tmp_path: Path, name: str, weights: Any) -> None:
     checkpoint = open_folder(MODELS[name].save(tmp_path))
 
     def encode() -> NDArray[np.float32]:
-        encoder = load_encoder(checkpoint, "native", EngineOptions(weights="int8", threads=2))
+        encoder = load_encoder(checkpoint, "native", EngineOptions(weights=weights, threads=2))
         try:
             return encoder.encode(pack([*INPUTS, [5] * 40]))
         finally:
@@ -120,7 +122,7 @@ def test_vectors_of_a_model(with_each: Callable[..., None], tmp_path: Path, name
     with_each(encode)
 
 
-@pytest.mark.parametrize("weights", ["int8", "int4"])
+@pytest.mark.parametrize("weights", ["int8", "int4", "float32"])
 def test_an_answer(with_each: Callable[..., None], tmp_path: Path, weights: Any) -> None:
     checkpoint = open_folder(MODELS["qwen3"].save(tmp_path))
 

@@ -10,7 +10,6 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +22,7 @@ from turboprop.engines.native.ops import NativeOps
 from turboprop.engines.native.program import Program
 from turboprop.engines.native.steps import Kind, Traced
 from turboprop.engines.native.weights import STORED, Format, Weights, checked_format
+from turboprop.engines.pooling import pooled
 from turboprop.engines.shape import as_format_error, read_shape
 from turboprop.engines.step import StepBatch
 from turboprop.errors import EngineError, ModelUnsupportedError
@@ -116,7 +116,7 @@ class NativeEncoder:
             hidden[rows.none] = 0
             return hidden
         with np.errstate(over="ignore", invalid="ignore"):  # whoever takes the vectors looks whether they are finite
-            return np.concatenate([_pooled(hidden, begins, batch.skip, mode) for mode in self._pooling], 1)
+            return np.concatenate([pooled(hidden, begins, batch.skip, mode) for mode in self._pooling], 1)
 
     def close(self) -> None:
         if self._program is not None:
@@ -160,40 +160,13 @@ def _run_listening(program: Program, inputs: StepBatch) -> NDArray[np.float32] |
             raise
 
 
-def _pooled(
-    hidden: NDArray[np.float32], begins: NDArray[np.int32], skip: int, mode: PoolingMode
-) -> NDArray[np.float32]:
-    """[inputs, width]; the first `skip` tokens of each take no part, an input without tokens gives zeros."""
-    pooled = np.zeros((len(begins) - 1, hidden.shape[1]), np.float32)
-    for number, (begin, end) in enumerate(pairwise(begins)):
-        if end == begin:
-            continue
-        counted = hidden[min(begin + skip, end) : end]
-        if mode == "last":
-            pooled[number] = hidden[end - 1]
-        elif len(counted) == 0:
-            continue
-        elif mode == "cls":
-            pooled[number] = counted[0]
-        elif mode == "max":
-            pooled[number] = counted.max(0)
-        elif mode == "weighted_mean":
-            weight = np.arange(skip + 1, skip + 1 + len(counted), dtype=np.float32)
-            # `@` may leave threads behind that take the cores from the next run for 100 ms.
-            pooled[number] = np.einsum("i,ij->j", weight, counted) / weight.sum()
-        else:
-            total = counted.sum(0)
-            pooled[number] = total / (np.sqrt(len(counted)) if mode == "mean_sqrt" else np.float32(len(counted)))
-    return pooled
-
-
 def load_encoder(checkpoint: Checkpoint, options: EngineOptions) -> NativeEncoder:
     """Convert (or take from the cache) and map.
 
     Raises `ModelUnsupportedError` where the kernels cannot run it, `ModelFormatError` for a checkpoint whose tensors
     are missing, misshapen or not finite.
     """
-    if reason := refusal(options.weights):
+    if reason := refusal():
         raise ModelUnsupportedError(f"{checkpoint.name} does not run natively: {reason}; leave --engine away")
     weights = _choose_weights(checkpoint, options)
     module, hp, names = read_shape(checkpoint)

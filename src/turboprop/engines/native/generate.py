@@ -62,13 +62,13 @@ def choose_weights(checkpoint: Checkpoint, options: GenerationEngineOptions) -> 
 
 def plan(checkpoint: Checkpoint, options: GenerationEngineOptions) -> tuple[str, int]:
     """The weight format that `load_generator` would take, and the bytes of the converted weights."""
-    _, _, names = _read(checkpoint, options)
+    _, _, names = _read(checkpoint)
     weights = choose_weights(checkpoint, options)
     return weights, converted_bytes(checkpoint.tensors, names, weights, STORED)
 
 
-def _read(checkpoint: Checkpoint, options: GenerationEngineOptions) -> tuple[Architecture, Any, Mapping[str, str]]:
-    if reason := refusal(options.weights):
+def _read(checkpoint: Checkpoint) -> tuple[Architecture, Any, Mapping[str, str]]:
+    if reason := refusal():
         raise ModelUnsupportedError(f"{checkpoint.name} does not run natively: {reason}; leave --engine away")
     return read_language_model(checkpoint)
 
@@ -79,7 +79,7 @@ def load_generator(checkpoint: Checkpoint, options: GenerationEngineOptions) -> 
     Raises `ModelUnsupportedError` for an architecture that does not generate here, `ModelFormatError` for a
     damaged checkpoint, `EngineError` where the memory does not suffice.
     """
-    module, hp, names = _read(checkpoint, options)
+    module, hp, names = _read(checkpoint)
     weights = choose_weights(checkpoint, options)
     head = "head.weight" if "head.weight" in names else "tokens"
     bias = "head.bias" if "head.bias" in names else None

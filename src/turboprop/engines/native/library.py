@@ -1,9 +1,9 @@
 """The compiled kernels of the folder `kernels`, and the structures that they share with Python.
 
 They are built when the package is installed, where a C compiler is at hand (`hatch_build.py`), once for each set of
-instructions; the best one that the processor has is loaded. They need AVX2, FMA and F16C, which x86-64 processors have
-since 2013, or the dot products of Armv8.2: Apple's M1, Graviton2, Cortex-A76 and what came after them. Where they are
-missing OpenVINO does their work.
+instructions; the best one that the processor has is loaded: AVX2 with FMA and F16C, which x86-64 processors have since
+2013, or more, the dot products of Armv8.2 (Apple's M1, Graviton2, Cortex-A76 and what came after them), or what any
+processor of a kind has.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-SETS = ("avx512", "avxvnni", "avx2", "dotprod")
-"""Best first: AVX-512 with VNNI, AVX-VNNI, AVX2; ARM's dot products."""
+SETS = ("avx512", "avxvnni", "avx2", "dotprod", "plain")
+"""Best first: AVX-512 with VNNI, AVX-VNNI, AVX2; ARM's dot products; C for any processor."""
 LIBRARIES = tuple(Path(__file__).parent / "kernels" / f"kernels-{name}.so" for name in SETS)
 
 LANES = 16
@@ -26,9 +26,9 @@ SUPER = 256
 BLOCK = 32
 """Tokens of a block of the cache."""
 HEAD_GROUP = 32
-LAYOUT_VERSION = 3
+LAYOUT_VERSION = 4
 """Raised whenever the same weights are laid out in another way, or others are asked for; in kernels.h, too."""
-EIGHT_BITS, FOUR_BITS, SUPER_FOUR, SUPER_FIVE, SUPER_SIX = range(5)
+EIGHT_BITS, FOUR_BITS, SUPER_FOUR, SUPER_FIVE, SUPER_SIX, FLOAT32, FLOAT16, BFLOAT16 = range(8)
 ALIGNMENT = 64
 
 
@@ -51,7 +51,7 @@ class AttentionShape(ctypes.Structure):
     _fields_ = [
         *((name, c_int32) for name in ("heads", "kv_heads", "head_dim", "padded", "causal", "window")),
         ("scale", c_float),
-        ("layer", c_int32),
+        *((name, c_int32) for name in ("layer", "exact")),
     ]
 
 
@@ -134,16 +134,14 @@ def _describe(library: Any) -> None:
     for name in ("panel_bytes", "cache_chunk_bytes", "attention_scratch_bytes"):
         getattr(library, name).restype = c_size_t
     library.panel_bytes.argtypes = (ctypes.c_int, c_long)
-    library.cache_chunk_bytes.argtypes = (c_long,)
+    library.cache_chunk_bytes.argtypes = (c_long, ctypes.c_int)
     library.attention_scratch_bytes.argtypes = (c_long, c_long)
     library.run_program.argtypes = (POINTER(Run),)
     library.structure_sizes.restype = None
 
 
-def refusal(weights: str) -> str:
-    """Why the kernels cannot run weights of a format here; empty where they can."""
-    if weights == "float32":
-        return "it has no float32 weights"
+def refusal() -> str:
+    """Why the kernels cannot run here; empty where they can."""
     return _load()[1]
 
 

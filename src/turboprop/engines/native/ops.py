@@ -12,7 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turboprop.architectures.ops import Attention, Rope
-from turboprop.engines.native.library import EIGHT_BITS, GROUP, GROUP_FOUR, HEAD_GROUP, AttentionShape
+from turboprop.engines.native.library import (
+    EIGHT_BITS,
+    FLOAT32,
+    GROUP,
+    GROUP_FOUR,
+    HEAD_GROUP,
+    AttentionShape,
+)
 from turboprop.engines.native.panels import padded
 from turboprop.engines.native.passes import join, pick_early
 from turboprop.engines.native.steps import Buffer, Kind, Traced, TracedStep, Value
@@ -37,7 +44,7 @@ class NativeOps:
         self._gated: set[Value] = set()
         """Products of two values. A few of their features are far larger than the rest (Yang et al. 2024, arXiv
         2405.14428), so fewer share a scale; that takes the kernels a tenth longer."""
-        self.traced = Traced([], [])
+        self.traced = Traced([], [], exact=weights.keeps_float32)
         self.picked = False
 
     # Steps
@@ -85,6 +92,8 @@ class NativeOps:
         if bias is not None:
             self._vector(bias, self._weights.rows(weight))
         matrix = self._weights.matrix(weight, bias)
+        if matrix.kind >= FLOAT32:
+            return self._step(Kind.PRODUCT, self._weights.rows(weight), to=to, x=self._solid(x), detail=matrix)
         fine = matrix.kind != EIGHT_BITS or x in self._gated or x.width <= FINE_INPUTS
         group = GROUP_FOUR if fine else GROUP
         if self._quantized is None or self._quantized[0] is not x or self._quantized[1] != group:
@@ -144,7 +153,7 @@ class NativeOps:
             raise TypeError(f"{how.heads} query heads do not share {how.kv_heads} heads of keys and values")
         wide = -(-how.head_dim // HEAD_GROUP) * HEAD_GROUP
         sizes = (how.heads, how.kv_heads, how.head_dim, wide, how.causal, min(how.window or 0, MOST_WINDOW))
-        shape = AttentionShape(*map(int, sizes), how.scale, self.traced.layers)
+        shape = AttentionShape(*map(int, sizes), how.scale, self.traced.layers, self.traced.exact)
         self.traced.layers += 1
         self.traced.kv_heads.append(how.kv_heads)
         self.traced.padded.append(wide)

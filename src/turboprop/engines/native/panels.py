@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from turboprop.engines.native.library import GROUP, GROUP_FOUR, LANES, SUPER
+from turboprop.engines.native.library import BFLOAT16, FLOAT16, GROUP, GROUP_FOUR, LANES, SUPER
 
 if TYPE_CHECKING:
     from turboprop.models.gguf_parts import SuperBlocks
@@ -39,6 +39,16 @@ def pack_four(values: NDArray[np.uint8], scales: NDArray[np.float16], minima: ND
     eights = values.reshape(panels, 2, LANES, groups, GROUP_FOUR // 8, 2, 4).transpose(0, 3, 4, 1, 2, 5, 6)
     data = (eights[..., 0, :] | (eights[..., 1, :] << np.uint8(4))).reshape(panels, groups, -1, 2, _LINE)
     return _joined(np.concatenate([_scales(scales), _scales(minima)], -1), data)
+
+
+def pack_float(values: NDArray[np.float32], kind: int) -> NDArray[Any]:
+    """float32 [outputs, inputs] to panels [outputs / 32, inputs, 32] of a kind of floats, which holds all of them."""
+    rows: NDArray[Any] = filled(values, PANEL)
+    if kind == FLOAT16:
+        rows = rows.astype(np.float16)
+    elif kind == BFLOAT16:
+        rows = (np.ascontiguousarray(rows, np.float32).view(np.uint32) >> np.uint32(16)).astype(np.uint16)
+    return rows.reshape(-1, PANEL, values.shape[1]).transpose(0, 2, 1)
 
 
 def _scales(values: NDArray[Any]) -> NDArray[np.uint8]:

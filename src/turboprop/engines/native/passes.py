@@ -28,7 +28,8 @@ def pick_early(steps: list[TracedStep], x: Value) -> bool:
     made = {step.to.buffer for step in late if step.to is not None}
     if after == 0 or x.buffer not in made or not set(kinds) <= _ROW_BY_ROW:
         return False
-    if Kind.PRODUCT in kinds and Kind.QUANTIZE not in kinds[: kinds.index(Kind.PRODUCT)]:
+    products = [number for number, step in enumerate(late) if step.kind is Kind.PRODUCT and step.x is None]
+    if products and Kind.QUANTIZE not in kinds[: products[0]]:
         return False  # it takes activations that were quantised before the attention, all rows of them
     picks: dict[Buffer, TracedStep] = {}
 
@@ -97,7 +98,7 @@ def join(steps: list[TracedStep]) -> list[TracedStep]:
                     or old.buffer not in made
                     or made[old.buffer] > maker
                     or max(uses[old.buffer]) != number  # type: ignore[index]
-                    or any(use > maker for use in uses[old.buffer] if use != number)  # type: ignore[index]
+                    or any(use >= maker for use in uses[old.buffer] if use != number)  # type: ignore[index]
                     or step.to.buffer.output  # type: ignore[union-attr]
                     or steps[maker].a
                 ):

@@ -6,13 +6,11 @@ import ctypes
 import mmap
 import threading
 import weakref
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from turboprop.architectures.ops import Rope
 from turboprop.engines.native.library import (
     BLOCK,
     GROUP_FOUR,
@@ -26,6 +24,7 @@ from turboprop.engines.native.library import (
 from turboprop.engines.native.passes import lay_out
 from turboprop.engines.native.steps import Traced, TracedStep, Value
 from turboprop.engines.native.weights import Weights
+from turboprop.engines.rotation import Rotation
 from turboprop.engines.step import StepBatch
 from turboprop.errors import EngineError
 
@@ -39,7 +38,7 @@ def aligned(count: int, kind: Any) -> NDArray[Any]:
 
 def cache_bytes(traced: Traced, layer: int) -> int:
     """Bytes of one block of the cache of a layer."""
-    return traced.kv_heads[layer] * int(library().cache_chunk_bytes(traced.padded[layer]))
+    return traced.kv_heads[layer] * int(library().cache_chunk_bytes(traced.padded[layer], traced.exact))
 
 
 class Program:
@@ -51,7 +50,7 @@ class Program:
         self._weights = weights  # holds the mapping that the steps point into
         self._places, self._width = lay_out(traced)
         self._steps = (Step * len(traced.steps))(*(self._laid(step) for step in traced.steps))
-        self._rotations = [_Rotation(rope) for rope in traced.rotations]
+        self._rotations = [Rotation(rope) for rope in traced.rotations]
         self._threads = threads
         self._team = library().team_new(threads)
         self._end = weakref.finalize(self, library().team_free, self._team)
@@ -196,37 +195,3 @@ class Program:
 
 def _pointers(arrays: list[NDArray[Any]]) -> Any:
     return (ctypes.c_void_p * max(1, len(arrays)))(*(array.ctypes.data for array in arrays))
-
-
-class _Rotation:
-    """Cosines and sines of one rotary embedding, looked up by position; the table grows as positions do."""
-
-    def __init__(self, rope: Rope) -> None:
-        self._rope = rope
-        self._table = np.zeros((0, 2, rope.dims // 2), np.float32)
-
-    def rows(self, inputs: StepBatch) -> NDArray[np.float32]:
-        """float32 [tokens, 2, dims / 2]"""
-        positions = inputs.positions
-        most = int(positions.max()) + 1
-        if most > len(self._table):
-            count = 1 << (most - 1).bit_length()
-            self._table = self._turned(np.arange(count, dtype=np.float32), self._rope.base)
-        found = np.ascontiguousarray(self._table[positions])
-        if self._rope.dynamic is not None:
-            factor, trained = self._rope.dynamic
-            for begin, end in pairwise(inputs.begins):
-                if (length := int(end - begin)) > trained:
-                    stretch = float(factor * length / trained - (factor - 1))
-                    base = self._rope.base * stretch ** float(self._rope.dims / (self._rope.dims - 2))
-                    found[begin:end] = self._turned(positions[begin:end].astype(np.float32), base)
-        return found
-
-    def _turned(self, positions: NDArray[np.float32], base: float) -> NDArray[np.float32]:
-        rope = self._rope
-        exponents = -np.arange(0, rope.dims, 2, dtype=np.float64) / rope.dims
-        frequencies = np.float64(base) ** exponents
-        angles = positions[:, None] * frequencies.astype(np.float32)
-        if rope.factors:
-            angles /= np.array(rope.factors, np.float32)
-        return np.stack([np.cos(angles), np.sin(angles)], 1) * np.float32(rope.magnitude)

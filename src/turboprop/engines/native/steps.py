@@ -88,7 +88,8 @@ class TracedStep:
 class Traced:
     """A model's steps, its rotations, the widest row that is quantised, and the features a head is padded to.
 
-    `limits` says below what the ids, positions and types of tokens must lie: the rows of the tables.
+    `exact`: keys and values are kept in float32. `limits` says below what the ids, positions and types of tokens must
+    lie: the rows of the tables.
     """
 
     steps: list[TracedStep]
@@ -98,4 +99,5 @@ class Traced:
     padded: list[int] = field(default_factory=list)
     inputs: int = 0
     output: int = 0
+    exact: bool = False
     limits: dict[Literal["ids", "positions", "types"], int] = field(default_factory=dict)

@@ -19,7 +19,10 @@ from numpy.typing import NDArray
 from turboprop.engines.conversion import StoredSizes
 from turboprop.engines.native.library import (
     ALIGNMENT,
+    BFLOAT16,
     EIGHT_BITS,
+    FLOAT16,
+    FLOAT32,
     FOUR_BITS,
     GROUP,
     GROUP_FOUR,
@@ -28,7 +31,7 @@ from turboprop.engines.native.library import (
     SUPER_SIX,
     Matrix,
 )
-from turboprop.engines.native.panels import PANEL, filled, pack_eight, pack_four, pack_super, padded
+from turboprop.engines.native.panels import PANEL, filled, pack_eight, pack_float, pack_four, pack_super, padded
 from turboprop.engines.quantize import quantize_int8, quantize_uint4
 from turboprop.engines.stored import is_four_bit, is_super
 from turboprop.errors import ModelFormatError, ModelUnsupportedError
@@ -46,9 +49,15 @@ _LEAST_EXPONENT = -126
 """Of float32."""
 _MORE_BITS = {"Q4_K": 0, "Q5_K": 1, "Q6_K": 2}
 """Bits of a weight beside the first four."""
-STORED = StoredSizes({"Q4_0": 0.625, "Q4_1": 0.625, "Q4_K": 0.563, "Q5_K": 0.688, "Q6_K": 0.821}, table_beside=False)
+_FLOATS = {"F16": FLOAT16, "BF16": BFLOAT16}
+"""What keeps its 16 bits in the format float32: the same results, with half of the memory to read."""
+STORED = StoredSizes(
+    {"Q4_0": 0.625, "Q4_1": 0.625, "Q4_K": 0.563, "Q5_K": 0.688, "Q6_K": 0.821},
+    table_beside=False,
+    bytes_of_a_float=dict.fromkeys(_FLOATS, 2),
+)
 
-Format = Literal["int8", "int4", "stored"]
+Format = Literal["float32", "int8", "int4", "stored"]
 
 
 def stored_kinds(checkpoint: Checkpoint) -> set[str]:
@@ -68,6 +77,10 @@ def checked_format(checkpoint: Checkpoint, wanted: str) -> Format:
 
 class Weights(Protocol):
     """What a program takes its weights from."""
+
+    @property
+    def keeps_float32(self) -> bool:
+        """Whether activations, keys and values stay float32 beside them."""
 
     def has(self, weight: str) -> bool: ...
 
@@ -96,6 +109,10 @@ class WeightWriter:
         self._tensors, self._names, self._weights, self._advance, self._file = tensors, names, weights, advance, file
         self.index: dict[str, dict[str, Any]] = {}
 
+    @property
+    def keeps_float32(self) -> bool:
+        return self._weights == "float32"
+
     def has(self, weight: str) -> bool:
         return weight in self._names
 
@@ -115,10 +132,11 @@ class WeightWriter:
         return values
 
     def matrix(self, weight: str, bias: str | None) -> Matrix:
-        outputs, inputs = self._tensors[self._names[weight]].shape
         if weight not in self.index:
             tensor = self._tensors[self._names[weight]]
-            if self._weights == "stored" and is_super(tensor):
+            if self._weights == "float32":
+                self._write_float(weight, tensor)
+            elif self._weights == "stored" and is_super(tensor):
                 self._write_super(weight, tensor)
             elif self._weights == "int4" or (self._weights == "stored" and is_four_bit(tensor)):
                 self._write_four(weight, tensor, self._weights == "stored")
@@ -126,7 +144,7 @@ class WeightWriter:
                 self._write_eight(weight)
         if bias is not None and bias not in self.index:
             self.dense(bias)
-        return Matrix(None, None, 1, padded(inputs), outputs, EIGHT_BITS)
+        return _matrix(self.index[weight])
 
     def _begin(self, weight: str, about: dict[str, Any]) -> None:
         self._file.write(bytes(-self._file.tell() % ALIGNMENT))
@@ -151,6 +169,13 @@ class WeightWriter:
     def _check(self, weight: str, *parts: NDArray[np.floating]) -> None:
         if not all(np.isfinite(part).all() for part in parts):
             raise ModelFormatError(f"the tensor {self._names[weight]!r} holds values that are not finite")
+
+    def _write_float(self, weight: str, tensor: StoredTensor) -> None:
+        outputs, inputs = tensor.shape
+        kind = _FLOATS.get(tensor.kind, FLOAT32)
+        self._begin(weight, {"kind": kind, "outputs": outputs, "inputs": inputs, "factor": 1.0})
+        for _, part in self._blocks(weight):
+            self._file.write(pack_float(part, kind).tobytes())
 
     def _write_eight(self, weight: str) -> None:
         outputs, inputs = self._tensors[self._names[weight]].shape
@@ -217,7 +242,13 @@ def write_weights(
         ask(writer)
         file.write(bytes(ALIGNMENT))
     shapes = {name: list(tensors[stored].shape) for name, stored in names.items()}
-    (folder / INDEX).write_text(json.dumps({"weights": writer.index, "shapes": shapes}), "utf-8")
+    about = {"weights": writer.index, "shapes": shapes, "keeps_float32": writer.keeps_float32}
+    (folder / INDEX).write_text(json.dumps(about), "utf-8")
+
+
+def _matrix(entry: Mapping[str, Any], place: int | None = None, bias: int | None = None) -> Matrix:
+    inputs = entry["inputs"] if entry["kind"] >= FLOAT32 else padded(entry["inputs"])
+    return Matrix(place, bias, entry["factor"], inputs, entry["outputs"], entry["kind"])
 
 
 class MappedWeights:
@@ -227,9 +258,14 @@ class MappedWeights:
         with open_regular(folder / INDEX) as file:
             about = json.load(file)
         self._index, self._shapes = about["weights"], about["shapes"]
+        self._keeps_float32 = bool(about["keeps_float32"])
         with open_regular(folder / VALUES) as file:
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self._bytes = np.frombuffer(self._map, np.uint8)
+
+    @property
+    def keeps_float32(self) -> bool:
+        return self._keeps_float32
 
     def has(self, weight: str) -> bool:
         return weight in self._shapes
@@ -247,6 +283,5 @@ class MappedWeights:
 
     def matrix(self, weight: str, bias: str | None) -> Matrix:
         entry = self._index[weight]
-        place = self._bytes.ctypes.data + entry["offset"]
         added = None if bias is None else self.dense(bias).ctypes.data
-        return Matrix(place, added, entry["factor"], padded(entry["inputs"]), entry["outputs"], entry["kind"])
+        return _matrix(entry, self._bytes.ctypes.data + entry["offset"], added)

@@ -8,15 +8,23 @@
    stories260K by 0.0021 (Kullback-Leibler) in 8 bits with a scale alone, by 0.0008 with both and by 0.0001 in 10 bits,
    where weights and activations in int8 move it by 0.0011. A value has one scale, which goes into the probabilities.
    These are rounded to 8 bits a block at a time, so a block of small ones keeps its precision beside a block with a
-   large one. */
-#include "attention_tiles.h"
+   large one.
+
+   With weights in float32 keys and values are float32, too: attention_exact.h. */
+#include "attention_exact.h"
 
 #include <math.h>
 #include <string.h>
 
-size_t cache_chunk_bytes(long padded)
+/* Of the keys, and of the values, of one head of one block. */
+static size_t sizes(long padded, int exact, int values)
 {
-    return key_bytes(padded) + value_bytes(padded);
+    return exact ? exact_bytes(padded) : values ? value_bytes(padded) : key_bytes(padded);
+}
+
+size_t cache_chunk_bytes(long padded, int exact)
+{
+    return sizes(padded, exact, 0) + sizes(padded, exact, 1);
 }
 
 static size_t lay_out(Scratch *scratch, uint8_t *at, long padded, long longest)
@@ -119,14 +127,15 @@ static long sequence_of(const Run *run, long token)
 static uint8_t *keys_at(const Run *run, const AttentionShape *how, long sequence, long block, long head)
 {
     size_t number = (size_t)run->blocks[run->block_begins[sequence] + block];
-    return run->caches[how->layer] + ((size_t)head * (size_t)run->cache_blocks + number) * key_bytes(how->padded);
+    const size_t each = sizes(how->padded, how->exact, 0);
+    return run->caches[how->layer] + ((size_t)head * (size_t)run->cache_blocks + number) * each;
 }
 
 static uint8_t *values_at(const Run *run, const AttentionShape *how, long sequence, long block, long head)
 {
     size_t number = (size_t)run->blocks[run->block_begins[sequence] + block], all = (size_t)run->cache_blocks;
-    uint8_t *values = run->caches[how->layer] + (size_t)how->kv_heads * all * key_bytes(how->padded);
-    return values + ((size_t)head * all + number) * value_bytes(how->padded);
+    uint8_t *values = run->caches[how->layer] + (size_t)how->kv_heads * all * sizes(how->padded, how->exact, 0);
+    return values + ((size_t)head * all + number) * sizes(how->padded, how->exact, 1);
 }
 
 void store_rows(const Run *run, const Step *step, long first, long count)
@@ -135,10 +144,14 @@ void store_rows(const Run *run, const Step *step, long first, long count)
     for (long t = first; t < first + count; t++) {
         long sequence = sequence_of(run, t), at = run->past[sequence] + t - run->begins[sequence];
         const float *key = place(run, step->x, t), *value = place(run, step->y, t);
-        for (long head = 0; head < how->kv_heads; head++)
-            store_head(key + head * how->head_dim, value + head * how->head_dim,
-                keys_at(run, how, sequence, at / BLOCK, head), values_at(run, how, sequence, at / BLOCK, head),
-                at % BLOCK, how->head_dim, how->padded);
+        for (long head = 0; head < how->kv_heads; head++, key += how->head_dim, value += how->head_dim) {
+            uint8_t *keys = keys_at(run, how, sequence, at / BLOCK, head);
+            uint8_t *values = values_at(run, how, sequence, at / BLOCK, head);
+            if (how->exact)
+                store_exact(key, value, keys, values, at % BLOCK, how->head_dim, how->padded);
+            else
+                store_head(key, value, keys, values, at % BLOCK, how->head_dim, how->padded);
+        }
     }
 }
 
@@ -191,53 +204,107 @@ static float weigh(const Run *run, const AttentionShape *how, Scratch *s, long s
     return sum16(total);
 }
 
-/* Up to ROWS rows, each a token of the sequence and a query head, that share the key-value head. */
-static void attend_rows(const Run *run, const Step *step, Scratch *s, long sequence, long head, const long *tokens,
-    const long *heads, long rows, long longest)
+/* The rows of one item: each a token of the sequence and a query head, which share the key-value head. */
+typedef struct {
+    const float *queries[ROWS];
+    long count, from[ROWS], to[ROWS]; /* keys from .. to - 1 are visible to a row */
+    long least, most;                 /* and to any of them; sure_from .. sure_to - 1 to all, where there are such */
+    long sure_from, sure_to;
+    float totals[ROWS];               /* what the probabilities in `out` are to be divided by */
+} Rows;
+
+static void attend_quantised(const Run *run, const AttentionShape *how, Scratch *s, long sequence, long head, Rows *rows,
+    long longest)
 {
-    const AttentionShape *how = step->detail;
-    const long padded = how->padded, parts = padded / HEAD_GROUP, past = run->past[sequence];
-    const long begin = run->begins[sequence], length = past + run->begins[sequence + 1] - begin;
-    long from[ROWS], to[ROWS], least = length, most = 0;
-    for (long row = 0; row < rows; row++) {
-        const float *query = place(run, step->x, tokens[row]) + heads[row] * how->head_dim;
+    const long padded = how->padded, parts = padded / HEAD_GROUP;
+    for (long row = 0; row < rows->count; row++) {
         for (long part = 0; part < parts; part++) {
+            const float *query = rows->queries[row] + part * HEAD_GROUP;
             long count = how->head_dim - part * HEAD_GROUP;
             count = count < HEAD_GROUP ? count : HEAD_GROUP;
-            float top = largest(query + part * HEAD_GROUP, count);
-            int32_t sum = to_bytes(query + part * HEAD_GROUP, count, factor_to(127, top),
-                s->queries + row * padded + part * HEAD_GROUP);
+            float top = largest(query, count);
+            int32_t sum = to_bytes(query, count, factor_to(127, top), s->queries + row * padded + part * HEAD_GROUP);
             s->scales[row * parts + part] = top / 127.0f * how->scale;
             s->sums[row * parts + part] = top / 127.0f * how->scale * (float)sum;
         }
-        long at = past + tokens[row] - begin;
-        from[row] = how->window && at - how->window + 1 > 0 ? at - how->window + 1 : 0;
-        to[row] = how->causal ? at + 1 : how->window && at + how->window < length ? at + how->window : length;
-        least = from[row] < least ? from[row] : least;
-        most = to[row] > most ? to[row] : most;
     }
-    for (long block = least / BLOCK; block * BLOCK < most; block++) {
+    for (long block = rows->least / BLOCK; block * BLOCK < rows->most; block++) {
         const uint8_t *chunk = keys_at(run, how, sequence, block, head);
 #define SCORE(count) score_tile(s, chunk, padded, row, s->scores + block * BLOCK, longest, count)
-        EACH_TILE(rows, SCORE)
+        EACH_TILE(rows->count, SCORE)
     }
-    float totals[ROWS];
-    for (long row = 0; row < rows; row++) {
+    for (long row = 0; row < rows->count; row++) {
         /* Blocks that other rows of the item see and this one does not have no weight. */
         memset(s->steps + row * (longest / BLOCK), 0, 4 * (size_t)(longest / BLOCK));
-        totals[row] = weigh(run, how, s, sequence, head, row, longest, from[row], to[row]);
+        rows->totals[row] = weigh(run, how, s, sequence, head, row, longest, rows->from[row], rows->to[row]);
     }
-    memset(s->out, 0, 4 * (size_t)(rows * padded));
-    for (long block = least / BLOCK; block * BLOCK < most; block++) {
+    for (long block = rows->least / BLOCK; block * BLOCK < rows->most; block++) {
         const uint8_t *chunk = values_at(run, how, sequence, block, head);
-        for (long row = 0; row < rows; row++)
+        for (long row = 0; row < rows->count; row++)
             value_row(s, chunk, padded, row, block, longest);
     }
-    for (long row = 0; row < rows; row++) {
+}
+
+/* A slot of a block, `least` at the least. */
+static long within(long slot, long least)
+{
+    return slot < least ? least : slot > BLOCK ? BLOCK : slot;
+}
+
+static void attend_exact(const Run *run, const AttentionShape *how, Scratch *s, long sequence, long head, Rows *rows,
+    long longest)
+{
+    const long first = rows->least / BLOCK * BLOCK;
+    for (long at = first; at < rows->most; at += BLOCK) {
+        const uint8_t *keys = keys_at(run, how, sequence, at / BLOCK, head);
+#define SCORE_EXACT(count)                                                                                             \
+    score_exact(keys, rows->queries + row, how->head_dim, how->scale, s->scores + row * longest + at, longest, count)
+        EACH_TILE(rows->count, SCORE_EXACT)
+    }
+    for (long row = 0; row < rows->count; row++)
+        rows->totals[row] =
+            weigh_exact(s->scores + row * longest + first, rows->from[row] - first, rows->to[row] - first, rows->most - first);
+    for (long at = first; at < rows->most; at += BLOCK) {
+        const float *values = (const float *)values_at(run, how, sequence, at / BLOCK, head);
+        const long from = within(rows->least - at, 0), sure_from = within(rows->sure_from - at, from);
+        const long sure_to = within(rows->sure_to - at, sure_from);
+        const Slots seen = {from, sure_from, sure_to, within(rows->most - at, sure_to)};
+#define VALUE_EXACT(count)                                                                                             \
+    value_exact(values, s->scores + row * longest + at, longest, seen, s->out + row * how->padded, how->padded, count)
+        EACH_TILE(rows->count, VALUE_EXACT)
+    }
+}
+
+static void attend_rows(const Run *run, const Step *step, Scratch *s, long sequence, long head, const long *tokens,
+    const long *heads, long count, long longest)
+{
+    const AttentionShape *how = step->detail;
+    const long past = run->past[sequence], begin = run->begins[sequence];
+    const long length = past + run->begins[sequence + 1] - begin;
+    Rows rows = {.count = count, .least = length, .most = 0, .sure_from = 0, .sure_to = length};
+    for (long row = 0; row < count; row++) {
+        rows.queries[row] = place(run, step->x, tokens[row]) + heads[row] * how->head_dim;
+        long at = past + tokens[row] - begin;
+        long from = rows.from[row] = how->window && at - how->window + 1 > 0 ? at - how->window + 1 : 0;
+        long to = rows.to[row] = how->causal ? at + 1
+            : how->window && at + how->window < length ? at + how->window
+                                                       : length;
+        rows.least = from < rows.least ? from : rows.least;
+        rows.most = to > rows.most ? to : rows.most;
+        rows.sure_from = from > rows.sure_from ? from : rows.sure_from;
+        rows.sure_to = to < rows.sure_to ? to : rows.sure_to;
+    }
+    memset(s->out, 0, 4 * (size_t)(count * how->padded));
+    if (how->exact)
+        attend_exact(run, how, s, sequence, head, &rows, longest);
+    else
+        attend_quantised(run, how, s, sequence, head, &rows, longest);
+    for (long row = 0; row < count; row++) {
         float *y = place(run, step->to, tokens[row]) + heads[row] * how->head_dim;
-        Floats by = all16(1.0f / totals[row]);
+        const float *out = s->out + row * how->padded;
+        Floats by = all16(1.0f / rows.totals[row]);
         for (long i = 0; i < how->head_dim; i += 16)
-            store_some16(y + i, how->head_dim - i, mul16(by, load_some16(s->out + row * padded + i, how->head_dim - i)));
+            store_some16(y + i, how->head_dim - i, mul16(by, load_some16(out + i, how->head_dim - i)));
     }
 }
 

@@ -15,7 +15,7 @@ enum {
     HEAD_GROUP = 32,     /* features of a head that share a scale, in queries and keys */
     CACHE_LINE = 64,
     /* Raised whenever weights are laid out in another way: whoever lays them out has the same number. */
-    LAYOUT_VERSION = 3,
+    LAYOUT_VERSION = 4,
 };
 
 /* Threads that help with runs, one run at a time. */
@@ -39,7 +39,16 @@ typedef struct {
     int64_t group;       /* inputs that share a scale: GROUP, or GROUP_FOUR */
 } Quantized;
 
-typedef enum { EIGHT_BITS = 0, FOUR_BITS = 1, SUPER_FOUR = 2, SUPER_FIVE = 3, SUPER_SIX = 4 } WeightKind;
+typedef enum {
+    EIGHT_BITS = 0,
+    FOUR_BITS = 1,
+    SUPER_FOUR = 2,
+    SUPER_FIVE = 3,
+    SUPER_SIX = 4,
+    FLOAT32 = 5, /* the activations of this and of the next two are float32 */
+    FLOAT16 = 6,
+    BFLOAT16 = 7, /* the upper half of a float32 */
+} WeightKind;
 
 /* A matrix in panels of 2 * LANES outputs; both extents padded with zeros. A panel has two sides of LANES outputs, whose
    lines of 64 bytes take turns, in the order in which a product reads them: then the processor fetches them ahead by
@@ -54,12 +63,13 @@ typedef enum { EIGHT_BITS = 0, FOUR_BITS = 1, SUPER_FOUR = 2, SUPER_FIVE = 3, SU
    has the scales and minima of the groups of 32, 6 bits each, those of two groups in [3][LANES] bytes: scale, minimum,
    scale, and the second minimum in the upper bits, the lowest first; then LANES float16 each that scales and minima are
    multiplied with. That of SIX has the signed scales of the groups of 16 as [16][LANES] bytes and LANES float16: a
-   weight is (value - 32) * scale. So weights take as many bits as in the file: 4.5, 5.5 and 6.5625. */
+   weight is (value - 32) * scale. So weights take as many bits as in the file: 4.5, 5.5 and 6.5625.
+   FLOAT32, FLOAT16, BFLOAT16: for each input the weights of all 2 * LANES outputs. */
 typedef struct {
     const uint8_t *panels;
     const float *bias;   /* [outputs] or NULL */
     float factor;        /* of all weights: it brings the float16 scales into their range */
-    int32_t inputs;      /* padded to GROUP */
+    int32_t inputs;      /* padded to GROUP; of floats as the model has them */
     int32_t outputs;     /* as the model has them */
     int32_t kind;
 } Matrix;
@@ -69,6 +79,9 @@ void quantize_rows(const float *x, long stride, long width, long inputs, Quantiz
 /* One item of a product: a panel times the tokens first .. first + count - 1. With `add` the product is added to what y
    holds. */
 void product_item(const Matrix *matrix, Quantized x, float *y, long stride, long panel, long first, long count, int add);
+/* The same in float32, of weights of FLOAT32 and after it; rows of x are x_stride apart. */
+void float_item(const Matrix *matrix, const float *x, long x_stride, float *y, long stride, long panel, long first,
+    long count, int add);
 void matrix_row(const Matrix *matrix, long row, float *to, long width);
 
 #endif

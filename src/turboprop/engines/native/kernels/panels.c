@@ -1,14 +1,12 @@
 /* Panels taken apart again: a row of a matrix as float32. */
 #include "panels.h"
 
-#ifndef KERNELS_DOTPROD
-#include <immintrin.h>
-#endif
 #include <string.h>
 
 size_t panel_bytes(int kind, long inputs)
 {
-    long bytes = kind == EIGHT_BITS ? inputs / GROUP * EIGHT_STEP
+    long bytes = kind >= FLOAT32    ? inputs * 2 * LANES * float_bytes(kind)
+        : kind == EIGHT_BITS        ? inputs / GROUP * EIGHT_STEP
         : kind == FOUR_BITS         ? inputs / GROUP_FOUR * FOUR_STEP
                                     : inputs / SUPER * super_step(more_bits(kind));
     return (size_t)bytes;
@@ -16,15 +14,14 @@ size_t panel_bytes(int kind, long inputs)
 
 static inline float half(const uint8_t *from, long lane)
 {
-#ifdef KERNELS_DOTPROD
-    __fp16 found;
-    memcpy(&found, from + 2 * lane, 2);
-    return found;
-#else
     uint16_t bits;
     memcpy(&bits, from + 2 * lane, 2);
-    return _cvtsh_ss(bits);
-#endif
+    /* Exponents begin at -14, and in float32 at -126. */
+    const uint32_t wide = (bits & 0x7fffu) << 13, beyond = wide >= 0x7c00u << 13 ? wide | 0x7f800000 : wide;
+    float found;
+    memcpy(&found, &beyond, 4);
+    found = beyond == wide ? found * 0x1p112f : found;
+    return bits >> 15 ? -found : found;
 }
 
 /* The low four bits of the input `in` of a part, which lie in that line or in one after it. */
@@ -71,13 +68,26 @@ static float weight_super(const uint8_t *panel, long side, long lane, long k, lo
         + (float)least * half(head + PACKED_SCALES + 2 * LANES, lane);
 }
 
+static float weight_float(const uint8_t *panel, long output, long k, int kind)
+{
+    const uint8_t *at = panel + (k * 2 * LANES + output) * float_bytes(kind);
+    if (kind == FLOAT16)
+        return half(at, 0);
+    uint32_t bits = 0;
+    memcpy((uint8_t *)&bits + (kind == BFLOAT16 ? 2 : 0), at, (size_t)float_bytes(kind));
+    float found;
+    memcpy(&found, &bits, 4);
+    return found;
+}
+
 void matrix_row(const Matrix *matrix, long row, float *to, long width)
 {
     const long side = row / LANES % 2, lane = row % LANES;
     const uint8_t *panel = matrix->panels + (size_t)(row / (2 * LANES)) * panel_bytes(matrix->kind, matrix->inputs);
     const uint8_t *lines = panel + side * CACHE_LINE;
     for (long k = 0; k < width; k++) {
-        float value = matrix->kind == EIGHT_BITS ? weight_eight(lines, lane, k)
+        float value = matrix->kind >= FLOAT32    ? weight_float(panel, row % (2 * LANES), k, matrix->kind)
+            : matrix->kind == EIGHT_BITS         ? weight_eight(lines, lane, k)
             : matrix->kind == FOUR_BITS          ? weight_four(lines, lane, k)
                                                  : weight_super(panel, side, lane, k, more_bits(matrix->kind));
         to[k] = value * matrix->factor;

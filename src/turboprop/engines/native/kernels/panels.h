@@ -16,6 +16,12 @@ enum {
     SIX_SCALES = SUPER / HALF * LANES,
 };
 
+/* Bytes of a weight that is a float. */
+static inline long float_bytes(int kind)
+{
+    return kind == FLOAT32 ? 4 : 2;
+}
+
 /* Bits of a weight beside the first four. */
 static inline long more_bits(int kind)
 {

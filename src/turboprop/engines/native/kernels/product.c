@@ -5,34 +5,16 @@
    a register of outputs each, by up to 6 tokens: 12 integer sums, 12 float sums, 2 weight registers, and the broadcast,
    of 32 registers. Where there are 16 it has up to 4 tokens, and the float sums wait in memory meanwhile: int8 on
    AVX-VNNI makes 256 GOP/s so, and 198 with 6. Where a register has 4 outputs a tile is 4 columns by 4 tokens. */
+#include "columns.h"
 #include "panels.h"
-#include "vector.h"
 
 #ifdef KERNELS_AVX512
 #define TILE 6
+#elif defined(KERNELS_PLAIN)
+#define TILE 2 /* each operation is many: with 4 tokens the compiler takes 23 seconds, not 9, and 0.7 MB of code */
 #else
 #define TILE 4
 #endif
-enum {
-    MOST = 2 * LANES / WIDTH,     /* columns of a panel */
-    COLUMNS = WIDTH < 8 ? 4 : 2,  /* of a tile of several tokens */
-};
-/* Once for each column. It is no loop: GCC 12 writes sums to memory, again and again, from loops in the unrolled ones. */
-#define EACH_COLUMN(...)                                                                                               \
-    do {                                                                                                               \
-        { enum { c = 0 }; __VA_ARGS__; }                                                                               \
-        { enum { c = 1 }; __VA_ARGS__; }                                                                               \
-        if (columns > 2) {                                                                                             \
-            { enum { c = 2 % MOST }; __VA_ARGS__; }                                                                    \
-            { enum { c = 3 % MOST }; __VA_ARGS__; }                                                                    \
-        }                                                                                                              \
-        if (columns > 4) {                                                                                             \
-            { enum { c = 4 % MOST }; __VA_ARGS__; }                                                                    \
-            { enum { c = 5 % MOST }; __VA_ARGS__; }                                                                    \
-            { enum { c = 6 % MOST }; __VA_ARGS__; }                                                                    \
-            { enum { c = 7 % MOST }; __VA_ARGS__; }                                                                    \
-        }                                                                                                              \
-    } while (0)
 /* Where column c begins: its side of the panel, its first output there, and its bytes of a line. */
 #define SIDE(c) ((c) * WIDTH / LANES)
 #define LANE(c) ((c) * WIDTH % LANES)
@@ -334,8 +316,10 @@ ALWAYS void tiles(const Matrix *matrix, Quantized x, float *y, long stride, long
     for (long end = first + count; first < end; first += TILE, fetch = 0) {
         switch (end - first) {
         case 1: tile(matrix, x, y, stride, panel, side, first, add, 1, COLUMNS, fetch); break;
+#if TILE > 2
         case 2: tile(matrix, x, y, stride, panel, side, first, add, 2, COLUMNS, fetch); break;
         case 3: tile(matrix, x, y, stride, panel, side, first, add, 3, COLUMNS, fetch); break;
+#endif
 #if TILE > 4
         case 4: tile(matrix, x, y, stride, panel, side, first, add, 4, COLUMNS, fetch); break;
         case 5: tile(matrix, x, y, stride, panel, side, first, add, 5, COLUMNS, fetch); break;

@@ -8,7 +8,7 @@ typedef enum {
     STEP_TOKENS,    /* to = rows of `matrix` for the ids */
     STEP_TABLE,     /* to = rows of `weight` for position + a, or with b for the type of the token */
     STEP_QUANTIZE,  /* x in 8 bits, a inputs wide, b inputs to a scale, for the products that follow */
-    STEP_PRODUCT,   /* to = the quantised rows (b as there) times `matrix`; with a added to what is there */
+    STEP_PRODUCT,   /* to = the quantised rows (b as there), or x in float32, times `matrix`; with a added to what is there */
     STEP_RMS,       /* to = x / rms(x) * weight, over each a features */
     STEP_LAYER,     /* to = (x - mean) / deviation * weight + bias */
     STEP_ROPE,      /* to = x turned by rotation d: heads of a features, the first b turn; c: neighbours, not halves */
@@ -33,7 +33,7 @@ typedef struct {
     int32_t heads, kv_heads, head_dim, padded;  /* padded to whole HEAD_GROUPs */
     int32_t causal, window;                     /* window 0: all */
     float scale;
-    int32_t layer;
+    int32_t layer, exact;                       /* exact: keys and values are kept in float32 */
 } AttentionShape;
 
 typedef struct {
@@ -65,7 +65,7 @@ typedef struct {
 } Run;
 
 size_t attention_scratch_bytes(long padded, long longest);
-size_t cache_chunk_bytes(long padded);
+size_t cache_chunk_bytes(long padded, int exact);
 void store_rows(const Run *run, const Step *step, long first, long count);
 /* The sequence that a thread's last item was of, and the items of those before it. */
 typedef struct {

@@ -1,10 +1,11 @@
-/* 16 numbers at once: in one register of 512 bits, two of 256 or four of 128, which give the same bits. */
+/* 16 numbers at once: in one register of 512 bits, two of 256 or four of 128, or in C for any processor, which give the
+   same bits. */
 #ifndef TURBOPROP_VECTOR_H
 #define TURBOPROP_VECTOR_H
 
 #ifdef KERNELS_DOTPROD
 #include <arm_neon.h>
-#else
+#elif !defined(KERNELS_PLAIN)
 #include <immintrin.h>
 #endif
 #include <math.h>
@@ -17,6 +18,8 @@
 #include "vector_512.h"
 #elif defined(KERNELS_DOTPROD)
 #include "vector_128.h"
+#elif defined(KERNELS_PLAIN)
+#include "vector_plain.h"
 #else
 #include "vector_256.h"
 #endif

@@ -195,10 +195,14 @@ ALWAYS Reals add_reals(Reals x, Reals y) { return vaddq_f32(x, y); }
 ALWAYS Reals times(Reals x, Reals y) { return vmulq_f32(x, y); }
 ALWAYS Reals times_plus(Reals x, Reals y, Reals z) { return vfmaq_f32(z, x, y); }
 ALWAYS Reals reals_of(Wholes x) { return vcvtq_f32_s32(x); }
-/* Numbers from memory: float16, and signed bytes. */
+/* Numbers from memory: float16, bfloat16, and signed bytes. */
 ALWAYS Reals halves_at(const uint8_t *from)
 {
     return vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(from)));
+}
+ALWAYS Reals brains_at(const uint8_t *from)
+{
+    return vreinterpretq_f32_u32(vshll_n_u16(vreinterpret_u16_u8(vld1_u8(from)), 16));
 }
 ALWAYS Reals signed_at(const uint8_t *from)
 {

@@ -105,8 +105,13 @@ ALWAYS Reals add_reals(Reals x, Reals y) { return _mm512_add_ps(x, y); }
 ALWAYS Reals times(Reals x, Reals y) { return _mm512_mul_ps(x, y); }
 ALWAYS Reals times_plus(Reals x, Reals y, Reals z) { return _mm512_fmadd_ps(x, y, z); }
 ALWAYS Reals reals_of(Wholes x) { return _mm512_cvtepi32_ps(x); }
-/* Numbers from memory: float16, and signed bytes. */
+/* Numbers from memory: float16, bfloat16, and signed bytes. */
 ALWAYS Reals halves_at(const uint8_t *from) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)from)); }
+ALWAYS Reals brains_at(const uint8_t *from)
+{
+    __m512i words = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)from));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(words, 16));
+}
 ALWAYS Reals signed_at(const uint8_t *from)
 {
     return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)from)));

@@ -1,0 +1,322 @@
+"""The readable engine: every architecture in float32 with numpy alone.
+
+It runs where no kernels were compiled, and is what the tests of the other engines compare with. Values are float32
+arrays [tokens, features]; the tokens of all inputs lie end to end.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from turboprop.architectures.ops import Architecture, Attention, Rope
+from turboprop.engines.contract import EngineOptions
+from turboprop.engines.conversion import check_memory, converted_bytes
+from turboprop.engines.generation_contract import GenerationEngineOptions
+from turboprop.engines.paged_generator import BLOCK, PagedGenerator, cache_size
+from turboprop.engines.pooling import pooled
+from turboprop.engines.rotation import Rotation
+from turboprop.engines.shape import as_format_error, read_language_model, read_shape
+from turboprop.engines.step import StepBatch, StepInterruptedError
+from turboprop.errors import EngineError, ModelFormatError, ModelUnsupportedError
+from turboprop.models.checkpoint import Checkpoint
+from turboprop.models.tensors import StoredTensor
+from turboprop.types import TokenBatch
+
+Array = NDArray[np.float32]
+
+
+class Float32Weights(Mapping[str, Array]):
+    """A checkpoint's weights by canonical name, each read when it is first asked for."""
+
+    def __init__(self, tensors: Mapping[str, StoredTensor], names: Mapping[str, str]) -> None:
+        self._tensors, self._names = tensors, names
+        self._read: dict[str, Array] = {}
+
+    def __getitem__(self, weight: str) -> Array:
+        if weight not in self._read:
+            tensor = self._tensors[self._names[weight]]
+            values = tensor.dequantize()
+            tensor.release()
+            if not np.isfinite(values).all():
+                raise ModelFormatError(f"the tensor {self._names[weight]!r} holds values that are not finite")
+            self._read[weight] = values
+        return self._read[weight]
+
+    def __iter__(self) -> Any:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+class NumpyOps:
+    """The vocabulary of `architectures.ops`, each operation computed as it is called.
+
+    `caches` holds keys and values [slots, heads, features] of each layer; a layer without one takes those of the batch.
+    """
+
+    def __init__(
+        self,
+        weights: Mapping[str, Array],
+        batch: StepBatch,
+        caches: list[tuple[Array, Array]] | None = None,
+        stop: threading.Event | None = None,
+    ) -> None:
+        self._weights, self._batch, self._caches, self._stop = weights, batch, caches, stop
+        self.layers: list[Attention] = []
+
+    def has(self, weight: str) -> bool:
+        return weight in self._weights
+
+    def _rows(self, weight: str, numbers: NDArray[np.int32], what: str) -> Array:
+        table = self._weights[weight]
+        if not 0 <= numbers.min() <= numbers.max() < len(table):
+            raise EngineError(
+                f"the model has {what} of tokens from 0 to {len(table) - 1}, and the input has {numbers.min()} to "
+                f"{numbers.max()}: its files do not belong together; download it again"
+            )
+        return table[numbers]
+
+    def tokens(self, weight: str) -> Array:
+        return self._rows(weight, self._batch.ids, "ids")
+
+    def positions(self, weight: str, offset: int = 0) -> Array:
+        return self._rows(weight, self._batch.positions + np.int32(offset), "positions")
+
+    def row(self, weight: str, index: int) -> Array:
+        return np.asarray(self._weights[weight][index])
+
+    def types(self, weight: str) -> Array:
+        types = self._batch.types
+        return self._rows(weight, np.zeros_like(self._batch.ids) if types is None else types, "types")
+
+    def linear(self, x: Array, weight: str, bias: str | None = None) -> Array:
+        if self._stop is not None and self._stop.is_set():
+            raise StepInterruptedError
+        product: Array = x @ self._weights[weight].T
+        return product if bias is None else product + self._weights[bias]
+
+    def layer_norm(self, x: Array, weight: str | None, bias: str | None, eps: float) -> Array:
+        x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + np.float32(eps))
+        scaled: Array = x if weight is None else x * self._weights[weight]
+        return scaled if bias is None else scaled + self._weights[bias]
+
+    def rms_norm(self, x: Array, weight: str, eps: float, *, offset: float = 0.0, per_head: int | None = None) -> Array:
+        parts = x.reshape(len(x), -1, per_head or x.shape[1])
+        size = np.sqrt((parts * parts).mean(-1, keepdims=True) + np.float32(eps))
+        return np.asarray(parts / size * (self._weights[weight] + np.float32(offset))).reshape(x.shape)
+
+    def rope(self, x: Array, head_dim: int, rope: Rope) -> Array:
+        if rope.factors_weight:
+            rope = replace(rope, factors=tuple(map(float, self._weights[rope.factors_weight])), factors_weight="")
+        cosine, sine = Rotation(rope).rows(self._batch)[:, :, None].swapaxes(0, 1)
+        turned = x.reshape(len(x), -1, head_dim).copy()
+        half = rope.dims // 2
+        a, b = (slice(0, rope.dims, 2), slice(1, rope.dims, 2))
+        if rope.pairing == "half":
+            a, b = slice(0, half), slice(half, rope.dims)
+        first, second = turned[:, :, a].copy(), turned[:, :, b].copy()
+        turned[:, :, a] = first * cosine - second * sine
+        turned[:, :, b] = second * cosine + first * sine
+        return turned.reshape(x.shape)
+
+    def attention(self, q: Array, k: Array, v: Array, how: Attention) -> Array:
+        batch, layer = self._batch, len(self.layers)
+        self.layers.append(how)
+        queries = q.reshape(len(q), how.kv_heads, -1, how.head_dim)
+        keys, values = (x.reshape(len(x), how.kv_heads, how.head_dim) for x in (k, v))
+        out = np.empty_like(queries)
+        for number, (begin, end) in enumerate(pairwise(batch.begins)):
+            if begin == end:
+                continue
+            past = int(batch.past[number])
+            seen_keys, seen_values = keys[begin:end], values[begin:end]
+            if self._caches is not None:
+                at = np.arange(past + end - begin)
+                slots = batch.blocks[batch.block_begins[number] + at // BLOCK] * BLOCK + at % BLOCK
+                for cache, new in zip(self._caches[layer], (seen_keys, seen_values), strict=True):
+                    cache[slots[past:]] = new
+                seen_keys, seen_values = (cache[slots] for cache in self._caches[layer])
+            i, j = np.arange(past, past + end - begin)[:, None], np.arange(len(seen_keys))
+            visible = j <= i if how.causal else np.ones((end - begin, len(j)), bool)
+            if how.window is not None:
+                visible = visible & (np.abs(i - j) < how.window)
+            # [kv heads, queries of each, tokens, features] by [kv heads, 1, features, tokens]
+            scores = queries[begin:end].transpose(1, 2, 0, 3) @ seen_keys.transpose(1, 2, 0)[:, None]
+            scores = np.where(visible, scores * np.float32(how.scale), -np.inf)
+            weights = np.exp(scores - scores.max(-1, keepdims=True))
+            weights /= weights.sum(-1, keepdims=True)
+            out[begin:end] = (weights @ seen_values.transpose(1, 0, 2)[:, None]).transpose(2, 0, 1, 3)
+        return out.reshape(len(q), -1)
+
+    def activation(self, x: Array, kind: Literal["gelu", "gelu_tanh", "silu", "relu", "tanh"]) -> Array:
+        if kind == "gelu":
+            return np.asarray(x * (1 + _erf(x * np.sqrt(0.5))) / 2, np.float32)
+        if kind == "gelu_tanh":  # Hendrycks and Gimpel 2016, arXiv 1606.08415
+            return np.asarray(x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))) / 2, np.float32)
+        if kind == "silu":
+            return np.asarray(x / (1 + np.exp(-x)))
+        return np.asarray(np.maximum(x, 0) if kind == "relu" else np.tanh(x))
+
+    def add(self, x: Array, y: Array) -> Array:
+        return x + y
+
+    def multiply(self, x: Array, y: Array) -> Array:
+        return x * y
+
+    def scale(self, x: Array, factor: float) -> Array:
+        return x * np.float32(factor)
+
+    def split(self, x: Array, sizes: tuple[int, ...]) -> tuple[Array, ...]:
+        return tuple(np.split(x, np.cumsum(sizes)[:-1], -1))
+
+
+def _erf(x: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Abramowitz and Stegun 7.1.26: within 1.5e-7."""
+    size = np.abs(x.astype(np.float64))
+    t = 1 / (1 + 0.3275911 * size)
+    p = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))))
+    return np.asarray(np.copysign(1 - p * np.exp(-size * size), x))
+
+
+def _one_token() -> StepBatch:
+    """A batch of one token, which shows whether shapes meet."""
+    zero, ends = np.zeros(1, np.int32), np.array([0, 1], np.int32)
+    return StepBatch(zero, zero, ends, zero, zero, ends, zero)
+
+
+class NumpyEncoder:
+    """An embedding model; see `contract.Encoder`."""
+
+    weights = "float32"
+
+    def __init__(self, checkpoint: Checkpoint, module: Architecture, hp: Any, weights: Float32Weights) -> None:
+        self._module, self._hp, self._pairs = module, hp, checkpoint.pairs
+        self._weights: Float32Weights | None = weights
+        self._pooling = checkpoint.pooling
+        self._width = self._hidden(weights, _one_token()).shape[1]
+
+    @property
+    def dimensions(self) -> int:
+        return int(self._width * len(self._pooling))
+
+    def _hidden(self, weights: Float32Weights, batch: StepBatch) -> Array:
+        with np.errstate(all="ignore"):
+            return self._module.forward(NumpyOps(weights, batch), self._hp)
+
+    def encode(self, batch: TokenBatch) -> Array:
+        if self._weights is None:
+            raise EngineError("this model is closed; load it again")
+        vocabulary = len(self._weights["tokens"])
+        if len(batch.ids) and not 0 <= batch.ids.min() <= batch.ids.max() < vocabulary:
+            raise EngineError(
+                f"the tokenizer gave the id {batch.ids.max()} and the model has {vocabulary} tokens: "
+                "it is the tokenizer of another model"
+            )
+        lengths = batch.lengths.astype(np.int32)
+        begins = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+        positions = np.arange(len(batch.ids), dtype=np.int32) - np.repeat(begins[:-1], lengths).astype(np.int32)
+        if not len(batch.ids):
+            return np.zeros((len(lengths), self.dimensions), np.float32)
+        types = None
+        if self._pairs and batch.second is not None:
+            types = (positions >= np.repeat(batch.second, lengths)).astype(np.int32)
+        none = np.zeros(len(lengths), np.int32)
+        inputs = StepBatch(batch.ids.astype(np.int32), positions, begins, none, none, none, none, types)
+        hidden = self._hidden(self._weights, inputs)
+        with np.errstate(all="ignore"):
+            return np.concatenate([pooled(hidden, begins, batch.skip, mode) for mode in self._pooling], 1)
+
+    def close(self) -> None:
+        self._weights = None
+
+
+class _Forward:
+    """See `paged_generator.ClosableForward`."""
+
+    def __init__(self, module: Architecture, hp: Any, weights: Float32Weights, layers: list[Attention]) -> None:
+        self._module, self._hp, self._layers = module, hp, layers
+        self._weights: Float32Weights | None = weights
+        self._caches: list[tuple[Array, Array]] = []
+        self._stop = threading.Event()
+
+    def _make_room(self, blocks: int) -> None:
+        """Caches of `blocks` blocks at least; they grow as they fill."""
+        if not self._caches or blocks * BLOCK > len(self._caches[0][0]):
+            caches = []
+            for number, how in enumerate(self._layers):
+                pair = [np.zeros((2 * blocks * BLOCK, how.kv_heads, how.head_dim), np.float32) for _ in range(2)]
+                for new, old in zip(pair, self._caches[number] if self._caches else (), strict=False):
+                    new[: len(old)] = old
+                caches.append((pair[0], pair[1]))
+            self._caches = caches
+
+    def __call__(self, batch: StepBatch) -> Array:
+        if self._weights is None:
+            raise EngineError("this model is closed; load it again")
+        self._stop.clear()
+        self._make_room(1 + int(batch.blocks.max()))
+        ops = NumpyOps(self._weights, batch, self._caches, self._stop)
+        with np.errstate(all="ignore"):
+            return _logits(ops, self._module.forward(ops, self._hp)[batch.rows])
+
+    def interrupt(self) -> None:
+        self._stop.set()
+
+    def close(self) -> None:
+        self._weights, self._caches = None, []
+
+
+def _logits(ops: NumpyOps, hidden: Array) -> Array:
+    head = "head.weight" if ops.has("head.weight") else "tokens"
+    return ops.linear(hidden, head, "head.bias" if ops.has("head.bias") else None)
+
+
+def _checked(checkpoint: Checkpoint, names: Mapping[str, str], weights: str, memory: int | None) -> Float32Weights:
+    if weights not in ("auto", "float32"):
+        raise ModelUnsupportedError(
+            f"{checkpoint.name}: the engine numpy has weights in float32 alone, not in {weights}; leave --weights away"
+        )
+    size = converted_bytes(checkpoint.tensors, names, "float32")
+    check_memory(checkpoint.name, "float32", {"float32": size}, memory)
+    return Float32Weights(checkpoint.tensors, names)
+
+
+def load_encoder(checkpoint: Checkpoint, options: EngineOptions) -> NumpyEncoder:
+    """Raises `ModelFormatError` for a damaged checkpoint, `ModelUnsupportedError` for other weights than float32."""
+    module, hp, names = read_shape(checkpoint)
+    weights = _checked(checkpoint, names, options.weights, options.memory)
+    with as_format_error(checkpoint):
+        return NumpyEncoder(checkpoint, module, hp, weights)
+
+
+def load_generator(checkpoint: Checkpoint, options: GenerationEngineOptions) -> PagedGenerator:
+    """Raises as `load_encoder` does, and `ModelUnsupportedError` for a model that writes no text."""
+    module, hp, names = read_language_model(checkpoint)
+    weights = _checked(checkpoint, names, options.weights, options.memory)
+    ops = NumpyOps(weights, _one_token())
+    with as_format_error(checkpoint), np.errstate(all="ignore"):
+        vocabulary = _logits(ops, module.forward(ops, hp)).shape[1]
+    if vocabulary > len(weights["tokens"]):
+        raise ModelFormatError(
+            f"{checkpoint.name}: its head gives {vocabulary} ids and the embedding matrix has "
+            f"{len(weights['tokens'])}; download it again"
+        )
+    block_bytes = sum(2 * 4 * BLOCK * how.kv_heads * how.head_dim for how in ops.layers)
+    weight_bytes = converted_bytes(checkpoint.tensors, names, "float32")
+    context, blocks = cache_size(checkpoint, block_bytes, weight_bytes, options)
+    forward = _Forward(module, hp, weights, ops.layers)
+    return PagedGenerator(checkpoint, "numpy", forward, "float32", vocabulary, context, blocks)
+
+
+def plan(checkpoint: Checkpoint, options: EngineOptions | GenerationEngineOptions) -> tuple[str, int]:
+    """The weight format, and the bytes of the weights."""
+    read = read_shape if isinstance(options, EngineOptions) else read_language_model
+    return "float32", converted_bytes(checkpoint.tensors, read(checkpoint)[2], "float32")
