@@ -110,16 +110,16 @@ def _compiler(target: str) -> tuple[list[str], str]:
     return [sys.executable, "-m", "ziglang", "cc", "-target", target or _this_platform()], ""
 
 
-def _can_be_had(requirement: str) -> bool:
+def _can_be_had(package: str) -> bool:
     """Whether the package index has a package for this machine, as far as pip can be asked.
 
     A requirement of the build that cannot be had would end the installation.
     """
-    # The build sees a pip of its own only if it is isolated from the environment that the first pip is in.
+    # -I: the environment that the build is isolated in has no pip, the one that it is isolated from may have.
     pip = [sys.executable, "-I", "-m", "pip"]
     if _run([*pip, "--version"]):
         return True
-    return not _run([*pip, "--retries=0", "--timeout=10", "index", "versions", requirement])
+    return not _run([*pip, "--retries=0", "--timeout=10", "index", "versions", package])
 
 
 def _compile_set(folder: Path, name: str, compiler: list[str], target: Path) -> str:
@@ -163,7 +163,7 @@ class KernelHook(BuildHookInterface[Any]):
             return []
         if os.environ.get("TP_WHEEL_PLATFORM"):
             return [ZIGLANG]
-        return [ZIGLANG] if not _own_compiler() and _this_platform() and _can_be_had(ZIGLANG) else []
+        return [ZIGLANG] if not _own_compiler() and _this_platform() and _can_be_had("ziglang") else []
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         if self.target_name != "wheel":
@@ -179,6 +179,7 @@ class KernelHook(BuildHookInterface[Any]):
         for reason in dict.fromkeys(filter(None, reasons.values())):
             names = ", ".join(name for name, other in reasons.items() if other == reason)
             if wanted:
+                self.built.cleanup()
                 raise RuntimeError(f"{wanted} without {names}: {reason}")
             self.app.display_warning(f"the native engine without {names}: {reason}")
         made = [path for path in to.glob("kernels-*") if path.suffix in (".so", ".dll")]
