@@ -137,7 +137,7 @@ def _compile_set(folder: Path, name: str, compiler: list[str], target: Path) -> 
             command = [*compiler, *FLAGS, define, *wide, "-c", str(source), "-o", objects[-1]]
             if reason := _run(command):
                 return reason
-        library = str(Path(scratch) / "kernels.so")
+        library = str(Path(scratch) / target.name)  # Windows has it inside, too
         if reason := _run([*compiler, "-shared", "-o", library, *objects, *link]):
             return reason
         try:
