@@ -1,8 +1,14 @@
-"""Compiles the kernels of the native engine while the package is built, where a C compiler is at hand."""
+"""Compiles the kernels of the native engine while the package is built.
+
+The compiler is the one that `CC` names, else `cc`, else Zig's, which comes as the package `ziglang` and is asked for
+where there is no other. A package without kernels can be installed, too. With `TP_WHEEL_PLATFORM` a wheel for another
+platform is built (`scripts/wheels`), and everything must succeed.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import platform
 import shlex
@@ -35,34 +41,93 @@ PROCESSORS = {
     "arm64": ("dotprod", "plain"),
 }
 """Those that a processor may have, by the names that systems give it."""
+ZIG_NAMES = {"-march=armv8.2-a+dotprod": "-mcpu=generic+v8_2a+dotprod"}
+"""Flags that Zig has in another form."""
 ANYWHERE = ("support.c",)
 """Compiled for any processor: it says whether the others can run."""
 
 
-def compile_kernels(folder: Path) -> dict[str, str]:
-    """Compile `folder`/*.c into kernels-SET.so beside them. Returns for each set why it could not; empty where it did.
+ZIGLANG = "ziglang>=0.17,<0.18"
+"""A C compiler for any platform as a Python package of 90 MB."""
+WHEELS = {
+    "manylinux2014_x86_64": "x86_64-linux-gnu.2.17",
+    "manylinux2014_aarch64": "aarch64-linux-gnu.2.17",
+    "musllinux_1_2_x86_64": "x86_64-linux-musl",
+    "musllinux_1_2_aarch64": "aarch64-linux-musl",
+    "macosx_11_0_x86_64": "x86_64-macos.11.0",
+    "macosx_11_0_arm64": "aarch64-macos.11.0",
+    "win_amd64": "x86_64-windows-gnu",
+}
+"""The platforms of a release's wheels as Python names them, and as Zig does."""
 
-    A compiler that does not know the flags of a set leaves that one out. Sets of other processors are not among them.
+
+def compile_kernels(folder: Path, to: Path | None = None, target: str = "") -> dict[str, str]:
+    """Compile `folder`/*.c into kernels-SET.so (.dll for Windows) in `to`, or beside them.
+
+    For the platform `target`, a value of `WHEELS`, or this one. Returns for each set why it could not; empty where it
+    did. A compiler that does not know the flags of a set leaves that one out. Sets of other processors are not among
+    them.
     """
-    reason = ""
-    compiler = shlex.split(os.environ.get("CC", "")) or ["cc"]
-    here = PROCESSORS.get(platform.machine().lower(), ())
-    if not here or sys.platform == "win32":
-        reason = "the kernels are for x86-64 and 64-bit ARM on Linux and macOS"
-    elif shutil.which(compiler[0]) is None:
-        reason = f"there is no C compiler ({compiler[0]})"
+    here = PROCESSORS.get(target.partition("-")[0] or platform.machine().lower(), ("plain",))
+    compiler, reason = _compiler(target)
+    suffix = ".dll" if "windows" in (target or _this_platform()) else ".so"
     reasons = {}
-    for name in [name for name in SETS if name in here or not here]:
-        target = folder / f"kernels-{name}.so"
-        reasons[name] = reason or _compile_set(folder, name, compiler, target)
+    for name in [name for name in SETS if name in here]:
+        library = (to or folder) / f"kernels-{name}{suffix}"
+        reasons[name] = reason or _compile_set(folder, name, compiler, library)
         if reasons[name]:
             with contextlib.suppress(OSError):
-                target.unlink()  # one of another version
+                library.unlink()  # one of another version
     return reasons
+
+
+def _this_platform() -> str:
+    """The platform that this is, as Zig names it; empty where Zig is not for it."""
+    machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine().lower(), platform.machine().lower())
+    # Other than without a name, a library for it runs on any processor of the kind, and with any glibc since 2012.
+    linux = "linux-gnu.2.17" if platform.libc_ver()[0] == "glibc" else "linux-musl"
+    system = {"linux": linux, "darwin": "macos", "win32": "windows-gnu"}.get(sys.platform)
+    return f"{machine}-{system}" if system and machine in PROCESSORS else ""
+
+
+def _own_compiler() -> list[str]:
+    """The compiler that this machine has; none where it has none."""
+    # GCC for Windows keeps AVX registers at addresses that are not aligned for them (its bug 54412).
+    usual = ["cc"] if shutil.which("cc") and sys.platform != "win32" else []
+    return shlex.split(os.environ.get("CC", ""), posix=sys.platform != "win32") or usual
+
+
+def _compiler(target: str) -> tuple[list[str], str]:
+    """The compiler, and why there is none; empty where there is one."""
+    own = [] if target else _own_compiler()
+    if own:
+        return own, "" if shutil.which(own[0]) else f"there is no C compiler ({own[0]})"
+    if not (target or _this_platform()):
+        return [], "there is no C compiler (cc)"
+    if importlib.util.find_spec("ziglang") is None:
+        return [], "there is no C compiler (cc), and the package ziglang could not be had in its place"
+    return [sys.executable, "-m", "ziglang", "cc", "-target", target or _this_platform()], ""
+
+
+def _can_be_had(package: str) -> bool:
+    """Whether the package index has a package for this machine, as far as pip can be asked.
+
+    A requirement of the build that cannot be had would end the installation.
+    """
+    # -I: the environment that the build is isolated in has no pip, the one that it is isolated from may have.
+    pip = [sys.executable, "-I", "-m", "pip"]
+    if _run([*pip, "--version"]):
+        return True
+    return not _run([*pip, "--retries=0", "--timeout=10", "index", "versions", package])
 
 
 def _compile_set(folder: Path, name: str, compiler: list[str], target: Path) -> str:
     define, *instructions = SETS[name]
+    link = ["-pthread", "-lm"]
+    if "ziglang" in compiler:
+        instructions = [ZIG_NAMES.get(flag, flag) for flag in instructions]
+        # Zig's name of musl is not the one that `auditwheel` knows; and it is in the process before this library is.
+        link = ["-s", "-nostdlib"] if "musl" in compiler[-1] else ["-s", *link]
     with tempfile.TemporaryDirectory() as scratch:
         objects = []
         for source in sorted(folder.glob("*.c")):
@@ -71,8 +136,8 @@ def _compile_set(folder: Path, name: str, compiler: list[str], target: Path) -> 
             command = [*compiler, *FLAGS, define, *wide, "-c", str(source), "-o", objects[-1]]
             if reason := _run(command):
                 return reason
-        library = str(Path(scratch) / "kernels.so")
-        if reason := _run([*compiler, "-shared", "-pthread", "-o", library, *objects, "-lm"]):
+        library = str(Path(scratch) / target.name)  # Windows has it inside, too
+        if reason := _run([*compiler, "-shared", "-o", library, *objects, *link]):
             return reason
         try:
             shutil.copyfile(library, target.with_suffix(".new"))
@@ -92,16 +157,38 @@ def _run(command: list[str]) -> str:
 
 
 class KernelHook(BuildHookInterface[Any]):
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002
+    def dependencies(self) -> list[str]:
+        if self.target_name != "wheel":
+            return []
+        if os.environ.get("TP_WHEEL_PLATFORM"):
+            return [ZIGLANG]
+        return [ZIGLANG] if not _own_compiler() and _this_platform() and _can_be_had("ziglang") else []
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         if self.target_name != "wheel":
             return
-        reasons = compile_kernels(Path(self.root) / FOLDER)
-        made = [name for name, reason in reasons.items() if not reason]
+        wanted = os.environ.get("TP_WHEEL_PLATFORM", "")
+        if wanted and wanted not in WHEELS:
+            raise ValueError(f"TP_WHEEL_PLATFORM is {wanted}; known are {', '.join(WHEELS)}")
+        sources = Path(self.root) / FOLDER
+        # A wheel takes nothing from the sources' folder, where those of an editable installation are.
+        self.built = tempfile.TemporaryDirectory()
+        to = sources if version == "editable" else Path(self.built.name)
+        reasons = compile_kernels(sources, to, WHEELS.get(wanted, ""))
         for reason in dict.fromkeys(filter(None, reasons.values())):
             names = ", ".join(name for name, other in reasons.items() if other == reason)
+            if wanted:
+                self.built.cleanup()
+                raise RuntimeError(f"{wanted} without {names}: {reason}")
             self.app.display_warning(f"the native engine without {names}: {reason}")
+        made = [path for path in to.glob("kernels-*") if path.suffix in (".so", ".dll")]
         if not made:
             return
         build_data["pure_python"] = False
-        build_data["tag"] = f"py3-none-{sysconfig.get_platform().replace('-', '_').replace('.', '_')}"
-        build_data["artifacts"] += [str(FOLDER / f"kernels-{name}.so") for name in made]
+        build_data["tag"] = f"py3-none-{wanted or sysconfig.get_platform().replace('-', '_').replace('.', '_')}"
+        inside = FOLDER.relative_to("src").as_posix()
+        build_data["force_include"] |= {str(path): f"{inside}/{path.name}" for path in made}
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002
+        if self.target_name == "wheel":
+            self.built.cleanup()

@@ -1,14 +1,15 @@
 """The compiled kernels of the folder `kernels`, and the structures that they share with Python.
 
-They are built when the package is installed, where a C compiler is at hand (`hatch_build.py`), once for each set of
-instructions; the best one that the processor has is loaded: AVX2 with FMA and F16C, which x86-64 processors have since
-2013, or more, the dot products of Armv8.2 (Apple's M1, Graviton2, Cortex-A76 and what came after them), or what any
-processor of a kind has.
+They come compiled in the wheels of a release, or are compiled when the package is installed from its sources
+(`hatch_build.py`), once for each set of instructions; the best one that the processor has is loaded: AVX2 with FMA and
+F16C, which x86-64 processors have since 2013, or more, the dot products of Armv8.2 (Apple's M1, Graviton2, Cortex-A76
+and what came after them), or what any processor of a kind has.
 """
 
 from __future__ import annotations
 
 import ctypes
+import sys
 from ctypes import POINTER, c_float, c_int32, c_int64, c_long, c_size_t, c_void_p
 from functools import cache
 from pathlib import Path
@@ -16,7 +17,8 @@ from typing import Any
 
 SETS = ("avx512", "avxvnni", "avx2", "dotprod", "plain")
 """Best first: AVX-512 with VNNI, AVX-VNNI, AVX2; ARM's dot products; C for any processor."""
-LIBRARIES = tuple(Path(__file__).parent / "kernels" / f"kernels-{name}.so" for name in SETS)
+SUFFIX = ".dll" if sys.platform == "win32" else ".so"
+LIBRARIES = tuple(Path(__file__).parent / "kernels" / f"kernels-{name}{SUFFIX}" for name in SETS)
 
 LANES = 16
 GROUP = 128

@@ -9,20 +9,43 @@ int kernels_supported(void)
 #elif defined(__x86_64__)
 #include <cpuid.h>
 
+#define BIT(number) (1u << (number))
+/* Leaf 1, ecx. */
+#define FMA BIT(12)
+#define OSXSAVE BIT(27)
+#define F16C BIT(29)
+/* Leaf 7: ebx, and ecx. */
+#define AVX2 BIT(5)
+#define AVX512 (BIT(16) | BIT(17) | BIT(30) | BIT(31)) /* F, DQ, BW, VL */
+#define AVX512VNNI BIT(11)
+/* Leaf 7.1, eax. */
+#define AVXVNNI BIT(4)
+/* Registers that the system keeps for each thread: of 256 bits, and of 512. */
+#define WIDE 6u
+#define WIDEST 0xe6u
+
+static int has(unsigned found, unsigned wanted)
+{
+    return (found & wanted) == wanted;
+}
+
+/* It asks the processor: not every compiler's __builtin_cpu_supports() knows F16C and AVX-VNNI, and Zig's takes 190 KB. */
 int kernels_supported(void)
 {
-    unsigned a = 0, b = 0, c = 0, d = 0;
-    /* Not every compiler knows the names of F16C and AVX-VNNI. */
-    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c >> 29 & 1))
+    unsigned a = 0, b = 0, c = 0, d = 0, kept = 0;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !has(c, FMA | OSXSAVE | F16C))
         return 0;
-    __builtin_cpu_init();
-    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma"))
+    __asm__("xgetbv" : "=a"(kept), "=d"(d) : "c"(0));
+    if (!has(kept, WIDE) || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || !has(b, AVX2))
         return 0;
 #if defined(KERNELS_AVX512)
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq")
-        && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
+#ifndef __APPLE__ /* which keeps them from their first use on, and says so only then */
+    if (!has(kept, WIDEST))
+        return 0;
+#endif
+    return has(b, AVX512) && has(c, AVX512VNNI);
 #elif defined(KERNELS_AVXVNNI)
-    return __get_cpuid_count(7, 1, &a, &b, &c, &d) && a >> 4 & 1;
+    return __get_cpuid_count(7, 1, &a, &b, &c, &d) && has(a, AVXVNNI);
 #else
     return 1;
 #endif

@@ -2,12 +2,10 @@
    so a thread that the system has set aside holds up no more than the item it is at. With a meeting of all threads
    after each step a token took 7 times as long beside two other busy processes on two cores. */
 #include "kernels.h"
+#include "os_threads.h"
 
-#include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -23,10 +21,10 @@ enum { SPINS = 1 << 10 };
 
 struct Team {
     int threads;
-    pid_t process;         /* whose threads they are: a forked one has none of them */
-    pthread_t *handles;
-    pthread_mutex_t lock;
-    pthread_cond_t wake, idle;
+    long process;          /* whose threads they are: a forked one has none of them */
+    Thread *handles;
+    Lock lock;
+    Wakeup wake, idle;
     void (*work)(void *, int, int);
     void *context;
     _Atomic unsigned run;  /* counts the runs */
@@ -46,11 +44,11 @@ void wait_turn(int *turns)
         ++*turns;
         PAUSE();
     } else {
-        sched_yield();
+        thread_yield();
     }
 }
 
-static void *help(void *argument)
+static ThreadResult THREAD_CALL help(void *argument)
 {
     Seat seat = *(Seat *)argument;
     Team *team = seat.team;
@@ -59,50 +57,50 @@ static void *help(void *argument)
     for (;;) {
         for (int spin = 0; spin < SPINS && atomic_load_explicit(&team->run, memory_order_acquire) == seen; spin++)
             PAUSE();
-        pthread_mutex_lock(&team->lock);
+        lock_take(&team->lock);
         while (atomic_load(&team->run) == seen && !team->closing)
-            pthread_cond_wait(&team->wake, &team->lock);
+            wakeup_wait(&team->wake, &team->lock);
         seen = atomic_load(&team->run);
         int closing = team->closing, joins = team->open;
         if (joins)
             atomic_fetch_add(&team->helping, 1);
-        pthread_mutex_unlock(&team->lock);
+        lock_give(&team->lock);
         if (joins) {
             team->work(team->context, seat.number, team->threads);
             if (atomic_fetch_sub(&team->helping, 1) == 1) {
-                pthread_mutex_lock(&team->lock);
-                pthread_cond_signal(&team->idle);
-                pthread_mutex_unlock(&team->lock);
+                lock_take(&team->lock);
+                wakeup_one(&team->idle);
+                lock_give(&team->lock);
             }
         }
         if (closing)
-            return NULL;
+            return 0;
     }
 }
 
 void team_run(Team *team, void (*work)(void *, int, int), void *context)
 {
-    const int helped = team->threads > 1 && team->process == getpid();
+    const int helped = team->threads > 1 && team->process == process_number();
     if (helped) {
-        pthread_mutex_lock(&team->lock);
+        lock_take(&team->lock);
         team->work = work;
         team->context = context;
         team->open = 1;
         atomic_fetch_add(&team->run, 1);
-        pthread_cond_broadcast(&team->wake);
-        pthread_mutex_unlock(&team->lock);
+        wakeup_all(&team->wake);
+        lock_give(&team->lock);
     }
     work(context, 0, team->threads);
     if (helped) {
-        pthread_mutex_lock(&team->lock);
+        lock_take(&team->lock);
         team->open = 0;
-        pthread_mutex_unlock(&team->lock);
+        lock_give(&team->lock);
         for (int turn = 0; turn < SPINS && atomic_load(&team->helping); turn++)
             PAUSE();
-        pthread_mutex_lock(&team->lock);
+        lock_take(&team->lock);
         while (atomic_load(&team->helping))
-            pthread_cond_wait(&team->idle, &team->lock);
-        pthread_mutex_unlock(&team->lock);
+            wakeup_wait(&team->idle, &team->lock);
+        lock_give(&team->lock);
     }
 }
 
@@ -112,17 +110,17 @@ Team *team_new(int threads)
     if (!team)
         return NULL;
     team->threads = 1;
-    team->process = getpid();
-    pthread_mutex_init(&team->lock, NULL);
-    pthread_cond_init(&team->wake, NULL);
-    pthread_cond_init(&team->idle, NULL);
+    team->process = process_number();
+    lock_new(&team->lock);
+    wakeup_new(&team->wake);
+    wakeup_new(&team->idle);
     team->handles = calloc((size_t)threads, sizeof *team->handles);
     for (int number = 1; team->handles && number < threads; number++) {
         Seat *seat = malloc(sizeof *seat);
         if (!seat)
             break;
         *seat = (Seat){team, number};
-        if (pthread_create(&team->handles[number], NULL, help, seat)) {
+        if (!thread_start(&team->handles[number], help, seat)) {
             free(seat);
             break;
         }
@@ -133,17 +131,17 @@ Team *team_new(int threads)
 
 void team_free(Team *team)
 {
-    if (team->process != getpid())
+    if (team->process != process_number())
         return; /* the threads to wait for, and whoever may hold the lock, are in another process */
-    pthread_mutex_lock(&team->lock);
+    lock_take(&team->lock);
     team->closing = 1;
-    pthread_cond_broadcast(&team->wake);
-    pthread_mutex_unlock(&team->lock);
+    wakeup_all(&team->wake);
+    lock_give(&team->lock);
     for (int number = 1; number < team->threads; number++)
-        pthread_join(team->handles[number], NULL);
-    pthread_mutex_destroy(&team->lock);
-    pthread_cond_destroy(&team->wake);
-    pthread_cond_destroy(&team->idle);
+        thread_wait(team->handles[number]);
+    lock_free(&team->lock);
+    wakeup_free(&team->wake);
+    wakeup_free(&team->idle);
     free(team->handles);
     free(team);
 }
