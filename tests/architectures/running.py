@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from engines.loading import load_encoder
 from turboprop.architectures import architecture
-from turboprop.engines import load_encoder
 from turboprop.engines.contract import EngineOptions
 from turboprop.models.checkpoint import Checkpoint
 from turboprop.types import TokenBatch

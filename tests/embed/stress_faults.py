@@ -32,11 +32,11 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from architectures.running import pack
 from architectures.tiny_models import INPUTS, MODELS
+from engines.loading import load_encoder
 from models.model_files import sentence_transformer
 from turboprop.embed.cache import FILE, EmbeddingCache, cache_key
 from turboprop.embed.cache_file import export_cache
 from turboprop.embed.caches import examine_caches, mend_caches
-from turboprop.engines import load_encoder
 from turboprop.engines.contract import EngineOptions
 from turboprop.errors import StorageError
 from turboprop.models.checkpoint_hf import open_folder

@@ -15,8 +15,8 @@ from safetensors.numpy import load_file, save_file
 from architectures.running import pack
 from architectures.tiny_gguf import write_gguf
 from architectures.tiny_models import MODELS, TinyModel
+from engines.loading import load_encoder
 from reference import reference
-from turboprop.engines import load_encoder
 from turboprop.engines.contract import EngineOptions
 from turboprop.engines.native.library import refusal
 from turboprop.errors import TurboPropError

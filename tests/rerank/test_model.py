@@ -109,7 +109,7 @@ def test_the_second_text_has_a_type_of_its_own(tmp_path: Path) -> None:
 def test_graphs_of_embedding_models_know_nothing_of_pairs(tmp_path: Path) -> None:
     import openvino as ov
 
-    from turboprop.engines import load_encoder
+    from engines.loading import load_encoder
     from turboprop.engines.contract import EngineOptions
     from turboprop.models.checkpoint_hf import open_folder
 

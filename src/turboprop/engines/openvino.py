@@ -15,7 +15,7 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from turboprop.engines.compiled_cache import compile_graph
-from turboprop.engines.contract import EngineOptions, padded
+from turboprop.engines.contract import EngineOptions
 from turboprop.engines.conversion import ConversionProgress, check_memory, converted_bytes
 from turboprop.engines.graph_cache import cached_graph
 from turboprop.engines.openvino_ops import OpenVinoOps
@@ -28,6 +28,13 @@ from turboprop.models.checkpoint import Checkpoint
 from turboprop.types import TokenBatch
 
 _Format = Literal["float32", "int8", "int4"]
+
+PAD_TO = 16
+
+
+def padded(length: int) -> int:
+    return -(-length // PAD_TO) * PAD_TO
+
 
 GRAPH_VERSION = 3
 """Raised whenever the same checkpoint gives another graph: an architecture, an operation, a rounding."""

@@ -17,11 +17,10 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from turboprop.engines.contract import PAD_TO, EngineOptions, padded
+from turboprop.engines.contract import EngineOptions, Plan
 from turboprop.engines.conversion import ConversionProgress, check_memory, converted_bytes
-from turboprop.engines.generation_contract import GenerationEngineOptions
 from turboprop.engines.graph_cache import cached_graph
-from turboprop.engines.openvino import choose_weights
+from turboprop.engines.openvino import PAD_TO, choose_weights, padded
 from turboprop.engines.openvino_generate_ops import GenerateOps, with_paged_attention
 from turboprop.engines.paged_generator import PagedGenerator, cache_size
 from turboprop.engines.quantize import GROUP, GROUP_INT4
@@ -178,7 +177,7 @@ def _other_batch(used: tuple[_Shape, ...], scrap: int) -> StepBatch:
     )
 
 
-def load_generator(checkpoint: Checkpoint, options: GenerationEngineOptions) -> PagedGenerator:
+def load_generator(checkpoint: Checkpoint, options: EngineOptions) -> PagedGenerator:
     """Convert (or take from the cache) and compile.
 
     Raises `ModelUnsupportedError` for an architecture that does not generate here, `ModelFormatError` for a
@@ -241,7 +240,7 @@ def load_generator(checkpoint: Checkpoint, options: GenerationEngineOptions) -> 
     # One block more takes what padding writes.
     forward = _Forward(checkpoint.name, compiled, blocks + 1, folder)
     vocabulary = int(compiled.output(0).partial_shape[1].get_length())
-    return PagedGenerator(checkpoint, "openvino", forward, weights, vocabulary, context, blocks)
+    return PagedGenerator(checkpoint, forward, Plan(weights, weight_bytes), vocabulary, context, blocks)
 
 
 def _block_bytes(compiled: Any) -> int:
@@ -253,7 +252,7 @@ def _block_bytes(compiled: Any) -> int:
     return total
 
 
-def plan(checkpoint: Checkpoint, options: GenerationEngineOptions) -> tuple[str, int]:
+def plan(checkpoint: Checkpoint, options: EngineOptions) -> tuple[str, int]:
     """The weight format that `load_generator` would take, and the bytes of the converted weights."""
     _, _, names = read_language_model(checkpoint)
     weights = _choose_weights(ov.Core(), checkpoint, names, options)
@@ -261,7 +260,7 @@ def plan(checkpoint: Checkpoint, options: GenerationEngineOptions) -> tuple[str,
 
 
 def _choose_weights(
-    core: ov.Core, checkpoint: Checkpoint, names: Mapping[str, str], options: GenerationEngineOptions
+    core: ov.Core, checkpoint: Checkpoint, names: Mapping[str, str], options: EngineOptions
 ) -> Literal["float32", "int8", "int4", "stored"]:
     """As asked for. `stored` leaves weights of four bits as the file has them and makes others int8: writing is 1.1
     times as fast as in int8 and reading 0.8 times (docs/decisions/0005-generation.md), so it is no default."""
