@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from engines.loading import load_encoder
 from reference import reference
 from turboprop.engines.contract import Encoder, EngineOptions
 from turboprop.engines.registry import ENGINES, Engine, choose
-from turboprop.errors import EngineError
+from turboprop.errors import EngineError, ModelUnsupportedError
 from turboprop.models.checkpoint import Checkpoint
 from turboprop.models.open_checkpoint import open_checkpoint
 from turboprop.models.resolve import resolve
@@ -23,16 +24,25 @@ from turboprop.types import TokenBatch
 INPUTS = [[101, 7, 8, 102], [101, 102], [], [101, *range(200, 240), 102]]
 
 
-def model_for(engine: Engine, folder: Path) -> Path:
-    """A small model in files that the engine reads."""
-    if "gguf" in engine.reads:
-        return reference("golden/synthetic-arch/tiny-bert-mean.gguf")
-    if "safetensors" in engine.reads:
-        return reference("golden/synthetic-arch/tiny-bert-mean")
+def small_models(folder: Path) -> Iterator[Path]:
+    """One of each kind of files."""
+    yield reference("golden/synthetic-arch/tiny-bert-mean.gguf")
+    yield reference("golden/synthetic-arch/tiny-bert-mean")
+    yield reference("model2vec/test-model-float32")
     pytest.importorskip("onnx")
     from engines.onnx_bert import export_bert
 
-    return export_bert(reference("golden/synthetic-arch/tiny-bert-mean"), folder)
+    yield export_bert(reference("golden/synthetic-arch/tiny-bert-mean"), folder)
+
+
+def first_that_runs(engine: Engine, folder: Path) -> Checkpoint:
+    """The first small model that the engine has no objection to."""
+    for path in small_models(folder):
+        checkpoint = open_checkpoint(resolve(str(path), load_settings()))
+        with suppress(ModelUnsupportedError):
+            choose(checkpoint, "embedding", EngineOptions(engine=engine.name))
+            return checkpoint
+    pytest.fail(f"no small model that the engine {engine.name} runs")
 
 
 @pytest.fixture(scope="module", params=ENGINES, ids=lambda engine: engine.name)
@@ -47,7 +57,7 @@ def engine(request: pytest.FixtureRequest) -> Engine:
 
 @pytest.fixture(scope="module")
 def checkpoint(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
-    return open_checkpoint(resolve(str(model_for(engine, tmp_path_factory.mktemp("model"))), load_settings()))
+    return first_that_runs(engine, tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")

@@ -69,7 +69,6 @@ def normalized(logits: NDArray[np.floating]) -> NDArray[np.float64]:
 @pytest.fixture
 def stories(engine: str) -> Iterator[Generator]:
     generator = load(open_gguf(reference("gguf/stories260K.gguf")), engine)
-    assert (generator.engine, generator.weights) == (engine, "float32")
     yield generator
     generator.close()
 

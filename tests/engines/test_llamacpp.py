@@ -88,12 +88,12 @@ def bert() -> Iterator[LlamaCppEncoder]:
     ],
 )
 def test_vectors_equal_the_reference_and_our_own_engine(model: str, pooling: str) -> None:
-    from turboprop.engines.openvino import load_encoder as load_openvino
+    from turboprop.engines.native.encoder import load_encoder as load_native
 
     ids, values = expected(model, pooling)
     checkpoint = replace(opened(model), pooling=(pooling,))
     encoder = load_encoder(checkpoint, ONE)
-    own = load_openvino(checkpoint, EngineOptions("float32", threads=1))
+    own = load_native(checkpoint, EngineOptions("float32", threads=1))
     found, ours = encoder.encode(packed(ids)), own.encode(packed(ids))
     encoder.close()
     own.close()
@@ -115,11 +115,11 @@ def test_longer_inputs_than_the_worker_was_started_for() -> None:
 
 
 def test_a_decoder_reads_a_long_input_in_batches() -> None:
-    from turboprop.engines.openvino import load_encoder as load_openvino
+    from turboprop.engines.native.encoder import load_encoder as load_native
 
     ids = [3 + number * number % 250 for number in range(1000)]
     encoder = load_encoder(opened("tiny-qwen2"), ONE)
-    own = load_openvino(opened("tiny-qwen2"), EngineOptions("float32", threads=1))
+    own = load_native(opened("tiny-qwen2"), EngineOptions("float32", threads=1))
     np.testing.assert_allclose(encoder.encode(packed([ids])), own.encode(packed([ids])), atol=1e-3)
     encoder.close()
     own.close()

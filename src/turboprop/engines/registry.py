@@ -78,16 +78,6 @@ ENGINES = (
         extra="onnx",
     ),
     Engine(
-        "openvino",
-        "turboprop.engines.openvino_engine",
-        "OpenVINO runs its architecture on any processor",
-        reads=("safetensors", "gguf"),
-        purposes=("embedding", "language", "reranker"),
-        formats=("auto", "float32", "int8", "int4", "stored"),
-        package="openvino",
-        extra="openvino",
-    ),
-    Engine(
         "llamacpp",
         "turboprop.engines.llamacpp",
         "llama.cpp may know an architecture that has no file here",

@@ -1,7 +1,7 @@
 """The native engine: our own kernels for int8 and 4-bit weights, see library.py for the processors.
 
 A checkpoint's weights are converted once into the layout of the kernels and mapped from there; no graph is compiled,
-so a model loads in milliseconds. See docs/decisions/0007-native-kernels.md for what it gains over OpenVINO.
+so a model loads in milliseconds. See docs/decisions/0007-native-kernels.md for what it gains.
 """
 
 from __future__ import annotations
