@@ -33,7 +33,7 @@ def kept_weights(
     def write(folder: Path) -> None:
         sizes = {
             kind: converted_bytes(checkpoint.tensors, names, kind, STORED)
-            for kind in {"int8", "int4", weights, "float32"}
+            for kind in dict.fromkeys(("int8", "int4", weights, "float32"))
         }
         check_memory(checkpoint.name, weights, sizes, memory)
         with ConversionProgress(checkpoint.name, weights, sizes["float32"], progress) as shown:
