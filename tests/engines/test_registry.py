@@ -91,7 +91,7 @@ def test_every_edge_knows_it(small: Engine) -> None:
     done = CliRunner().invoke(tp, said)
     assert (done.exit_code, done.exception) == (0, None)
     refused = CliRunner().invoke(tp, ["embed", "--engine", "large", "a text"])
-    assert "llamacpp, small" in str(refused.exception)
+    assert "numpy, small" in str(refused.exception)
 
 
 def test_auto_takes_the_first_without_an_objection(monkeypatch: pytest.MonkeyPatch, small: Engine) -> None:

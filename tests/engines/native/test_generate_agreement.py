@@ -30,7 +30,7 @@ def load(path: Path, engine: str, weights: str, **more: object) -> Generator:
 
 @pytest.fixture(scope="module")
 def exact() -> Iterator[Generator]:
-    generator = load(reference("gguf/stories260K.gguf"), "native", "float32")
+    generator = load(reference("gguf/stories260K.gguf"), "numpy", "float32")
     yield generator
     generator.close()
 
@@ -64,7 +64,7 @@ def test_int8_keeps_the_likeliest_token(exact: Generator, native: Generator) -> 
 @pytest.mark.parametrize("kind", [gguf.GGMLQuantizationType.Q4_0, gguf.GGMLQuantizationType.Q4_1])
 def test_four_bits_as_stored_keep_the_likeliest_token(kind: gguf.GGMLQuantizationType, tmp_path: Path) -> None:
     path = write_four_bit(reference("gguf/stories260K.gguf"), tmp_path / "four.gguf", kind)
-    exact, stored = load(path, "native", "float32"), load(path, "auto", "auto")
+    exact, stored = load(path, "numpy", "float32"), load(path, "auto", "auto")
     found = agreement(exact, stored)
     exact.close()
     stored.close()
