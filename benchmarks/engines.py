@@ -1,6 +1,6 @@
 """Qwen3-Embedding-0.6B shape: our engine against llama.cpp, ONNX Runtime and PyTorch, and against the machine.
 
-    scripts/bench engines [--inputs 4] [--tokens 256] [--rounds 3] [--only ours,openvino,llama,torch,onnx]
+    scripts/bench engines [--inputs 4] [--tokens 256] [--rounds 3] [--only ours,llama,torch,onnx]
 
 All contenders run the same seeded random weights' shape on the same token ids, taking turns: what counts is the
 ratio within a round. The machine's int8 limit is the rate of oneDNN's int8 matrix product, through PyTorch, over the
@@ -41,17 +41,15 @@ def cached_checkpoint(scratch: Path, form: str) -> Path:
     return target
 
 
-def ours(
-    path: Path, weights: str, cache: Path, engine: str = "auto"
-) -> tuple[Callable[[np.ndarray], np.ndarray], dict]:
+def ours(path: Path, weights: str, cache: Path) -> tuple[Callable[[np.ndarray], np.ndarray], dict]:
     from turboprop import EmbeddingModel
     from turboprop.settings import Settings
     from turboprop.types import TokenBatch
 
     settings = Settings(cache_home=cache, offline=True)
-    EmbeddingModel.load(str(path), weights=weights, engine=engine, settings=settings).close()
+    EmbeddingModel.load(str(path), weights=weights, settings=settings).close()
     started = time.perf_counter()
-    model = EmbeddingModel.load(str(path), weights=weights, engine=engine, settings=settings)
+    model = EmbeddingModel.load(str(path), weights=weights, settings=settings)
     facts = {"engine": model.engine, "load_seconds": round(time.perf_counter() - started, 2)}
     encoder = model._encoder
 
@@ -243,7 +241,7 @@ def main() -> None:
     parser.add_argument("--inputs", type=int, default=4)
     parser.add_argument("--tokens", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", default="ours,openvino,llama,torch,onnx")
+    parser.add_argument("--only", default="ours,llama,torch,onnx")
     parser.add_argument("--scratch", type=Path)
     parser.add_argument("--export", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -286,9 +284,6 @@ def measure(options: argparse.Namespace, scratch: Path) -> None:
                     "milliseconds": round(took * 1e3, 1),
                     "gigabytes_read_per_second": round(0.440 * 1.03 / took, 1),
                 }
-    if "openvino" in chosen:
-        run, facts["OpenVINO int8"] = ours(cached_checkpoint(scratch, "Q8_0"), "int8", scratch / "cache", "openvino")
-        contenders["OpenVINO int8"] = timed(run)
     if "llama" in chosen:
         for form in QUANTISED:
             llama = Llama(cached_checkpoint(scratch, form), options.inputs, options.tokens, threads)

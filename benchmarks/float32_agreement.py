@@ -17,8 +17,9 @@ from pathlib import Path
 
 import gguf
 
-from turboprop.engines.generation_contract import GenerationEngineOptions, TokenRequest
-from turboprop.engines.generators import load_generator
+from turboprop.engines.contract import EngineOptions
+from turboprop.engines.generation_contract import TokenRequest
+from turboprop.engines.registry import load_generator
 from turboprop.models.checkpoint_gguf import open_gguf
 from turboprop.models.tokenizer import encode_texts, tokenizer_from_path
 
@@ -60,7 +61,7 @@ def as_float32(source: Path, target: Path) -> Path:
 def answers(path: Path, engine: str, prompts: list[list[int]], tokens: int) -> list[list[tuple[int, dict[int, float]]]]:
     """For each prompt the greedy ids, each with the log probabilities of the likeliest eight."""
     weights = "auto" if engine == "llamacpp" else "float32"
-    model = load_generator(open_gguf(path), engine, GenerationEngineOptions(weights=weights, context=256))
+    model = load_generator(open_gguf(path), EngineOptions(weights, engine=engine, context=256))[0]
     try:
         requests = [TokenRequest(tuple(ids), tokens, logprobs=8, lookup=False) for ids in prompts]
         return [[(token.id, dict(token.top)) for token in model.start(request)] for request in requests]

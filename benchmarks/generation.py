@@ -112,16 +112,18 @@ def write_model(path: Path, name: str, mix: str) -> None:
 
 def serve(engine: str, weights: WeightFormat, path: Path, cache: Path, prompt: int, tokens: int) -> None:
     """The contender's process: for each line of standard input one round, its figures as a line of JSON."""
-    from turboprop.engines.generation_contract import GenerationEngineOptions, Generator, TokenRequest
-    from turboprop.engines.generators import load_generator
+    from turboprop.engines.contract import EngineOptions
+    from turboprop.engines.generation_contract import Generator, TokenRequest
+    from turboprop.engines.registry import load_generator
     from turboprop.engines.step import StepBatch
     from turboprop.models.checkpoint_gguf import open_gguf
 
     started = time.perf_counter()
-    model: Generator = load_generator(
+    model: Generator
+    model, _ = load_generator(
         open_gguf(path),
-        engine,
-        GenerationEngineOptions(
+        EngineOptions(
+            engine=engine,
             weights=weights if engine == "native" else "auto",
             context=4096,
             cache_home=cache if engine == "native" else None,

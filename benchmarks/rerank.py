@@ -16,8 +16,6 @@ import sysconfig
 import time
 from pathlib import Path
 
-import openvino
-
 from turboprop import Reranker
 from turboprop.machine import usable_cores
 
@@ -67,7 +65,6 @@ def measure(folder: Path, weights: str, options: argparse.Namespace) -> dict:
         "processor_ms": round(statistics.median(processor) * 1000, 1),
         "tokens_per_s": round(sum(lengths) / median),
         "threads": usable_cores(),
-        "openvino": openvino.__version__,
     }
 
 

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from turboprop.engines.native.library import refusal
 
-BEST = "openvino" if refusal() else "native"
+BEST = "numpy" if refusal() else "native"

@@ -40,7 +40,7 @@ LEVEL = {
     "edges": 11,
     "serve": 12,
 }
-HEAVY = ("openvino", "lance", "lancedb", "pyarrow", "torch", "numpy", "tokenizers", "huggingface_hub")
+HEAVY = ("onnxruntime", "lance", "lancedb", "pyarrow", "torch", "numpy", "tokenizers", "huggingface_hub")
 
 
 def room(module: str) -> str:
@@ -114,7 +114,7 @@ def test_no_imports_in_a_circle() -> None:
     tuple(TopologicalSorter(graph).static_order())  # a CycleError names the circle
 
 
-@pytest.mark.parametrize("package", ["openvino", "torch", "xllamacpp", "fastembed"])
+@pytest.mark.parametrize("package", ["onnxruntime", "torch", "xllamacpp", "fastembed"])
 def test_runtimes_are_imported_by_engines_alone(package: str) -> None:
     for path in FILES:
         # The package `fastembed` is also a catalogue of names.

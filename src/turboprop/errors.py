@@ -43,6 +43,10 @@ class EngineError(TurboPropError):
     """An engine is missing, failed to load or failed while running."""
 
 
+class OutOfMemoryError(EngineError):
+    """A device (the machine, or a GPU) had no memory left for a model or for what it was given."""
+
+
 class InputTooLongError(TurboPropError):
     """A text has more tokens than the model can take and truncation was not asked for."""
 

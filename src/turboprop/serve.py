@@ -70,7 +70,7 @@ def serve(
     from turboprop.edges.http.server import serve as run
     from turboprop.edges.http.state import ServerOptions, ServerState
     from turboprop.runtime.manager import ModelManager
-    from turboprop.runtime.memory import DEVICE
+    from turboprop.runtime.memory import CPU
     from turboprop.workspace.location import repository_here, root_around
 
     given = (*folders, *repos)
@@ -95,7 +95,7 @@ def serve(
     logging.getLogger("turboprop").setLevel(logging.INFO)
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     with ExitStack() as stack:
-        manager = stack.enter_context(ModelManager(budgets={DEVICE: memory} if memory is not None else None))
+        manager = stack.enter_context(ModelManager(budgets={CPU: memory} if memory is not None else None))
         state = ServerState(options, manager)
         mounts: dict[str, Any] = {}
         lifespans: tuple[Any, ...] = ()

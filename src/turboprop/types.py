@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 
 CHUNKER = "syntax-2"
 """Recorded in every index: a change in where chunks begin or what they are called (`code.chunk`) must change it."""
+
+WeightFormat = Literal["auto", "float32", "float16", "bfloat16", "int8", "int4", "stored"]
+"""What weights are computed with; each engine offers some of them. `stored`: weights of few bits as a GGUF file has
+them, others int8."""
+WEIGHT_FORMATS: tuple[WeightFormat, ...] = get_args(WeightFormat)
 
 MAX_CHUNK_CHARS = 1_500
 """How large chunks are cut. Of 900 and 1,500 characters the larger ranks better (NDCG@10 0.939 against 0.928 on nine

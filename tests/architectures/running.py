@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from turboprop.architectures import architecture
-from turboprop.engines import load_encoder
+from engines.loading import load_encoder
 from turboprop.engines.contract import EngineOptions
 from turboprop.models.checkpoint import Checkpoint
 from turboprop.types import TokenBatch
@@ -29,20 +29,11 @@ def run(checkpoint: Checkpoint, inputs: Sequence[Sequence[int]], weights: str = 
 
 
 def hidden_states(checkpoint: Checkpoint, inputs: Sequence[Sequence[int]]) -> list[np.ndarray]:
-    """float32 states of every token after the final norm, [tokens, width] an input; one padded batch."""
-    import openvino as ov
-
-    from turboprop.engines.openvino_ops import OpenVinoOps
-
-    module = architecture(checkpoint.family)
-    hp = module.hyperparameters(checkpoint.config, checkpoint.origin)
-    names = module.weight_names(hp, checkpoint.origin, checkpoint.tensors)
-    ops = OpenVinoOps(checkpoint.tensors, names, "float32")
-    model = ov.Model([module.forward(ops, hp).output(0)], ops.inputs[:2], "states")
-    compiled = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    lengths = np.array([len(ids) for ids in inputs], np.int32)
-    ids = np.zeros((len(inputs), lengths.max()), np.int32)
-    for row, values in zip(ids, inputs, strict=True):
-        row[: len(values)] = values
-    output = compiled([ids, lengths])[0]
-    return [output[index, :length].copy() for index, length in enumerate(lengths)]
+    """float32 states of every token after the final norm, [tokens, width] an input: with so many tokens skipped, the
+    pooling `cls` takes the next one."""
+    encoder = load_encoder(replace(checkpoint, pooling=("cls",)), "auto", EngineOptions("float32", threads=2))
+    try:
+        found = [encoder.encode(pack(inputs, skip)) for skip in range(max(map(len, inputs)))]
+    finally:
+        encoder.close()
+    return [np.stack([states[row] for states in found[: len(ids)]]) for row, ids in enumerate(inputs)]

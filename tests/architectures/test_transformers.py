@@ -44,7 +44,7 @@ def test_states(tmp_path: Path, name: str, origin: str) -> None:
 
 @pytest.mark.parametrize(("name", "origin"), CASES)
 def test_a_batch_equals_its_single_runs(tmp_path_factory: pytest.TempPathFactory, name: str, origin: str) -> None:
-    from turboprop.engines import load_encoder
+    from engines.loading import load_encoder
     from turboprop.engines.contract import EngineOptions
 
     checkpoint = opened(MODELS[name], origin, tmp_path_factory.mktemp(name))

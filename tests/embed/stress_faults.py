@@ -2,8 +2,8 @@
 
     python tests/embed/stress_faults.py [--rounds 500] [--seed 0]
 
-The caches hold kept vectors with a write-ahead log, converted weights of our own kernels and a graph of OpenVINO with
-its compiled form, remembered hashes, the records of a download and of an import, trust, and a partial download. A fault
+The caches hold kept vectors with a write-ahead log, converted weights in two formats,
+remembered hashes, the records of a download and of an import, trust, and a partial download. A fault
 is a bit that flips, an end cut off, a deletion, rubbish behind the end, a page of zeros, two files swapped, or a link,
 a pipe or a folder in a file's place. Of each must hold: using the caches raises nothing and gives nothing wrong; what
 is not found changed nothing that matters; once mended nothing is found and everything works. Prints one line of JSON.
@@ -32,11 +32,11 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from architectures.running import pack
 from architectures.tiny_models import INPUTS, MODELS
+from engines.loading import load_encoder
 from models.model_files import sentence_transformer
 from turboprop.embed.cache import FILE, EmbeddingCache, cache_key
 from turboprop.embed.cache_file import export_cache
 from turboprop.embed.caches import examine_caches, mend_caches
-from turboprop.engines import load_encoder
 from turboprop.engines.contract import EngineOptions
 from turboprop.errors import StorageError
 from turboprop.models.checkpoint_hf import open_folder
@@ -59,7 +59,7 @@ COMMIT = "c" * 40
 KINDS = ("flip", "flip", "flip", "cut", "cut", "delete", "append", "zeros", "swap", "link", "pipe", "folder")
 MAY_BE_ABSENT = ("cut", "delete")
 """Faults after which less may be there without a trace: a log that ends earlier, a record that was never made."""
-ENGINES = ("native", "openvino")
+FORMATS = ("int8", "float32")
 
 
 @dataclass
@@ -127,8 +127,8 @@ def make_world(folder: Path) -> World:
     (outside / "project" / ".turboprop.toml").write_text('model = "a/b"\n', "utf-8")
     world = World(folder / "home", outside, {}, {}, random.Random(1).randbytes(50_000))
     settings = world.settings
-    for engine in ENGINES:
-        world.encoded[engine] = encoded(world, engine)
+    for weights in FORMATS:
+        world.encoded[weights] = encoded(world, weights)
     for seed in range(2):  # the first half in the database, the second in the log
         world.vectors |= some_vectors(300, seed)
         with closing(world.cache) as cache:
@@ -159,10 +159,9 @@ def make_world(folder: Path) -> World:
     return world
 
 
-def encoded(world: World, engine: str) -> np.ndarray:
-    weights = "int8" if engine == "native" else "float32"
+def encoded(world: World, weights: str) -> np.ndarray:
     options = EngineOptions(weights=weights, threads=1, cache_home=world.home / "cache")  # type: ignore[arg-type]
-    encoder = load_encoder(open_folder(world.outside / "model"), engine, options)
+    encoder = load_encoder(open_folder(world.outside / "model"), "native", options)
     try:
         return encoder.encode(pack(INPUTS))
     finally:
@@ -189,10 +188,10 @@ def use(world: World, *, engines: bool) -> dict[str, object]:
             (world.home / "exported").unlink()
     if engines:
         graphs = world.home / "cache" / "graphs"
-        for engine in ENGINES:
+        for weights in FORMATS:
             before = kept_files(graphs)
-            np.testing.assert_array_equal(encoded(world, engine), world.encoded[engine])
-            there[engine] = before <= kept_files(graphs)
+            np.testing.assert_array_equal(encoded(world, weights), world.encoded[weights])
+            there[weights] = before <= kept_files(graphs)
     file = read_project_file(world.outside / "project")
     assert file is not None
     assert not is_trusted(settings.data_home, file.path, "0" * 64)

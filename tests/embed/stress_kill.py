@@ -32,10 +32,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from architectures.running import pack
 from architectures.tiny_models import INPUTS, MODELS
+from engines.loading import load_encoder
 from turboprop.embed.cache import FILE, EmbeddingCache, cache_key
 from turboprop.embed.cache_file import export_cache, import_cache
 from turboprop.embed.cache_health import examine_vectors, mend_vectors
-from turboprop.engines import load_encoder
 from turboprop.engines.contract import EngineOptions
 from turboprop.engines.graph_cache import examine_converted
 from turboprop.errors import StorageError

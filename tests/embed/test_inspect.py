@@ -49,8 +49,8 @@ def test_quantised_types_are_counted() -> None:
 def test_a_language_model_is_told_as_it_writes(tmp_path: Path) -> None:
     types = gguf.GGMLQuantizationType
     path = write_super(tmp_path / "m.gguf", types.Q4_K, types.Q6_K)
-    for weights, engine in ((None, None), ("int8", None), (None, "openvino")):
-        seen = report(path, weights=weights, engine=engine, embedding_engine="fastembed")
+    for weights, engine in ((None, None), ("int8", None), (None, "native")):
+        seen = report(path, weights=weights, engine=engine, embedding_engine="onnx")
         assert (seen.kind, seen.runs) == ("language", True)
         with LanguageModel.load(str(path), weights=weights, engine=engine or "auto") as model:
             assert (seen.engine, seen.weights) == (model.engine, model.weights)
@@ -61,8 +61,8 @@ def test_a_language_model_is_told_as_it_writes(tmp_path: Path) -> None:
     other = report(path, engine="llamacpp")
     assert (other.engine, other.weights, other.memory) == ("llamacpp", "as stored", path.stat().st_size)
     refused = report(path, weights="int4", engine="llamacpp")
-    assert (refused.runs, "leave --weights away" in refused.why) == (False, True)
-    assert report(path, engine="steam").why.startswith("there is no engine 'steam' for language models")
+    assert (refused.runs, "no weights in int4" in refused.why) == (False, True)
+    assert report(path, engine="steam").why.startswith("there is no engine 'steam'")
 
 
 def test_a_vocabulary_is_sound_and_runs_nowhere() -> None:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from engines.loading import load_encoder
 from reference import reference
-from turboprop.engines import ENGINES, choose_engine, load_encoder, planned_weights
 from turboprop.engines.contract import Encoder, EngineOptions
-from turboprop.errors import EngineError
+from turboprop.engines.registry import ENGINES, Engine, choose
+from turboprop.errors import EngineError, ModelUnsupportedError
 from turboprop.models.checkpoint import Checkpoint
 from turboprop.models.open_checkpoint import open_checkpoint
 from turboprop.models.resolve import resolve
@@ -22,41 +22,47 @@ from turboprop.settings import load_settings
 from turboprop.types import TokenBatch
 
 INPUTS = [[101, 7, 8, 102], [101, 102], [], [101, *range(200, 240), 102]]
-RUNTIMES = {"llamacpp": "xllamacpp", "fastembed": "onnxruntime"}
 
 
-def model_for(engine: str, folder: Path) -> Path:
-    """A small model of a kind that the engine runs; a new engine needs a line here."""
-    match engine:
-        case "native" | "numpy" | "openvino" | "llamacpp":
-            return reference("golden/synthetic-arch/tiny-bert-mean.gguf")
-        case "static":
-            return reference("model2vec/test-model-float32")
-        case "fastembed":
-            pytest.importorskip("onnx")
-            from engines.onnx_bert import export_bert
+def small_models(folder: Path) -> Iterator[Path]:
+    """One of each kind of files."""
+    yield reference("golden/synthetic-arch/tiny-bert-mean.gguf")
+    yield reference("golden/synthetic-arch/tiny-bert-mean")
+    yield reference("model2vec/test-model-float32")
+    pytest.importorskip("onnx")
+    from engines.onnx_bert import export_bert
 
-            return export_bert(reference("golden/synthetic-arch/tiny-bert-mean"), folder)
-    pytest.fail(f"no model to test the engine {engine} with")
+    yield export_bert(reference("golden/synthetic-arch/tiny-bert-mean"), folder)
 
 
-@pytest.fixture(scope="module", params=sorted(ENGINES))
-def engine(request: pytest.FixtureRequest) -> str:
-    if request.param in RUNTIMES:
-        pytest.importorskip(RUNTIMES[request.param])
-    if request.param == "llamacpp" and sys.platform == "win32":
+def first_that_runs(engine: Engine, folder: Path) -> Checkpoint:
+    """The first small model that the engine has no objection to."""
+    for path in small_models(folder):
+        checkpoint = open_checkpoint(resolve(str(path), load_settings()))
+        with suppress(ModelUnsupportedError):
+            choose(checkpoint, "embedding", EngineOptions(engine=engine.name))
+            return checkpoint
+    pytest.fail(f"no small model that the engine {engine.name} runs")
+
+
+@pytest.fixture(scope="module", params=ENGINES, ids=lambda engine: engine.name)
+def engine(request: pytest.FixtureRequest) -> Engine:
+    engine: Engine = request.param
+    if engine.package is not None:
+        pytest.importorskip(engine.package)
+    if engine.name == "llamacpp" and sys.platform == "win32":
         pytest.skip("the worker's guard watches pipes as POSIX has them")
-    return str(request.param)
+    return engine
 
 
 @pytest.fixture(scope="module")
-def checkpoint(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
-    return open_checkpoint(resolve(str(model_for(engine, tmp_path_factory.mktemp("model"))), load_settings()))
+def checkpoint(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    return first_that_runs(engine, tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")
-def encoder(engine: str, checkpoint: Checkpoint) -> Iterator[Encoder]:
-    encoder = load_encoder(checkpoint, engine, EngineOptions())
+def encoder(engine: Engine, checkpoint: Checkpoint) -> Iterator[Encoder]:
+    encoder = load_encoder(checkpoint, engine.name)
     yield encoder
     encoder.close()
 
@@ -71,7 +77,6 @@ def test_one_float32_row_an_input(encoder: Encoder) -> None:
     assert vectors.dtype == np.float32
     assert vectors.shape == (len(INPUTS), encoder.dimensions)
     assert np.isfinite(vectors).all()
-    assert isinstance(encoder.weights, str)
 
 
 def test_an_empty_input_is_zeros(encoder: Encoder) -> None:
@@ -103,25 +108,25 @@ def test_an_id_that_the_model_does_not_have(encoder: Encoder) -> None:
     assert np.isfinite(encoded(encoder, [INPUTS[0]])).all()
 
 
-def test_a_closed_encoder(engine: str, checkpoint: Checkpoint) -> None:
-    encoder = load_encoder(checkpoint, engine, EngineOptions())
+def test_a_closed_encoder(engine: Engine, checkpoint: Checkpoint) -> None:
+    encoder = load_encoder(checkpoint, engine.name)
     encoder.close()
     encoder.close()
     with pytest.raises(EngineError, match="closed"):
         encoded(encoder, [INPUTS[0]])
 
 
-def test_the_plan_names_what_will_run(engine: str, checkpoint: Checkpoint, encoder: Encoder) -> None:
-    assert choose_engine(checkpoint, engine).name == engine
-    weights, size = planned_weights(checkpoint, engine, EngineOptions())
-    assert size > 0
-    assert weights == encoder.weights or engine == "static"
+def test_what_it_says_of_itself(engine: Engine, checkpoint: Checkpoint) -> None:
+    choice = choose(checkpoint, "embedding", EngineOptions(engine=engine.name))
+    assert (choice.engine, choice.reason) == (engine, "asked for")
+    assert choice.plan.bytes > 0
+    assert choice.plan.weights in (*engine.formats, "as stored")
+    assert choice.plan.device in engine.devices
+    assert set(engine.load().devices()) <= set(engine.devices)
 
 
-def test_what_a_processor_lacks_is_an_error_with_a_next_step() -> None:
-    """oneDNN kept to AVX2 has no product for the grouped activations that OpenVINO plans where there is AVX-512."""
-    command = [sys.executable, "-m", "turboprop", "embed", "--engine", "openvino", "--weights", "int8", "a text"]
-    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0 or "try --weights float32" in done.stderr
-    assert "Traceback" not in done.stderr
+def test_every_format_of_its_row_is_one_that_it_loads(engine: Engine, checkpoint: Checkpoint) -> None:
+    for weights in set(engine.formats) - {"auto", "stored"}:
+        encoder = load_encoder(checkpoint, engine.name, EngineOptions(weights=weights))
+        assert encoded(encoder, INPUTS)[0].any()
+        encoder.close()

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from turboprop import EmbeddingModel
-from turboprop.engines import openvino
 from turboprop.engines.contract import EngineOptions
 from turboprop.engines.conversion import check_memory
+from turboprop.engines.registry import load_encoder
 from turboprop.errors import EngineError
 from turboprop.models.open_checkpoint import open_checkpoint
 from turboprop.models.resolve import resolve
@@ -55,11 +55,12 @@ def test_a_conversion_is_told_from_start_to_end_and_once(weights: str, tmp_path:
 @pytest.mark.parametrize("weights", ["float32", "int8", "int4"])
 def test_the_size_said_is_the_size_on_disk(weights: str, tmp_path: Path) -> None:
     checkpoint = open_checkpoint(resolve(None, load_settings()))
-    form, size = openvino.plan(checkpoint, EngineOptions(weights))  # type: ignore[arg-type]
-    assert form == weights
-    openvino.load_encoder(checkpoint, EngineOptions(weights, cache_home=tmp_path)).close()  # type: ignore[arg-type]
-    (graph,) = tmp_path.glob("graphs/*/graph.bin")
-    assert abs(graph.stat().st_size / size - 1) < 0.02
+    options = EngineOptions(weights, cache_home=tmp_path, engine="native")  # type: ignore[arg-type]
+    encoder, choice = load_encoder(checkpoint, options)
+    encoder.close()
+    assert choice.plan.weights == weights
+    (values,) = tmp_path.glob("graphs/*/weights.bin")
+    assert abs(values.stat().st_size / choice.plan.bytes - 1) < 0.05
 
 
 def test_a_budget_that_is_too_small_is_an_error_that_says_what_would_do(tmp_path: Path) -> None:

@@ -11,8 +11,10 @@ import pytest
 
 from engines.processes import private_folders, processes_of_session, wait_until_gone
 from reference import reference
-from turboprop.engines.generation_contract import GenerationEngineOptions, TokenRequest
-from turboprop.engines.llamacpp_generate import LlamaCppGenerator, load_generator
+from turboprop.engines.contract import EngineOptions
+from turboprop.engines.generation_contract import TokenRequest
+from turboprop.engines.llamacpp import load_generator
+from turboprop.engines.llamacpp_generate import LlamaCppGenerator
 from turboprop.errors import EngineError
 from turboprop.models.checkpoint_gguf import open_gguf
 from turboprop.settings import load_settings
@@ -30,7 +32,7 @@ def program(tmp_path: Path) -> Path:
 
 
 def load(program: Path) -> LlamaCppGenerator:
-    options = GenerationEngineOptions(threads=1, llama_server=program)
+    options = EngineOptions(threads=1, programs={"llamacpp": program})
     return load_generator(open_gguf(reference("gguf/stories260K.gguf")), options)
 
 

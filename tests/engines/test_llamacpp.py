@@ -21,7 +21,9 @@ import pytest
 from engines.processes import private_folders, processes_of_session, wait_until_gone
 from reference import reference
 from turboprop.engines.contract import EngineOptions
-from turboprop.engines.llamacpp import MODULE, LlamaCppEncoder, load_encoder
+from turboprop.engines.llamacpp import load_encoder
+from turboprop.engines.llamacpp_encoder import MODULE, LlamaCppEncoder
+from turboprop.engines.registry import choose
 from turboprop.engines.worker import Worker
 from turboprop.engines.worker_guard import ADDRESSES_BESIDE
 from turboprop.errors import EngineError, ModelFormatError, ModelUnsupportedError, TurboPropError
@@ -86,12 +88,12 @@ def bert() -> Iterator[LlamaCppEncoder]:
     ],
 )
 def test_vectors_equal_the_reference_and_our_own_engine(model: str, pooling: str) -> None:
-    from turboprop.engines.openvino import load_encoder as load_openvino
+    from turboprop.engines.native.encoder import load_encoder as load_native
 
     ids, values = expected(model, pooling)
     checkpoint = replace(opened(model), pooling=(pooling,))
     encoder = load_encoder(checkpoint, ONE)
-    own = load_openvino(checkpoint, EngineOptions("float32", threads=1))
+    own = load_native(checkpoint, EngineOptions("float32", threads=1))
     found, ours = encoder.encode(packed(ids)), own.encode(packed(ids))
     encoder.close()
     own.close()
@@ -113,11 +115,11 @@ def test_longer_inputs_than_the_worker_was_started_for() -> None:
 
 
 def test_a_decoder_reads_a_long_input_in_batches() -> None:
-    from turboprop.engines.openvino import load_encoder as load_openvino
+    from turboprop.engines.native.encoder import load_encoder as load_native
 
     ids = [3 + number * number % 250 for number in range(1000)]
     encoder = load_encoder(opened("tiny-qwen2"), ONE)
-    own = load_openvino(opened("tiny-qwen2"), EngineOptions("float32", threads=1))
+    own = load_native(opened("tiny-qwen2"), EngineOptions("float32", threads=1))
     np.testing.assert_allclose(encoder.encode(packed([ids])), own.encode(packed([ids])), atol=1e-3)
     encoder.close()
     own.close()
@@ -168,8 +170,8 @@ def test_a_worker_that_hangs_is_ended(bert: LlamaCppEncoder, monkeypatch: pytest
     pid = bert.worker_pid
     assert pid is not None
     os.kill(pid, signal.SIGSTOP)
-    monkeypatch.setattr("turboprop.engines.llamacpp.REPLY_SECONDS", 0.2)
-    monkeypatch.setattr("turboprop.engines.llamacpp.TOKEN_SECONDS", 0.0)
+    monkeypatch.setattr("turboprop.engines.llamacpp_encoder.REPLY_SECONDS", 0.2)
+    monkeypatch.setattr("turboprop.engines.llamacpp_encoder.TOKEN_SECONDS", 0.0)
     with pytest.raises(EngineError, match="did not answer"):
         bert.encode(packed(ids))
     wait_until_gone(pid)
@@ -305,16 +307,19 @@ def test_a_worker_keeps_its_memory_limit() -> None:
     ("change", "message"),
     [
         ({"pooling": ("mean", "cls")}, "mean \\+ cls"),
-        ({"pooling": ("max",)}, "wants max"),
+        ({"pooling": ("max",)}, "not by max"),
         ({"pool_prompt": False}, "without the prompt"),
-        ({"origin": "hf"}, "GGUF"),
+        ({"pairs": True}, "two texts of a pair"),
     ],
 )
 def test_what_it_cannot_do_is_refused(change: dict[str, object], message: str) -> None:
     with pytest.raises(ModelUnsupportedError, match=message):
-        load_encoder(replace(opened("tiny-bert"), **change), ONE)
-    with pytest.raises(ModelUnsupportedError, match="stores them"):
-        load_encoder(opened("tiny-bert"), EngineOptions("int8"))
+        choose(replace(opened("tiny-bert"), **change), "embedding", EngineOptions(engine="llamacpp"))
+    folder = open_checkpoint(resolve(str(reference("golden/synthetic-arch/tiny-bert-mean")), load_settings()))
+    with pytest.raises(ModelUnsupportedError, match="reads a GGUF file, and this is a safetensors folder"):
+        choose(folder, "embedding", EngineOptions(engine="llamacpp"))
+    with pytest.raises(ModelUnsupportedError, match="no weights in int8"):
+        choose(opened("tiny-bert"), "embedding", EngineOptions("int8", engine="llamacpp"))
 
 
 def test_the_tokenizer_of_another_model(bert: LlamaCppEncoder) -> None:

@@ -14,10 +14,9 @@ from pathlib import Path
 import gguf
 import numpy as np
 
-from turboprop.engines import load_encoder
+from engines.loading import load_encoder, load_generator
 from turboprop.engines.contract import EngineOptions
-from turboprop.engines.generation_contract import GenerationEngineOptions, TokenRequest
-from turboprop.engines.generators import load_generator
+from turboprop.engines.generation_contract import TokenRequest
 from turboprop.errors import TurboPropError
 from turboprop.models.local import LocalModel
 from turboprop.models.open_checkpoint import open_checkpoint
@@ -99,7 +98,7 @@ def exercise(path: Path, weights: str = "int8") -> str:
         return str(error)
     try:
         with np.errstate(all="ignore"):
-            options = GenerationEngineOptions(weights, context=128, threads=2)  # type: ignore[arg-type]
+            options = EngineOptions(weights, context=128, threads=2)  # type: ignore[arg-type]
             generator = load_generator(checkpoint, "native", options)
             try:
                 for token in generator.start(TokenRequest(tuple(ids[:20]), 3)):

@@ -28,7 +28,7 @@ _WATCH = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-f
 _FILES = [
     f"tests/engines/native/test_{name}.py" for name in ("attention", "product", "rows", "program", "hostile_models")
 ]
-"""Of the others some compare with OpenVINO, which aborts by itself where the sanitizers are loaded."""
+"""The others take long where the sanitizers are loaded, and run the same kernels."""
 
 
 def _build_hook() -> types.ModuleType:

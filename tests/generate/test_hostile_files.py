@@ -16,7 +16,7 @@ SHORT = GenerationOptions(temperature=0, max_tokens=2)
 def tried(path: Path) -> str:
     """What came of loading and generating."""
     try:
-        with LanguageModel.load(str(path), engine="openvino") as model:
+        with LanguageModel.load(str(path), engine="native") as model:
             model.generate([{"role": "user", "content": "hi"}], SHORT)
         return "worked"
     except TurboPropError as error:

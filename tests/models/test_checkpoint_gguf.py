@@ -166,7 +166,7 @@ def test_missing_tensors_are_all_named(tmp_path: Path) -> None:
         lambda c: {k: v for k, v in model.shapes(c).items() if "layer.1.output.dense" not in k},
         "bert",
     )
-    from turboprop.engines import load_encoder
+    from engines.loading import load_encoder
     from turboprop.engines.contract import EngineOptions
 
     with pytest.raises(ModelFormatError, match=r"2 tensors.*blk\.1\.ffn_down\.bias, blk\.1\.ffn_down\.weight"):
@@ -174,7 +174,7 @@ def test_missing_tensors_are_all_named(tmp_path: Path) -> None:
 
 
 def test_an_unknown_architecture_opens_and_names_what_is_known(tmp_path: Path) -> None:
-    from turboprop.engines import load_encoder
+    from engines.loading import load_encoder
     from turboprop.engines.contract import EngineOptions
 
     writer = gguf.GGUFWriter(tmp_path / "m.gguf", "mamba")
@@ -184,4 +184,4 @@ def test_an_unknown_architecture_opens_and_names_what_is_known(tmp_path: Path) -
     writer.write_tensors_to_file()
     writer.close()
     with pytest.raises(ModelUnsupportedError, match=r"'mamba'.*qwen3"):
-        load_encoder(open_gguf(tmp_path / "m.gguf"), "openvino", EngineOptions())
+        load_encoder(open_gguf(tmp_path / "m.gguf"), "native", EngineOptions())

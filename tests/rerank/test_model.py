@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -104,24 +103,6 @@ def test_the_second_text_has_a_type_of_its_own(tmp_path: Path) -> None:
         inputs = [one.ids for one in loaded.inputs(QUERY, DOCUMENTS)]
     untold = score(run(opened.checkpoint, inputs), opened.head, "bert")
     assert np.abs(untold - golden("bert", "short")).min() > 0.01
-
-
-def test_graphs_of_embedding_models_know_nothing_of_pairs(tmp_path: Path) -> None:
-    import openvino as ov
-
-    from turboprop.engines import load_encoder
-    from turboprop.engines.contract import EngineOptions
-    from turboprop.models.checkpoint_hf import open_folder
-
-    folder = RERANKERS["bert"].save(tmp_path / "bert")
-    inputs = set()
-    for pairs in (False, True):
-        checkpoint = replace(open_folder(folder), pairs=pairs)
-        cache = tmp_path / f"cache-{pairs}"
-        load_encoder(checkpoint, "openvino", EngineOptions("float32", 1, cache)).close()
-        (graph,) = cache.rglob("graph.xml")
-        inputs.add((pairs, tuple(port.any_name for port in ov.Core().read_model(graph).inputs)))
-    assert inputs == {(False, ("ids", "lengths", "skip")), (True, ("ids", "lengths", "skip", "second"))}
 
 
 def test_an_instruction_reaches_the_model(tmp_path: Path) -> None:

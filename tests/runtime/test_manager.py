@@ -18,7 +18,7 @@ from turboprop.models.kind import kind_of
 from turboprop.models.resolve import resolve
 from turboprop.runtime.leases import LoadOptions
 from turboprop.runtime.manager import DEFAULT_MANAGER, ModelManager
-from turboprop.runtime.memory import estimated_bytes
+from turboprop.runtime.memory import estimated_need
 from turboprop.settings import load_settings
 
 
@@ -31,7 +31,7 @@ def two_models(minilm_folder: Path, tmp_path: Path) -> tuple[str, str]:
 def need(name: str) -> int:
     settings = load_settings()
     local = resolve(name, settings, download=False)
-    return estimated_bytes(local, kind_of(local), settings, None, None)
+    return estimated_need(local, kind_of(local), settings, None, None)[1]
 
 
 def test_many_leases_load_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from reference import reference
 from turboprop.models.kind import kind_of
 from turboprop.models.resolve import resolve
-from turboprop.runtime.memory import default_budgets, estimated_bytes
+from turboprop.runtime.memory import default_budgets, estimated_need
 from turboprop.settings import load_settings
 
 
@@ -18,7 +18,7 @@ def test_kinds(minilm_folder: Path) -> None:
     ):
         local = resolve(name, settings, download=False)
         assert kind_of(local) == kind
-        needed = estimated_bytes(local, kind, settings, None, None)
+        device, needed = estimated_need(local, kind, settings, None, None)
         size = sum(path.stat().st_size for path in ([local.path] if local.path.is_file() else local.path.iterdir()))
-        assert needed > size / 4
+        assert (device, needed > size / 4) == ("cpu", True)
     assert default_budgets()["cpu"] > 0

@@ -37,7 +37,7 @@ def test_environment_wins_over_the_file(config: Path, monkeypatch: pytest.Monkey
         ("modle = 1", "modle"),
         ("model = 1", "must be a text"),
         ("modl = 'x'", "did you mean 'model'"),
-        ("weights = 'int2'", "float32, int8, int4, stored"),
+        ("weights = 'int2'", "float32, float16, bfloat16, int8"),
         ("exclude = 'docs'", "list of texts"),
         ("max_filesize = 'big'", "no size"),
         ("offline = 1", "true or false"),

@@ -97,7 +97,7 @@ def test_lexical_search_loads_no_model(write_files: Write, monkeypatch: pytest.M
         "import sys, turboprop\n"
         f"index = turboprop.Index.open({str(root)!r})\n"
         "assert index.search('withdraw', mode='lexical')\n"
-        "print([name for name in ('openvino', 'torch', 'lancedb') if name in sys.modules])"
+        "print([name for name in ('onnxruntime', 'torch', 'lancedb') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -96,6 +96,10 @@ def _as_stored(name: str, stored: Container[str]) -> str:
     return old if name not in stored and old in stored else name
 
 
+def head_names(hp: Hyperparameters, origin: Literal["hf", "gguf"], stored: Container[str]) -> None:
+    """An encoder has none."""
+
+
 def forward(ops: Ops[T], hp: Hyperparameters) -> T:
     """Hidden states of the last layer."""
     head_dim = hp.width // hp.heads

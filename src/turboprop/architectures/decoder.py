@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from turboprop.architectures.ops import Attention, Ops, Rope, T
 from turboprop.architectures.rope import rope_of_config, rope_of_metadata
@@ -121,8 +121,15 @@ def weight_names(hp: Hyperparameters, origin: Literal["hf", "gguf"], stored: Con
     return names
 
 
-def head_names(origin: Literal["hf", "gguf"], stored: Container[str]) -> dict[str, str]:
-    """Names of the output head's `head.weight` and `head.bias`; empty where the embedding matrix serves as head."""
+class _Causal(Protocol):
+    @property
+    def causal(self) -> bool: ...
+
+
+def head_names(hp: _Causal, origin: Literal["hf", "gguf"], stored: Container[str]) -> dict[str, str] | None:
+    """Names of the output head; None where tokens see those after them."""
+    if not hp.causal:
+        return None
     name = "lm_head" if origin == "hf" else "output"
     pairs = {f"head.{part}": f"{name}.{part}" for part in ("weight", "bias")}
     return {canonical: stored_name for canonical, stored_name in pairs.items() if stored_name in stored}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Container, Mapping
 from typing import Any, Literal
 
-from turboprop.architectures.bert import Hyperparameters, forward
+from turboprop.architectures.bert import Hyperparameters, forward, head_names
 from turboprop.architectures.values import MOST_LAYERS, activation, count, split_evenly
 
-__all__ = ["forward", "hyperparameters", "weight_names"]
+__all__ = ["forward", "head_names", "hyperparameters", "weight_names"]
 
 
 def hyperparameters(source: Mapping[str, Any], origin: Literal["hf", "gguf"]) -> Hyperparameters:

@@ -121,6 +121,10 @@ def weight_names(hp: Hyperparameters, origin: Literal["hf", "gguf"], stored: Con
     return names
 
 
+def head_names(hp: Hyperparameters, origin: Literal["hf", "gguf"], stored: Container[str]) -> None:
+    """An encoder has none."""
+
+
 def forward(ops: Ops[T], hp: Hyperparameters) -> T:
     """Hidden states after the final norm."""
     head_dim = hp.width // hp.heads

@@ -103,5 +103,11 @@ class Architecture(Protocol):
         do without is listed in any case.
         """
 
+    def head_names(self, hp: Any, origin: Literal["hf", "gguf"], stored: Container[str]) -> Mapping[str, str] | None:
+        """Names of the output head's `head.weight` and `head.bias`; empty where the embedding matrix serves as head.
+
+        None for a model that writes no text: an encoder, or a decoder whose tokens see those after them.
+        """
+
     def forward(self, ops: Ops[T], hp: Any) -> T:
         """Hidden states of the last layer, after the final norm."""

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-
-from turboprop.engines.contract import padded
-
-TOKEN_BUDGET = 4096
-"""Tokens of one batch, padding included. On 2 cores 2,048 to 8,192 differ by less than the noise; a
-batch of 4,096 keeps the largest activation of a 22M model at 25 MB."""
+from itertools import accumulate, takewhile
 
 
-def batches(lengths: Sequence[int], budget: int = TOKEN_BUDGET) -> Iterator[list[int]]:
+def batches(lengths: Sequence[int], budget: int, padded_to: int | None = None) -> Iterator[list[int]]:
     """Indices into `lengths`, longest first, so that the first batch needs the most memory of all.
 
-    A batch costs its longest input, padded, times its count, which stays within `budget`; an input that is
-    longer than the budget runs alone.
+    A batch stays within `budget` tokens. Each input takes its own; with `padded_to` it takes as many as the longest of
+    the batch, rounded up to a multiple of it. An input that is longer than the budget runs alone.
     """
     order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
     start = 0
     while start < len(order):
-        count = max(1, budget // padded(max(1, lengths[order[start]])))
-        yield order[start : start + count]
-        start += count
+        if padded_to is None:
+            taken = accumulate(max(1, lengths[index]) for index in order[start:])
+            count = sum(1 for _ in takewhile(lambda tokens: tokens <= budget, taken))
+        else:
+            count = budget // (-(-max(1, lengths[order[start]]) // padded_to) * padded_to)
+        yield order[start : start + max(1, count)]
+        start += max(1, count)

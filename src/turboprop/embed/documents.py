@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from turboprop.embed.batching import TOKEN_BUDGET
 from turboprop.embed.cache import FILE, EmbeddingCache, cache_key
 from turboprop.types import MAX_CHUNK_CHARS, Prompts
 
@@ -29,7 +28,7 @@ class IndexingEmbedder:
     Without `keep` every vector is computed, and none is kept for other indexes.
     """
 
-    def __init__(self, model: EmbeddingModel, *, keep: bool = True, batch_tokens: int = TOKEN_BUDGET) -> None:
+    def __init__(self, model: EmbeddingModel, *, keep: bool = True, batch_tokens: int | None = None) -> None:
         self._model = model
         self._batch_tokens = batch_tokens
         self.name: str = model.name

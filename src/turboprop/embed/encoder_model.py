@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from turboprop.closing import Closing
 
 if TYPE_CHECKING:
-    from turboprop.engines import Choice
-    from turboprop.engines.contract import Encoder
+    from turboprop.engines.contract import Encoder, Plan
+    from turboprop.engines.registry import Choice
     from turboprop.models.checkpoint import Checkpoint
 
 
@@ -48,12 +48,17 @@ class EncoderModel(Closing):
     @property
     def device(self) -> str:
         """What it runs on."""
-        return "cpu"
+        return self.plan.device
 
     @property
     def weights(self) -> str:
-        """The weight format that runs: float32 or int8."""
-        return self._encoder.weights
+        """The weight format that runs."""
+        return self.plan.weights
+
+    @property
+    def plan(self) -> Plan:
+        """How the engine runs it."""
+        return self._engine.plan
 
     def close(self) -> None:
         """Give the memory back; a second call does nothing."""

@@ -7,10 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from turboprop.engines import choose_engine, planned_weights
-from turboprop.engines.contract import EngineOptions, WeightFormat
-from turboprop.engines.generation_contract import GenerationEngineOptions
-from turboprop.engines.generators import choose_generator, planned_generation
+from turboprop.engines.contract import EngineOptions
+from turboprop.engines.registry import choose
 from turboprop.errors import ModelError, TurboPropError
 from turboprop.models.checkpoint import Checkpoint
 from turboprop.models.checkpoint_reranker import is_reranker, open_reranker
@@ -20,8 +18,10 @@ from turboprop.models.named_tokenizer import tokenizer_of
 from turboprop.models.open_checkpoint import open_checkpoint
 
 if TYPE_CHECKING:
+    from turboprop.models.kind import Kind
     from turboprop.models.local import LocalModel
     from turboprop.models.tensors import StoredTensor
+    from turboprop.types import WeightFormat
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +121,10 @@ def inspect_model(
         return ModelReport(**report, why=reason)
     if kind_of(local) == "language":
         report["kind"] = "language"
-        plan = _plan_of_writing(checkpoint, weights, engine or "auto")
+        options = EngineOptions(weights or "auto", engine=engine or "auto")
     else:
-        plan = _plan(checkpoint, weights or embedding_weights, engine or embedding_engine)
+        options = EngineOptions(weights or embedding_weights, engine=engine or embedding_engine)
+    plan = _plan(checkpoint, report["kind"], options)
     return ModelReport(**report, **_facts(checkpoint), **plan)
 
 
@@ -139,23 +140,19 @@ def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
     }
 
 
-def _plan(checkpoint: Checkpoint, weights: WeightFormat | None, engine: str) -> dict[str, Any]:
+def _plan(checkpoint: Checkpoint, purpose: Kind, options: EngineOptions) -> dict[str, Any]:
     try:
-        choice = choose_engine(checkpoint, engine, weights or "auto")
-        form, memory = planned_weights(checkpoint, choice.name, EngineOptions(weights or "auto"))
+        choice = choose(checkpoint, purpose, options)
     except TurboPropError as error:
         return {"why": str(error)}
-    return {"runs": True, "engine": choice.name, "weights": form, "memory": memory, "why": choice.reason}
-
-
-def _plan_of_writing(checkpoint: Checkpoint, weights: WeightFormat | None, engine: str) -> dict[str, Any]:
-    options = GenerationEngineOptions(weights or "auto")
-    try:
-        choice = choose_generator(checkpoint, engine, options.weights)
-        form, memory = planned_generation(checkpoint, choice.name, options)
-    except TurboPropError as error:
-        return {"why": str(error)}
-    return {"runs": True, "engine": choice.name, "weights": form, "memory": memory, "why": choice.reason}
+    plan = choice.plan
+    return {
+        "runs": True,
+        "engine": choice.name,
+        "weights": plan.weights,
+        "memory": plan.bytes,
+        "why": choice.reason,
+    }
 
 
 def _by_type(tensors: Mapping[str, StoredTensor]) -> list[TensorType]:

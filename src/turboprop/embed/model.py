@@ -11,15 +11,15 @@ import xxhash
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from turboprop.embed.batching import TOKEN_BUDGET, batches
+from turboprop.embed.batching import batches
 from turboprop.embed.check import refuse_if_broken
 from turboprop.embed.encoder_model import EncoderModel
 from turboprop.embed.head import check_takes, finish
 from turboprop.embed.instruction import Side, instructed
 from turboprop.embed.options import PLAIN, EmbeddingOptions, checked_limit, checked_width
 from turboprop.embed.prepared import PreparedInputs, token_batch
-from turboprop.engines import Choice, choose_engine, load_encoder
-from turboprop.engines.contract import Encoder, EngineOptions, WeightFormat
+from turboprop.engines.contract import Encoder, EngineOptions
+from turboprop.engines.registry import Choice, load_encoder
 from turboprop.errors import InputTooLongError, ModelUnsupportedError, UsageError
 from turboprop.models.checkpoint import Checkpoint
 from turboprop.models.checkpoint_reranker import is_cross_encoder
@@ -28,7 +28,7 @@ from turboprop.models.open_checkpoint import open_checkpoint
 from turboprop.models.resolve import resolve
 from turboprop.models.tokenizer import encode_texts, longest_text
 from turboprop.settings import Settings, load_settings
-from turboprop.types import Prompts, TokenBatch
+from turboprop.types import Prompts, TokenBatch, WeightFormat
 
 Overlong = Literal["error", "truncate", "average"]
 KNOWN_QUERIES = 1_024
@@ -71,6 +71,7 @@ class EmbeddingModel(EncoderModel):
         dimensions: int | None = None,
         weights: WeightFormat | None = None,
         engine: str | None = None,
+        device: str = "auto",
         max_tokens: int | None = None,
         stretch: float | None = None,
         memory: int | None = None,
@@ -80,7 +81,7 @@ class EmbeddingModel(EncoderModel):
     ) -> Self:
         """Load by catalogue name, hub id, file or folder; None means the default model.
 
-        `dimensions` cuts the vectors of a Matryoshka model; `weights` is float32, int8, int4, stored or auto;
+        `dimensions` cuts the vectors of a Matryoshka model; `weights` is a format that the engine has, or auto;
         `max_tokens` lowers the model's limit (special tokens included); `stretch` lets nomic-bert models
         take inputs that many times as long as they were trained on. `memory` is in bytes and bounds a
         conversion; `progress` is told of a download and of a conversion. A model that fails the cheap part
@@ -94,9 +95,16 @@ class EmbeddingModel(EncoderModel):
         checkpoint = open_checkpoint(local)
         if stretch is not None:
             checkpoint = checkpoint.extended(stretch)
-        options = EngineOptions(weights or settings.weights, settings.threads, settings.cache_home, memory, progress)
-        choice = choose_engine(checkpoint, engine or settings.engine, options.weights)
-        encoder = load_encoder(checkpoint, choice.name, options)
+        options = EngineOptions(
+            weights or settings.weights,
+            settings.threads,
+            settings.cache_home,
+            memory,
+            progress,
+            device=device,
+            engine=engine or settings.engine,
+        )
+        encoder, choice = load_encoder(checkpoint, options)
         try:
             model = cls(checkpoint, encoder, settings, dimensions, max_tokens, choice)
             if self_test:
@@ -161,13 +169,13 @@ class EmbeddingModel(EncoderModel):
         options: EmbeddingOptions = PLAIN,
         *,
         overlong: Overlong = "error",
-        batch_tokens: int = TOKEN_BUDGET,
+        batch_tokens: int | None = None,
     ) -> NDArray[np.float32]:
         """float32 [n, dimensions], in the order of `texts`; equal texts are computed once.
 
         A text of more tokens than the limit raises `InputTooLongError`, or is cut (`truncate`), or is the
-        mean of the vectors of its parts (`average`). `batch_tokens` run together, padding included: fewer take
-        less memory, and a longer input runs alone.
+        mean of the vectors of its parts (`average`). `batch_tokens` run together, padding included (None: what suits
+        the engine): fewer take less memory, and a longer input runs alone.
         """
         if isinstance(texts, str):
             raise UsageError("embed_documents takes a list of texts; for one text give [text]")
@@ -255,10 +263,10 @@ class EmbeddingModel(EncoderModel):
         places = list(range(len(inputs)))
         return self._prepared([each[:limit] for each in inputs], places, places, 0, options)
 
-    def compute(self, prepared: PreparedInputs, batch_tokens: int = TOKEN_BUDGET) -> NDArray[np.float32]:
+    def compute(self, prepared: PreparedInputs, batch_tokens: int | None = None) -> NDArray[np.float32]:
         """Run what was prepared, float32 [texts, `prepared.width`]; `batch_tokens` as for `embed_documents`."""
         vectors = np.empty((len(prepared.inputs), prepared.width), np.float32)
-        for chosen in batches(prepared.lengths, batch_tokens):
+        for chosen in batches(prepared.lengths, batch_tokens or self.plan.batch_tokens, self.plan.padded_to):
             pooled = self.run(token_batch([prepared.inputs[index] for index in chosen], prepared.skip))
             vectors[chosen] = self.finish(pooled, prepared)
         return prepared.assemble(vectors)

@@ -8,7 +8,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from turboprop.engines.quantize import GROUP_INT4, group_for
+from turboprop.engines.quantize import group_for
 from turboprop.errors import EngineError
 from turboprop.machine import SHARE, share_of_free
 from turboprop.models.hub_progress import DownloadProgress, SilentProgress
@@ -21,7 +21,7 @@ _PEAK = 1.1
 _FLOAT32 = ("positions", "types")
 """Tables that are added, not multiplied with: they stay float32."""
 _FIXED = 300_000_000
-"""OpenVINO, numpy, the tokenizer and the interpreter: 250 MB with all-MiniLM-L6-v2."""
+"""numpy, the tokenizer and the interpreter: 250 MB with all-MiniLM-L6-v2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,21 +30,15 @@ class StoredSizes:
 
     bytes_of_a_weight: Mapping[str, float]
     """By type of GGUF."""
-    table_beside: bool
-    """Whether the embedding matrix is kept in int8 as well, as a table."""
     bytes_of_a_float: Mapping[str, int] = field(default_factory=dict)
     """By type, those of matrices that the format float32 keeps in fewer than 4."""
-
-
-OPENVINO_STORED = StoredSizes(dict.fromkeys(("Q4_0", "Q4_1", "Q4_K"), 0.69), table_beside=True)
-"""4 bits, and of a group of 32 a float32 scale and 4 bits of zero point, and 3 to 6% for its sums."""
 
 
 def converted_bytes(
     tensors: Mapping[str, StoredTensor],
     names: Mapping[str, str],
     weights: str,
-    stored: StoredSizes = OPENVINO_STORED,
+    stored: StoredSizes,
 ) -> int:
     """Size in bytes of the converted weights of the tensors that `names` maps to."""
     total = 0
@@ -57,10 +51,8 @@ def converted_bytes(
             total += stored.bytes_of_a_float.get(tensors[name].kind, 4) * count
         elif weights == "stored" and tensors[name].kind in stored.bytes_of_a_weight:
             total += int(count * stored.bytes_of_a_weight[tensors[name].kind])
-            if weight == "tokens" and stored.table_beside:
-                total += count + 4 * count // group_for(shape[1])
-        elif weights == "int4" and shape[1] % 2 == 0 and not weight.startswith("tokens"):
-            total += count // 2 + 4 * count // group_for(shape[1], GROUP_INT4)
+        elif weights == "int4":
+            total += count * 5 // 8  # 4 bits, and for 32 of them a scale and a least value in float16
         else:
             total += count + 4 * count // group_for(shape[1])
     return total

@@ -4,33 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
-
-if TYPE_CHECKING:
-    from turboprop.engines.contract import WeightFormat
-    from turboprop.models.hub_progress import DownloadProgress
+from typing import Literal, Protocol
 
 EngineFinish = Literal["stop", "length", "cancelled"]
 """Why the ids end: a stop id was drawn, `max_tokens` or the context is full, or `cancel` was called."""
-
-
-@dataclass(frozen=True, slots=True)
-class GenerationEngineOptions:
-    """How to load a language model. `threads` None means the usable physical cores.
-
-    `context` is in tokens, None what the model states; `memory` in bytes for weights and cache together,
-    None what the engine finds fit. An engine that cannot keep an option refuses it with `UsageError`.
-    """
-
-    weights: WeightFormat = "auto"
-    context: int | None = None
-    threads: int | None = None
-    memory: int | None = None
-    cache_home: Path | None = None
-    progress: DownloadProgress | None = None
-    llama_server: Path | None = None
-    """A llama-server program that the engine llamacpp runs instead of its package."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,18 +85,6 @@ class TokenStream(Protocol):
 
 class Generator(Protocol):
     """A loaded language model. Generations that run at the same time share it."""
-
-    @property
-    def engine(self) -> str:
-        """Name of the engine."""
-
-    @property
-    def device(self) -> str:
-        """What it runs on, such as CPU."""
-
-    @property
-    def weights(self) -> str:
-        """The weight format in use."""
 
     @property
     def context(self) -> int:

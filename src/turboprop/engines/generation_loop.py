@@ -19,17 +19,13 @@ from numpy.typing import NDArray
 
 from turboprop.engines.cache_blocks import CacheBlocks
 from turboprop.engines.constraint import Constraint
+from turboprop.engines.contract import Plan
 from turboprop.engines.generation_contract import EngineFinish, GeneratedToken, TokenRequest
 from turboprop.engines.prompt_lookup import MOST, PromptLookup
 from turboprop.engines.sampler import Sampler
 from turboprop.engines.step import Forward, StepBatch, StepInterruptedError
 from turboprop.errors import EngineError
 
-PROMPT_TOKENS = 256
-"""Prompt tokens of one step at most. A Qwen3-0.6B shape read 402 tokens a second in steps of 128, 464 of 256, 465 of
-512 and 476 of 1,024 (2 cores, the best of four rounds)."""
-PROMPT_TOKENS_BESIDE = 128
-"""The same while answers are being written: each of them waits that long for its next token."""
 MOST_RUNNING = 64
 
 
@@ -99,14 +95,18 @@ class LoopStream:
 
 
 class GenerationLoop:
-    """Runs the generations of one model. `context` bounds the tokens of one, prompt and answer together."""
+    """Runs the generations of one model. `context` bounds the tokens of one, prompt and answer together, and
+    `plan` those of prompts in one step."""
 
-    def __init__(self, forward: Forward, blocks: CacheBlocks, context: int, vocabulary: int, name: str) -> None:
+    def __init__(
+        self, forward: Forward, blocks: CacheBlocks, context: int, vocabulary: int, name: str, plan: Plan
+    ) -> None:
         self._forward = forward
         self._blocks = blocks
         self._context = context
         self._vocabulary = vocabulary
         self._name = name
+        self._plan = plan
         self._lock = threading.RLock()  # a stream may be let go of, and so cancelled, wherever Python collects
         self._waiting: deque[_Sequence] = deque()
         self._running: list[_Sequence] = []
@@ -193,7 +193,7 @@ class GenerationLoop:
     def _step(self, running: list[_Sequence]) -> None:
         answering = [each for each in running if each.computed == len(each.ids) - 1]
         reading = [each for each in running if each.computed < len(each.ids) - 1]
-        budget = PROMPT_TOKENS_BESIDE if answering else PROMPT_TOKENS
+        budget = self._plan.prompt_tokens_beside if answering else self._plan.prompt_tokens
         guesses = 0 if reading else MOST // len(answering)
         chosen: list[_Part] = []
         for sequence in answering + reading:

@@ -1,11 +1,10 @@
-"""Converted graphs on disk: written once, atomically, checked on every opening, mapped into memory.
+"""Converted weights on disk: written once, atomically, checked on every opening, mapped into memory.
 
-Each lies in `<cache>/graphs/<key>/`: `graph.xml`, `graph.bin` (the weights in the engine's format) and
-`graph.json` (what it was made from, and the xxh3-128 of both files). The key covers everything that
-decides the graph, so nothing is ever updated in place and anything here may be deleted. It is compared with what the
-graph says that it was made from: one that lies under another's name has the right checksums and the wrong weights.
-Whoever writes one removes those of the same model that an older version made, and what processes that were killed left
-unfinished.
+Those of one model in one format lie in `<cache>/graphs/<key>/`: the engine's files and `graph.json` (what they were
+made from, and the xxh3-128 of each). The key covers everything that decides them, so nothing is ever updated in place
+and anything here may be deleted. It is compared with what the folder says that it was made from: one that lies under
+another's name has the right checksums and the wrong weights. Whoever writes one removes those of the same model that an
+older version made, those of an engine that is no more, and what processes that were killed left unfinished.
 """
 
 from __future__ import annotations
@@ -26,17 +25,14 @@ from turboprop.files import open_regular, remove_any
 from turboprop.settings.records import ABANDONED_SECONDS, RecordError, read_record, write_record
 from turboprop.types import CacheFault
 
-GRAPH = "graph.xml"
-_FILES = (GRAPH, "graph.bin")
 _ABOUT = "graph.json"
 _FOLDER = "graphs"
 _UNFINISHED = ".new-"
 _BLOCK = 1 << 22
-_VERSIONS = ("graph", "layout")
-"""Parts that count up; "openvino" is one that names a version without an order."""
-COMPILED = "compiled-"
-"""How the names of folders with compiled forms begin, see `compiled_cache`; "." comes before in the making."""
-COMPILED_LIST = "compiled.json"
+_VERSION = "layout"
+"""The part that counts up."""
+_FORMER = "openvino"
+"""A part of what earlier versions made for an engine that is no more."""
 SUBJECT = "converted model"
 
 
@@ -55,19 +51,14 @@ def cache_key(parts: Mapping[str, object]) -> str:
     return xxhash.xxh3_128_hexdigest(json.dumps(plain, sort_keys=True).encode())
 
 
-def cached_graph(cache_home: Path, parts: Mapping[str, object], write: Callable[[Path], None]) -> Path:
-    """Path of the graph for `parts`; `write(path)` makes it where it is missing or damaged.
+def cached_files(
+    cache_home: Path, parts: Mapping[str, object], files: tuple[str, ...], write: Callable[[Path], None]
+) -> Path:
+    """The folder that holds `files` for `parts`; `write(folder)` makes them where they are missing or damaged.
 
     Every byte is compared with the checksums (about 0.1 s for each gigabyte that is in memory already).
     Raises OSError when the cache cannot be written; the caller can then go on without one.
     """
-    return cached_files(cache_home, parts, _FILES, lambda folder: write(folder / GRAPH)) / GRAPH
-
-
-def cached_files(
-    cache_home: Path, parts: Mapping[str, object], files: tuple[str, ...], write: Callable[[Path], None]
-) -> Path:
-    """The folder that holds `files` for `parts`; `write(folder)` makes them where they are missing or damaged."""
     graphs = cache_home / _FOLDER
     place = graphs / cache_key(parts)
     if _is_whole(place, files):
@@ -76,9 +67,9 @@ def cached_files(
     temporary = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=graphs))
     try:
         write(temporary)
-        about = {"made_from": dict(parts), "xxh3": {name: digest(temporary / name) for name in files}}
+        about = {"made_from": dict(parts), "xxh3": {name: _digest(temporary / name) for name in files}}
         write_record(temporary / _ABOUT, SUBJECT, about)
-        put_in_place(temporary, place)
+        _put_in_place(temporary, place)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     if not _is_whole(place, files):  # neither ours nor one that another process has just made
@@ -87,7 +78,7 @@ def cached_files(
     return place
 
 
-def put_in_place(folder: Path, place: Path) -> None:
+def _put_in_place(folder: Path, place: Path) -> None:
     """Give a finished folder its name, whatever lies there. Where another process wins the race, its files stay."""
     with suppress(OSError):
         remove_any(place)
@@ -119,16 +110,15 @@ def _made_from(folder: Path) -> Mapping[str, object]:
 
 
 def _is_older(one: Mapping[str, object], other: Mapping[str, object]) -> bool:
-    """Whether both are of the same model and form, and `one` of an earlier version."""
+    """Whether both are of the same model and form, and `one` of an earlier version, or of an engine that is no more."""
 
     def same(parts: Mapping[str, object]) -> str:
-        unversioned = {**parts, **{name: "" for name in (*_VERSIONS, "openvino") if name in parts}}
-        return json.dumps(unversioned, sort_keys=True, default=str)
+        return json.dumps({**parts, _VERSION: ""}, sort_keys=True, default=str)
 
-    def version(parts: Mapping[str, object]) -> list[int]:
-        return [number for name in _VERSIONS if isinstance(number := parts.get(name), int)]
-
-    return bool(one) and same(one) == same(other) and version(one) < version(other)
+    if _FORMER in one:
+        return True
+    first, second = one.get(_VERSION), other.get(_VERSION)
+    return isinstance(first, int) and isinstance(second, int) and first < second and same(one) == same(other)
 
 
 def converted_stats(cache_home: Path) -> ConvertedStats:
@@ -191,36 +181,8 @@ def _inside(folder: Path, files: Collection[str]) -> Iterator[CacheFault]:
     with suppress(OSError):
         entries = sorted(folder.iterdir())
     for entry in entries:
-        if entry.name in files or entry.name == _ABOUT:
-            continue
-        if entry.name.startswith(f".{COMPILED}"):
-            if _is_abandoned(entry):
-                yield CacheFault("leftover", f"{entry.name} is of a process that was killed", entry)
-        elif not entry.name.startswith(COMPILED):
+        if entry.name not in files and entry.name != _ABOUT:
             yield CacheFault(SUBJECT, f"{_name_of(folder)}: {entry.name} does not belong there", entry)
-        elif problem := compiled_problem(entry):
-            yield CacheFault(SUBJECT, f"{_name_of(folder)}: its compiled form is damaged: {problem}", entry)
-
-
-def compiled_problem(folder: Path) -> str:
-    """What is wrong with a compiled form; nothing where exactly the listed files are there, as they were written."""
-    if not _is_folder(folder):
-        return "it is no folder"
-    try:
-        listed = read_record(folder / COMPILED_LIST, compiled_record(folder))
-        digests = listed["xxh3"]
-        found = {file.name for file in folder.iterdir()} - {COMPILED_LIST}
-        if not found or found != set(digests):
-            return "other files are there than were written"
-        damaged = sorted(name for name in found if digest(folder / name) != digests[name])
-    except (OSError, RecordError, KeyError, TypeError) as error:
-        return str(error) or type(error).__name__
-    return f"{', '.join(damaged)} is not what was written" if damaged else ""
-
-
-def compiled_record(folder: Path) -> str:
-    """What its list is a record of: one under another's name has the right checksums and the wrong code."""
-    return f"{folder.name} of {folder.parent.name}"
 
 
 def _listed(folder: Path) -> Collection[str]:
@@ -264,17 +226,17 @@ def _problem(place: Path, files: Collection[str]) -> str:
             return "it is another's"
         if not files or set(digests) != set(files):
             return f"{_ABOUT} lists other files"
-        damaged = sorted(name for name in files if digest(place / name) != digests[name])
+        damaged = sorted(name for name in files if _digest(place / name) != digests[name])
     except (OSError, RecordError, KeyError, TypeError) as error:
         return str(error) or type(error).__name__
     return f"{', '.join(damaged)} is not what was written" if damaged else ""
 
 
-def digest(path: Path) -> str:
+def _digest(path: Path) -> str:
     """The xxh3-128 of a file, in hex. Raises `OSError`, for a link and a pipe too."""
-    digest = xxhash.xxh3_128()
+    hashed = xxhash.xxh3_128()
     buffer = memoryview(bytearray(_BLOCK))
     with open_regular(path) as file:
         while count := file.readinto(buffer):
-            digest.update(buffer[:count])
-    return digest.hexdigest()
+            hashed.update(buffer[:count])
+    return hashed.hexdigest()

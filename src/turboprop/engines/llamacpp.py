@@ -7,174 +7,73 @@ is an `EngineError`, after which the next call starts another.
 
 from __future__ import annotations
 
-import importlib.util
 import math
+import os
+import sys
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+from turboprop.engines.contract import EngineOptions, Plan
+from turboprop.engines.llamacpp_encoder import LlamaCppEncoder, metadata_number
+from turboprop.errors import EngineError, ModelFormatError
 
-from turboprop.engines.contract import EngineOptions
-from turboprop.engines.worker import Worker
-from turboprop.errors import EngineError, ModelFormatError, ModelUnsupportedError
-from turboprop.machine import share_of_free, usable_cores
-from turboprop.models.checkpoint import Checkpoint
-from turboprop.models.gguf_metadata import GGUFArray, GGUFMetadata
-from turboprop.types import TokenBatch
+if TYPE_CHECKING:
+    from turboprop.engines.llamacpp_generate import LlamaCppGenerator
+    from turboprop.models.checkpoint import Checkpoint
+    from turboprop.models.kind import Kind
 
-MODULE = "turboprop.engines.llamacpp_worker"
 _POOLINGS = ("mean", "cls", "last")
-_FIRST_CAPACITY = 512
-"""Tokens that a worker is started for; longer inputs start it anew with twice as many, as often as it takes.
-An encoder's buffers grow with the square of it: 0.8 GB of attention scores at 4,096 tokens and 12 heads."""
-PLAIN_SCORES = 1 << 29
-"""Above so many bytes of attention scores, flash attention is allowed: it keeps none, and rounds more."""
-LOAD_SECONDS = 120.0
-LOAD_RATE = 50e6  # bytes a second of a slow disk
-REPLY_SECONDS = 60.0
-TOKEN_SECONDS = 0.5  # a 7B model on one slow core
 
 
-class LlamaCppEncoder:
-    """A worker with the model in it. One input at a time; it uses `threads` threads inside."""
+def devices() -> list[str]:
+    """The processor; llama.cpp's other devices are not used."""
+    return ["cpu"]
 
-    weights = "as stored"
 
-    def __init__(self, checkpoint: Checkpoint, options: EngineOptions) -> None:
-        self._path = str(checkpoint.weight_files[0].absolute())
-        self._name = checkpoint.name
-        self._pooling = checkpoint.pooling[0]
-        self._most = checkpoint.max_tokens
-        self._vocabulary = _vocabulary(checkpoint)
-        self._heads = head_count(checkpoint)
-        self._threads = options.threads or usable_cores()
-        self._size = sum(path.stat().st_size for path in checkpoint.weight_files)
-        self._memory = memory_limit(checkpoint, self._size, options.memory)
-        self._capacity = min(_FIRST_CAPACITY, self._most)
-        self._worker: Worker | None = None
-        self._closed = False
-        # One token run: it tells the width, and that the model runs at all.
-        self._dimensions = 0
-        self._dimensions = len(self._run([np.array([0], np.int32)])[0])
+def why_not(checkpoint: Checkpoint, purpose: Kind, options: EngineOptions) -> str | None:
+    """What llama.cpp does not do."""
+    if checkpoint.config.get("rotary_scaling_factor"):
+        return "has no form for longer inputs"
+    if purpose == "language":
+        return None
+    if checkpoint.pairs:
+        return "does not tell the two texts of a pair apart"
+    if len(checkpoint.pooling) != 1 or checkpoint.pooling[0] not in _POOLINGS or not checkpoint.pool_prompt:
+        wanted = " + ".join(checkpoint.pooling) + ("" if checkpoint.pool_prompt else " without the prompt")
+        return f"pools by {', '.join(_POOLINGS)} over all tokens, and not by {wanted}"
+    return None
 
-    @property
-    def dimensions(self) -> int:
-        return self._dimensions
 
-    @property
-    def worker_pid(self) -> int | None:
-        """The worker's process, None where none runs."""
-        return None if self._worker is None else self._worker.pid
-
-    def encode(self, batch: TokenBatch) -> NDArray[np.float32]:
-        if self._closed:
-            raise EngineError("this model is closed; load it again")
-        if batch.skip:
-            raise ModelUnsupportedError(f"llama.cpp pools every token, and {self._name} leaves its prompt out")
-        if len(batch.ids) and not 0 <= batch.ids.min() <= batch.ids.max() < self._vocabulary:
-            raise EngineError(
-                f"the tokenizer gave the id {batch.ids.max()} and the model has {self._vocabulary} tokens: "
-                "it is the tokenizer of another model"
-            )
-        vectors = np.zeros((len(batch.lengths), self._dimensions), np.float32)
-        parts = np.split(np.asarray(batch.ids, np.int32), np.cumsum(batch.lengths)[:-1])
-        chosen = [index for index, ids in enumerate(parts) if len(ids)]  # an empty input has nothing to pool
-        if chosen:
-            vectors[chosen] = self._run([parts[index] for index in chosen])
-        return vectors
-
-    def close(self) -> None:
-        self._closed = True
-        if self._worker is not None:
-            self._worker.close()
-            self._worker = None
-
-    def _run(self, inputs: list[NDArray[np.int32]]) -> list[NDArray[np.float32]]:
-        worker = self._running(max(map(len, inputs)))
-        lengths = [len(ids) for ids in inputs]
-        vectors = []
-        with worker.ask(
-            {"type": "embed", "lengths": lengths}, np.concatenate(inputs).tobytes(), seconds=REPLY_SECONDS
-        ) as conversation:
-            for length in lengths:
-                seconds = REPLY_SECONDS + TOKEN_SECONDS * length
-                answer = conversation.receive(seconds, f"embedding {length} tokens with {self._name}")
-                if len(answer.payload) % 4 or (self._dimensions and len(answer.payload) != 4 * self._dimensions):
-                    raise EngineError(f"llama.cpp gave a vector of {len(answer.payload)} bytes for {self._name}")
-                vectors.append(np.frombuffer(answer.payload, np.float32))
-            conversation.receive(REPLY_SECONDS, "ending a request")
-        return vectors
-
-    def _running(self, tokens: int) -> Worker:
-        """A live worker that takes inputs of `tokens` tokens."""
-        if tokens > self._most:
-            raise EngineError(f"{self._name} takes {self._most} tokens, not {tokens}")
-        if self._worker is not None and (tokens > self._capacity or not self._worker.alive):
-            self._worker.close()
-            self._worker = None
-        while tokens > self._capacity:
-            self._capacity = min(2 * self._capacity, self._most)
-        if self._worker is None:
-            # A state that is read at its last token can be reached in several batches, the others cannot.
-            batch = min(_FIRST_CAPACITY, self._capacity) if self._pooling == "last" else self._capacity
-            scores = 4 * self._heads * self._capacity * batch
-            load = {
-                "path": self._path,
-                "purpose": "embed",
-                "pooling": self._pooling,
-                "exact": True,
-                "context": self._capacity,
-                "batch": batch,
-                "threads": self._threads,
-                "flash_attention": scores > PLAIN_SCORES,
-            }
-            seconds = LOAD_SECONDS + self._size / LOAD_RATE
-            self._worker = Worker(MODULE, load, memory=self._memory, load_seconds=seconds)
-        return self._worker
+def plan(checkpoint: Checkpoint, purpose: Kind, options: EngineOptions) -> Plan:
+    """The weights run as they are stored, mapped from the file; inputs run one after the other."""
+    return Plan("as stored", sum(path.stat().st_size for path in checkpoint.weight_files))
 
 
 def load_encoder(checkpoint: Checkpoint, options: EngineOptions) -> LlamaCppEncoder:
     """Start the worker and load the model.
 
-    Raises `ModelUnsupportedError` for what llama.cpp cannot run (safetensors, another weight format, another
-    pooling), `ModelFormatError` for metadata that cannot be right, `EngineError` where loading fails.
+    Raises `ModelFormatError` for metadata that cannot be right, `EngineError` where loading fails.
     """
-    check(checkpoint, options)
-    refuse_without_package()
+    check_file(checkpoint)
     return LlamaCppEncoder(checkpoint, options)
 
 
-def refuse_without_package() -> None:
-    """Raise `EngineError` where `xllamacpp` is not installed."""
-    if importlib.util.find_spec("xllamacpp") is None:
+def load_generator(checkpoint: Checkpoint, options: EngineOptions) -> LlamaCppGenerator:
+    """The same for a model that writes; a program of the user's that cannot be run is an `EngineError`, too."""
+    from turboprop.engines.llamacpp_generate import LlamaCppGenerator
+
+    check_file(checkpoint)
+    program = options.programs.get("llamacpp")
+    if program and (sys.platform == "win32" or not os.access(program, os.X_OK) or program.is_dir()):
         raise EngineError(
-            "the engine llamacpp is the package xllamacpp, which is not installed: pip install "
-            "'turboprop-local[llamacpp]'"
+            f"TP_LLAMA_SERVER names {program}, which is no program that can be run here; correct it, or "
+            "unset it to use the package xllamacpp"
         )
+    return LlamaCppGenerator(checkpoint, options)
 
 
-def check(checkpoint: Checkpoint, options: EngineOptions) -> None:
-    """Refuse what the engine cannot do, before anything is started."""
+def check_file(checkpoint: Checkpoint) -> None:
+    """Refuse metadata that would crash llama.cpp."""
     name = checkpoint.name
-    if checkpoint.origin != "gguf":
-        raise ModelUnsupportedError(f"llama.cpp runs GGUF files, and {name} is none; take the engine openvino")
-    if len(checkpoint.pooling) != 1 or checkpoint.pooling[0] not in _POOLINGS or not checkpoint.pool_prompt:
-        raise ModelUnsupportedError(
-            f"llama.cpp pools by {', '.join(_POOLINGS)} over all tokens; {name} wants {' + '.join(checkpoint.pooling)}"
-            + ("" if checkpoint.pool_prompt else " without the prompt")
-        )
-    check_file(checkpoint, options)
-
-
-def check_file(checkpoint: Checkpoint, options: EngineOptions) -> None:
-    """Refuse a weight format, and metadata that would crash llama.cpp."""
-    name = checkpoint.name
-    if options.weights != "auto":
-        raise ModelUnsupportedError(
-            f"llama.cpp runs the weights as {name} stores them, not as {options.weights}; leave --weights away, "
-            "or take the engine openvino"
-        )
-    if checkpoint.config.get("rotary_scaling_factor"):
-        raise ModelUnsupportedError("the engine llamacpp has no form for longer inputs; take the engine openvino")
     prefix = f"{checkpoint.family}."
     for key in ("block_count", "embedding_length", "context_length"):
         if (value := metadata_number(checkpoint, key, 0)) < 1:
@@ -184,40 +83,3 @@ def check_file(checkpoint: Checkpoint, options: EngineOptions) -> None:
             raise ModelFormatError(f"{name}: {key} is {value}, which cannot be right")
     # llama.cpp aborts on a token that is there twice; reading the vocabulary says so first.
     checkpoint.tokenizer()
-
-
-def metadata_number(checkpoint: Checkpoint, key: str, default: int) -> int:
-    """`<family>.<key>`, or the largest of its values where it has one for each layer."""
-    value = checkpoint.config.get(f"{checkpoint.family}.{key}", default)
-    if isinstance(value, GGUFArray):  # by layer
-        return max((int(part) for part in value.numpy()), default=0)
-    return value if isinstance(value, int) else 0
-
-
-def _vocabulary(checkpoint: Checkpoint) -> int:
-    assert isinstance(checkpoint.config, GGUFMetadata)
-    return len(checkpoint.config.array("tokenizer.ggml.tokens"))
-
-
-def head_count(checkpoint: Checkpoint) -> int:
-    """Attention heads, at least 1."""
-    return max(1, metadata_number(checkpoint, "attention.head_count", 1))
-
-
-def memory_limit(checkpoint: Checkpoint, size: int, memory: int | None) -> int | None:
-    """Bytes that the worker may take, the mapped file included. Raises `EngineError` for too small a budget."""
-    if memory is not None and memory < size:
-        raise EngineError(
-            f"{checkpoint.name} takes {size / 1e9:.1f} GB and the budget is {memory / 1e9:.1f} GB: "
-            "allow more with `--memory`, or take a smaller model"
-        )
-    if memory is not None:
-        return memory
-    share = share_of_free()
-    return None if share is None else max(share, size) + size
-
-
-def plan(checkpoint: Checkpoint, options: EngineOptions) -> tuple[str, int]:
-    """The weights run as they are stored, mapped from the file."""
-    check(checkpoint, options)
-    return "as stored", sum(path.stat().st_size for path in checkpoint.weight_files)

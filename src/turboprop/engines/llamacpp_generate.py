@@ -1,14 +1,12 @@
 """Generation in llama.cpp: a language model in a worker process, ids in and ids out.
 
-The worker runs the package `xllamacpp`, or a `llama-server` of the user's own (`GenerationEngineOptions.llama_server`).
+The worker runs the package `xllamacpp`, or a `llama-server` of the user's own (`EngineOptions.programs`).
 Requests are answered one after the other, in the order of their coming; one that waits costs nothing.
 """
 
 from __future__ import annotations
 
-import os
 import secrets
-import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -20,24 +18,21 @@ from turboprop.engines.contract import EngineOptions
 from turboprop.engines.generation_contract import (
     EngineFinish,
     GeneratedToken,
-    GenerationEngineOptions,
     TokenRequest,
 )
-from turboprop.engines.llamacpp import (
+from turboprop.engines.llamacpp_encoder import (
     LOAD_RATE,
     LOAD_SECONDS,
     MODULE,
     PLAIN_SCORES,
     REPLY_SECONDS,
     TOKEN_SECONDS,
-    check_file,
     head_count,
     memory_limit,
     metadata_number,
-    refuse_without_package,
 )
 from turboprop.engines.worker import Conversation, Worker
-from turboprop.errors import EngineError, InputTooLongError, ModelFormatError, ModelUnsupportedError, UsageError
+from turboprop.errors import EngineError, InputTooLongError, ModelFormatError, UsageError
 from turboprop.machine import share_of_free, usable_cores
 from turboprop.models.checkpoint import Checkpoint
 from turboprop.models.gguf_metadata import GGUFMetadata
@@ -52,12 +47,9 @@ _SHORTEST = 512
 class LlamaCppGenerator:
     """A worker with a language model in it. A worker that died is started again by the next request."""
 
-    engine = "llamacpp"
-    device = "CPU"
-    weights = "as stored"
     constraints: frozenset[Literal["json_schema", "grammar"]] = frozenset()
 
-    def __init__(self, checkpoint: Checkpoint, options: GenerationEngineOptions) -> None:
+    def __init__(self, checkpoint: Checkpoint, options: EngineOptions) -> None:
         self._name = checkpoint.name
         self._size = sum(path.stat().st_size for path in checkpoint.weight_files)
         self._memory = memory_limit(checkpoint, self._size, options.memory)
@@ -78,7 +70,7 @@ class LlamaCppGenerator:
             "batch": _BATCH,
             "exact": exact,
             "threads": options.threads or usable_cores(),
-            "server": None if options.llama_server is None else str(options.llama_server),
+            "server": None if (program := options.programs.get("llamacpp")) is None else str(program),
             "flash_attention": 4 * head_count(checkpoint) * _BATCH * self._context > PLAIN_SCORES,
         }
         self._lock = threading.Lock()
@@ -97,7 +89,7 @@ class LlamaCppGenerator:
 
     def start(self, request: TokenRequest) -> LlamaCppStream:
         if request.json_schema is not None or request.grammar is not None:
-            raise UsageError("the engine llamacpp keeps no json_schema and no grammar; take the engine openvino")
+            raise UsageError("the engine llamacpp keeps no json_schema and no grammar; take another engine")
         if not request.ids or not 0 <= min(request.ids) <= max(request.ids) < self._vocabulary:
             raise UsageError(f"a prompt has at least one id, each from 0 to {self._vocabulary - 1}")
         if len(request.ids) >= self._context:
@@ -204,36 +196,7 @@ class LlamaCppStream:
             self._conversation.close()
 
 
-def plan(checkpoint: Checkpoint, options: GenerationEngineOptions) -> tuple[str, int]:
-    """llama.cpp keeps the file's own format: its name here, and the bytes of the files."""
-    _check(checkpoint, options)
-    return LlamaCppGenerator.weights, sum(path.stat().st_size for path in checkpoint.weight_files)
-
-
-def _check(checkpoint: Checkpoint, options: GenerationEngineOptions) -> None:
-    if checkpoint.origin != "gguf":
-        raise ModelUnsupportedError(f"llama.cpp runs GGUF files, and {checkpoint.name} is none")
-    check_file(checkpoint, EngineOptions(options.weights))
-
-
-def load_generator(checkpoint: Checkpoint, options: GenerationEngineOptions) -> LlamaCppGenerator:
-    """Start the worker and load the model.
-
-    Raises `ModelUnsupportedError` for what llama.cpp cannot run, `ModelFormatError` for metadata that cannot be
-    right, `EngineError` where the package is missing or loading fails.
-    """
-    _check(checkpoint, options)
-    if options.llama_server is None:
-        refuse_without_package()
-    elif sys.platform == "win32" or not os.access(options.llama_server, os.X_OK) or options.llama_server.is_dir():
-        raise EngineError(
-            f"TP_LLAMA_SERVER names {options.llama_server}, which is no program that can be run here; correct it, or "
-            "unset it to use the package xllamacpp"
-        )
-    return LlamaCppGenerator(checkpoint, options)
-
-
-def _context(checkpoint: Checkpoint, options: GenerationEngineOptions, width: int) -> int:
+def _context(checkpoint: Checkpoint, options: EngineOptions, width: int) -> int:
     """Tokens of context: as asked for, else what the model states, as far as its cache takes at most half of what
     the file leaves of the memory. `width` is in bytes a value."""
     stated = checkpoint.max_tokens

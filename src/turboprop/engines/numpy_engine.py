@@ -10,22 +10,23 @@ import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
+from math import prod
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from turboprop.architectures.ops import Architecture, Attention, Rope
-from turboprop.engines.contract import EngineOptions
-from turboprop.engines.conversion import check_memory, converted_bytes
-from turboprop.engines.generation_contract import GenerationEngineOptions
+from turboprop.engines.contract import EngineOptions, Plan
+from turboprop.engines.conversion import check_memory
 from turboprop.engines.paged_generator import BLOCK, PagedGenerator, cache_size
-from turboprop.engines.pooling import pooled
+from turboprop.engines.pooling import begins_of, pool
 from turboprop.engines.rotation import Rotation
 from turboprop.engines.shape import as_format_error, read_language_model, read_shape
 from turboprop.engines.step import StepBatch, StepInterruptedError
 from turboprop.errors import EngineError, ModelFormatError, ModelUnsupportedError
 from turboprop.models.checkpoint import Checkpoint
+from turboprop.models.kind import Kind
 from turboprop.models.tensors import StoredTensor
 from turboprop.types import TokenBatch
 
@@ -195,8 +196,6 @@ def _one_token() -> StepBatch:
 class NumpyEncoder:
     """An embedding model; see `contract.Encoder`."""
 
-    weights = "float32"
-
     def __init__(self, checkpoint: Checkpoint, module: Architecture, hp: Any, weights: Float32Weights) -> None:
         self._module, self._hp, self._pairs = module, hp, checkpoint.pairs
         self._weights: Float32Weights | None = weights
@@ -221,7 +220,7 @@ class NumpyEncoder:
                 "it is the tokenizer of another model"
             )
         lengths = batch.lengths.astype(np.int32)
-        begins = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+        begins = begins_of(lengths)
         positions = np.arange(len(batch.ids), dtype=np.int32) - np.repeat(begins[:-1], lengths).astype(np.int32)
         if not len(batch.ids):
             return np.zeros((len(lengths), self.dimensions), np.float32)
@@ -231,8 +230,7 @@ class NumpyEncoder:
         none = np.zeros(len(lengths), np.int32)
         inputs = StepBatch(batch.ids.astype(np.int32), positions, begins, none, none, none, none, types)
         hidden = self._hidden(self._weights, inputs)
-        with np.errstate(all="ignore"):
-            return np.concatenate([pooled(hidden, begins, batch.skip, mode) for mode in self._pooling], 1)
+        return pool(hidden, begins, batch.skip, self._pooling)
 
     def close(self) -> None:
         self._weights = None
@@ -279,28 +277,24 @@ def _logits(ops: NumpyOps, hidden: Array) -> Array:
     return ops.linear(hidden, head, "head.bias" if ops.has("head.bias") else None)
 
 
-def _checked(checkpoint: Checkpoint, names: Mapping[str, str], weights: str, memory: int | None) -> Float32Weights:
-    if weights not in ("auto", "float32"):
-        raise ModelUnsupportedError(
-            f"{checkpoint.name}: the engine numpy has weights in float32 alone, not in {weights}; leave --weights away"
-        )
-    size = converted_bytes(checkpoint.tensors, names, "float32")
+def _checked(checkpoint: Checkpoint, names: Mapping[str, str], memory: int | None) -> Float32Weights:
+    size = _size(checkpoint, names)
     check_memory(checkpoint.name, "float32", {"float32": size}, memory)
     return Float32Weights(checkpoint.tensors, names)
 
 
 def load_encoder(checkpoint: Checkpoint, options: EngineOptions) -> NumpyEncoder:
-    """Raises `ModelFormatError` for a damaged checkpoint, `ModelUnsupportedError` for other weights than float32."""
+    """Raises `ModelFormatError` for a damaged checkpoint."""
     module, hp, names = read_shape(checkpoint)
-    weights = _checked(checkpoint, names, options.weights, options.memory)
+    weights = _checked(checkpoint, names, options.memory)
     with as_format_error(checkpoint):
         return NumpyEncoder(checkpoint, module, hp, weights)
 
 
-def load_generator(checkpoint: Checkpoint, options: GenerationEngineOptions) -> PagedGenerator:
+def load_generator(checkpoint: Checkpoint, options: EngineOptions) -> PagedGenerator:
     """Raises as `load_encoder` does, and `ModelUnsupportedError` for a model that writes no text."""
     module, hp, names = read_language_model(checkpoint)
-    weights = _checked(checkpoint, names, options.weights, options.memory)
+    weights = _checked(checkpoint, names, options.memory)
     ops = NumpyOps(weights, _one_token())
     with as_format_error(checkpoint), np.errstate(all="ignore"):
         vocabulary = _logits(ops, module.forward(ops, hp)).shape[1]
@@ -310,13 +304,34 @@ def load_generator(checkpoint: Checkpoint, options: GenerationEngineOptions) -> 
             f"{len(weights['tokens'])}; download it again"
         )
     block_bytes = sum(2 * 4 * BLOCK * how.kv_heads * how.head_dim for how in ops.layers)
-    weight_bytes = converted_bytes(checkpoint.tensors, names, "float32")
+    weight_bytes = _size(checkpoint, names)
     context, blocks = cache_size(checkpoint, block_bytes, weight_bytes, options)
     forward = _Forward(module, hp, weights, ops.layers)
-    return PagedGenerator(checkpoint, "numpy", forward, "float32", vocabulary, context, blocks)
+    return PagedGenerator(checkpoint, forward, Plan("float32", weight_bytes), vocabulary, context, blocks)
 
 
-def plan(checkpoint: Checkpoint, options: EngineOptions | GenerationEngineOptions) -> tuple[str, int]:
-    """The weight format, and the bytes of the weights."""
-    read = read_shape if isinstance(options, EngineOptions) else read_language_model
-    return "float32", converted_bytes(checkpoint.tensors, read(checkpoint)[2], "float32")
+def devices() -> list[str]:
+    """The processor."""
+    return ["cpu"]
+
+
+def why_not(checkpoint: Checkpoint, purpose: Kind, options: EngineOptions) -> str | None:
+    """That the architecture has no file or not all of what the model needs."""
+    try:
+        _read(checkpoint, purpose)
+    except ModelUnsupportedError as error:
+        return f"is out: {error}"
+    return None
+
+
+def plan(checkpoint: Checkpoint, purpose: Kind, options: EngineOptions) -> Plan:
+    """Float32, whatever the file has."""
+    return Plan("float32", _size(checkpoint, _read(checkpoint, purpose)[2]))
+
+
+def _read(checkpoint: Checkpoint, purpose: Kind) -> tuple[Architecture, Any, Mapping[str, str]]:
+    return (read_language_model if purpose == "language" else read_shape)(checkpoint)
+
+
+def _size(checkpoint: Checkpoint, names: Mapping[str, str]) -> int:
+    return sum(4 * prod(checkpoint.tensors[name].shape) for name in names.values())

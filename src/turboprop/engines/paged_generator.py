@@ -6,7 +6,8 @@ from typing import Literal, Protocol
 
 from turboprop.engines.cache_blocks import CacheBlocks
 from turboprop.engines.constraint import Constraints, supported
-from turboprop.engines.generation_contract import GenerationEngineOptions, TokenRequest
+from turboprop.engines.contract import EngineOptions, Plan
+from turboprop.engines.generation_contract import TokenRequest
 from turboprop.engines.generation_loop import GenerationLoop, LoopStream
 from turboprop.engines.step import Forward
 from turboprop.errors import EngineError, InputTooLongError, UsageError
@@ -31,34 +32,25 @@ class ClosableForward(Forward, Protocol):
 class PagedGenerator:
     """A loaded language model; see `generation_contract.Generator`. `blocks` of the cache can be used."""
 
-    device = "CPU"
-
     def __init__(
         self,
         checkpoint: Checkpoint,
-        engine: str,
         forward: ClosableForward,
-        weights: str,
+        plan: Plan,
         vocabulary: int,
         context: int,
         blocks: int,
     ) -> None:
-        self.engine = engine
         self._name = name = checkpoint.name
-        self._weights = weights
         self._context = context
         self._vocabulary = vocabulary
         self._constraints = Constraints(checkpoint.tokenizer_path, vocabulary)
         self._forward = forward
-        self._loop = GenerationLoop(forward, CacheBlocks(blocks, BLOCK), context, vocabulary, name)
+        self._loop = GenerationLoop(forward, CacheBlocks(blocks, BLOCK), context, vocabulary, name, plan)
 
     @property
     def constraints(self) -> frozenset[Literal["json_schema", "grammar"]]:
         return supported()
-
-    @property
-    def weights(self) -> str:
-        return self._weights
 
     @property
     def context(self) -> int:
@@ -86,9 +78,7 @@ class PagedGenerator:
         self._forward.close()
 
 
-def cache_size(
-    checkpoint: Checkpoint, block_bytes: int, weight_bytes: int, options: GenerationEngineOptions
-) -> tuple[int, int]:
+def cache_size(checkpoint: Checkpoint, block_bytes: int, weight_bytes: int, options: EngineOptions) -> tuple[int, int]:
     """Tokens of the context, and blocks of the cache: as many as hold `_CACHE_CONTEXTS` of it, if they fit.
 
     Raises `UsageError` for a context that the model does not have, `EngineError` where the memory does not suffice.

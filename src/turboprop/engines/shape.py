@@ -9,7 +9,7 @@ from typing import Any
 from turboprop.architectures import architecture
 from turboprop.architectures.ops import Architecture
 from turboprop.architectures.values import ImpossibleValueError
-from turboprop.errors import ModelFormatError, ModelUnsupportedError
+from turboprop.errors import ModelFormatError, ModelUnsupportedError, OutOfMemoryError
 from turboprop.models.checkpoint import Checkpoint
 
 
@@ -47,11 +47,11 @@ def read_language_model(checkpoint: Checkpoint) -> tuple[Architecture, Any, Mapp
     Raises `ModelUnsupportedError` where the model does not generate text.
     """
     module, hp, names = read_shape(checkpoint)
-    if not hasattr(module, "head_names") or not hp.causal:
+    head = module.head_names(hp, checkpoint.origin, checkpoint.tensors)
+    if head is None:
         raise ModelUnsupportedError(
             f"{checkpoint.name} ({checkpoint.family}) is no language model; `tp model list` shows which there are"
         )
-    head = module.head_names(checkpoint.origin, checkpoint.tensors)
     if "head.weight" not in head and checkpoint.config.get("tie_word_embeddings") is False:
         raise ModelUnsupportedError(
             f"{checkpoint.name} has no output head, so it gives embeddings and no text; `tp model list` shows "
@@ -73,6 +73,10 @@ def as_format_error(checkpoint: Checkpoint) -> Iterator[None]:
         raise ModelFormatError(f"{checkpoint.name}: its configuration cannot be right: {error}") from error
     except ValueError as error:
         raise ModelUnsupportedError(f"{checkpoint.name}: not supported here: {error}") from error
-    except (RuntimeError, TypeError) as error:  # an engine refuses shapes that do not meet
+    except MemoryError as error:
+        raise OutOfMemoryError(
+            f"{checkpoint.name} does not fit into the free memory: close other programs, or take a smaller model"
+        ) from error
+    except TypeError as error:  # an engine refuses shapes that do not meet
         reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
         raise ModelFormatError(f"{checkpoint.name}: tensors do not fit its configuration: {reason}") from error

@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from turboprop.engines.contract import EngineOptions
-from turboprop.errors import EngineError, ModelFormatError, ModelUnsupportedError
+from turboprop.engines.contract import EngineOptions, Plan
+from turboprop.errors import EngineError, ModelFormatError
 from turboprop.models.checkpoint import Checkpoint
 from turboprop.models.tensors import whole_values
 from turboprop.types import TokenBatch
@@ -24,8 +24,6 @@ class StaticEncoder:
     `table` is float32 [rows, width], `rows` int32 [tokens] (the row of a token) and `factors` float32
     [tokens]; either may be None.
     """
-
-    weights = "float32"
 
     def __init__(
         self,
@@ -77,12 +75,20 @@ class StaticEncoder:
         self._table = None
 
 
+def devices() -> list[str]:
+    return ["cpu"]
+
+
+def why_not(checkpoint: Checkpoint, purpose: str, options: EngineOptions) -> str | None:
+    return None if checkpoint.family == "static" else "runs static models, and this is none"
+
+
+def plan(checkpoint: Checkpoint, purpose: str, options: EngineOptions) -> Plan:
+    return Plan("float32", sum(path.stat().st_size for path in checkpoint.weight_files))
+
+
 def load_encoder(checkpoint: Checkpoint, options: EngineOptions) -> StaticEncoder:
     """Read the matrix. Raises `ModelFormatError` where tensors are missing, misshapen or not finite."""
-    if checkpoint.family != "static":
-        raise ModelUnsupportedError(f"the static engine runs model2vec models, and {checkpoint.name} is none")
-    if options.weights not in ("auto", "float32"):
-        raise ModelUnsupportedError(f"a static model runs in float32; it has no weight format {options.weights!r}")
     tensors = checkpoint.tensors
     name = next((name for name in ("embeddings", "embedding.weight") if name in tensors), None)
     if name is None:

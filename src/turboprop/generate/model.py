@@ -8,8 +8,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from turboprop.closing import Closing
-from turboprop.engines.generation_contract import GenerationEngineOptions, Sampling, TokenRequest
-from turboprop.engines.generators import choose_generator, load_generator
+from turboprop.engines.contract import EngineOptions
+from turboprop.engines.generation_contract import Sampling, TokenRequest
+from turboprop.engines.registry import load_generator
 from turboprop.errors import InputTooLongError, ModelUnsupportedError, UsageError
 from turboprop.generate.events import (
     DoneEvent,
@@ -33,12 +34,11 @@ from turboprop.settings import Settings, load_settings
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-    from turboprop.engines import Choice
-    from turboprop.engines.contract import WeightFormat
     from turboprop.engines.generation_contract import GeneratedToken, Generator, TokenStream
+    from turboprop.engines.registry import Choice
     from turboprop.models.hub_progress import DownloadProgress
+    from turboprop.types import WeightFormat
 
-DEVICES = ("auto", "cpu")
 DEFAULT = GenerationOptions()
 
 
@@ -77,8 +77,6 @@ class LanguageModel(Closing):
         `UsageError`.
         """
         settings = settings or load_settings()
-        if device not in DEVICES:
-            raise UsageError(f"there is no device {device!r} for language models; there are: {', '.join(DEVICES)}")
         local = resolve(name_or_path, settings, progress=progress)
         if local.row is not None and local.row.kind != "language":
             raise ModelUnsupportedError(
@@ -87,17 +85,19 @@ class LanguageModel(Closing):
             )
         checkpoint = open_checkpoint(local)
         tokenizer = tokenizer_from_path(checkpoint.tokenizer_path)
-        options = GenerationEngineOptions(
+        options = EngineOptions(
             weights or "auto",
-            context,
             threads or settings.threads,
-            memory,
             settings.cache_home,
+            memory,
             progress,
-            settings.llama_server,
+            context,
+            device,
+            engine or "auto",
+            {"llamacpp": settings.llama_server} if settings.llama_server else {},
         )
-        choice = choose_generator(checkpoint, engine or "auto", options.weights)
-        return cls(checkpoint, tokenizer, load_generator(checkpoint, choice.name, options), choice)
+        generator, choice = load_generator(checkpoint, options)
+        return cls(checkpoint, tokenizer, generator, choice)
 
     def __repr__(self) -> str:
         return f"<LanguageModel {self.name}: {self.context:,} tokens, {self.weights} in {self.engine}>"
@@ -110,7 +110,7 @@ class LanguageModel(Closing):
     @property
     def engine(self) -> str:
         """The engine that runs it."""
-        return self._generator.engine
+        return self._engine.name
 
     @property
     def engine_reason(self) -> str:
@@ -120,12 +120,12 @@ class LanguageModel(Closing):
     @property
     def device(self) -> str:
         """What it runs on."""
-        return self._generator.device.lower()
+        return self._engine.plan.device
 
     @property
     def weights(self) -> str:
         """The weight format that runs."""
-        return self._generator.weights
+        return self._engine.plan.weights
 
     @property
     def context(self) -> int:

@@ -40,11 +40,11 @@ _COMPACTED_ROW, _COMPACTED_MOST = 3_500, 105_000_000
 
 @dataclass(frozen=True, slots=True)
 class MemoryBudget:
-    """`limit` in bytes; `tokens` of a batch, `buffer_bytes` of rows before they are written, `group_chars` of text
-    that is read before it is embedded."""
+    """`limit` in bytes; `tokens` of a batch (None: what suits the engine), `buffer_bytes` of rows before they
+    are written, `group_chars` of text that is read before it is embedded."""
 
     limit: int | None = None
-    tokens: int = TOKENS_MOST
+    tokens: int | None = None
     buffer_bytes: int = BUFFER_BYTES
     group_chars: int = GROUP_CHARS_MOST
 

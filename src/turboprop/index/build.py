@@ -33,9 +33,8 @@ if TYPE_CHECKING:
 FIRST_GROUP, SMALLEST_GROUP, LARGEST_GROUP = 64, 16, 2_048
 GROUP_SECONDS = 3.0
 """Chunks embedded in one call, which an interrupt loses: enough to sort by length, little enough to hold, and about
-three seconds' worth. Of 256 chunks of flask in calls of 256, 128 and 64, native kernels take the same time and OpenVINO
-8% more at 64; calls of 32 take native kernels 35% longer, as the last batch of a call leaves a core idle. Slow models
-fill their batches with fewer."""
+three seconds' worth. Of 256 chunks of flask in calls of 256, 128 and 64, native kernels take the same time; calls of 32
+take 35% longer, as the last batch of a call leaves a core idle. Slow models fill their batches with fewer."""
 
 PUBLISH_SECONDS = 30.0
 """A run that is killed loses at most this much work."""

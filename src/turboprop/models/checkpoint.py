@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from turboprop.models.local import LocalModel
 
+FileFormat = Literal["safetensors", "gguf", "onnx"]
 PoolingMode = Literal["cls", "max", "mean", "mean_sqrt", "weighted_mean", "last"]
 
 
@@ -107,6 +108,13 @@ class Checkpoint:
     def is_onnx(self) -> bool:
         """Whether the weights are inside an exported graph; `tensors` is empty then."""
         return self.weight_files[0].suffix == ".onnx"
+
+    @property
+    def file_format(self) -> FileFormat:
+        """What kind of files the weights are in."""
+        if self.is_onnx:
+            return "onnx"
+        return "gguf" if self.origin == "gguf" else "safetensors"
 
     @property
     def full_width(self) -> int:

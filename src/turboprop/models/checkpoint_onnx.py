@@ -7,7 +7,6 @@ the files of sentence-transformers, which are read as in a safetensors folder. E
 
 from __future__ import annotations
 
-import mmap
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from turboprop.models.local import LocalModel
 
 _POOLINGS = ("mean", "cls", "last")
-_INT8_OPERATORS = (b"DynamicQuantizeLinear", b"DynamicQuantizeMatMul", b"MatMulInteger")
 
 
 def onnx_file(folder: Path) -> Path | None:
@@ -28,17 +26,6 @@ def onnx_file(folder: Path) -> Path | None:
         return None
     places = (folder / "model.onnx", folder / "onnx" / "model.onnx")
     return next((path for path in places if path.is_file()), None)
-
-
-def quantises_at_run_time(path: Path) -> bool:
-    """Whether an export uses the operators that round activations to int8 while it runs.
-
-    Their names stand in the file as they are; 25 MB are searched in 5 ms.
-    """
-    if path.stat().st_size == 0:
-        return False
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-        return any(mapped.find(name) >= 0 for name in _INT8_OPERATORS)
 
 
 def open_onnx(local: LocalModel) -> Checkpoint:

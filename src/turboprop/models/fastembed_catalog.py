@@ -20,7 +20,10 @@ from turboprop.models.local import LocalModel
 if TYPE_CHECKING:
     from turboprop.settings import Settings
 
-MISSING = "the engine fastembed is an extra that is not installed: pip install 'turboprop-local[fastembed]'"
+MISSING = (
+    "names fastembed:... are those of the package fastembed, which is not installed: "
+    "pip install 'turboprop-local[fastembed]'"
+)
 # The class that the package runs a model with, and the pooling that class does.
 _POOLINGS = {
     "OnnxTextEmbedding": "cls",

@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 
 from turboprop.embed.batching import batches
 from turboprop.embed.encoder_model import EncoderModel
-from turboprop.engines import Choice, choose_engine, load_encoder
-from turboprop.engines.contract import EngineOptions, WeightFormat
+from turboprop.engines.contract import EngineOptions
+from turboprop.engines.registry import Choice, load_encoder
 from turboprop.errors import ModelUnsupportedError, UsageError
 from turboprop.models.checkpoint_reranker import RerankerCheckpoint, open_reranker
 from turboprop.models.resolve import resolve
 from turboprop.rerank.head import check_head, score
 from turboprop.rerank.inputs import INSTRUCTION, Input, inputs_of
 from turboprop.settings import Settings, load_settings
-from turboprop.types import TokenBatch
+from turboprop.types import TokenBatch, WeightFormat
 
 if TYPE_CHECKING:
     from turboprop.engines.contract import Encoder
@@ -46,13 +46,14 @@ class Reranker(EncoderModel):
         *,
         engine: str | None = None,
         weights: WeightFormat | None = None,
+        device: str = "auto",
         memory: int | None = None,
         progress: DownloadProgress | None = None,
         settings: Settings | None = None,
     ) -> Self:
         """Load by catalogue name, hub id, file or folder.
 
-        `weights` is float32, int8, int4 or auto; `memory` is in bytes and bounds a conversion; `progress` is
+        `weights` is a format that the engine has, or auto; `memory` is in bytes and bounds a conversion; `progress` is
         told of a download and of a conversion. The head runs in float32 whatever the weights are. Raises
         `ModelNotFoundError`, `ModelFormatError`, `DownloadError`, `ModelUnsupportedError` (a model of
         another kind, too), `EngineError` or `UsageError`.
@@ -64,15 +65,16 @@ class Reranker(EncoderModel):
                 f"{local.name} is a model of the kind {local.row.kind}; `tp model list` shows which are rerankers"
             )
         opened = open_reranker(local)
-        checkpoint = opened.checkpoint
-        choice = choose_engine(checkpoint, engine or "auto", weights or "auto")
-        if checkpoint.pairs and choice.name not in ("native", "openvino"):
-            raise ModelUnsupportedError(
-                f"the engine {choice.name} does not tell the two texts of a pair apart, as {local.name} needs it; "
-                "leave the engine away"
-            )
-        options = EngineOptions(weights or "auto", settings.threads, settings.cache_home, memory, progress)
-        encoder = load_encoder(checkpoint, choice.name, options)
+        options = EngineOptions(
+            weights or "auto",
+            settings.threads,
+            settings.cache_home,
+            memory,
+            progress,
+            device=device,
+            engine=engine or "auto",
+        )
+        encoder, choice = load_encoder(opened.checkpoint, options, "reranker")
         try:
             return cls(opened, encoder, choice)
         except BaseException:
@@ -116,7 +118,7 @@ class Reranker(EncoderModel):
         inputs = self.inputs(query, documents, instruction=instruction)
         lengths = [len(one.ids) for one in inputs]
         scores = np.empty(len(inputs), np.float32)
-        for chosen in batches(lengths):
+        for chosen in batches(lengths, self.plan.batch_tokens, self.plan.padded_to):
             batch = TokenBatch(
                 np.concatenate([np.asarray(inputs[index].ids, np.int32) for index in chosen]),
                 np.array([lengths[index] for index in chosen], np.int32),

@@ -17,17 +17,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from turboprop.embed.batching import TOKEN_BUDGET, batches
+from turboprop.embed.batching import batches
 from turboprop.embed.prepared import PreparedInputs, token_batch
 from turboprop.errors import BusyError, EngineError
 
 if TYPE_CHECKING:
     from turboprop.embed.model import EmbeddingModel
 
-WINDOW_TOKENS = 4 * TOKEN_BUDGET
-"""Tokens that are sorted by length together: enough to pad little, and under a second of a 22M model."""
-WAITING_TOKENS = 64 * TOKEN_BUDGET
-"""Tokens that may wait; a request that finds more is refused. A larger one is taken when nothing waits."""
+_WINDOW = 4
+"""Batches whose tokens are sorted by length together: enough to pad little, and under a second of a 22M model."""
+_WAITING = 64
+"""Batches that may wait; a request that finds more is refused. A larger one is taken when nothing waits."""
 
 
 @dataclass(eq=False, slots=True)
@@ -44,11 +44,11 @@ class EmbeddingBatcher:
     """Runs what several threads prepared with one `EmbeddingModel`. `close()` it before the model."""
 
     def __init__(
-        self, model: EmbeddingModel, *, window_tokens: int = WINDOW_TOKENS, waiting_tokens: int = WAITING_TOKENS
+        self, model: EmbeddingModel, *, window_tokens: int | None = None, waiting_tokens: int | None = None
     ) -> None:
         self._model = model
-        self._window = window_tokens
-        self._most = waiting_tokens
+        self._window = window_tokens or _WINDOW * model.plan.batch_tokens
+        self._most = waiting_tokens or _WAITING * model.plan.batch_tokens
         self._changed = threading.Condition()
         self._requests: deque[_Request] = deque()
         self._waiting = 0
@@ -142,7 +142,8 @@ class EmbeddingBatcher:
     def _run(self, picked: list[tuple[_Request, int]]) -> None:
         lengths = [len(request.prepared.inputs[index]) for request, index in picked]
         skip = picked[0][0].prepared.skip
-        for chosen in batches(lengths):
+        plan = self._model.plan
+        for chosen in batches(lengths, plan.batch_tokens, plan.padded_to):
             members = [picked[place] for place in chosen]
             members = [(request, index) for request, index in members if not request.future.done()]
             if not members:

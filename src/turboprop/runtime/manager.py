@@ -25,16 +25,16 @@ from turboprop.models.local import LocalModel
 from turboprop.models.model_files import Stamp, model_files, stamp_of
 from turboprop.models.resolve import resolve
 from turboprop.runtime.leases import EmbeddingLease, Lease, LoadOptions
-from turboprop.runtime.memory import DEVICE, default_budgets, estimated_bytes
+from turboprop.runtime.memory import default_budgets, estimated_need
 from turboprop.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from turboprop.embed.model import EmbeddingModel
-    from turboprop.engines.contract import WeightFormat
     from turboprop.generate.model import LanguageModel
     from turboprop.models.hub_progress import DownloadProgress
     from turboprop.rerank.model import Reranker
     from turboprop.runtime.batcher import EmbeddingBatcher
+    from turboprop.types import WeightFormat
 
 KEEP_ALIVE = 600.0
 """Seconds that a model stays loaded after its last use."""
@@ -152,7 +152,7 @@ class Entry:
             idle_seconds=0.0 if self.leases else time.monotonic() - self.used,
             keep_alive=self.keep_alive,
             engine=model.engine if model else "",
-            device=self.device if model else "",
+            device=model.device if model else "",
             weights=model.weights if model else "",
             reason=getattr(model, "engine_reason", "") if self.kind == "embedding" else "",
             dimensions=getattr(model, "dimensions", None),
@@ -346,9 +346,9 @@ class ModelManager(Closing):
         with self._changed:
             if key in self._entries:
                 return self._entries[key]
-        needed = 0
+        device, needed = "", 0
         if self.budgets:
-            needed = estimated_bytes(found.local, kind, settings, key.engine, key.weights)
+            device, needed = estimated_need(found.local, kind, settings, key.engine, key.weights)
         closing: list[Entry] = []
         try:
             with self._changed:
@@ -357,8 +357,8 @@ class ModelManager(Closing):
                 if key in self._entries:
                     return self._entries[key]
                 keep_alive, closing = self._outdated(key)
-                closing += self._make_room(found.local.name, needed, DEVICE, closing)
-                entry = self._entries[key] = Entry(key, found.local, options, settings, DEVICE, needed, keep_alive)
+                closing += self._make_room(found.local.name, needed, device, closing)
+                entry = self._entries[key] = Entry(key, found.local, options, settings, device, needed, keep_alive)
         finally:
             self._close_entries(closing)
         if here:  # an interrupt and the progress of a conversion are the caller's

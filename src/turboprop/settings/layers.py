@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from turboprop.errors import SettingsError
 from turboprop.settings.project import ProjectFile, checked, read_project_file, read_toml
@@ -26,6 +26,7 @@ from turboprop.settings.schema import (
     switch,
 )
 from turboprop.settings.trust import is_trusted
+from turboprop.types import WeightFormat
 
 DEFAULT, USER, PROJECT, ENVIRONMENT = "default", "user file", "project file", "environment"
 
@@ -38,7 +39,7 @@ class Settings:
     language_model: str | None = None
     """What answers; None takes the first of the catalogue that is installed."""
     engine: str = "auto"
-    weights: Literal["auto", "float32", "int8", "int4", "stored"] = "auto"
+    weights: WeightFormat = "auto"
     threads: int | None = None
     memory: int | None = None
     """Bytes that indexing may take; None sets no bound."""

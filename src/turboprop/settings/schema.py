@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from turboprop.errors import SettingsError
+from turboprop.types import WEIGHT_FORMATS
 
 Kind = Literal["text", "choice", "count", "size", "switch", "globs"]
 Value = str | int | bool | tuple[str, ...]
@@ -65,7 +66,7 @@ KEYS = {
         Key("model", "text", DEFAULT_MODEL, project=True, trust=True),
         Key("language_model", "text", None, project=True, trust=True),
         Key("engine", "text", "auto", project=True, trust=True),
-        Key("weights", "choice", "auto", project=True, choices=("auto", "float32", "int8", "int4", "stored")),
+        Key("weights", "choice", "auto", project=True, choices=WEIGHT_FORMATS),
         # Not in the user's file: all repositories would share one folder.
         Key("index", "text", None, project=True, user=False),
         Key("exclude", "globs", (), project=True),

@@ -11,7 +11,7 @@ from typing import Any
 from turboprop.embed.cache import FILE, EmbeddingCache
 from turboprop.embed.caches import examine_caches, mend_caches
 from turboprop.embed.check import check_model
-from turboprop.engines import engines_here
+from turboprop.engines.registry import engines_here
 from turboprop.errors import IndexDamagedError, IndexNotFoundError, TurboPropError
 from turboprop.index.health import FOREIGN, Finding, IndexFacts, examine, remove_leftover
 from turboprop.machine import available_bytes

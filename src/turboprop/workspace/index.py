@@ -17,7 +17,7 @@ from turboprop.errors import IndexBusyError, IndexMismatchError, TurboPropError,
 from turboprop.limits import Mode, Unit
 from turboprop.runtime.leases import Lease, LoadOptions
 from turboprop.settings import Settings
-from turboprop.types import Hit, IndexScope, IndexStatus, IndexSummary, Refresh, SearchFilter
+from turboprop.types import Hit, IndexScope, IndexStatus, IndexSummary, Refresh, SearchFilter, WeightFormat
 from turboprop.workspace.location import Location
 from turboprop.workspace.survey import Survey, quick_survey, status_of, survey
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from turboprop.embed.model import EmbeddingModel
-    from turboprop.engines.contract import WeightFormat
     from turboprop.index.build import Progress
     from turboprop.index.manifest import Manifest
     from turboprop.index.read import IndexReader

@@ -23,11 +23,10 @@ from turboprop.workspace.location import Location
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from turboprop.engines.contract import WeightFormat
     from turboprop.index.build import Progress
     from turboprop.models.hub_progress import DownloadProgress
     from turboprop.runtime.manager import ModelManager
-    from turboprop.types import IndexSummary
+    from turboprop.types import IndexSummary, WeightFormat
 
 MOST = 8
 """Indexes that are kept open; of 2,000 chunks each takes 10 MB. The one that was used longest ago goes first."""

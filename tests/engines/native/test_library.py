@@ -1,4 +1,4 @@
-"""Kernels that are missing, broken or of another version are refused with a reason, and OpenVINO does their work."""
+"""Kernels that are missing, broken or of another version are refused with a reason."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ import pytest
 
 from architectures.running import pack
 from architectures.tiny_models import INPUTS, MODELS
-from turboprop.engines import choose_engine, engines_here, load_encoder
+from engines.loading import load_encoder
 from turboprop.engines.contract import EngineOptions
-from turboprop.engines.generation_contract import GenerationEngineOptions
-from turboprop.engines.generators import load_generator
 from turboprop.engines.native import library
+from turboprop.engines.registry import choose, engines_here
 from turboprop.errors import ModelUnsupportedError
 from turboprop.models.checkpoint_hf import open_folder
 
@@ -50,34 +49,30 @@ def compile_one(source: str, path: Path) -> Path:
     return path
 
 
-def assert_openvino_instead(reason: str, folder: Path) -> None:
+def assert_out(reason: str, folder: Path) -> None:
+    """The engine is refused with the reason, and `auto` takes numpy and says why."""
     checkpoint = open_folder(MODELS["qwen3"].save(folder / "model"))
     assert reason in library.refusal()
-    choice = choose_engine(checkpoint)
-    assert choice.name == "openvino"
-    assert reason in choice.reason
     assert reason in engines_here()["native"][0]
-    with pytest.raises(ModelUnsupportedError, match="does not run natively"):
-        load_encoder(checkpoint, "native", EngineOptions(weights="int8"))
-    with pytest.raises(ModelUnsupportedError, match="does not run natively"):
-        load_generator(checkpoint, "native", GenerationEngineOptions(weights="int8"))
-    encoder = load_encoder(checkpoint, "auto", EngineOptions(weights="int8", threads=1))
+    for purpose in ("embedding", "language", "reranker"):
+        with pytest.raises(ModelUnsupportedError, match=f"native .*is out: .*{reason}.*takes numpy$"):
+            choose(checkpoint, purpose, EngineOptions(engine="native"))  # type: ignore[arg-type]
+        choice = choose(checkpoint, purpose, EngineOptions())  # type: ignore[arg-type]
+        assert (choice.name, reason in choice.reason) == ("numpy", True)
+    encoder = load_encoder(checkpoint, "auto", EngineOptions())
     assert encoder.encode(pack(INPUTS)).any()
     encoder.close()
-    generator = load_generator(checkpoint, "auto", GenerationEngineOptions(weights="int8", threads=1))
-    assert generator.engine == "openvino"
-    generator.close()
 
 
 def test_no_library(use: Callable[[Path], None], tmp_path: Path) -> None:
     use(tmp_path / "kernels.so")
-    assert_openvino_instead("no C compiler", tmp_path)
+    assert_out("no C compiler", tmp_path)
 
 
 def test_a_file_that_is_no_library(use: Callable[[Path], None], tmp_path: Path) -> None:
     (tmp_path / "kernels.so").write_bytes(b"\x7fELF and then nothing that makes sense")
     use(tmp_path / "kernels.so")
-    assert_openvino_instead("cannot be loaded", tmp_path)
+    assert_out("cannot be loaded", tmp_path)
 
 
 @NEEDS_COMPILER
@@ -108,26 +103,21 @@ def test_a_library_of_other_structures_or_another_layout(
     use(compile_one(library_of(SIZES, library.LAYOUT_VERSION), tmp_path / "same.so"))
     assert not library.refusal()
     use(compile_one(library_of(sizes, layout), tmp_path / "kernels.so"))
-    assert_openvino_instead("another version", tmp_path)
+    assert_out("another version", tmp_path)
 
 
 @NEEDS_COMPILER
 def test_a_processor_without_the_instructions(use: Callable[[Path], None], tmp_path: Path) -> None:
     use(compile_one("int kernels_supported(void) { return 0; }", tmp_path / "kernels.so"))
-    assert_openvino_instead("no AVX2", tmp_path)
+    assert_out("no AVX2", tmp_path)
 
 
 @NEEDS_KERNELS
 def test_where_they_are_they_are_chosen(tmp_path: Path) -> None:
     checkpoint = open_folder(MODELS["qwen3"].save(tmp_path))
-    assert choose_engine(checkpoint).name == "native"
-    assert choose_engine(checkpoint, weights="float32").name == "native"
-    assert engines_here()["native"] == ["CPU"]
-    for weights in ("auto", "float32"):
-        options = GenerationEngineOptions(weights=weights, threads=1)  # type: ignore[arg-type]
-        generator = load_generator(checkpoint, "auto", options)
-        assert generator.engine == "native"
-        generator.close()
+    for purpose in ("embedding", "language"):
+        assert choose(checkpoint, purpose, EngineOptions()).name == "native"  # type: ignore[arg-type]
+    assert engines_here()["native"] == ["cpu"]
 
 
 def program(folder: Path, text: str) -> str:

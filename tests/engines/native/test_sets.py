@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 
 from architectures.running import pack
 from architectures.tiny_models import INPUTS, MODELS
+from engines.loading import load_encoder, load_generator
 from engines.native.programs import KINDS, MemoryWeights, compute, given
 from turboprop.architectures.ops import Attention, Rope
-from turboprop.engines import load_encoder
 from turboprop.engines.contract import EngineOptions
-from turboprop.engines.generation_contract import GenerationEngineOptions, TokenRequest
-from turboprop.engines.generators import load_generator
+from turboprop.engines.generation_contract import TokenRequest
 from turboprop.engines.native import library
 from turboprop.engines.native.ops import NativeOps
 from turboprop.engines.native.steps import Value
@@ -127,7 +126,7 @@ def test_an_answer(with_each: Callable[..., None], tmp_path: Path, weights: Any)
     checkpoint = open_folder(MODELS["qwen3"].save(tmp_path))
 
     def answer() -> NDArray[np.int64]:
-        generator = load_generator(checkpoint, "native", GenerationEngineOptions(weights=weights, threads=2))
+        generator = load_generator(checkpoint, "native", EngineOptions(weights=weights, threads=2))
         try:
             return np.array([token.id for token in generator.start(TokenRequest((3, 1, 4, 1, 5, 9, 2, 6), 40))])
         finally:

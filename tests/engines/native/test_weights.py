@@ -20,8 +20,8 @@ from safetensors.numpy import save_file
 
 from architectures.running import pack
 from architectures.tiny_models import INPUTS, MODELS
+from engines.loading import load_encoder
 from engines.native.programs import MemoryWeights, compute, given
-from turboprop.engines import load_encoder
 from turboprop.engines.contract import EngineOptions
 from turboprop.engines.native.library import ALIGNMENT
 from turboprop.engines.native.weights import INDEX, VALUES, Format, MappedWeights, Weights, write_weights
@@ -249,14 +249,14 @@ def test_a_full_disk_leaves_nothing_broken(tmp_path: Path) -> None:
     program = """
 import resource, sys
 from pathlib import Path
-from turboprop.engines import load_encoder
+from turboprop.engines.registry import load_encoder
 from turboprop.engines.contract import EngineOptions
 from turboprop.errors import EngineError
 from turboprop.models.checkpoint_hf import open_folder
 checkpoint = open_folder(Path(sys.argv[1]))
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
 try:
-    load_encoder(checkpoint, "native", EngineOptions(weights="int8", cache_home=Path(sys.argv[2])))
+    load_encoder(checkpoint, EngineOptions("int8", cache_home=Path(sys.argv[2]), engine="native"))
 except EngineError as error:
     print(error)
 """

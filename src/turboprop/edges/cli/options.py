@@ -11,6 +11,7 @@ import click
 from turboprop import limits
 from turboprop.errors import UsageError
 from turboprop.printable import echo, printable_message, printable_name
+from turboprop.types import WEIGHT_FORMATS
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -106,7 +107,7 @@ index_dir = click.option(
 engine = click.option("--engine", metavar="NAME", help="Engine that runs the model [default: auto].")
 weights = click.option(
     "--weights",
-    type=click.Choice(["auto", "float32", "int8", "int4", "stored"]),
+    type=click.Choice(WEIGHT_FORMATS),
     help="Weight format in the engine [default: auto].",
 )
 memory = click.option(

@@ -1,7 +1,7 @@
 """The native engine: our own kernels for int8 and 4-bit weights, see library.py for the processors.
 
 A checkpoint's weights are converted once into the layout of the kernels and mapped from there; no graph is compiled,
-so a model loads in milliseconds. See docs/decisions/0007-native-kernels.md for what it gains over OpenVINO.
+so a model loads in milliseconds. See docs/decisions/0007-native-kernels.md for what it gains.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +21,7 @@ from turboprop.engines.native.ops import NativeOps
 from turboprop.engines.native.program import Program
 from turboprop.engines.native.steps import Kind, Traced
 from turboprop.engines.native.weights import STORED, Format, Weights, checked_format
-from turboprop.engines.pooling import pooled
+from turboprop.engines.pooling import begins_of, pool, takes_one, token_taken
 from turboprop.engines.shape import as_format_error, read_shape
 from turboprop.engines.step import StepBatch
 from turboprop.errors import EngineError, ModelUnsupportedError
@@ -49,7 +48,7 @@ class NativeEncoder:
         *,
         pairs: bool = False,
     ) -> None:
-        """`traced` ends with the rows of `_rows` where `pooling` takes one token of an input, else with all."""
+        """`traced` ends with the rows of `token_taken` where `pooling` takes one token of an input, else with all."""
         self._program: Program | None = program
         self._weights = weights
         self._vocabulary = vocabulary
@@ -92,10 +91,10 @@ class NativeEncoder:
 
     def _encode(self, program: Program, batch: TokenBatch) -> NDArray[np.float32]:
         lengths = batch.lengths.astype(np.int32)
-        begins = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+        begins = begins_of(lengths)
         positions = np.arange(len(batch.ids), dtype=np.int32) - np.repeat(begins[:-1], lengths).astype(np.int32)
         counts = -(-lengths // BLOCK)
-        rows = _rows(begins, batch.skip, self._pooling[0]) if takes_one(self._pooling) else None
+        taken = token_taken(begins, batch.skip, self._pooling[0]) if takes_one(self._pooling) else None
         types = None
         if self._pairs and batch.second is not None:
             types = (positions >= np.repeat(batch.second, lengths)).astype(np.int32)
@@ -106,42 +105,21 @@ class NativeEncoder:
             np.zeros(len(lengths), np.int32),
             np.arange(counts.sum(), dtype=np.int32),
             np.concatenate([[0], np.cumsum(counts)]).astype(np.int32),
-            np.zeros(1, np.int32) if rows is None else rows.at,
+            np.zeros(1, np.int32) if taken is None else taken[0],
             types,
         )
         long = len(batch.ids) > RUN_TOKENS or len(batch.ids) * self._multiplied > LONG_RUN
         hidden = _run_listening(program, inputs) if long else program.run(inputs)
         assert hidden is not None  # who interrupts it waits for no answer
-        if rows is not None:
-            hidden[rows.none] = 0
+        if taken is not None:
+            hidden[taken[1]] = 0
             return hidden
-        with np.errstate(over="ignore", invalid="ignore"):  # whoever takes the vectors looks whether they are finite
-            return np.concatenate([pooled(hidden, begins, batch.skip, mode) for mode in self._pooling], 1)
+        return pool(hidden, begins, batch.skip, self._pooling)
 
     def close(self) -> None:
         if self._program is not None:
             self._program.close()
             self._program = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """The row of each input's token that stands for it, and which inputs have none."""
-
-    at: NDArray[np.int32]
-    none: NDArray[np.bool_]
-
-
-def takes_one(pooling: tuple[PoolingMode, ...]) -> bool:
-    """Whether one token of an input is all that pooling takes."""
-    return pooling in (("cls",), ("last",))
-
-
-def _rows(begins: NDArray[np.int32], skip: int, mode: PoolingMode) -> _Rows:
-    first, end = begins[:-1], begins[1:]
-    # With a prompt left out, the first token that counts stands where [CLS] stood.
-    at, none = (end - 1, first == end) if mode == "last" else (first + skip, first + skip >= end)
-    return _Rows(np.where(none, 0, at).astype(np.int32), none)
 
 
 def _run_listening(program: Program, inputs: StepBatch) -> NDArray[np.float32] | None:

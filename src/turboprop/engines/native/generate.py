@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turboprop.architectures.ops import Architecture
+from turboprop.engines.contract import EngineOptions, Plan
 from turboprop.engines.conversion import converted_bytes
-from turboprop.engines.generation_contract import GenerationEngineOptions
 from turboprop.engines.native.kept import kept_weights
 from turboprop.engines.native.library import refusal
 from turboprop.engines.native.ops import NativeOps
@@ -53,14 +53,14 @@ class _Forward:
             self._program = None
 
 
-def choose_weights(checkpoint: Checkpoint, options: GenerationEngineOptions) -> Format:
+def choose_weights(checkpoint: Checkpoint, options: EngineOptions) -> Format:
     """As asked for; by default weights as the file has them where it has some of four or five bits, else int8."""
     if options.weights == "auto":
         return "stored" if stored_kinds(checkpoint) - _SIX_BITS else "int8"
     return checked_format(checkpoint, options.weights)
 
 
-def plan(checkpoint: Checkpoint, options: GenerationEngineOptions) -> tuple[str, int]:
+def plan(checkpoint: Checkpoint, options: EngineOptions) -> tuple[str, int]:
     """The weight format that `load_generator` would take, and the bytes of the converted weights."""
     _, _, names = _read(checkpoint)
     weights = choose_weights(checkpoint, options)
@@ -73,7 +73,7 @@ def _read(checkpoint: Checkpoint) -> tuple[Architecture, Any, Mapping[str, str]]
     return read_language_model(checkpoint)
 
 
-def load_generator(checkpoint: Checkpoint, options: GenerationEngineOptions) -> PagedGenerator:
+def load_generator(checkpoint: Checkpoint, options: EngineOptions) -> PagedGenerator:
     """Convert (or take from the cache) and map.
 
     Raises `ModelUnsupportedError` for an architecture that does not generate here, `ModelFormatError` for a
@@ -101,4 +101,4 @@ def load_generator(checkpoint: Checkpoint, options: GenerationEngineOptions) -> 
     context, blocks = cache_size(checkpoint, block_bytes, weight_bytes, options)
     program = Program(traced, mapped, options.threads or usable_cores(), blocks, shared=False)
     forward = _Forward(checkpoint.name, program)
-    return PagedGenerator(checkpoint, "native", forward, weights, traced.output, context, blocks)
+    return PagedGenerator(checkpoint, forward, Plan(weights, weight_bytes), traced.output, context, blocks)

@@ -31,10 +31,8 @@ def kept_weights(
     """
 
     def write(folder: Path) -> None:
-        sizes = {
-            kind: converted_bytes(checkpoint.tensors, names, kind, STORED)
-            for kind in {"int8", "int4", weights, "float32"}
-        }
+        kinds: tuple[str, ...] = ("int8", "int4", weights, "float32")
+        sizes = {kind: converted_bytes(checkpoint.tensors, names, kind, STORED) for kind in kinds}
         check_memory(checkpoint.name, weights, sizes, memory)
         with ConversionProgress(checkpoint.name, weights, sizes["float32"], progress) as shown:
             write_weights(folder, checkpoint.tensors, names, weights, shown.advance, ask)
