@@ -20,8 +20,8 @@ import gguf
 from turboprop.engines.contract import EngineOptions
 from turboprop.engines.generation_contract import TokenRequest
 from turboprop.engines.registry import load_generator
-from turboprop.models.checkpoint_gguf import open_gguf
-from turboprop.models.tokenizer import encode_texts, tokenizer_from_path
+from turboprop.models.checkpoint.gguf import open_gguf
+from turboprop.models.tokenizer.load import encode_texts, tokenizer_from_path
 
 RESULTS = Path(__file__).parent / "results" / "float32_agreement.json"
 NEAR = 0.05

@@ -116,7 +116,7 @@ def serve(engine: str, weights: WeightFormat, path: Path, cache: Path, prompt: i
     from turboprop.engines.generation_contract import Generator, TokenRequest
     from turboprop.engines.registry import load_generator
     from turboprop.engines.step import StepBatch
-    from turboprop.models.checkpoint_gguf import open_gguf
+    from turboprop.models.checkpoint.gguf import open_gguf
 
     started = time.perf_counter()
     model: Generator

@@ -21,8 +21,8 @@ import numpy as np
 from tokenizers import Tokenizer, models, normalizers, processors, trainers
 from tokenizers import decoders as token_decoders
 
-from turboprop.models.pretokenizers import PRE_TOKENIZERS
 from turboprop.models.resolve import resolve
+from turboprop.models.tokenizer.pretokenizers import PRE_TOKENIZERS
 from turboprop.settings import load_settings
 
 SPREAD = 0.02

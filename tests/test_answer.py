@@ -20,8 +20,8 @@ from turboprop.errors import UsageError
 from turboprop.generate.citations import Citation
 from turboprop.generate.events import DoneEvent, GenerationEvent, ReasoningEvent, Timings, Usage
 from turboprop.generate.prompts import PromptMaker
-from turboprop.models.gguf import GGUFFile
-from turboprop.models.tokenizer import tokenizer_from_path
+from turboprop.models.gguf.file import GGUFFile
+from turboprop.models.tokenizer.load import tokenizer_from_path
 from turboprop.types import Hit
 
 LONG = "def start_server(port):\n    '''Listen on a port.'''\n" + "".join(

@@ -22,6 +22,7 @@ LEVEL = {
     "printable": 0,
     "limits": 1,
     "machine": 0,
+    "progress": 0,
     "settings": 1,
     "models": 2,
     "architectures": 3,

@@ -24,8 +24,8 @@ from turboprop.answer import AnsweredEvent, AnswerEvent, AnswerSession, Reasonin
 from turboprop.edges.cli.ask import _answer
 from turboprop.edges.mcp.text import UNTRUSTED, answer_text
 from turboprop.generate.prompts import PromptMaker
-from turboprop.models.checkpoint_gguf import open_gguf
-from turboprop.models.tokenizer import tokenizer_from_path
+from turboprop.models.checkpoint.gguf import open_gguf
+from turboprop.models.tokenizer.load import tokenizer_from_path
 from turboprop.printable import printable, printable_name
 
 EACH = pytest.mark.parametrize("one", INJECTIONS, ids=[one.name for one in INJECTIONS])

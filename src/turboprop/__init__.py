@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from turboprop.generate.model import LanguageModel as LanguageModel
     from turboprop.generate.options import GenerationOptions as GenerationOptions
     from turboprop.index.build import Progress as Progress
-    from turboprop.models.named_tokenizer import load_tokenizer as load_tokenizer
+    from turboprop.models.tokenizer.named import load_tokenizer as load_tokenizer
     from turboprop.rerank.model import Reranker as Reranker
     from turboprop.settings import Settings as Settings
     from turboprop.settings import load_settings as load_settings

@@ -9,7 +9,7 @@ import numpy as np
 
 from engines.loading import load_encoder
 from turboprop.engines.contract import EngineOptions
-from turboprop.models.checkpoint import Checkpoint
+from turboprop.models.checkpoint.view import Checkpoint
 from turboprop.types import TokenBatch
 
 

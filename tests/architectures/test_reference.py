@@ -11,9 +11,9 @@ import pytest
 
 from architectures.running import hidden_states, run
 from reference import reference
-from turboprop.models.checkpoint import Checkpoint
-from turboprop.models.checkpoint_gguf import open_gguf
-from turboprop.models.checkpoint_hf import open_folder
+from turboprop.models.checkpoint.gguf import open_gguf
+from turboprop.models.checkpoint.hf import open_folder
+from turboprop.models.checkpoint.view import Checkpoint
 
 FILES = {
     "tiny-bert": ("tiny-bert-mean.gguf", "tiny-bert-mean"),

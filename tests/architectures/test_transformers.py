@@ -17,9 +17,9 @@ from architectures.running import hidden_states, pack, run
 from architectures.tiny_gguf import write_gguf
 from architectures.tiny_models import INPUTS, MODELS, VOCABULARY, TinyModel
 from turboprop.architectures import architecture
-from turboprop.models.checkpoint import Checkpoint
-from turboprop.models.checkpoint_gguf import open_gguf
-from turboprop.models.checkpoint_hf import open_folder
+from turboprop.models.checkpoint.gguf import open_gguf
+from turboprop.models.checkpoint.hf import open_folder
+from turboprop.models.checkpoint.view import Checkpoint
 
 CASES = [(name, "hf") for name in MODELS] + [(name, "gguf") for name, model in MODELS.items() if model.gguf_family]
 

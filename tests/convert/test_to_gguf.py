@@ -22,9 +22,9 @@ from turboprop import EmbeddingModel
 from turboprop.convert.gguf_tensors import TYPES
 from turboprop.convert.to_gguf import convert
 from turboprop.errors import ModelFormatError, ModelUnsupportedError, StorageError, UsageError
-from turboprop.models.gguf import GGUFFile
+from turboprop.models.checkpoint.open import open_checkpoint
+from turboprop.models.gguf.file import GGUFFile
 from turboprop.models.local import LocalModel
-from turboprop.models.open_checkpoint import open_checkpoint
 from turboprop.models.resolve import resolve
 from turboprop.settings import load_settings
 
@@ -147,7 +147,7 @@ def write_tokenizer(folder: Path, size: int) -> None:
     """A byte-level BPE of exactly `size` tokens under Qwen's rule; lower ids are letters."""
     from tokenizers import Tokenizer, models, normalizers
 
-    from turboprop.models.pretokenizers import PRE_TOKENIZERS
+    from turboprop.models.tokenizer.pretokenizers import PRE_TOKENIZERS
 
     vocabulary = {letter: number for number, letter in enumerate("abcdefghij")}
     vocabulary |= {"ab": 10, "Ġ": 11}

@@ -39,15 +39,15 @@ from turboprop.embed.cache_file import export_cache
 from turboprop.embed.caches import examine_caches, mend_caches
 from turboprop.engines.contract import EngineOptions
 from turboprop.errors import StorageError
-from turboprop.models.checkpoint_hf import open_folder
-from turboprop.models.hub_cache import download_record
-from turboprop.models.hub_files import RemoteFile
-from turboprop.models.hub_partial import PartialFile, WrongBytesError
-from turboprop.models.hub_progress import SilentProgress
+from turboprop.models.checkpoint.hf import open_folder
+from turboprop.models.hub.cache import download_record
+from turboprop.models.hub.files import RemoteFile
+from turboprop.models.hub.partial import PartialFile, WrongBytesError
 from turboprop.models.inventory import partial_downloads
 from turboprop.models.local import LocalModel
-from turboprop.models.store import write_manifest
-from turboprop.models.store_verify import verify_model
+from turboprop.models.store.folder import write_manifest
+from turboprop.models.store.verify import verify_model
+from turboprop.progress import SilentProgress
 from turboprop.settings import Settings, load_settings
 from turboprop.settings.project import read_project_file
 from turboprop.settings.records import write_record

@@ -39,7 +39,7 @@ from turboprop.embed.cache_health import examine_vectors, mend_vectors
 from turboprop.engines.contract import EngineOptions
 from turboprop.engines.graph_cache import examine_converted
 from turboprop.errors import StorageError
-from turboprop.models.checkpoint_hf import open_folder
+from turboprop.models.checkpoint.hf import open_folder
 
 WIDTH = 64
 SMALL = 400_000

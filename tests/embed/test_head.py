@@ -10,7 +10,7 @@ import pytest
 from threadpoolctl import ThreadpoolController
 
 from turboprop.embed.head import dense
-from turboprop.models.checkpoint import Dense
+from turboprop.models.checkpoint.view import Dense
 
 
 def blas_threads() -> list[int]:

@@ -8,9 +8,9 @@ import pytest
 
 from turboprop.embed.instruction import instructed
 from turboprop.errors import UsageError
-from turboprop.models.checkpoint import Checkpoint
+from turboprop.models.checkpoint.open import open_checkpoint
+from turboprop.models.checkpoint.view import Checkpoint
 from turboprop.models.families import model_facts
-from turboprop.models.open_checkpoint import open_checkpoint
 from turboprop.models.resolve import resolve
 from turboprop.settings import load_settings
 from turboprop.types import Prompts

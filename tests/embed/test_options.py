@@ -11,8 +11,8 @@ import pytest
 from turboprop import EmbeddingModel, EmbeddingOptions
 from turboprop.embed.options import checked_width
 from turboprop.errors import InputTooLongError, UsageError
-from turboprop.models.checkpoint import Checkpoint
-from turboprop.models.open_checkpoint import open_checkpoint
+from turboprop.models.checkpoint.open import open_checkpoint
+from turboprop.models.checkpoint.view import Checkpoint
 from turboprop.models.resolve import resolve
 from turboprop.settings import Settings, load_settings
 

@@ -8,7 +8,7 @@ from typing import Any
 from turboprop.engines import registry
 from turboprop.engines.contract import Encoder, EngineOptions
 from turboprop.engines.generation_contract import Generator
-from turboprop.models.checkpoint import Checkpoint
+from turboprop.models.checkpoint.view import Checkpoint
 
 PLAIN = EngineOptions()
 

@@ -10,7 +10,7 @@ from turboprop.engines.contract import EngineOptions, Plan
 from turboprop.engines.paged_generator import PagedGenerator
 from turboprop.engines.pooling import begins_of, pool
 from turboprop.engines.step import StepBatch
-from turboprop.models.checkpoint import Checkpoint
+from turboprop.models.checkpoint.view import Checkpoint
 from turboprop.types import TokenBatch
 
 WIDTH, VOCABULARY, BLOCKS = 16, 512, 64

@@ -15,8 +15,8 @@ from reference import reference
 from turboprop.engines.contract import Encoder, EngineOptions
 from turboprop.engines.registry import ENGINES, Engine, choose
 from turboprop.errors import EngineError, ModelUnsupportedError
-from turboprop.models.checkpoint import Checkpoint
-from turboprop.models.open_checkpoint import open_checkpoint
+from turboprop.models.checkpoint.open import open_checkpoint
+from turboprop.models.checkpoint.view import Checkpoint
 from turboprop.models.resolve import resolve
 from turboprop.settings import load_settings
 from turboprop.types import TokenBatch

@@ -11,7 +11,7 @@ from turboprop.engines.contract import EngineOptions
 from turboprop.engines.conversion import check_memory
 from turboprop.engines.registry import load_encoder
 from turboprop.errors import EngineError
-from turboprop.models.open_checkpoint import open_checkpoint
+from turboprop.models.checkpoint.open import open_checkpoint
 from turboprop.models.resolve import resolve
 from turboprop.settings import Settings, load_settings
 

@@ -19,9 +19,9 @@ from turboprop.engines.contract import EngineOptions
 from turboprop.engines.generation_contract import Generator, TokenRequest
 from turboprop.engines.native.library import refusal
 from turboprop.errors import EngineError, ModelUnsupportedError
-from turboprop.models.checkpoint import Checkpoint
-from turboprop.models.checkpoint_gguf import open_gguf
-from turboprop.models.checkpoint_hf import open_folder
+from turboprop.models.checkpoint.gguf import open_gguf
+from turboprop.models.checkpoint.hf import open_folder
+from turboprop.models.checkpoint.view import Checkpoint
 
 QUANTISED = ("IQ4_XS", "Q2_K", "Q3_K_M", "Q4_K_M", "Q5_K_M", "Q6_K")
 TINY = [

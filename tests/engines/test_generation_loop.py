@@ -17,8 +17,8 @@ from reference import reference
 from turboprop.engines.contract import EngineOptions
 from turboprop.engines.generation_contract import Generator, Sampling, TokenRequest
 from turboprop.errors import EngineError, InputTooLongError, TurboPropError, UsageError
-from turboprop.models.checkpoint_gguf import open_gguf
-from turboprop.models.checkpoint_hf import open_folder
+from turboprop.models.checkpoint.gguf import open_gguf
+from turboprop.models.checkpoint.hf import open_folder
 
 EXACT = EngineOptions("float32", threads=2)
 

@@ -16,7 +16,7 @@ from turboprop.engines.generation_contract import TokenRequest
 from turboprop.engines.llamacpp import load_generator
 from turboprop.engines.llamacpp_generate import LlamaCppGenerator
 from turboprop.errors import EngineError
-from turboprop.models.checkpoint_gguf import open_gguf
+from turboprop.models.checkpoint.gguf import open_gguf
 from turboprop.settings import load_settings
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks at processes through /proc")

@@ -27,9 +27,9 @@ from turboprop.engines.registry import choose
 from turboprop.engines.worker import Worker
 from turboprop.engines.worker_guard import ADDRESSES_BESIDE
 from turboprop.errors import EngineError, ModelFormatError, ModelUnsupportedError, TurboPropError
-from turboprop.models.checkpoint import Checkpoint
-from turboprop.models.checkpoint_gguf import open_gguf
-from turboprop.models.open_checkpoint import open_checkpoint
+from turboprop.models.checkpoint.gguf import open_gguf
+from turboprop.models.checkpoint.open import open_checkpoint
+from turboprop.models.checkpoint.view import Checkpoint
 from turboprop.models.resolve import resolve
 from turboprop.settings import load_settings
 from turboprop.types import TokenBatch
@@ -186,7 +186,7 @@ import sys, time
 from pathlib import Path
 from turboprop.engines.contract import EngineOptions
 from turboprop.engines.llamacpp import load_encoder
-from turboprop.models.checkpoint_gguf import open_gguf
+from turboprop.models.checkpoint.gguf import open_gguf
 checkpoint = open_gguf(Path({str(reference("golden/synthetic-arch/tiny-bert-mean.gguf"))!r}))
 encoder = load_encoder(checkpoint, EngineOptions(threads=1))
 print(encoder.worker_pid, flush=True)

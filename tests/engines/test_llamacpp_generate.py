@@ -22,8 +22,8 @@ from turboprop.engines.llamacpp import load_generator
 from turboprop.engines.llamacpp_generate import LlamaCppGenerator
 from turboprop.engines.registry import choose
 from turboprop.errors import EngineError, InputTooLongError, ModelUnsupportedError, TurboPropError, UsageError
-from turboprop.models.checkpoint_gguf import open_gguf
-from turboprop.models.checkpoint_hf import open_folder
+from turboprop.models.checkpoint.gguf import open_gguf
+from turboprop.models.checkpoint.hf import open_folder
 
 pytest.importorskip("xllamacpp")
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks at processes through /proc")

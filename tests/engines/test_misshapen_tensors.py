@@ -20,8 +20,8 @@ from reference import reference
 from turboprop.engines.contract import EngineOptions
 from turboprop.engines.native.library import refusal
 from turboprop.errors import TurboPropError
+from turboprop.models.checkpoint.open import open_checkpoint
 from turboprop.models.local import LocalModel
-from turboprop.models.open_checkpoint import open_checkpoint
 
 RANKS = ("none", "one", "two", "three", "four")
 

@@ -24,8 +24,8 @@ from turboprop.errors import (
     ModelUnsupportedError,
     UsageError,
 )
-from turboprop.models.checkpoint import Checkpoint
-from turboprop.models.open_checkpoint import open_checkpoint
+from turboprop.models.checkpoint.open import open_checkpoint
+from turboprop.models.checkpoint.view import Checkpoint
 from turboprop.models.resolve import resolve
 from turboprop.settings import load_settings
 from turboprop.types import TokenBatch
@@ -178,7 +178,7 @@ import numpy as np
 from turboprop.engines.contract import EngineOptions
 from turboprop.engines.registry import load_encoder
 from turboprop.errors import OutOfMemoryError
-from turboprop.models.open_checkpoint import open_checkpoint
+from turboprop.models.checkpoint.open import open_checkpoint
 from turboprop.models.resolve import resolve
 from turboprop.settings import load_settings
 from turboprop.types import TokenBatch

@@ -20,8 +20,8 @@ from turboprop.engines.contract import EngineOptions
 from turboprop.engines.registry import ENGINES, Engine, choose, engines_here
 from turboprop.errors import EngineError, ModelUnsupportedError
 from turboprop.generate.options import GenerationOptions
-from turboprop.models.checkpoint import Checkpoint
-from turboprop.models.open_checkpoint import open_checkpoint
+from turboprop.models.checkpoint.open import open_checkpoint
+from turboprop.models.checkpoint.view import Checkpoint
 from turboprop.models.resolve import resolve
 from turboprop.runtime.leases import LoadOptions
 from turboprop.runtime.manager import ModelManager

@@ -29,8 +29,8 @@ from models.gguf_bytes import (
     tensor_info,
 )
 from turboprop.errors import TurboPropError
-from turboprop.models.gguf import GGMLType, GGUFArray, GGUFFile
-from turboprop.models.tokenizer_gguf import tokenizer_from_gguf
+from turboprop.models.gguf.file import GGMLType, GGUFArray, GGUFFile
+from turboprop.models.tokenizer.gguf import tokenizer_from_gguf
 
 _MOST_VALUES = 1 << 20
 _TEXT = "ab Ab\u00e9 \u6f22 <s> 12\n"

@@ -18,9 +18,9 @@ from engines.loading import load_encoder, load_generator
 from turboprop.engines.contract import EngineOptions
 from turboprop.engines.generation_contract import TokenRequest
 from turboprop.errors import TurboPropError
+from turboprop.models.checkpoint.open import open_checkpoint
 from turboprop.models.local import LocalModel
-from turboprop.models.open_checkpoint import open_checkpoint
-from turboprop.models.tokenizer import encode_texts
+from turboprop.models.tokenizer.load import encode_texts
 from turboprop.types import TokenBatch
 
 _INTEGERS = (0, 1, 2, 3, 7, 9, 31, 33, 63, 65, 255, 1 << 15, 1 << 20, (1 << 31) - 1, 1 << 31, (1 << 32) - 1)

@@ -15,9 +15,9 @@ from reference import reference
 from turboprop.errors import ModelFormatError, UsageError
 from turboprop.generate.events import Message
 from turboprop.generate.prompts import PromptMaker
-from turboprop.models.checkpoint_gguf import open_gguf
-from turboprop.models.checkpoint_hf import open_folder
-from turboprop.models.tokenizer import tokenizer_from_path
+from turboprop.models.checkpoint.gguf import open_gguf
+from turboprop.models.checkpoint.hf import open_folder
+from turboprop.models.tokenizer.load import tokenizer_from_path
 
 Make = Callable[..., Path]
 

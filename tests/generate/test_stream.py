@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 
 from reference import reference
 from turboprop.generate.stream import Detokenizer, Part, ReasoningSplitter, StopFilter
-from turboprop.models.tokenizer import tokenizer_from_path
+from turboprop.models.tokenizer.load import tokenizer_from_path
 
 ALPHABET = st.text(alphabet="ab<>/thinkn \n", max_size=60)
 

@@ -29,8 +29,8 @@ MAX_KILLS = 4
 def fetch(environment: dict[str, str]) -> None:
     """The whole of a download, in a process that may die at any line of it."""
     os.environ.update(environment)
-    from turboprop.models.hub import download_model
-    from turboprop.models.hub_client import RetryPolicy
+    from turboprop.models.hub.client import RetryPolicy
+    from turboprop.models.hub.download import download_model
     from turboprop.models.naming import HubReference
     from turboprop.settings import load_settings
 
@@ -43,7 +43,7 @@ def run(rounds: int, seed: int, folder: Path) -> int:
     # Forked from a process that has the imports done: a round costs its transfer, not the interpreter.
     context = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
     if os.name == "posix":
-        context.set_forkserver_preload(["models.kill_and_resume", "turboprop.models.hub"])
+        context.set_forkserver_preload(["models.kill_and_resume", "turboprop.models.hub.download"])
     kills = 0
     with HubServer() as hub:
         hub.faults.bytes_per_second = BYTES_PER_SECOND

@@ -10,9 +10,9 @@ import gguf
 import pytest
 
 from architectures.tiny_models import MODELS
+from models.checkpoint.test_gguf import with_tokenizer
 from models.model_files import gguf as bytes_of_no_model
 from models.other_programs import lm_studio, ollama
-from models.test_checkpoint_gguf import with_tokenizer
 from turboprop.errors import ModelFormatError, ModelNotFoundError, UsageError
 from turboprop.models.catalog import load_catalog
 from turboprop.models.inventory import (
@@ -26,8 +26,8 @@ from turboprop.models.inventory import (
 )
 from turboprop.models.removal import remove_model
 from turboprop.models.resolve import resolve
-from turboprop.models.store_import import import_model
-from turboprop.models.store_verify import verify_model
+from turboprop.models.store.bring import import_model
+from turboprop.models.store.verify import verify_model
 from turboprop.settings import Settings, load_settings
 
 TINY = MODELS["qwen3"]

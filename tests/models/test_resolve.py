@@ -14,7 +14,7 @@ from models.hub_server import COMMIT
 from models.model_files import gguf, safetensors, sentence_transformer
 from turboprop.errors import ModelFormatError, ModelNotFoundError
 from turboprop.models.resolve import resolve
-from turboprop.models.store_hashes import MEMORY_FILE
+from turboprop.models.store.hashes import MEMORY_FILE
 from turboprop.settings import DEFAULT_MODEL, Settings, load_settings
 
 

@@ -20,7 +20,7 @@ from turboprop import EmbeddingModel
 from turboprop.errors import TurboPropError
 from turboprop.models.catalog import load_catalog
 from turboprop.models.json_file import read_json
-from turboprop.models.store_import import import_model
+from turboprop.models.store.bring import import_model
 from turboprop.settings import load_settings
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")

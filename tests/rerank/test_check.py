@@ -12,9 +12,9 @@ from best_engine import BEST
 from rerank.tiny_rerankers import RERANKERS
 from turboprop import Reranker
 from turboprop.embed.inspect import inspect_model
-from turboprop.models.checkpoint_reranker import is_reranker
-from turboprop.models.named_tokenizer import tokenizer_of
+from turboprop.models.checkpoint.reranker import is_reranker
 from turboprop.models.resolve import resolve
+from turboprop.models.tokenizer.named import tokenizer_of
 from turboprop.rerank.check import check_reranker
 from turboprop.settings import load_settings
 

@@ -12,7 +12,7 @@ from rerank.tiny_gguf_rerankers import write_reranker
 from rerank.tiny_rerankers import DOCUMENTS, LONG_QUERY, QUERY
 from turboprop import EmbeddingModel, Reranker
 from turboprop.errors import ModelUnsupportedError
-from turboprop.models.checkpoint_reranker import is_reranker
+from turboprop.models.checkpoint.reranker import is_reranker
 from turboprop.models.resolve import resolve
 from turboprop.settings import load_settings
 

@@ -11,7 +11,7 @@ from tokenizers import decoders
 
 from rerank.tiny_rerankers import QUERY, RERANKERS, TinyReranker, with_config
 from turboprop.errors import ModelFormatError
-from turboprop.models.checkpoint_reranker import open_reranker
+from turboprop.models.checkpoint.reranker import open_reranker
 from turboprop.models.resolve import resolve
 from turboprop.rerank.inputs import INSTRUCTION, Inputs, inputs_of
 from turboprop.settings import load_settings
@@ -83,7 +83,7 @@ def test_tokenizers_that_do_not_fit(tmp_path: Path) -> None:
         inputs_of(opened, 512)
     folder = RERANKERS["bert"].save(tmp_path / "bert")
     plain = RERANKERS["bert"].tokenizer()
-    from turboprop.models.tokenizer_parts import bare
+    from turboprop.models.tokenizer.parts import bare
 
     bare(plain)
     plain.save(str(folder / "tokenizer.json"))

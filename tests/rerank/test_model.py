@@ -92,7 +92,7 @@ def test_wrong_calls(folder: Path) -> None:
 def test_the_second_text_has_a_type_of_its_own(tmp_path: Path) -> None:
     """A BERT that is told nothing of the second text gives other scores: 0.55 where the reference has 0.74."""
     from architectures.running import run
-    from turboprop.models.checkpoint_reranker import open_reranker
+    from turboprop.models.checkpoint.reranker import open_reranker
     from turboprop.models.resolve import resolve
     from turboprop.rerank.head import score
     from turboprop.settings import load_settings

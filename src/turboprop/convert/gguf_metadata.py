@@ -10,7 +10,7 @@ from turboprop.errors import ModelUnsupportedError
 if TYPE_CHECKING:
     import gguf
 
-    from turboprop.models.checkpoint import Checkpoint
+    from turboprop.models.checkpoint.view import Checkpoint
 
 # model_type of config.json: general.architecture of GGUF.
 ARCHITECTURES = {

@@ -15,8 +15,8 @@ from turboprop.architectures import architecture
 from turboprop.errors import ModelFormatError, ModelUnsupportedError
 
 if TYPE_CHECKING:
-    from turboprop.models.checkpoint import Checkpoint
-    from turboprop.models.tensors import StoredTensor
+    from turboprop.models.checkpoint.tensors import StoredTensor
+    from turboprop.models.checkpoint.view import Checkpoint
 
 TYPES = ("F32", "F16", "BF16", "Q8_0", "Q5_0", "Q5_1", "Q4_0", "Q4_1")
 """What `gguf.quants` can write. K-quants need a search for their scales that it does not have."""

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from turboprop.errors import ModelUnsupportedError
-from turboprop.models.pretokenizers import PRE_TOKENIZERS
+from turboprop.models.tokenizer.pretokenizers import PRE_TOKENIZERS
 
 if TYPE_CHECKING:
     import gguf
     from tokenizers import Tokenizer
 
-    from turboprop.models.checkpoint import Checkpoint
+    from turboprop.models.checkpoint.view import Checkpoint
 
 _NORMAL, _CONTROL, _USER, _BYTE = 1, 3, 4, 6  # llama.cpp's token types
 _SPACE = "\u2581"

@@ -19,10 +19,10 @@ from turboprop.convert.gguf_tensors import TYPES, OutTensor, out_tensors, stored
 from turboprop.convert.gguf_tokenizer import write_tokenizer
 from turboprop.errors import ModelUnsupportedError, StorageError, UsageError
 from turboprop.files import replacing
-from turboprop.models.checkpoint_reranker import is_reranker
-from turboprop.models.gguf import GGUFArray, GGUFFile
-from turboprop.models.hub_progress import DownloadProgress, SilentProgress
-from turboprop.models.open_checkpoint import open_checkpoint
+from turboprop.models.checkpoint.open import open_checkpoint
+from turboprop.models.checkpoint.reranker import is_reranker
+from turboprop.models.gguf.file import GGUFArray, GGUFFile
+from turboprop.progress import DownloadProgress, SilentProgress
 
 if TYPE_CHECKING:
     from turboprop.models.local import LocalModel

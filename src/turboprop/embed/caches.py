@@ -13,7 +13,7 @@ from turboprop.embed.cache import FILE
 from turboprop.embed.cache_health import examine_vectors, mend_vectors
 from turboprop.engines.graph_cache import examine_converted
 from turboprop.files import remove_any
-from turboprop.models.store_faults import examine_models
+from turboprop.models.store.faults import examine_models
 from turboprop.settings.records import examine_leftovers
 from turboprop.settings.trust import examine_trust
 

@@ -18,7 +18,7 @@ from turboprop.embed.options import EmbeddingOptions
 from turboprop.errors import EngineError, InputTooLongError
 from turboprop.models.catalog import GOLDEN_TEXT
 from turboprop.models.families import END_TOKENS
-from turboprop.models.tokenizer import encode_texts
+from turboprop.models.tokenizer.load import encode_texts
 
 if TYPE_CHECKING:
     from turboprop.embed.model import EmbeddingModel

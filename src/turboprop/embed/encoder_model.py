@@ -10,7 +10,7 @@ from turboprop.closing import Closing
 if TYPE_CHECKING:
     from turboprop.engines.contract import Encoder, Plan
     from turboprop.engines.registry import Choice
-    from turboprop.models.checkpoint import Checkpoint
+    from turboprop.models.checkpoint.view import Checkpoint
 
 
 class EncoderModel(Closing):

@@ -14,7 +14,7 @@ from turboprop.errors import EngineError, ModelFormatError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from turboprop.models.checkpoint import Checkpoint, Dense
+    from turboprop.models.checkpoint.view import Checkpoint, Dense
 
 _BLAS = threading.Lock()
 """The number of its threads belongs to the process: who finds 1 and sets it back must be the only one."""

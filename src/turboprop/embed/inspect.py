@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 from turboprop.engines.contract import EngineOptions
 from turboprop.engines.registry import choose
 from turboprop.errors import ModelError, TurboPropError
-from turboprop.models.checkpoint import Checkpoint
-from turboprop.models.checkpoint_reranker import is_reranker, open_reranker
-from turboprop.models.gguf import GGUFFile
+from turboprop.models.checkpoint.open import open_checkpoint
+from turboprop.models.checkpoint.reranker import is_reranker, open_reranker
+from turboprop.models.checkpoint.view import Checkpoint
+from turboprop.models.gguf.file import GGUFFile
 from turboprop.models.kind import kind_of
-from turboprop.models.named_tokenizer import tokenizer_of
-from turboprop.models.open_checkpoint import open_checkpoint
+from turboprop.models.tokenizer.named import tokenizer_of
 
 if TYPE_CHECKING:
+    from turboprop.models.checkpoint.tensors import StoredTensor
     from turboprop.models.kind import Kind
     from turboprop.models.local import LocalModel
-    from turboprop.models.tensors import StoredTensor
     from turboprop.types import WeightFormat
 
 

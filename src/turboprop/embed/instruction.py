@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from turboprop.errors import UsageError
 
 if TYPE_CHECKING:
-    from turboprop.models.checkpoint import Checkpoint
+    from turboprop.models.checkpoint.view import Checkpoint
 
 Side = Literal["query", "document"]
 _NOMIC_TASKS = ("search_query", "search_document", "clustering", "classification")

@@ -21,12 +21,12 @@ from turboprop.embed.prepared import PreparedInputs, token_batch
 from turboprop.engines.contract import Encoder, EngineOptions
 from turboprop.engines.registry import Choice, load_encoder
 from turboprop.errors import InputTooLongError, ModelUnsupportedError, UsageError
-from turboprop.models.checkpoint import Checkpoint
-from turboprop.models.checkpoint_reranker import is_cross_encoder
-from turboprop.models.hub_progress import DownloadProgress
-from turboprop.models.open_checkpoint import open_checkpoint
+from turboprop.models.checkpoint.open import open_checkpoint
+from turboprop.models.checkpoint.reranker import is_cross_encoder
+from turboprop.models.checkpoint.view import Checkpoint
 from turboprop.models.resolve import resolve
-from turboprop.models.tokenizer import encode_texts, longest_text
+from turboprop.models.tokenizer.load import encode_texts, longest_text
+from turboprop.progress import DownloadProgress
 from turboprop.settings import Settings, load_settings
 from turboprop.types import Prompts, TokenBatch, WeightFormat
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from turboprop.errors import UsageError
 
 if TYPE_CHECKING:
-    from turboprop.models.checkpoint import Checkpoint
+    from turboprop.models.checkpoint.view import Checkpoint
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,7 @@ class Constraints:
         """The vocabulary's bytes: 1.6 s for 152,000 tokens."""
         import llguidance
 
-        from turboprop.models.tokenizer import tokenizer_from_path
+        from turboprop.models.tokenizer.load import tokenizer_from_path
 
         with self._lock:
             if stop_ids not in self._tokenizers:

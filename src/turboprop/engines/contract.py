@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from turboprop.engines.generation_contract import Generator
-    from turboprop.models.checkpoint import Checkpoint
-    from turboprop.models.hub_progress import DownloadProgress
+    from turboprop.models.checkpoint.view import Checkpoint
     from turboprop.models.kind import Kind
+    from turboprop.progress import DownloadProgress
     from turboprop.types import TokenBatch
 
 BATCH_TOKENS = 4096

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from turboprop.engines.quantize import group_for
 from turboprop.errors import EngineError
 from turboprop.machine import SHARE, share_of_free
-from turboprop.models.hub_progress import DownloadProgress, SilentProgress
+from turboprop.progress import DownloadProgress, SilentProgress
 
 if TYPE_CHECKING:
-    from turboprop.models.tensors import StoredTensor
+    from turboprop.models.checkpoint.tensors import StoredTensor
 
 _PEAK = 1.1
 """Peak memory over the converted size: 1.09 measured on a 1.5 GB model, whose matrices are read in blocks."""

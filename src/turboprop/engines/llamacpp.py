@@ -18,7 +18,7 @@ from turboprop.errors import EngineError, ModelFormatError
 
 if TYPE_CHECKING:
     from turboprop.engines.llamacpp_generate import LlamaCppGenerator
-    from turboprop.models.checkpoint import Checkpoint
+    from turboprop.models.checkpoint.view import Checkpoint
     from turboprop.models.kind import Kind
 
 _POOLINGS = ("mean", "cls", "last")

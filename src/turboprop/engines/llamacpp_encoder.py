@@ -9,8 +9,8 @@ from turboprop.engines.contract import EngineOptions
 from turboprop.engines.worker import Worker
 from turboprop.errors import EngineError, ModelUnsupportedError
 from turboprop.machine import share_of_free, usable_cores
-from turboprop.models.checkpoint import Checkpoint
-from turboprop.models.gguf_metadata import GGUFArray, GGUFMetadata
+from turboprop.models.checkpoint.view import Checkpoint
+from turboprop.models.gguf.metadata import GGUFArray, GGUFMetadata
 from turboprop.types import TokenBatch
 
 MODULE = "turboprop.engines.llamacpp_worker"

@@ -34,8 +34,8 @@ from turboprop.engines.llamacpp_encoder import (
 from turboprop.engines.worker import Conversation, Worker
 from turboprop.errors import EngineError, InputTooLongError, ModelFormatError, UsageError
 from turboprop.machine import share_of_free, usable_cores
-from turboprop.models.checkpoint import Checkpoint
-from turboprop.models.gguf_metadata import GGUFMetadata
+from turboprop.models.checkpoint.view import Checkpoint
+from turboprop.models.gguf.metadata import GGUFMetadata
 
 _WAIT_SECONDS = 3600.0
 """How long a request waits for those before it."""

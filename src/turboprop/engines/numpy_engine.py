@@ -25,9 +25,9 @@ from turboprop.engines.rotation import Rotation
 from turboprop.engines.shape import as_format_error, read_language_model, read_shape
 from turboprop.engines.step import StepBatch, StepInterruptedError
 from turboprop.errors import EngineError, ModelFormatError, ModelUnsupportedError
-from turboprop.models.checkpoint import Checkpoint
+from turboprop.models.checkpoint.tensors import StoredTensor
+from turboprop.models.checkpoint.view import Checkpoint
 from turboprop.models.kind import Kind
-from turboprop.models.tensors import StoredTensor
 from turboprop.types import TokenBatch
 
 Array = NDArray[np.float32]

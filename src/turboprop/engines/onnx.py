@@ -21,7 +21,7 @@ from turboprop.machine import usable_cores
 
 if TYPE_CHECKING:
     from turboprop.engines.generation_contract import Generator
-    from turboprop.models.checkpoint import Checkpoint
+    from turboprop.models.checkpoint.view import Checkpoint
     from turboprop.models.kind import Kind
     from turboprop.types import TokenBatch
 

@@ -12,7 +12,7 @@ from turboprop.engines.generation_loop import GenerationLoop, LoopStream
 from turboprop.engines.step import Forward
 from turboprop.errors import EngineError, InputTooLongError, UsageError
 from turboprop.machine import SHARE, share_of_free
-from turboprop.models.checkpoint import Checkpoint
+from turboprop.models.checkpoint.view import Checkpoint
 
 BLOCK = 32
 """Tokens of one block of the cache."""

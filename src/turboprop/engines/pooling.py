@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from turboprop.models.checkpoint import PoolingMode
+    from turboprop.models.checkpoint.view import PoolingMode
 
 
 def begins_of(lengths: NDArray[np.int32]) -> NDArray[np.int32]:

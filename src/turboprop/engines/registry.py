@@ -14,7 +14,7 @@ from turboprop.types import WEIGHT_FORMATS, WeightFormat
 if TYPE_CHECKING:
     from turboprop.engines.contract import Encoder, EngineModule
     from turboprop.engines.generation_contract import Generator
-    from turboprop.models.checkpoint import Checkpoint, FileFormat
+    from turboprop.models.checkpoint.view import Checkpoint, FileFormat
     from turboprop.models.kind import Kind
 
 _FILES = {"safetensors": "a safetensors folder", "gguf": "a GGUF file", "onnx": "an ONNX export"}

@@ -10,7 +10,7 @@ from turboprop.architectures import architecture
 from turboprop.architectures.ops import Architecture
 from turboprop.architectures.values import ImpossibleValueError
 from turboprop.errors import ModelFormatError, ModelUnsupportedError, OutOfMemoryError
-from turboprop.models.checkpoint import Checkpoint
+from turboprop.models.checkpoint.view import Checkpoint
 
 
 def read_shape(checkpoint: Checkpoint) -> tuple[Architecture, Any, Mapping[str, str]]:

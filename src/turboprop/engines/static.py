@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from turboprop.engines.contract import EngineOptions, Plan
 from turboprop.errors import EngineError, ModelFormatError
-from turboprop.models.checkpoint import Checkpoint
-from turboprop.models.tensors import whole_values
+from turboprop.models.checkpoint.tensors import whole_values
+from turboprop.models.checkpoint.view import Checkpoint
 from turboprop.types import TokenBatch
 
 # Rows that are gathered at a time: 16,384 of 256 features are 16 MB.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TypeGuard
 
-from turboprop.models.gguf_tensors import GGUFTensor
-from turboprop.models.tensors import StoredTensor
+from turboprop.models.checkpoint.tensors import StoredTensor
+from turboprop.models.gguf.tensors import GGUFTensor
 
 
 def is_four_bit(tensor: StoredTensor) -> TypeGuard[GGUFTensor]:

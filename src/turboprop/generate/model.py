@@ -25,10 +25,10 @@ from turboprop.generate.events import (
 from turboprop.generate.options import GenerationOptions
 from turboprop.generate.prompts import Prompt, PromptMaker, TokenizedPrompt
 from turboprop.generate.stream import Detokenizer, Part, ReasoningSplitter, StopFilter
-from turboprop.models.checkpoint import Checkpoint
-from turboprop.models.open_checkpoint import open_checkpoint
+from turboprop.models.checkpoint.open import open_checkpoint
+from turboprop.models.checkpoint.view import Checkpoint
 from turboprop.models.resolve import resolve
-from turboprop.models.tokenizer import token_text, tokenizer_from_path
+from turboprop.models.tokenizer.load import token_text, tokenizer_from_path
 from turboprop.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from turboprop.engines.generation_contract import GeneratedToken, Generator, TokenStream
     from turboprop.engines.registry import Choice
-    from turboprop.models.hub_progress import DownloadProgress
+    from turboprop.progress import DownloadProgress
     from turboprop.types import WeightFormat
 
 DEFAULT = GenerationOptions()

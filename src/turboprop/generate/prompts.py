@@ -21,14 +21,14 @@ from typing import TYPE_CHECKING, Any
 from turboprop.errors import ModelFormatError, UsageError
 from turboprop.generate.events import Message
 from turboprop.generate.sandbox import ChatTemplate
-from turboprop.models.gguf_metadata import GGUFMetadata
+from turboprop.models.gguf.metadata import GGUFMetadata
 from turboprop.models.json_file import read_json
-from turboprop.models.tokenizer import clean_text, encode_texts
+from turboprop.models.tokenizer.load import clean_text, encode_texts
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-    from turboprop.models.checkpoint import Checkpoint
+    from turboprop.models.checkpoint.view import Checkpoint
 
 Prompt = str | Sequence[Message | Mapping[str, Any]] | Sequence[int]
 ROLES = ("system", "user", "assistant")

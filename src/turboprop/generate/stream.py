@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from turboprop.models.tokenizer import decode_ids
+from turboprop.models.tokenizer.load import decode_ids
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Literal
 from turboprop.errors import ModelError, ModelNotFoundError, TurboPropError
 from turboprop.machine import memory_bytes
 from turboprop.models.catalog import is_repo_name, load_catalog
-from turboprop.models.hub_cache import hub_cache_dir, repo_dir, snapshots
+from turboprop.models.hub.cache import hub_cache_dir, repo_dir, snapshots
 from turboprop.models.local import LocalModel, Source, in_package
 from turboprop.models.other_programs import lm_studio_models, ollama_models
-from turboprop.models.store import store_dir, stored_repos
-from turboprop.models.store_contents import missing_files, split_names
+from turboprop.models.store.contents import missing_files, split_names
+from turboprop.models.store.folder import store_dir, stored_repos
 
 if TYPE_CHECKING:
     from turboprop.models.catalog import Catalog, CatalogRow

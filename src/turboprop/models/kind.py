@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from turboprop.errors import ModelUnsupportedError
-from turboprop.models.checkpoint_reranker import is_reranker
+from turboprop.models.checkpoint.open import open_checkpoint
+from turboprop.models.checkpoint.reranker import is_reranker
 from turboprop.models.json_file import read_json
-from turboprop.models.open_checkpoint import open_checkpoint
 
 if TYPE_CHECKING:
     from turboprop.models.local import LocalModel

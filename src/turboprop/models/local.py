@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from turboprop.errors import ModelFormatError
-from turboprop.models.hub_cache import blob_sha256, find_in_hub_cache
+from turboprop.models.hub.cache import blob_sha256, find_in_hub_cache
 from turboprop.models.naming import HubReference
 from turboprop.models.other_programs import find_in_lm_studio
-from turboprop.models.store import find_in_store, store_dir
-from turboprop.models.store_contents import missing_files
-from turboprop.models.store_hashes import check_sha256
+from turboprop.models.store.contents import missing_files
+from turboprop.models.store.folder import find_in_store, store_dir
+from turboprop.models.store.hashes import check_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Callable

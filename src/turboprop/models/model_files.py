@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from turboprop.models.store_contents import split_names
+from turboprop.models.store.contents import split_names
 
 if TYPE_CHECKING:
     from turboprop.models.local import LocalModel

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from turboprop.errors import ModelNotFoundError
 from turboprop.models.catalog import is_repo_name, safe_member
-from turboprop.models.store_contents import split_names
+from turboprop.models.store.contents import split_names
 
 if TYPE_CHECKING:
     from turboprop.models.catalog import Catalog, CatalogRow

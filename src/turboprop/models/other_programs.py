@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from turboprop.errors import ModelError
 from turboprop.models.catalog import is_repo_name
 from turboprop.models.json_file import read_model_file
-from turboprop.models.store_contents import split_names
+from turboprop.models.store.contents import split_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

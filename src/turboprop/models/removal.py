@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from turboprop.errors import UsageError
 from turboprop.models.naming import HubReference
-from turboprop.models.store import remove_from_store
+from turboprop.models.store.folder import remove_from_store
 
 if TYPE_CHECKING:
     from turboprop.models.local import LocalModel
@@ -35,6 +35,6 @@ def remove_model(local: LocalModel, settings: Settings) -> int:
     repo, _, file = local.name.partition(":")
     if local.source == "store":
         return remove_from_store(HubReference(repo, file), settings.models_dir)
-    from turboprop.models.hub_remove import remove_from_hub_cache
+    from turboprop.models.hub.remove import remove_from_hub_cache
 
     return remove_from_hub_cache(HubReference(repo, file))

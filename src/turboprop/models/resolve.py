@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 
 from turboprop.errors import ModelNotFoundError
 from turboprop.models.catalog import is_repo_name, load_catalog
-from turboprop.models.checkpoint_onnx import onnx_file
-from turboprop.models.hub_missing import not_here_message
+from turboprop.models.checkpoint.onnx import onnx_file
+from turboprop.models.hub.missing import not_here_message
 from turboprop.models.inventory import find_held, held_models, listed
 from turboprop.models.local import LocalModel, check_pins, find_local, local_model
 from turboprop.models.naming import HubReference, parse_name
-from turboprop.models.store_contents import missing_files, only_gguf, split_names
+from turboprop.models.store.contents import missing_files, only_gguf, split_names
 
 if TYPE_CHECKING:
     from turboprop.models.catalog import Catalog
-    from turboprop.models.hub_progress import DownloadProgress
+    from turboprop.progress import DownloadProgress
     from turboprop.settings import Settings
 
 _FASTEMBED = "fastembed:"
@@ -50,7 +50,7 @@ def resolve(
         why = "offline mode is on" if settings.offline else "downloading was not asked for"
         here = listed(held_models(settings, load_catalog(settings.config_file)))
         raise ModelNotFoundError(f"{not_here_message(found, settings.models_dir, why)}\nHere are: {here or 'none'}")
-    from turboprop.models.hub import download_model  # huggingface_hub: 0.3 s, only when it is needed
+    from turboprop.models.hub.download import download_model  # huggingface_hub: 0.3 s, only when it is needed
 
     return local_model(found, download_model(found, settings, progress=progress), "hub cache", settings)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from turboprop.embed.check import Check
 from turboprop.errors import EngineError
-from turboprop.models.tokenizer import encode_texts
+from turboprop.models.tokenizer.load import encode_texts
 
 if TYPE_CHECKING:
     from turboprop.rerank.model import Reranker

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from turboprop.embed.head import dense
 from turboprop.errors import EngineError, ModelFormatError
-from turboprop.models.checkpoint_reranker import Norm
+from turboprop.models.checkpoint.reranker import Norm
 
 if TYPE_CHECKING:
-    from turboprop.models.checkpoint import Dense
+    from turboprop.models.checkpoint.view import Dense
 
 
 def check_head(name: str, head: Sequence[Dense | Norm], width: int) -> None:

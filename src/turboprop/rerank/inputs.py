@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from turboprop.errors import ModelFormatError
-from turboprop.models.gguf_metadata import GGUFMetadata
-from turboprop.models.tokenizer import encode_texts
+from turboprop.models.gguf.metadata import GGUFMetadata
+from turboprop.models.tokenizer.load import encode_texts
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-    from turboprop.models.checkpoint import Checkpoint
-    from turboprop.models.checkpoint_reranker import RerankerCheckpoint
+    from turboprop.models.checkpoint.reranker import RerankerCheckpoint
+    from turboprop.models.checkpoint.view import Checkpoint
 
 INSTRUCTION = "Given a web search query, retrieve relevant passages that answer the query"
 """The task where none is given: what Qwen3-Reranker's card has as its default."""

@@ -13,7 +13,7 @@ from turboprop.embed.encoder_model import EncoderModel
 from turboprop.engines.contract import EngineOptions
 from turboprop.engines.registry import Choice, load_encoder
 from turboprop.errors import ModelUnsupportedError, UsageError
-from turboprop.models.checkpoint_reranker import RerankerCheckpoint, open_reranker
+from turboprop.models.checkpoint.reranker import RerankerCheckpoint, open_reranker
 from turboprop.models.resolve import resolve
 from turboprop.rerank.head import check_head, score
 from turboprop.rerank.inputs import INSTRUCTION, Input, inputs_of
@@ -22,7 +22,7 @@ from turboprop.types import TokenBatch, WeightFormat
 
 if TYPE_CHECKING:
     from turboprop.engines.contract import Encoder
-    from turboprop.models.hub_progress import DownloadProgress
+    from turboprop.progress import DownloadProgress
 
 
 class Reranker(EncoderModel):

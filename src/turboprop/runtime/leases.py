@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from turboprop.embed.model import EmbeddingModel  # noqa: F401  names what EmbeddingLease is of
     from turboprop.embed.prepared import PreparedInputs
-    from turboprop.models.hub_progress import DownloadProgress
+    from turboprop.progress import DownloadProgress
     from turboprop.runtime.manager import Entry
     from turboprop.settings import Settings
     from turboprop.types import WeightFormat

@@ -31,7 +31,7 @@ from turboprop.settings import Settings, load_settings
 if TYPE_CHECKING:
     from turboprop.embed.model import EmbeddingModel
     from turboprop.generate.model import LanguageModel
-    from turboprop.models.hub_progress import DownloadProgress
+    from turboprop.progress import DownloadProgress
     from turboprop.rerank.model import Reranker
     from turboprop.runtime.batcher import EmbeddingBatcher
     from turboprop.types import WeightFormat

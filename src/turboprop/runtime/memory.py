@@ -8,9 +8,9 @@ from turboprop.engines.contract import EngineOptions
 from turboprop.engines.registry import choose
 from turboprop.errors import TurboPropError
 from turboprop.machine import share_of_free
-from turboprop.models.checkpoint_reranker import open_reranker
+from turboprop.models.checkpoint.open import open_checkpoint
+from turboprop.models.checkpoint.reranker import open_reranker
 from turboprop.models.kind import Kind
-from turboprop.models.open_checkpoint import open_checkpoint
 
 if TYPE_CHECKING:
     from turboprop.models.local import LocalModel

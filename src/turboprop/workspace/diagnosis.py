@@ -16,7 +16,7 @@ from turboprop.errors import IndexDamagedError, IndexNotFoundError, TurboPropErr
 from turboprop.index.health import FOREIGN, Finding, IndexFacts, examine, remove_leftover
 from turboprop.machine import available_bytes
 from turboprop.models.resolve import resolve
-from turboprop.models.store_verify import examine_model
+from turboprop.models.store.verify import examine_model
 from turboprop.settings import mistyped_variables
 from turboprop.types import CacheFault, IndexStatus
 from turboprop.workspace.index import Index

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from turboprop.index.build import Progress
     from turboprop.index.manifest import Manifest
     from turboprop.index.read import IndexReader
-    from turboprop.models.hub_progress import DownloadProgress
+    from turboprop.progress import DownloadProgress
     from turboprop.rerank.model import Reranker
     from turboprop.runtime.leases import EmbeddingLease
     from turboprop.runtime.manager import ModelManager

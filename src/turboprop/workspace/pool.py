@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from turboprop.index.build import Progress
-    from turboprop.models.hub_progress import DownloadProgress
+    from turboprop.progress import DownloadProgress
     from turboprop.runtime.manager import ModelManager
     from turboprop.types import IndexSummary, WeightFormat
 

@@ -21,7 +21,7 @@ from turboprop.code.inside import lines_inside
 from turboprop.errors import BusyError, IndexNotFoundError, UsageError
 from turboprop.index.projection import project
 from turboprop.limits import Mode, Unit
-from turboprop.models.tokenizer import clean_text
+from turboprop.models.tokenizer.load import clean_text
 from turboprop.types import Hit, IndexStatus, SearchFilter
 from turboprop.workspace.index import Index, search_together
 from turboprop.workspace.jobs import Job, Jobs

@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from architectures.tiny_models import MODELS, TinyModel
+from models.checkpoint.test_gguf import with_tokenizer
 from models.other_programs import lm_studio, ollama
-from models.test_checkpoint_gguf import with_tokenizer
 from rerank.tiny_gguf_rerankers import write_reranker
 from turboprop.edges.cli.entry import tp
 from turboprop.errors import TurboPropError

@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from architectures.tiny_models import MODELS
+from models.checkpoint.test_gguf import with_tokenizer
 from models.other_programs import lm_studio, ollama
-from models.test_checkpoint_gguf import with_tokenizer
 from turboprop.edges.http.limits import Limits
 from turboprop.edges.http.names import ModelNames
 from turboprop.runtime.manager import ModelManager

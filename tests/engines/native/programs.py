@@ -29,7 +29,7 @@ from turboprop.engines.native.program import Program, aligned
 from turboprop.engines.native.steps import Value
 from turboprop.engines.quantize import quantize_int8, quantize_uint4
 from turboprop.engines.step import StepBatch
-from turboprop.models.gguf_parts import SuperBlocks
+from turboprop.models.gguf.parts import SuperBlocks
 
 FLOATS = {"float32": FLOAT32, "float16": FLOAT16, "bfloat16": BFLOAT16}
 KINDS = {"int8": EIGHT_BITS, "int4": FOUR_BITS, "Q4_K": SUPER_FOUR, "Q5_K": SUPER_FIVE, "Q6_K": SUPER_SIX, **FLOATS}

@@ -27,9 +27,9 @@ from turboprop.engines.native.encoder import load_encoder as load_native
 from turboprop.engines.native.encoder import plan
 from turboprop.engines.native.steps import Kind
 from turboprop.errors import EngineError, ModelFormatError, ModelUnsupportedError
-from turboprop.models.checkpoint import Checkpoint, PoolingMode
-from turboprop.models.checkpoint_gguf import open_gguf
-from turboprop.models.checkpoint_hf import open_folder
+from turboprop.models.checkpoint.gguf import open_gguf
+from turboprop.models.checkpoint.hf import open_folder
+from turboprop.models.checkpoint.view import Checkpoint, PoolingMode
 from turboprop.types import TokenBatch
 
 CASES = [(name, "hf") for name in MODELS] + [(name, "gguf") for name, model in MODELS.items() if model.gguf_family]

@@ -26,9 +26,9 @@ from turboprop.engines.generation_contract import GeneratedToken, Sampling, Toke
 from turboprop.engines.paged_generator import PagedGenerator
 from turboprop.engines.registry import choose
 from turboprop.errors import EngineError, InputTooLongError, ModelFormatError, ModelUnsupportedError
-from turboprop.models.checkpoint import Checkpoint
-from turboprop.models.checkpoint_gguf import open_gguf
-from turboprop.models.checkpoint_hf import open_folder
+from turboprop.models.checkpoint.gguf import open_gguf
+from turboprop.models.checkpoint.hf import open_folder
+from turboprop.models.checkpoint.view import Checkpoint
 
 TINY = ("llama", "llama-linear", "mistral", "qwen2", "qwen3", "qwen3-yarn", "phi", "phi fused", "llama-head")
 TINY = (*TINY, "gemma3-causal")

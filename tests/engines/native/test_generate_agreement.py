@@ -18,7 +18,7 @@ from reference import reference
 from turboprop.engines.contract import EngineOptions
 from turboprop.engines.generation_contract import Generator, Sampling, TokenRequest
 from turboprop.engines.native.library import refusal
-from turboprop.models.checkpoint_gguf import open_gguf
+from turboprop.models.checkpoint.gguf import open_gguf
 
 pytestmark = pytest.mark.skipif(bool(refusal()), reason=refusal() or "runs")
 
@@ -108,7 +108,7 @@ from pathlib import Path
 from turboprop.engines.contract import EngineOptions
 from turboprop.engines.generation_contract import TokenRequest
 from turboprop.engines.registry import load_generator
-from turboprop.models.checkpoint_gguf import open_gguf
+from turboprop.models.checkpoint.gguf import open_gguf
 before = len(os.listdir("/proc/self/task"))
 for _ in range(50):
     options = EngineOptions(weights="int8", threads=2, cache_home=Path(sys.argv[2]), engine="native")

@@ -21,7 +21,7 @@ from turboprop.engines.contract import EngineOptions
 from turboprop.engines.native import library
 from turboprop.engines.registry import choose, engines_here
 from turboprop.errors import ModelUnsupportedError
-from turboprop.models.checkpoint_hf import open_folder
+from turboprop.models.checkpoint.hf import open_folder
 
 NEEDS_KERNELS = pytest.mark.skipif(bool(library.refusal()), reason=library.refusal() or "runs")
 NEEDS_COMPILER = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")

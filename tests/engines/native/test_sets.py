@@ -20,7 +20,7 @@ from turboprop.engines.generation_contract import TokenRequest
 from turboprop.engines.native import library
 from turboprop.engines.native.ops import NativeOps
 from turboprop.engines.native.steps import Value
-from turboprop.models.checkpoint_hf import open_folder
+from turboprop.models.checkpoint.hf import open_folder
 
 
 @pytest.fixture

@@ -26,10 +26,10 @@ from turboprop.engines.contract import EngineOptions
 from turboprop.engines.native.library import ALIGNMENT
 from turboprop.engines.native.weights import INDEX, VALUES, Format, MappedWeights, Weights, write_weights
 from turboprop.errors import EngineError, ModelFormatError
-from turboprop.models.checkpoint import Checkpoint
-from turboprop.models.checkpoint_hf import open_folder
-from turboprop.models.gguf import GGUFFile
-from turboprop.models.tensors import StoredTensor, open_safetensors
+from turboprop.models.checkpoint.hf import open_folder
+from turboprop.models.checkpoint.tensors import StoredTensor, open_safetensors
+from turboprop.models.checkpoint.view import Checkpoint
+from turboprop.models.gguf.file import GGUFFile
 
 
 def written(folder: Path, tensors: dict[str, StoredTensor], weights: Format, matrices: list[str]) -> MappedWeights:
@@ -252,7 +252,7 @@ from pathlib import Path
 from turboprop.engines.registry import load_encoder
 from turboprop.engines.contract import EngineOptions
 from turboprop.errors import EngineError
-from turboprop.models.checkpoint_hf import open_folder
+from turboprop.models.checkpoint.hf import open_folder
 checkpoint = open_folder(Path(sys.argv[1]))
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
 try:

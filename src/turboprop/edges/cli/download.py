@@ -7,13 +7,13 @@ import threading
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from turboprop.models.hub_progress import SilentProgress
 from turboprop.printable import echo, printable, printable_name
+from turboprop.progress import SilentProgress
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from turboprop.models.hub_progress import DownloadProgress
+    from turboprop.progress import DownloadProgress
 
 
 def transfer_progress() -> DownloadProgress:

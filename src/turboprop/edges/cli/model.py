@@ -210,7 +210,7 @@ def verify(name: str | None, as_json: bool) -> None:
     from turboprop.edges.cli.download import transfer_progress
     from turboprop.models.catalog import load_catalog
     from turboprop.models.inventory import held_models
-    from turboprop.models.store_verify import verify_model
+    from turboprop.models.store.verify import verify_model
 
     settings = load_settings()
     if name is not None:
@@ -272,7 +272,7 @@ def import_path(path: Path, name: str | None, as_json: bool) -> None:
     from turboprop.models.catalog import load_catalog
     from turboprop.models.inventory import use_of
     from turboprop.models.local import find_local
-    from turboprop.models.store_import import import_model
+    from turboprop.models.store.bring import import_model
 
     settings = load_settings()
     catalog = load_catalog(settings.config_file)

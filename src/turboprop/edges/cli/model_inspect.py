@@ -87,7 +87,7 @@ def check(ctx: click.Context, name: str | None, engine: str | None, weights: Any
     Ends with 0 when all is as it must be, 1 when a check fails.
     """
     from turboprop.edges.cli.download import transfer_progress
-    from turboprop.models.checkpoint_reranker import is_reranker
+    from turboprop.models.checkpoint.reranker import is_reranker
     from turboprop.models.resolve import resolve
     from turboprop.settings import load_settings
 

@@ -17,8 +17,8 @@ from turboprop.printable import echo, echo_json
 def tokenize(text: tuple[str, ...], model: str | None, no_special: bool, as_json: bool) -> None:
     """Print the tokens of a text, one a line: id and token. Without TEXT, of standard input as one text."""
     whole = text_or_input(text)
-    from turboprop.models.named_tokenizer import load_tokenizer
-    from turboprop.models.tokenizer import encode_texts
+    from turboprop.models.tokenizer.load import encode_texts
+    from turboprop.models.tokenizer.named import load_tokenizer
 
     tokenizer = load_tokenizer(model)
     ids = encode_texts(tokenizer, [whole], add_special_tokens=not no_special)[0]

@@ -15,9 +15,9 @@ from turboprop.edges.http.jobs_api import job_answer
 from turboprop.edges.http.schemas import RequestBody
 from turboprop.edges.http.search_api import LoadedRow, loaded_rows
 from turboprop.edges.http.state import read_model, state_of
-from turboprop.models.hub_progress import SilentProgress
 from turboprop.models.removal import remove_model
 from turboprop.models.resolve import resolve
+from turboprop.progress import SilentProgress
 
 if TYPE_CHECKING:
     from starlette.requests import Request

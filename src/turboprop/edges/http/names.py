@@ -20,8 +20,8 @@ from turboprop.models.inventory import (
     listed,
 )
 from turboprop.models.local import LocalModel
-from turboprop.models.named_tokenizer import load_tokenizer
 from turboprop.models.resolve import look_up
+from turboprop.models.tokenizer.named import load_tokenizer
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 from turboprop.edges.http.schemas import RequestBody, TokenId
 from turboprop.edges.http.state import read_model, state_of
 from turboprop.errors import UsageError
-from turboprop.models.tokenizer import decode_ids, encode_texts, token_text
+from turboprop.models.tokenizer.load import decode_ids, encode_texts, token_text
 
 if TYPE_CHECKING:
     from starlette.requests import Request

@@ -26,7 +26,7 @@ from turboprop.engines.shape import as_format_error, read_shape
 from turboprop.engines.step import StepBatch
 from turboprop.errors import EngineError, ModelUnsupportedError
 from turboprop.machine import usable_cores
-from turboprop.models.checkpoint import Checkpoint, PoolingMode
+from turboprop.models.checkpoint.view import Checkpoint, PoolingMode
 from turboprop.types import TokenBatch
 
 RUN_TOKENS = 1024

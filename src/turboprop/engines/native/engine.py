@@ -12,7 +12,7 @@ from turboprop.errors import EngineError, ModelUnsupportedError
 if TYPE_CHECKING:
     from turboprop.engines.native.encoder import NativeEncoder
     from turboprop.engines.paged_generator import PagedGenerator
-    from turboprop.models.checkpoint import Checkpoint
+    from turboprop.models.checkpoint.view import Checkpoint
     from turboprop.models.kind import Kind
 
 

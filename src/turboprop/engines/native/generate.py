@@ -22,7 +22,7 @@ from turboprop.engines.shape import as_format_error, read_language_model
 from turboprop.engines.step import StepBatch, StepInterruptedError
 from turboprop.errors import EngineError, ModelFormatError, ModelUnsupportedError
 from turboprop.machine import usable_cores
-from turboprop.models.checkpoint import Checkpoint
+from turboprop.models.checkpoint.view import Checkpoint
 
 _SIX_BITS = frozenset({"Q6_K"})
 """No reason by themselves to run weights as stored: reading a prompt takes 1.5 times as long as in int8."""

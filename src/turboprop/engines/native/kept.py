@@ -12,8 +12,8 @@ from turboprop.engines.native.library import LAYOUT_VERSION
 from turboprop.engines.native.weights import INDEX, STORED, VALUES, Format, MappedWeights, Weights, write_weights
 from turboprop.engines.resident import give_back_heap
 from turboprop.errors import EngineError
-from turboprop.models.checkpoint import Checkpoint
-from turboprop.models.hub_progress import DownloadProgress
+from turboprop.models.checkpoint.view import Checkpoint
+from turboprop.progress import DownloadProgress
 
 
 def kept_weights(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from turboprop.engines.native.library import BFLOAT16, FLOAT16, GROUP, GROUP_FOUR, LANES, SUPER
 
 if TYPE_CHECKING:
-    from turboprop.models.gguf_parts import SuperBlocks
+    from turboprop.models.gguf.parts import SuperBlocks
 
 PANEL = 2 * LANES
 """Outputs of a panel, which has two sides."""

@@ -36,11 +36,11 @@ from turboprop.engines.quantize import quantize_int8, quantize_uint4
 from turboprop.engines.stored import is_four_bit, is_super
 from turboprop.errors import ModelFormatError, ModelUnsupportedError
 from turboprop.files import open_regular
-from turboprop.models.gguf_tensors import GGUFTensor
-from turboprop.models.tensors import StoredTensor
+from turboprop.models.checkpoint.tensors import StoredTensor
+from turboprop.models.gguf.tensors import GGUFTensor
 
 if TYPE_CHECKING:
-    from turboprop.models.checkpoint import Checkpoint
+    from turboprop.models.checkpoint.view import Checkpoint
 
 INDEX, VALUES = "weights.json", "weights.bin"
 _BLOCK_ELEMENTS = 1 << 20

@@ -1,0 +1,1 @@
+"""Tokenizers, and what a stranger's tokenizer may cost."""
