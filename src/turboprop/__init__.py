@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from turboprop.errors import ModelLoadingError as ModelLoadingError
     from turboprop.errors import ModelNotFoundError as ModelNotFoundError
     from turboprop.errors import ModelUnsupportedError as ModelUnsupportedError
+    from turboprop.errors import OutOfMemoryError as OutOfMemoryError
     from turboprop.errors import RepositoryIndexError as RepositoryIndexError
     from turboprop.errors import SettingsError as SettingsError
     from turboprop.errors import StorageError as StorageError
@@ -78,6 +79,7 @@ _NAMES = {
         "ModelLoadingError",
         "ModelNotFoundError",
         "ModelUnsupportedError",
+        "OutOfMemoryError",
         "RepositoryIndexError",
         "SettingsError",
         "StorageError",
@@ -100,7 +102,7 @@ _NAMES = {
     ),
     "generate.options": ("GenerationOptions",),
     "index.build": ("Progress",),
-    "models.named_tokenizer": ("load_tokenizer",),
+    "models.tokenizer.named": ("load_tokenizer",),
     "rerank.model": ("Reranker",),
     "settings": (
         "Settings",
@@ -148,6 +150,7 @@ __all__ = [
     "ModelLoadingError",
     "ModelNotFoundError",
     "ModelUnsupportedError",
+    "OutOfMemoryError",
     "Progress",
     "ReasoningEvent",
     "Refresh",

@@ -21,6 +21,7 @@ import secrets
 import shutil
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -31,6 +32,11 @@ from turboprop.engines.llama_server import ServerDiedError, ServerRuntime
 from turboprop.engines.llamacpp_steps import generate
 from turboprop.engines.worker_frames import Frame, read_frame, write_frame
 from turboprop.engines.worker_guard import limit_memory, own_streams, start_guard
+
+
+_LOG_SECONDS = 0.3
+"""llama.cpp writes its log in a thread of its own, which the end of the process cuts off: on a busy machine the reason
+of a failure was lost."""
 
 
 class Answers:
@@ -164,6 +170,7 @@ def main() -> None:
         runtime = server(first.header, folder)
     except Exception as error:
         answers.send({"type": "error", "id": 0, "message": f"llama.cpp cannot load the model: {error}"})
+        time.sleep(_LOG_SECONDS)
         return
     finally:
         if not first.header.get("server"):  # a server's socket is needed as long as it runs

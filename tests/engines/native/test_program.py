@@ -236,7 +236,7 @@ def test_loading_and_closing_leaves_nothing() -> None:
         del program  # one that nobody closed ends with its last user
         gc.collect(0)
         sizes.append(pages())
-    assert len(list(Path("/proc/self/task").iterdir())) == threads
+    assert len(list(Path("/proc/self/task").iterdir())) <= threads  # those of a test before may end meanwhile
     assert np.mean(sizes[-20:]) - np.mean(sizes[100:120]) < 256  # pages: 1 MB
 
 
