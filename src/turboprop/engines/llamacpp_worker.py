@@ -33,7 +33,6 @@ from turboprop.engines.llamacpp_steps import generate
 from turboprop.engines.worker_frames import Frame, read_frame, write_frame
 from turboprop.engines.worker_guard import limit_memory, own_streams, start_guard
 
-
 _LOG_SECONDS = 0.3
 """llama.cpp writes its log in a thread of its own, which the end of the process cuts off: on a busy machine the reason
 of a failure was lost."""
