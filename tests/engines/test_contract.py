@@ -28,7 +28,6 @@ def small_models(folder: Path) -> Iterator[Path]:
     """One of each kind of files."""
     yield reference("golden/synthetic-arch/tiny-bert-mean.gguf")
     yield reference("golden/synthetic-arch/tiny-bert-mean")
-    yield reference("model2vec/test-model-float32")
     pytest.importorskip("onnx")
     from engines.onnx_bert import export_bert
 

@@ -60,14 +60,6 @@ ENGINES = (
         formats=("auto", "float32", "int8", "int4", "stored"),
     ),
     Engine(
-        "static",
-        "turboprop.engines.static",
-        "a static model is a table of rows to average",
-        reads=("safetensors",),
-        purposes=("embedding",),
-        formats=("auto", "float32"),
-    ),
-    Engine(
         "onnx",
         "turboprop.engines.onnx",
         "ONNX Runtime runs ONNX exports",
@@ -90,7 +82,7 @@ ENGINES = (
     Engine(
         "numpy",
         "turboprop.engines.numpy_engine",
-        "numpy runs its architecture anywhere, slowly",
+        "numpy runs its architecture anywhere",
         reads=("safetensors", "gguf"),
         purposes=("embedding", "language", "reranker"),
         formats=("auto", "float32"),
