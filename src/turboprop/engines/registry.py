@@ -57,7 +57,7 @@ ENGINES = (
         "kernels of our own suit its architecture and this processor",
         reads=("safetensors", "gguf"),
         purposes=("embedding", "language", "reranker"),
-        formats=("auto", "float32", "int8", "int4", "stored"),
+        formats=("auto", "float32", "float16", "bfloat16", "int8", "int4", "stored"),
     ),
     Engine(
         "onnx",
