@@ -118,6 +118,14 @@ def test_super_blocks_run_as_they_are_stored(tmp_path: Path, kind: str, more: st
     assert plan.weights == ("int8" if kind == "Q6_K" else "stored")
 
 
+@pytest.mark.parametrize(("kind", "weights"), [("F16", "float16"), ("BF16", "bfloat16")])
+def test_weights_of_16_bits_are_those_of_float32(kind: str, weights: str) -> None:
+    checkpoint = open_gguf(reference(f"gguf/stories260K-{kind}.gguf"))
+    found, exact = (distributions(checkpoint, "native", each) for each in (weights, "float32"))
+    np.testing.assert_array_equal(found, exact)
+    assert choose(checkpoint, "language", EngineOptions(weights)).plan.weights == weights  # type: ignore[arg-type]
+
+
 def test_int8_keeps_the_likeliest_token(stories: PagedGenerator) -> None:
     """At every position of stories that the model in float32 tells: 827 of 851 were the same in five longer ones."""
     same = total = 0
