@@ -28,7 +28,6 @@ def small_models(folder: Path) -> Iterator[Path]:
     """One of each kind of files."""
     yield reference("golden/synthetic-arch/tiny-bert-mean.gguf")
     yield reference("golden/synthetic-arch/tiny-bert-mean")
-    yield reference("model2vec/test-model-float32")
     pytest.importorskip("onnx")
     from engines.onnx_bert import export_bert
 
@@ -126,7 +125,7 @@ def test_what_it_says_of_itself(engine: Engine, checkpoint: Checkpoint) -> None:
 
 
 def test_every_format_of_its_row_is_one_that_it_loads(engine: Engine, checkpoint: Checkpoint) -> None:
-    for weights in set(engine.formats) - {"auto", "stored"}:
+    for weights in set(engine.formats) - {"auto", "stored", "float16", "bfloat16"}:  # what a file has to have
         encoder = load_encoder(checkpoint, engine.name, EngineOptions(weights=weights))
         assert encoded(encoder, INPUTS)[0].any()
         encoder.close()

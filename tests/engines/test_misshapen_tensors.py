@@ -139,7 +139,7 @@ def test_tensors_of_a_static_model(tmp_path: Path, name: str) -> None:
                 changed[tensor] = value
             (folder / "model.safetensors").unlink()
             save_file(changed, folder / "model.safetensors")
-            words = ends_well(folder, "static", "auto", f"{name}, {tensor}: {what}")
+            words = ends_well(folder, "numpy", "auto", f"{name}, {tensor}: {what}")
             if what.endswith("dimensions"):
                 assert tensor in words, what
                 assert str(list(value.shape)) in words, what  # type: ignore[union-attr]

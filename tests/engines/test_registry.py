@@ -115,11 +115,11 @@ def test_who_can_do_nothing_says_why(small: Engine) -> None:
         assert f"the engine small cannot run {stories()}: it {why}" in str(refused.value)
     with pytest.raises(ModelUnsupportedError, match="small runs no rerankers"):
         choose(checkpoint, "reranker", EngineOptions("float16"))
-    with pytest.raises(ModelUnsupportedError, match="it knows no phi2"):
-        choose(replace(checkpoint, family="phi2"), "embedding", EngineOptions("float16", engine="small"))
+    with pytest.raises(ModelUnsupportedError, match="it knows no mamba"):
+        choose(replace(checkpoint, family="mamba"), "embedding", EngineOptions("float16", engine="small"))
 
 
-def test_a_format_that_nobody_has_is_refused_by_everybody() -> None:
+def test_a_format_that_nobody_runs_is_refused_by_everybody() -> None:
     checkpoint = opened(stories())
     with pytest.raises(ModelUnsupportedError, match="no engine here runs") as refused:
         choose(checkpoint, "language", EngineOptions("float16"))

@@ -30,6 +30,7 @@ FAMILIES = {
     "gemma3_text": "turboprop.architectures.gemma3",
     "gemma3": "turboprop.architectures.gemma3",
     "gemma-embedding": "turboprop.architectures.gemma3",
+    "static": "turboprop.architectures.static",
 }
 
 

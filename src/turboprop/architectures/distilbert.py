@@ -46,8 +46,8 @@ _LAYER = {
 
 def weight_names(
     hp: Hyperparameters,
-    origin: Literal["hf", "gguf"],  # noqa: ARG001  the protocol's
-    stored: Container[str],  # noqa: ARG001
+    origin: Literal["hf", "gguf"],
+    stored: Container[str],
 ) -> dict[str, str]:
     """Canonical name to the checkpoint's name."""
     names = dict(_TOP)

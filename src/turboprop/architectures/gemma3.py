@@ -146,7 +146,7 @@ _LAYER = {
 def weight_names(
     hp: Hyperparameters,
     origin: Literal["hf", "gguf"],
-    stored: Container[str],  # noqa: ARG001  the protocol's
+    stored: Container[str],
 ) -> dict[str, str]:
     """Canonical name to the checkpoint's name."""
     column = 0 if origin == "hf" else 1

@@ -89,6 +89,17 @@ class Ops(Protocol[T]):
         """Cut the feature axis into consecutive parts."""
 
 
+class AveragingOps(Ops[T], Protocol[T]):
+    """What an engine that runs static models offers besides."""
+
+    def mean(self, table: str, rows: str, factors: str) -> T:
+        """Of each input the mean over its tokens of rows of a matrix, [inputs, features]; zeros without a token.
+
+        Two weights may be there, both [tokens]: `rows` is the row of a token (without it, its id), `factors` what the
+        row is multiplied with. Sums are float64.
+        """
+
+
 class Architecture(Protocol):
     """What the module of one architecture contains."""
 
@@ -99,7 +110,8 @@ class Architecture(Protocol):
         """Canonical name to the name in the checkpoint, for every weight that `forward` uses.
 
         `stored` are the names that the checkpoint has: they decide between fused and separate forms and
-        about optional weights. The embedding matrix is `tokens` everywhere. A weight that the model cannot
+        about optional weights. The embedding matrix is `tokens` everywhere, and `table` where it is
+        averaged and nothing else (`AveragingOps`). A weight that the model cannot
         do without is listed in any case.
         """
 
@@ -110,4 +122,4 @@ class Architecture(Protocol):
         """
 
     def forward(self, ops: Ops[T], hp: Any) -> T:
-        """Hidden states of the last layer, after the final norm."""
+        """Hidden states of the last layer, after the final norm; of a `table` the vectors of the inputs."""

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _PEAK = 1.1
 """Peak memory over the converted size: 1.09 measured on a 1.5 GB model, whose matrices are read in blocks."""
+FLOATS = ("float32", "float16", "bfloat16")
+"""Formats beside which all else stays float32. Those of 16 bits run where a file has them, and then are `float32`."""
 _FLOAT32 = ("positions", "types")
 """Tables that are added, not multiplied with: they stay float32."""
 _FIXED = 300_000_000
@@ -34,6 +36,11 @@ class StoredSizes:
     """By type, those of matrices that the format float32 keeps in fewer than 4."""
 
 
+def is_matrix(weight: str, tensor: StoredTensor) -> bool:
+    """Whether a weight is multiplied with, and converted to the format of weights."""
+    return len(tensor.shape) > 1 and weight not in _FLOAT32
+
+
 def converted_bytes(
     tensors: Mapping[str, StoredTensor],
     names: Mapping[str, str],
@@ -45,9 +52,9 @@ def converted_bytes(
     for weight, name in names.items():
         shape = tensors[name].shape
         count = prod(shape)
-        if len(shape) < 2 or weight in _FLOAT32:
+        if not is_matrix(weight, tensors[name]):
             total += 4 * count
-        elif weights == "float32":
+        elif weights in FLOATS:
             total += stored.bytes_of_a_float.get(tensors[name].kind, 4) * count
         elif weights == "stored" and tensors[name].kind in stored.bytes_of_a_weight:
             total += int(count * stored.bytes_of_a_weight[tensors[name].kind])

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
 from math import prod
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,18 +19,22 @@ from numpy.typing import NDArray
 from turboprop.architectures.ops import Architecture, Attention, Rope
 from turboprop.engines.contract import EngineOptions, Plan
 from turboprop.engines.conversion import check_memory
-from turboprop.engines.paged_generator import BLOCK, PagedGenerator, cache_size
 from turboprop.engines.pooling import begins_of, pool
 from turboprop.engines.rotation import Rotation
 from turboprop.engines.shape import as_format_error, read_language_model, read_shape
-from turboprop.engines.step import StepBatch, StepInterruptedError
+from turboprop.engines.step import BLOCK, StepBatch, StepInterruptedError
 from turboprop.errors import EngineError, ModelFormatError, ModelUnsupportedError
 from turboprop.models.checkpoint.tensors import StoredTensor
 from turboprop.models.checkpoint.view import Checkpoint
 from turboprop.models.kind import Kind
 from turboprop.types import TokenBatch
 
+if TYPE_CHECKING:
+    from turboprop.engines.paged_generator import PagedGenerator
+
 Array = NDArray[np.float32]
+_MEAN_ROWS = 1 << 14
+"""Rows that are gathered at a time: 16,384 of 256 features are 16 MB."""
 
 
 class Float32Weights(Mapping[str, Array]):
@@ -49,6 +53,9 @@ class Float32Weights(Mapping[str, Array]):
                 raise ModelFormatError(f"the tensor {self._names[weight]!r} holds values that are not finite")
             self._read[weight] = values
         return self._read[weight]
+
+    def __contains__(self, weight: object) -> bool:
+        return weight in self._names
 
     def __iter__(self) -> Any:
         return iter(self._names)
@@ -75,6 +82,21 @@ class NumpyOps:
 
     def has(self, weight: str) -> bool:
         return weight in self._weights
+
+    def mean(self, table: str, rows: str, factors: str) -> Array:
+        values = self._weights[table]
+        row = self._weights[rows] if self.has(rows) else None
+        factor = self._weights[factors] if self.has(factors) else None
+        means = np.zeros((len(self._batch.begins) - 1, values.shape[1]), np.float32)
+        for number, (begin, end) in enumerate(pairwise(self._batch.begins.tolist())):
+            total = np.zeros(values.shape[1])
+            for start in range(begin, end, _MEAN_ROWS):
+                ids = self._batch.ids[start : min(start + _MEAN_ROWS, end)]
+                part = values[ids if row is None else row[ids].astype(np.int32)]
+                total += part.sum(0, dtype=np.float64) if factor is None else factor[ids].astype(np.float64) @ part
+            if begin < end:
+                means[number] = total / (end - begin)
+        return means
 
     def _rows(self, weight: str, numbers: NDArray[np.int32], what: str) -> Array:
         table = self._weights[weight]
@@ -200,11 +222,14 @@ class NumpyEncoder:
         self._module, self._hp, self._pairs = module, hp, checkpoint.pairs
         self._weights: Float32Weights | None = weights
         self._pooling = checkpoint.pooling
+        self._unknown = -1 if checkpoint.unknown_token is None else checkpoint.unknown_token
+        self._averages = "table" in weights
+        self._vocabulary = _checked_table(checkpoint.name, weights) if self._averages else len(weights["tokens"])
         self._width = self._hidden(weights, _one_token()).shape[1]
 
     @property
     def dimensions(self) -> int:
-        return int(self._width * len(self._pooling))
+        return int(self._width * (1 if self._averages else len(self._pooling)))
 
     def _hidden(self, weights: Float32Weights, batch: StepBatch) -> Array:
         with np.errstate(all="ignore"):
@@ -213,12 +238,13 @@ class NumpyEncoder:
     def encode(self, batch: TokenBatch) -> Array:
         if self._weights is None:
             raise EngineError("this model is closed; load it again")
-        vocabulary = len(self._weights["tokens"])
-        if len(batch.ids) and not 0 <= batch.ids.min() <= batch.ids.max() < vocabulary:
+        if len(batch.ids) and batch.ids.view(np.uint32).max() >= self._vocabulary:  # a negative id is a large one
             raise EngineError(
-                f"the tokenizer gave the id {batch.ids.max()} and the model has {vocabulary} tokens: "
+                f"the tokenizer gave the id {batch.ids.max()} and the model has {self._vocabulary} tokens: "
                 "it is the tokenizer of another model"
             )
+        if self._averages:
+            return self._hidden(self._weights, _counted(batch, self._unknown))
         lengths = batch.lengths.astype(np.int32)
         begins = begins_of(lengths)
         positions = np.arange(len(batch.ids), dtype=np.int32) - np.repeat(begins[:-1], lengths).astype(np.int32)
@@ -234,6 +260,29 @@ class NumpyEncoder:
 
     def close(self) -> None:
         self._weights = None
+
+
+def _checked_table(name: str, weights: Float32Weights) -> int:
+    """How many tokens a table has. Raises `ModelFormatError` where its parts do not belong together."""
+    table, rows, factors = weights["table"], weights.get("table.rows"), weights.get("table.factors")
+    if rows is not None and not 0 <= rows.min() <= rows.max() < len(table):
+        raise ModelFormatError(f"{name}: mapping points outside the {len(table)} rows of the table")
+    tokens = len(table if rows is None else rows)
+    if factors is not None and len(factors) != tokens:
+        raise ModelFormatError(f"{name}: weights has {len(factors)} values for {tokens} tokens")
+    return tokens
+
+
+def _counted(batch: TokenBatch, unknown: int) -> StepBatch:
+    """The tokens that take part in a mean: neither the first `skip` ones of an input nor unknown ones."""
+    ids, begins, none = batch.ids, begins_of(batch.lengths), np.zeros(0, np.int32)
+    kept = ids != unknown
+    for begin, end in pairwise(begins) if batch.skip else ():
+        kept[begin : min(begin + batch.skip, end)] = False
+    if np.count_nonzero(kept) < len(ids):
+        places = np.flatnonzero(kept)
+        ids, begins = ids[places], places.searchsorted(begins).astype(np.int32)
+    return StepBatch(ids, none, begins, none, none, none, none)
 
 
 class _Forward:
@@ -293,6 +342,9 @@ def load_encoder(checkpoint: Checkpoint, options: EngineOptions) -> NumpyEncoder
 
 def load_generator(checkpoint: Checkpoint, options: EngineOptions) -> PagedGenerator:
     """Raises as `load_encoder` does, and `ModelUnsupportedError` for a model that writes no text."""
+    # Generation brings what a command that searches can do without.
+    from turboprop.engines.paged_generator import PagedGenerator, cache_size
+
     module, hp, names = read_language_model(checkpoint)
     weights = _checked(checkpoint, names, options.memory)
     ops = NumpyOps(weights, _one_token())

@@ -9,13 +9,11 @@ from turboprop.engines.constraint import Constraints, supported
 from turboprop.engines.contract import EngineOptions, Plan
 from turboprop.engines.generation_contract import TokenRequest
 from turboprop.engines.generation_loop import GenerationLoop, LoopStream
-from turboprop.engines.step import Forward
+from turboprop.engines.step import BLOCK, Forward
 from turboprop.errors import EngineError, InputTooLongError, UsageError
 from turboprop.machine import SHARE, share_of_free
 from turboprop.models.checkpoint.view import Checkpoint
 
-BLOCK = 32
-"""Tokens of one block of the cache."""
 _CACHE_SHARE = 0.25
 """Of the free memory, what the cache of keys and values may grow to where no budget is given."""
 _CACHE_CONTEXTS = 2

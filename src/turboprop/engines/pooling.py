@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 def begins_of(lengths: NDArray[np.int32]) -> NDArray[np.int32]:
     """`begins` of inputs of so many tokens."""
-    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    begins = np.zeros(len(lengths) + 1, np.int32)
+    lengths.cumsum(out=begins[1:])
+    return begins
 
 
 def takes_one(modes: Sequence[PoolingMode]) -> bool:

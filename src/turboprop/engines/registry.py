@@ -57,15 +57,7 @@ ENGINES = (
         "kernels of our own suit its architecture and this processor",
         reads=("safetensors", "gguf"),
         purposes=("embedding", "language", "reranker"),
-        formats=("auto", "float32", "int8", "int4", "stored"),
-    ),
-    Engine(
-        "static",
-        "turboprop.engines.static",
-        "a static model is a table of rows to average",
-        reads=("safetensors",),
-        purposes=("embedding",),
-        formats=("auto", "float32"),
+        formats=("auto", "float32", "float16", "bfloat16", "int8", "int4", "stored"),
     ),
     Engine(
         "onnx",
@@ -90,7 +82,7 @@ ENGINES = (
     Engine(
         "numpy",
         "turboprop.engines.numpy_engine",
-        "numpy runs its architecture anywhere, slowly",
+        "numpy runs its architecture anywhere",
         reads=("safetensors", "gguf"),
         purposes=("embedding", "language", "reranker"),
         formats=("auto", "float32"),

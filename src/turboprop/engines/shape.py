@@ -33,7 +33,7 @@ def _check_ranks(checkpoint: Checkpoint, names: Mapping[str, str]) -> None:
     for weight, name in names.items():
         shape = checkpoint.tensors[name].shape
         what, _, part = weight.rpartition(".")
-        vector = part == "bias" or what.endswith("norm") or weight == "rope_factors"
+        vector = part in ("bias", "rows", "factors") or what.endswith("norm") or weight == "rope_factors"
         if len(shape) != (1 if vector else 2) or 0 in shape:
             raise ModelFormatError(
                 f"{checkpoint.name}: the tensor {name!r} has the shape {list(shape)}, which is no "

@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+BLOCK = 32
+"""Tokens of one block of the cache."""
+
 
 @dataclass(frozen=True, slots=True)
 class StepBatch:

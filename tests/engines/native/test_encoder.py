@@ -21,7 +21,7 @@ from architectures.running import pack
 from architectures.tiny_gguf import write_gguf
 from architectures.tiny_models import INPUTS, MODELS, VOCABULARY, TinyModel
 from engines.language_models import write_super
-from engines.loading import load_encoder
+from engines.loading import chosen, load_encoder
 from turboprop.engines.contract import EngineOptions
 from turboprop.engines.native.encoder import load_encoder as load_native
 from turboprop.engines.native.encoder import plan
@@ -81,8 +81,8 @@ def test_the_same_vectors_in_float32(tmp_path: Path, name: str, origin: str) -> 
 
 
 @pytest.mark.parametrize("dtype", ["F16", "BF16"])
-def test_weights_of_16_bits_in_float32(tmp_path: Path, dtype: str) -> None:
-    """They are kept in 16 bits, and give the bits of the same weights in 32."""
+def test_weights_of_16_bits(tmp_path: Path, dtype: str) -> None:
+    """They are kept in 16 bits, and give the bits of the same weights in 32: as `float32` and by their own name."""
     model = MODELS["qwen3"]
     tensors = model.weights()
     wide, narrow = model.save(tmp_path / "wide"), model.save(tmp_path / "narrow")
@@ -100,6 +100,27 @@ def test_weights_of_16_bits_in_float32(tmp_path: Path, dtype: str) -> None:
     np.testing.assert_array_equal(found, encode(open_folder(wide), batch, weights="float32"))
     sizes = [plan(open_folder(folder), EngineOptions(weights="float32"))[1] for folder in (narrow, wide)]
     assert sizes[0] < 0.6 * sizes[1]
+    name, other = ("float16", "bfloat16") if dtype == "F16" else ("bfloat16", "float16")
+    np.testing.assert_array_equal(encode(open_folder(narrow), batch, weights=name), found)
+    choice = chosen(open_folder(narrow), weights=name)
+    assert (choice.name, choice.plan.weights, choice.plan.bytes) == ("native", name, sizes[0])
+    for folder, wanted, kind in ((wide, name, "F32"), (narrow, other, dtype)):
+        with pytest.raises(
+            ModelUnsupportedError, match=f"native runs {wanted} where .* these are {kind}; take float32"
+        ):
+            chosen(open_folder(folder), weights=wanted)
+
+
+def test_16_bits_of_one_name_are_converted_once(tmp_path: Path) -> None:
+    model = MODELS["qwen3"]
+    folder = model.save(tmp_path / "m")
+    save_file(
+        {name: values.astype(np.float16) for name, values in model.weights().items()}, folder / "model.safetensors"
+    )
+    for weights in ("float32", "float16"):
+        options = EngineOptions(weights=weights, cache_home=tmp_path / "cache")  # type: ignore[arg-type]
+        load_encoder(open_folder(folder), "native", options).close()
+    assert len(list((tmp_path / "cache" / "graphs").iterdir())) == 1
 
 
 def save_bfloat16(words: dict[str, NDArray[np.uint32]], path: Path) -> None:
@@ -171,9 +192,8 @@ def test_weights_as_stored(tmp_path: Path, kind: str) -> None:
 def test_weights_as_stored_where_there_are_none(tmp_path: Path) -> None:
     for origin in ("gguf", "hf"):
         checkpoint = opened(MODELS["qwen3"], origin, tmp_path)
-        for ask in (load_native, plan):
-            with pytest.raises(ModelUnsupportedError, match=r"Q4_K.*take int8"):
-                ask(checkpoint, EngineOptions(weights="stored"))
+        with pytest.raises(ModelUnsupportedError, match=r"Q4_K.*take int8"):
+            chosen(checkpoint, "native", "stored")
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -118,6 +118,14 @@ def test_super_blocks_run_as_they_are_stored(tmp_path: Path, kind: str, more: st
     assert plan.weights == ("int8" if kind == "Q6_K" else "stored")
 
 
+@pytest.mark.parametrize(("kind", "weights"), [("F16", "float16"), ("BF16", "bfloat16")])
+def test_weights_of_16_bits_are_those_of_float32(kind: str, weights: str) -> None:
+    checkpoint = open_gguf(reference(f"gguf/stories260K-{kind}.gguf"))
+    found, exact = (distributions(checkpoint, "native", each) for each in (weights, "float32"))
+    np.testing.assert_array_equal(found, exact)
+    assert choose(checkpoint, "language", EngineOptions(weights)).plan.weights == weights  # type: ignore[arg-type]
+
+
 def test_int8_keeps_the_likeliest_token(stories: PagedGenerator) -> None:
     """At every position of stories that the model in float32 tells: 827 of 851 were the same in five longer ones."""
     same = total = 0
@@ -289,8 +297,8 @@ def test_what_cannot_be_is_refused(minilm_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelUnsupportedError, match="no language model"):
         load(open_folder(minilm_folder))
     checkpoint = open_gguf(reference("gguf/stories260K.gguf"))
-    for weights in ("stored", "float16"):
-        with pytest.raises(ModelUnsupportedError, match="no weights"):
+    for weights, why in (("stored", "no weights that run"), ("float16", "these are F32; take float32")):
+        with pytest.raises(ModelUnsupportedError, match=why):
             load(checkpoint, weights)
     with pytest.raises(EngineError, match="allow more with"):
         load(checkpoint, memory=1)

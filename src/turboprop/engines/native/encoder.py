@@ -20,7 +20,7 @@ from turboprop.engines.native.library import BLOCK, Matrix, refusal
 from turboprop.engines.native.ops import NativeOps
 from turboprop.engines.native.program import Program
 from turboprop.engines.native.steps import Kind, Traced
-from turboprop.engines.native.weights import STORED, Format, Weights, checked_format
+from turboprop.engines.native.weights import STORED, Format, Weights
 from turboprop.engines.pooling import begins_of, pool, takes_one, token_taken
 from turboprop.engines.shape import as_format_error, read_shape
 from turboprop.engines.step import StepBatch
@@ -146,7 +146,7 @@ def load_encoder(checkpoint: Checkpoint, options: EngineOptions) -> NativeEncode
     """
     if reason := refusal():
         raise ModelUnsupportedError(f"{checkpoint.name} does not run natively: {reason}; leave --engine away")
-    weights = _choose_weights(checkpoint, options)
+    weights = _choose_weights(options)
     module, hp, names = read_shape(checkpoint)
 
     def trace(source: Weights) -> Traced:
@@ -165,10 +165,10 @@ def load_encoder(checkpoint: Checkpoint, options: EngineOptions) -> NativeEncode
 def plan(checkpoint: Checkpoint, options: EngineOptions) -> tuple[str, int]:
     """The weight format that `load_encoder` would take, and the bytes of the converted weights."""
     _, _, names = read_shape(checkpoint)
-    weights = _choose_weights(checkpoint, options)
+    weights = _choose_weights(options)
     return weights, converted_bytes(checkpoint.tensors, names, weights, STORED)
 
 
-def _choose_weights(checkpoint: Checkpoint, options: EngineOptions) -> Format:
+def _choose_weights(options: EngineOptions) -> Format:
     """int8 unless another is asked for: weights as stored take 0.6 of its memory, their products 1.4 times as long."""
-    return checked_format(checkpoint, "int8" if options.weights == "auto" else options.weights)
+    return "int8" if options.weights == "auto" else options.weights

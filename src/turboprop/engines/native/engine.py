@@ -24,11 +24,19 @@ def devices() -> list[str]:
 
 
 def why_not(checkpoint: Checkpoint, purpose: Kind, options: EngineOptions) -> str | None:
-    """That the architecture has no file or not all of what the model needs, or that the kernels do not run here."""
+    """That the architecture has no file or not all of what the model needs, that a format is not that of the file, or
+    that the kernels do not run here."""
     try:
-        (read_language_model if purpose == "language" else read_shape)(checkpoint)
+        _, _, names = (read_language_model if purpose == "language" else read_shape)(checkpoint)
     except ModelUnsupportedError as error:
         return f"is out: {error}"
+    if "table" in names:
+        return "multiplies matrices, and this is a table to average: int8 would only change its vectors"
+    if options.weights != "auto":
+        from turboprop.engines.native.weights import format_refusal
+
+        if reason := format_refusal(checkpoint, names, options.weights):
+            return reason
     reason = refusal()
     return f"is out: {reason}" if reason else None
 

@@ -16,7 +16,7 @@ from turboprop.engines.native.library import refusal
 from turboprop.engines.native.ops import NativeOps
 from turboprop.engines.native.program import Program, cache_bytes
 from turboprop.engines.native.steps import Traced
-from turboprop.engines.native.weights import STORED, Format, Weights, checked_format, stored_kinds
+from turboprop.engines.native.weights import STORED, Format, Weights, stored_kinds
 from turboprop.engines.paged_generator import PagedGenerator, cache_size
 from turboprop.engines.shape import as_format_error, read_language_model
 from turboprop.engines.step import StepBatch, StepInterruptedError
@@ -57,7 +57,7 @@ def choose_weights(checkpoint: Checkpoint, options: EngineOptions) -> Format:
     """As asked for; by default weights as the file has them where it has some of four or five bits, else int8."""
     if options.weights == "auto":
         return "stored" if stored_kinds(checkpoint) - _SIX_BITS else "int8"
-    return checked_format(checkpoint, options.weights)
+    return options.weights
 
 
 def plan(checkpoint: Checkpoint, options: EngineOptions) -> tuple[str, int]:

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from turboprop.engines.conversion import ConversionProgress, check_memory, converted_bytes
+from turboprop.engines.conversion import FLOATS, ConversionProgress, check_memory, converted_bytes
 from turboprop.engines.graph_cache import cached_files
 from turboprop.engines.native.library import LAYOUT_VERSION
 from turboprop.engines.native.weights import INDEX, STORED, VALUES, Format, MappedWeights, Weights, write_weights
@@ -43,7 +43,7 @@ def kept_weights(
             "form": "native",
             "layout": LAYOUT_VERSION,
             "weights": checkpoint.weights_hash(cache_home),
-            "format": weights,
+            "format": "float32" if weights in FLOATS else weights,
             "family": checkpoint.family,
             "origin": checkpoint.origin,
             "config": checkpoint.config if checkpoint.origin == "hf" else None,

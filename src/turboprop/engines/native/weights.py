@@ -11,12 +11,12 @@ import mmap
 from collections.abc import Callable, Iterator, Mapping
 from math import ceil, log2, prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from turboprop.engines.conversion import StoredSizes
+from turboprop.engines.conversion import FLOATS, StoredSizes, is_matrix
 from turboprop.engines.native.library import (
     ALIGNMENT,
     BFLOAT16,
@@ -34,7 +34,7 @@ from turboprop.engines.native.library import (
 from turboprop.engines.native.panels import PANEL, filled, pack_eight, pack_float, pack_four, pack_super, padded
 from turboprop.engines.quantize import quantize_int8, quantize_uint4
 from turboprop.engines.stored import is_four_bit, is_super
-from turboprop.errors import ModelFormatError, ModelUnsupportedError
+from turboprop.errors import ModelFormatError
 from turboprop.files import open_regular
 from turboprop.models.checkpoint.tensors import StoredTensor
 from turboprop.models.gguf.tensors import GGUFTensor
@@ -57,7 +57,8 @@ STORED = StoredSizes(
     bytes_of_a_float=dict.fromkeys(_FLOATS, 2),
 )
 
-Format = Literal["float32", "int8", "int4", "stored"]
+_SIXTEEN = {"float16": "F16", "bfloat16": "BF16"}
+Format = Literal["float32", "float16", "bfloat16", "int8", "int4", "stored"]
 
 
 def stored_kinds(checkpoint: Checkpoint) -> set[str]:
@@ -65,14 +66,17 @@ def stored_kinds(checkpoint: Checkpoint) -> set[str]:
     return {tensor.kind for tensor in checkpoint.tensors.values() if is_four_bit(tensor) or is_super(tensor)}
 
 
-def checked_format(checkpoint: Checkpoint, wanted: str) -> Format:
-    """The format asked for. Raises `ModelUnsupportedError` for `stored` where the file holds no such weights."""
+def format_refusal(checkpoint: Checkpoint, names: Mapping[str, str], wanted: str) -> str | None:
+    """Why a format that runs as the file has it does not; None where it does."""
     if wanted == "stored" and not stored_kinds(checkpoint):
         known = ", ".join(sorted(STORED.bytes_of_a_weight))
-        raise ModelUnsupportedError(
-            f"{checkpoint.name} has no weights that run as they are stored ({known}); take int8"
-        )
-    return cast("Format", wanted)
+        return f"finds no weights that run as they are stored ({known}); take int8"
+    tensors = {weight: checkpoint.tensors[name] for weight, name in names.items()}
+    kinds = {tensor.kind for weight, tensor in tensors.items() if is_matrix(weight, tensor)}
+    if wanted in _SIXTEEN and kinds != {_SIXTEEN[wanted]}:
+        listed = ", ".join(sorted(kinds))
+        return f"runs {wanted} where all matrices of a file have it, and these are {listed}; take float32"
+    return None
 
 
 class Weights(Protocol):
@@ -111,7 +115,7 @@ class WeightWriter:
 
     @property
     def keeps_float32(self) -> bool:
-        return self._weights == "float32"
+        return self._weights in FLOATS
 
     def has(self, weight: str) -> bool:
         return weight in self._names
@@ -134,7 +138,7 @@ class WeightWriter:
     def matrix(self, weight: str, bias: str | None) -> Matrix:
         if weight not in self.index:
             tensor = self._tensors[self._names[weight]]
-            if self._weights == "float32":
+            if self.keeps_float32:
                 self._write_float(weight, tensor)
             elif self._weights == "stored" and is_super(tensor):
                 self._write_super(weight, tensor)
