@@ -6,6 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifdef _WIN32
+#include <fcntl.h>
+#include <io.h>
+#include <malloc.h>
+#define aligned_alloc(alignment, bytes) _aligned_malloc(bytes, alignment)
+#define free _aligned_free
+#endif
+
 int kernels_supported(void);
 int layout_version(void);
 void structure_sizes(int64_t sizes[5]);
@@ -63,6 +71,10 @@ static void run(const int64_t request[4])
 
 int main(void)
 {
+#ifdef _WIN32
+    _setmode(_fileno(stdin), _O_BINARY);
+    _setmode(_fileno(stdout), _O_BINARY);
+#endif
     for (;;) {
         int64_t request[5], answer[7] = {0};
         int64_t sizes[5];
