@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from engines.native.emulated import COMPILER, Emulated, refusal
+from engines.native.emulated import ARM_COMPILER, Emulated, arm_runner, runs
 from turboprop.engines.native import library
 
 PROJECT = Path(__file__).parents[3]
@@ -59,7 +59,7 @@ def sources(tmp_path: Path) -> Path:
 
 
 def copy_sources(folder: Path) -> Path:
-    return Path(shutil.copytree(SOURCES, folder / "kernels", ignore=shutil.ignore_patterns("*.so", "*.new")))
+    return Path(shutil.copytree(SOURCES, folder / "kernels", ignore=shutil.ignore_patterns("*.so", "*.dll", "*.new")))
 
 
 Use = Callable[..., None]
@@ -67,11 +67,11 @@ Use = Callable[..., None]
 
 @pytest.fixture(scope="session")
 def kernel_sets(
-    build_hook: Any, emulated_kernels: Path | None, tmp_path_factory: pytest.TempPathFactory
+    build_hook: Any, emulated_kernels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:
     """The libraries that run here.
 
-    AVX-VNNI is tried in the encoding of AVX-512 where the processor has only that, ARM's emulated where that can be.
+    AVX-VNNI is tried in the encoding of AVX-512 where the processor has only that.
     """
     found = dict(zip(library.SETS, library.LIBRARIES, strict=True))
     here = {name: path for name, path in found.items() if path.is_file() and library.load_one(path)[0] is not None}
@@ -84,29 +84,48 @@ def kernel_sets(
             patch.setattr(build_hook, "SETS", {"avxvnni": flags})
             if not build_hook.compile_kernels(folder)["avxvnni"]:
                 here["avxvnni"] = folder / "kernels-avxvnni.so"
-    if "dotprod" not in here and emulated_kernels is not None:
-        here["dotprod"] = emulated_kernels
-    return here
+    return emulated_kernels | here
 
 
 @pytest.fixture(scope="session")
-def emulated_kernels(build_hook: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path | None]:
-    """A library for ARM processors that is loaded as others are, and run by QEMU; None where it cannot be."""
-    if refusal(tmp_path_factory.mktemp("emulated")):
-        yield None
-        return
-    folder = copy_sources(tmp_path_factory.mktemp("dotprod"))
-    path = folder / "kernels-dotprod.so"
+def emulated_kernels(build_hook: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
+    """Libraries for other processors and systems that are loaded as others are, and run as `emulated.py` says.
+
+    Those for ARM are GCC's. The others are as in the wheels of a release, where Zig's compiler is.
+    """
+    arm = arm_runner()
+    ways = {name: (ARM_COMPILER, name.split()[0], "aarch64-linux-gnu", arm) for name in ("dotprod", "plain on ARM")}
+    if importlib.util.find_spec("ziglang") is not None:
+        # Those of Windows run with AVX2 and without: `long` has 32 bits there.
+        wheels = {"manylinux2014_aarch64": (["dotprod", "plain"], arm)}
+        if platform.machine() == "x86_64":
+            wheels |= {
+                "win_amd64": (["avx2", "plain"], ["wine"]),
+                "musllinux_1_2_x86_64": (["avx2"], ["/lib/ld-musl-x86_64.so.1"]),
+            }
+        for wheel, (kernels, runner) in wheels.items():
+            ways |= {f"{name} of {wheel}": ("", name, build_hook.WHEELS[wheel], runner) for name in kernels}
+    running: dict[Path, Emulated] = {}
+    found, load_one = {}, library.load_one
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CC", COMPILER)
-        patch.setattr(platform, "machine", lambda: "aarch64")
-        patch.setattr(build_hook, "SETS", {"dotprod": build_hook.SETS["dotprod"]})
-        assert build_hook.compile_kernels(folder) == {"dotprod": ""}
-    emulated, load_one = Emulated(path), library.load_one
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(library, "load_one", lambda one: (emulated, "") if one == path else load_one(one))
-        yield path
-    emulated.close()
+        patch.setenv("WINEPREFIX", str(tmp_path_factory.mktemp("wine")))
+        patch.setenv("WINEDEBUG", "-all")
+        for name, (own, kernels, target, runner) in ways.items():
+            compiler = [own] if own else build_hook._compiler(target)[0]
+            for_programs = [*compiler, "-dynamic"] if "musl" in target else compiler
+            if not runs(tmp_path_factory.mktemp("emulated"), for_programs, runner):
+                continue
+            folder = copy_sources(tmp_path_factory.mktemp("kernels"))
+            with pytest.MonkeyPatch.context() as building:
+                building.setattr(build_hook, "_compiler", lambda _, compiler=compiler: (compiler, ""))
+                building.setattr(build_hook, "SETS", {kernels: build_hook.SETS[kernels]})
+                assert build_hook.compile_kernels(folder, target=target) == {kernels: ""}
+            found[name] = next(path for path in folder.glob("kernels-*") if path.suffix in (".so", ".dll"))
+            running[found[name]] = Emulated(found[name], for_programs, runner)
+        patch.setattr(library, "load_one", lambda one: (running[one], "") if one in running else load_one(one))
+        yield found
+        for emulated in running.values():
+            emulated.close()
 
 
 @pytest.fixture(scope="module")

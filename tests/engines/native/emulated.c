@@ -6,9 +6,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifdef _WIN32
+#include <fcntl.h>
+#include <io.h>
+#include <malloc.h>
+#define aligned_alloc(alignment, bytes) _aligned_malloc(bytes, alignment)
+#define free _aligned_free
+#endif
+
 int kernels_supported(void);
 int layout_version(void);
-void structure_sizes(long sizes[5]);
+void structure_sizes(int64_t sizes[5]);
 int run_program(Run *run);
 
 static void take(void *to, size_t bytes)
@@ -37,7 +45,7 @@ static void run(const int64_t request[4])
     const int64_t threads = request[0], bytes = request[1], pointers = request[2], ranges = request[3];
     int64_t *at = room(16 * (size_t)(pointers + ranges)), stopped;
     uint8_t *image = room((size_t)bytes);
-    long sizes[5];
+    int64_t sizes[5];
     take(at, 16 * (size_t)(pointers + ranges));
     take(image, (size_t)bytes);
     for (int64_t i = 0; i < pointers; i++) {
@@ -63,9 +71,13 @@ static void run(const int64_t request[4])
 
 int main(void)
 {
+#ifdef _WIN32
+    _setmode(_fileno(stdin), _O_BINARY);
+    _setmode(_fileno(stdout), _O_BINARY);
+#endif
     for (;;) {
         int64_t request[5], answer[7] = {0};
-        long sizes[5];
+        int64_t sizes[5];
         take(request, sizeof request);
         switch (request[0]) {
         case 0:

@@ -1,4 +1,7 @@
-"""Kernels of another processor, run by QEMU: a program's memory goes there as one image, and its results come back."""
+"""Kernels of another processor or system, in a process of their own that QEMU, Wine or musl's loader runs.
+
+A program's memory goes there as one image, and its results come back.
+"""
 
 from __future__ import annotations
 
@@ -16,47 +19,55 @@ import numpy as np
 from turboprop.engines.native.library import LANES, LAYOUT_VERSION, AttentionShape, Matrix, Place, Run, Step
 from turboprop.engines.native.steps import Kind
 
-COMPILER, EMULATOR = "aarch64-linux-gnu-gcc", "qemu-aarch64"
+ARM_COMPILER = "aarch64-linux-gnu-gcc"
 SIZES, RUN, PANEL, CHUNK, SCRATCH = range(5)
 """Kinds of requests, see emulated.c."""
 
 
-def refusal(folder: Path) -> str:
-    """Why nothing can be emulated here, tried in an empty folder; empty where it can."""
-    for name in (COMPILER, EMULATOR):
-        if shutil.which(name) is None:
-            return f"there is no {name}"
-    (folder / "nothing.c").write_text("int main(void) { return 0; }\n", "ascii")
-    subprocess.run([COMPILER, str(folder / "nothing.c"), "-o", str(folder / "nothing")], check=True)
-    done = subprocess.run([*emulator(), str(folder / "nothing")], capture_output=True, text=True, check=False)
-    return done.stderr.strip() or f"{EMULATOR} ended with {done.returncode}" if done.returncode else ""
+def runs(folder: Path, compiler: Sequence[str], runner: Sequence[str]) -> bool:
+    """Whether a program can be compiled and run, tried in an empty folder."""
+    if any(shutil.which(name) is None for name in (compiler[0], *runner[:1])):
+        return False
+    program = folder / "nothing.exe"
+    program.with_suffix(".c").write_text("int main(void) { return 0; }\n", "ascii")
+    subprocess.run([*compiler, "-O2", str(program.with_suffix(".c")), "-o", str(program)], check=True)
+    # No pipe: what Wine starts beside the program keeps one open.
+    nothing = subprocess.DEVNULL
+    return not subprocess.run([*runner, str(program)], stdout=nothing, stderr=nothing, check=False).returncode
 
 
-def emulator() -> list[str]:
-    """The command that a program's path is added to."""
-    asked = [COMPILER, "-print-file-name=ld-linux-aarch64.so.1"]
+def arm_runner() -> list[str]:
+    """The command that runs a program of an ARM processor with Debian's libraries for it; its path is added."""
+    if shutil.which(ARM_COMPILER) is None:
+        return ["qemu-aarch64"]
+    asked = [ARM_COMPILER, "-print-file-name=ld-linux-aarch64.so.1"]
     loader = Path(subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip()).resolve()
-    return [EMULATOR, "-L", str(loader.parent.parent)]
+    return ["qemu-aarch64", "-L", str(loader.parent.parent)]
 
 
 class Emulated:
-    """A library of kernels of an ARM processor with the functions that Python calls."""
+    """A library of kernels of another processor or system with the functions that Python calls."""
 
-    def __init__(self, library: Path) -> None:
+    def __init__(self, library: Path, compiler: Sequence[str], runner: Sequence[str]) -> None:
         self._name = str(library)
-        driver = library.with_name("driver")
+        driver = library.with_name("driver.exe")
         source = Path(__file__).with_name("emulated.c")
-        flags = ["-std=c11", "-D_GNU_SOURCE", "-I", str(library.parent), f"-Wl,-rpath,{library.parent}"]
-        subprocess.run([COMPILER, *flags, str(source), str(library), "-o", str(driver)], check=True)
-        self._process = subprocess.Popen([*emulator(), str(driver)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        flags = ["-O2", "-std=c11", "-D_GNU_SOURCE", "-I", str(library.parent)]
+        # Windows looks for a library beside the program.
+        flags += [] if library.suffix == ".dll" else [f"-Wl,-rpath,{library.parent}"]
+        subprocess.run([*compiler, *flags, str(source), str(library), "-o", str(driver)], check=True)
+        self._process = subprocess.Popen([*runner, str(driver)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._turn = threading.Lock()
         *self._sizes, layout, supported = self._ask(7, SIZES)
         assert layout == LAYOUT_VERSION
         assert supported
 
     def close(self) -> None:
-        self._process.communicate()
-        assert self._process.returncode == 0
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        assert self._process.wait() == 0
+        self._process.stdout.close()
 
     def _ask(self, answers: int, *request: int) -> list[int]:
         with self._turn:

@@ -75,6 +75,22 @@ def test_the_largest_sums(with_each: Callable[..., None], kind: str, gated: bool
     with_each(run)
 
 
+@pytest.mark.parametrize("lane", range(4))
+def test_one_sum_of_four_beside_the_middle_of_two_numbers(with_each: Callable[..., None], lane: int) -> None:
+    """2^-70 below the middle, which a sum in double would be rounded to first, and then up."""
+    odd = np.float32(1 + 2**-23)
+    w = np.ones((40, 2), np.float32)
+    w[lane::4] = odd
+    weights = MemoryWeights({"x": np.array([[1, 2**-24 * (1 - 2**-23)]], np.float32), "w": w}, "float32")
+
+    def run() -> NDArray[np.float32]:
+        found = compute(lambda ops: ops.linear(ops.positions("x"), "w"), weights, given(range(1)))
+        np.testing.assert_array_equal(found[0], w[:, 0])
+        return found
+
+    with_each(run)
+
+
 @pytest.mark.parametrize("width", [1, 15, 16, 33, 100])
 def test_rows(with_each: Callable[..., None], width: int) -> None:
     x = rows(1, 12, width) * 6

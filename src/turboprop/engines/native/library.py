@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from ctypes import POINTER, c_float, c_int32, c_int64, c_long, c_size_t, c_void_p
+from ctypes import POINTER, c_float, c_int32, c_int64, c_size_t, c_void_p
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -124,7 +124,7 @@ def load_one(path: Path) -> tuple[Any, str]:
         same_layout = library.layout_version() == LAYOUT_VERSION
     except AttributeError:
         return None, stale
-    sizes = (c_long * 5)()
+    sizes = (c_int64 * 5)()
     library.structure_sizes(sizes)
     described = [ctypes.sizeof(kind) for kind in (Matrix, AttentionShape, Step, Run)]
     return (library, "") if same_layout and list(sizes)[:4] == described else (None, stale)
@@ -135,9 +135,9 @@ def _describe(library: Any) -> None:
     library.team_free.argtypes = (c_void_p,)
     for name in ("panel_bytes", "cache_chunk_bytes", "attention_scratch_bytes"):
         getattr(library, name).restype = c_size_t
-    library.panel_bytes.argtypes = (ctypes.c_int, c_long)
-    library.cache_chunk_bytes.argtypes = (c_long, ctypes.c_int)
-    library.attention_scratch_bytes.argtypes = (c_long, c_long)
+    library.panel_bytes.argtypes = (ctypes.c_int, c_int64)
+    library.cache_chunk_bytes.argtypes = (c_int64, ctypes.c_int)
+    library.attention_scratch_bytes.argtypes = (c_int64, c_int64)
     library.run_program.argtypes = (POINTER(Run),)
     library.structure_sizes.restype = None
 
@@ -149,7 +149,7 @@ def refusal() -> str:
 
 def counter_bytes() -> int:
     """Bytes of a step's counters."""
-    sizes = (c_long * 5)()
+    sizes = (c_int64 * 5)()
     library().structure_sizes(sizes)
     return sizes[4]
 

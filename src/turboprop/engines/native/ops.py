@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from turboprop.architectures.ops import Attention, Rope
+from turboprop.architectures.ops import Attention, Ops, Rope
 from turboprop.engines.native.library import (
     EIGHT_BITS,
     FLOAT32,
@@ -22,7 +22,7 @@ from turboprop.engines.native.library import (
 )
 from turboprop.engines.native.panels import padded
 from turboprop.engines.native.passes import join, pick_early
-from turboprop.engines.native.steps import Buffer, Kind, Traced, TracedStep, Value
+from turboprop.engines.native.steps import Buffer, Constant, Kind, Operand, Traced, TracedStep, Value
 from turboprop.engines.native.weights import Weights
 
 FINE_INPUTS = 768
@@ -35,13 +35,13 @@ MOST_WINDOW = 1 << 30
 FUNCTIONS = {"gelu": 0, "gelu_tanh": 1, "silu": 2, "relu": 3, "tanh": 4}
 
 
-class NativeOps:
+class NativeOps(Ops[Operand]):
     """Traces one model. Values have one row a token, the tokens of all inputs end to end."""
 
     def __init__(self, weights: Weights) -> None:
         self._weights = weights
-        self._quantized: tuple[Value, int] | None = None
-        self._gated: set[Value] = set()
+        self._quantized: tuple[Operand, int] | None = None
+        self._gated: set[Operand] = set()
         """Products of two values. A few of their features are far larger than the rest (Yang et al. 2024, arXiv
         2405.14428), so fewer share a scale; that takes the kernels a tenth longer."""
         self.traced = Traced([], [], exact=weights.keeps_float32)
@@ -54,9 +54,9 @@ class NativeOps:
         self.traced.steps.append(TracedStep(kind, to, width=width, picked=self.picked, **what))
         return to
 
-    def _solid(self, x: Value) -> Value:
+    def _solid(self, x: Operand) -> Value:
         """A value that has memory."""
-        if x.buffer is not None:
+        if isinstance(x, Value):
             return x
         raise ValueError("a model that begins with a constant")
 
@@ -78,15 +78,14 @@ class NativeOps:
         self._limit("positions", self._weights.rows(weight) - offset)
         return self._step(Kind.TABLE, self._weights.width(weight), a=offset, weight=self._weights.dense(weight))
 
-    def row(self, weight: str, index: int) -> Value:
-        row = self._weights.dense(weight)[index]
-        return Value(None, len(row), constant=row)
+    def row(self, weight: str, index: int) -> Constant:
+        return Constant(self._weights.dense(weight)[index])
 
     def types(self, weight: str) -> Value:
         self._limit("types", self._weights.rows(weight))
         return self._step(Kind.TABLE, self._weights.width(weight), b=1, weight=self._weights.dense(weight))
 
-    def linear(self, x: Value, weight: str, bias: str | None = None, *, to: Value | None = None) -> Value:
+    def linear(self, x: Operand, weight: str, bias: str | None = None, *, to: Value | None = None) -> Value:
         if x.width != self._weights.width(weight):
             raise TypeError(f"{weight} takes {self._weights.width(weight)} inputs and gets {x.width}")
         if bias is not None:
@@ -104,11 +103,13 @@ class NativeOps:
             self._quantized = x, group
         return self._step(Kind.PRODUCT, self._weights.rows(weight), to=to, b=group, detail=matrix)
 
-    def layer_norm(self, x: Value, weight: str | None, bias: str | None, eps: float) -> Value:
+    def layer_norm(self, x: Operand, weight: str | None, bias: str | None, eps: float) -> Value:
         weights, biases = (None if name is None else self._vector(name, x.width) for name in (weight, bias))
         return self._step(Kind.LAYER, x.width, x=self._solid(x), f=eps, weight=weights, bias=biases)
 
-    def rms_norm(self, x: Value, weight: str, eps: float, *, offset: float = 0.0, per_head: int | None = None) -> Value:
+    def rms_norm(
+        self, x: Operand, weight: str, eps: float, *, offset: float = 0.0, per_head: int | None = None
+    ) -> Value:
         each = per_head or x.width
         self._check_heads(x, each)
         scale = self._vector(weight, each)
@@ -122,15 +123,15 @@ class NativeOps:
             raise TypeError(f"{weight} has the shape {values.shape}, not ({width},)")
         return values
 
-    def _check_heads(self, x: Value, head_dim: int) -> None:
+    def _check_heads(self, x: Operand, head_dim: int) -> None:
         if x.width % head_dim:
             raise TypeError(f"{x.width} features are no heads of {head_dim}")
 
-    def _check_same(self, x: Value, y: Value) -> None:
+    def _check_same(self, x: Operand, y: Operand) -> None:
         if x.width != y.width:
             raise TypeError(f"values of {x.width} and {y.width} features do not meet")
 
-    def rope(self, x: Value, head_dim: int, rope: Rope) -> Value:
+    def rope(self, x: Operand, head_dim: int, rope: Rope) -> Value:
         self._check_heads(x, head_dim)
         if rope.dims % 2 or not 2 <= rope.dims <= head_dim:
             raise TypeError(f"{rope.dims} features of heads of {head_dim} cannot be turned")
@@ -145,7 +146,7 @@ class NativeOps:
         pairing = int(rope.pairing == "interleaved")
         return self._step(Kind.ROPE, x.width, x=self._solid(x), a=head_dim, b=rope.dims, c=pairing, d=table)
 
-    def attention(self, q: Value, k: Value, v: Value, how: Attention) -> Value:
+    def attention(self, q: Operand, k: Operand, v: Operand, how: Attention) -> Value:
         widths = (how.heads * how.head_dim, how.kv_heads * how.head_dim, how.kv_heads * how.head_dim)
         if (q.width, k.width, v.width) != widths:
             raise TypeError(f"attention takes widths of {widths} and gets {(q.width, k.width, v.width)}")
@@ -161,41 +162,45 @@ class NativeOps:
         self.traced.steps.append(TracedStep(Kind.STORE, None, x=key, y=value, width=k.width, detail=shape))
         return self._step(Kind.ATTEND, q.width, x=self._solid(q), detail=shape)
 
-    def activation(self, x: Value, kind: Literal["gelu", "gelu_tanh", "silu", "relu", "tanh"]) -> Value:
+    def activation(self, x: Operand, kind: Literal["gelu", "gelu_tanh", "silu", "relu", "tanh"]) -> Value:
         return self._step(Kind.ACTIVATE, x.width, x=self._solid(x), a=FUNCTIONS[kind])
 
-    def add(self, x: Value, y: Value) -> Value:
-        if x.constant is not None:
-            x, y = y, x
+    def add(self, x: Operand, y: Operand) -> Value:
         self._check_same(x, y)
-        return self._step(Kind.ADD, x.width, x=self._solid(x), y=None if y.buffer is None else y, weight=y.constant)
+        if isinstance(x, Constant):
+            x, y = y, x
+        if isinstance(y, Constant):
+            return self._step(Kind.ADD, x.width, x=self._solid(x), weight=y.vector)
+        return self._step(Kind.ADD, x.width, x=self._solid(x), y=y)
 
-    def multiply(self, x: Value, y: Value) -> Value:
+    def multiply(self, x: Operand, y: Operand) -> Value:
         self._check_same(x, y)
         product = self._step(Kind.MULTIPLY, x.width, x=self._solid(x), y=self._solid(y))
         self._gated.add(product)
         return product
 
-    def scale(self, x: Value, factor: float) -> Value:
+    def scale(self, x: Operand, factor: float) -> Value:
         return self._step(Kind.SCALE, x.width, x=self._solid(x), f=factor)
 
-    def split(self, x: Value, sizes: tuple[int, ...]) -> tuple[Value, ...]:
+    def split(self, x: Operand, sizes: tuple[int, ...]) -> tuple[Value, ...]:
         if sum(sizes) != x.width:
             raise TypeError(f"a split of {x.width} features into {sizes}")
-        starts = np.cumsum((0, *sizes))
+        x, starts = self._solid(x), np.cumsum((0, *sizes))
         return tuple(replace(x, width=size, column=x.column + int(at)) for at, size in zip(starts, sizes, strict=False))
 
     # What ends a program
 
-    def pick(self, x: Value) -> Value:
+    def pick(self, x: Operand) -> Value:
         """Only the rows asked for; what follows is over them, and so is what came after the last attention."""
         self.picked = True
         self._quantized = None
-        return x if pick_early(self.traced.steps, x) else self._step(Kind.PICK, x.width, x=self._solid(x))
+        x = self._solid(x)
+        return x if pick_early(self.traced.steps, x) else self._step(Kind.PICK, x.width, x=x)
 
-    def output(self, x: Value) -> Traced:
+    def output(self, x: Operand) -> Traced:
         """The program whose output is x."""
-        assert x.whole and x.buffer is not None
+        x = self._solid(x)
+        assert x.whole
         x.buffer.output = True
         self.traced.output = x.width
         self.traced.steps = join(self.traced.steps)

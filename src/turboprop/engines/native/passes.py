@@ -34,7 +34,7 @@ def pick_early(steps: list[TracedStep], x: Value) -> bool:
     picks: dict[Buffer, TracedStep] = {}
 
     def picked(value: Value | None) -> Value | None:
-        if value is None or value.buffer is None or value.buffer in made:
+        if value is None or value.buffer in made:
             return value
         if value.buffer not in picks:
             width = value.buffer.width
@@ -55,58 +55,63 @@ def _uses(steps: list[TracedStep]) -> dict[Buffer, list[int]]:
     for number, step in enumerate(steps):
         for buffer in step.reads():
             found.setdefault(buffer, []).append(number)
-        if step.to is not None and step.to.buffer is not None and step.to.buffer.output:
+        if step.to is not None and step.to.buffer.output:
             found.setdefault(step.to.buffer, []).append(len(steps))  # whoever runs the program reads it
     return found
 
 
 def join(steps: list[TracedStep]) -> list[TracedStep]:
     """One step where two do: a function and the product with it; a matrix product and the sum with it."""
+    return _join_sums(_join_functions(steps))
+
+
+def _join_functions(steps: list[TracedStep]) -> list[TracedStep]:
+    """A function and the product of its result, which nothing else reads, and another value: one step of both."""
+    makers = {step.to.buffer: step for step in steps if step.to is not None and step.kind is Kind.ACTIVATE}
+    uses = _uses(steps)
+    gone: set[Buffer] = set()
+    for number, step in enumerate(steps):
+        if step.kind is not Kind.MULTIPLY:
+            continue
+        assert step.x is not None and step.y is not None
+        for one, other in ((step.x, step.y), (step.y, step.x)):
+            maker = makers.get(one.buffer)
+            if maker is not None and one.whole and uses[one.buffer] == [number]:
+                step.kind, step.x, step.y, step.a, step.b = Kind.ACTIVATE, maker.x, other, maker.a, 1
+                gone.add(one.buffer)
+                break
+    return [step for step in steps if step.to is None or step.to.buffer not in gone]
+
+
+def _join_sums(steps: list[TracedStep]) -> list[TracedStep]:
+    """A matrix product and the sum of it, which nothing else reads, and an older value: one step that adds to this.
+
+    Nothing may read the older value from the product on but the sum.
+    """
     made = {step.to.buffer: number for number, step in enumerate(steps) if step.to is not None}
     uses = _uses(steps)
     gone: set[int] = set()
-    overwritten: set[Buffer] = set()  # a product was added to them
     for number, step in enumerate(steps):
-        if step.kind is Kind.MULTIPLY:
-            for one, other in ((step.x, step.y), (step.y, step.x)):
-                assert one is not None and other is not None
-                maker = made.get(one.buffer)
-                if (
-                    maker is None
-                    or steps[maker].kind is not Kind.ACTIVATE
-                    or steps[maker].b
-                    or not one.whole
-                    or uses[one.buffer] != [number]  # type: ignore[index]
-                    or steps[maker].x.buffer in overwritten  # type: ignore[union-attr,operator]
-                ):
-                    continue
-                before = steps[maker]
-                uses[before.x.buffer].append(number)  # type: ignore[index,union-attr]
-                step.kind, step.x, step.y, step.a, step.b = Kind.ACTIVATE, before.x, other, before.a, 1
-                gone.add(maker)
-                break
-        elif step.kind is Kind.ADD and step.y is not None:
-            for old, product in ((step.x, step.y), (step.y, step.x)):
-                assert old is not None and product is not None and step.to is not None
-                maker = made.get(product.buffer)
-                if (
-                    maker is None
-                    or maker in gone
-                    or steps[maker].kind is not Kind.PRODUCT
-                    or not (old.whole and product.whole and step.to.whole)
-                    or uses[product.buffer] != [number]  # type: ignore[index]
-                    or old.buffer not in made
-                    or made[old.buffer] > maker
-                    or max(uses[old.buffer]) != number  # type: ignore[index]
-                    or any(use >= maker for use in uses[old.buffer] if use != number)  # type: ignore[index]
-                    or step.to.buffer.output  # type: ignore[union-attr]
-                    or steps[maker].a
-                ):
-                    continue
-                steps[maker].a = 1
-                steps[maker].to = step.to
-                step.to.buffer.joined = old.buffer  # type: ignore[union-attr]
-                overwritten.add(old.buffer)  # type: ignore[arg-type]
+        if step.kind is not Kind.ADD or step.y is None:
+            continue
+        assert step.x is not None and step.to is not None
+        for old, product in ((step.x, step.y), (step.y, step.x)):
+            maker = made.get(product.buffer)
+            if (
+                maker is not None
+                and maker not in gone
+                and steps[maker].kind is Kind.PRODUCT
+                and not steps[maker].a
+                and old.whole
+                and product.whole
+                and step.to.whole
+                and not step.to.buffer.output
+                and uses[product.buffer] == [number]
+                and made.get(old.buffer, maker) < maker
+                and [use for use in uses[old.buffer] if use >= maker] == [number]
+            ):
+                steps[maker].a, steps[maker].to = 1, step.to
+                step.to.buffer.joined = old.buffer
                 made[step.to.buffer] = maker
                 gone.add(number)
                 break
@@ -120,16 +125,16 @@ def lay_out(traced: Traced) -> tuple[dict[Buffer, int], int]:
     """Where each buffer begins, in numbers a token (multiples of 16), and how many there are in all."""
     last: dict[Buffer, int] = {}
     for number, step in enumerate(traced.steps):
-        for buffer in [*step.reads(), *([step.to.buffer] if step.to is not None and step.to.buffer else [])]:
+        for buffer in [*step.reads(), *([step.to.buffer] if step.to is not None else [])]:
             last[buffer.root] = number
     places: dict[Buffer, int] = {}
     free: list[tuple[int, int]] = []
     end = 0
     for number, step in enumerate(traced.steps):
-        made = step.to.buffer.root if step.to is not None and step.to.buffer is not None else None
+        made = step.to.buffer.root if step.to is not None else None
         dying = {each.root for each in step.reads() if last[each.root] == number and each.root in places}
         if made is not None and made not in places and not made.output:
-            own = step.x.buffer.root if step.kind in _IN_PLACE and step.x and step.x.buffer and step.x.whole else None
+            own = step.x.buffer.root if step.kind in _IN_PLACE and step.x and step.x.whole else None
             if own in dying and own is not None and own.width == made.width:
                 places[made] = places[own]
                 dying.remove(own)

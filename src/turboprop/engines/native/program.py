@@ -187,7 +187,7 @@ class Program:
         )
 
     def _place(self, value: Value | None) -> Place:
-        if value is None or value.buffer is None:
+        if value is None:
             return Place(0, 0, 0)
         buffer = value.buffer.root
         return Place(-1 if buffer.output else self._places[buffer], buffer.width, value.column)

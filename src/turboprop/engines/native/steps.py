@@ -47,16 +47,29 @@ class Buffer:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Value:
-    """Some features of a buffer, or the same vector for every token."""
+    """Some features of a buffer."""
 
-    buffer: Buffer | None
+    buffer: Buffer
     width: int
     column: int = 0
-    constant: NDArray[np.float32] | None = None
 
     @property
     def whole(self) -> bool:
-        return self.buffer is not None and self.width == self.buffer.width
+        return self.width == self.buffer.width
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Constant:
+    """The same vector for every token, which only a sum takes."""
+
+    vector: NDArray[np.float32]
+
+    @property
+    def width(self) -> int:
+        return len(self.vector)
+
+
+Operand = Value | Constant
 
 
 @dataclass(eq=False, slots=True)
@@ -77,9 +90,9 @@ class TracedStep:
     detail: Matrix | AttentionShape | None = None
 
     def reads(self) -> list[Buffer]:
-        found = [value.buffer for value in (self.x, self.y) if value is not None and value.buffer is not None]
+        found = [value.buffer for value in (self.x, self.y) if value is not None]
         # A product that is added to what is there reads it.
-        if self.kind is Kind.PRODUCT and self.a and self.to is not None and self.to.buffer is not None:
+        if self.kind is Kind.PRODUCT and self.a and self.to is not None:
             found.append(self.to.buffer)
         return found
 

@@ -6,29 +6,29 @@
 
 #include "attention_tiles.h"
 
-static inline size_t exact_bytes(long padded)
+static inline size_t exact_bytes(int64_t padded)
 {
     return (size_t)(4 * BLOCK * padded);
 }
 
 static void store_exact(
-    const float *key, const float *value, uint8_t *keys, uint8_t *values, long slot, long width, long padded)
+    const float *key, const float *value, uint8_t *keys, uint8_t *values, int64_t slot, int64_t width, int64_t padded)
 {
     float *to = (float *)keys + slot;
-    for (long i = 0; i < width; i++)
+    for (int64_t i = 0; i < width; i++)
         to[i * BLOCK] = key[i];
     memcpy((float *)values + slot * padded, value, 4 * (size_t)width);
 }
 
-ALWAYS void score_exact(const uint8_t *keys, const float *const *queries, long width, float scale, float *to, long stride,
-    const int rows)
+ALWAYS void score_exact(const uint8_t *keys, const float *const *queries, int64_t width, float scale, float *to,
+    int64_t stride, const int rows)
 {
-    for (long first = 0; first < BLOCK; first += 2 * WIDTH) {
+    for (int64_t first = 0; first < BLOCK; first += 2 * WIDTH) {
         const float *from = (const float *)keys + first;
         Reals f[TILE][2], k[2];
         for (int m = 0; m < rows; m++)
             EACH_COLUMN(f[m][c] = no_reals());
-        for (long d = 0; d < width; d++) {
+        for (int64_t d = 0; d < width; d++) {
             EACH_COLUMN(k[c] = load_reals(from + d * BLOCK + c * WIDTH));
             for (int m = 0; m < rows; m++) {
                 Reals q = all_reals(queries[m][d]);
@@ -42,17 +42,17 @@ ALWAYS void score_exact(const uint8_t *keys, const float *const *queries, long w
 
 /* Scores 0 .. most - 1 of one row to probabilities, not yet divided by their sum, which is returned: only from .. to - 1
    are visible, the others become 0. */
-static float weigh_exact(float *scores, long from, long to, long most)
+static float weigh_exact(float *scores, int64_t from, int64_t to, int64_t most)
 {
     const Floats none = all16(-INFINITY);
     Floats top = none, total = zero16();
-    for (long j = 0; j < most; j += 16) {
+    for (int64_t j = 0; j < most; j += 16) {
         Floats v = load_between16(none, scores + j, from - j, to - j);
         store16(scores + j, v);
         top = max16(top, v);
     }
     top = all16(most16(top));
-    for (long j = 0; j < most; j += 16) {
+    for (int64_t j = 0; j < most; j += 16) {
         Floats v = exp16(sub16(load16(scores + j), top));
         store16(scores + j, v);
         total = add16(total, v);
@@ -62,15 +62,15 @@ static float weigh_exact(float *scores, long from, long to, long most)
 
 /* Slots of a block: from .. to - 1 are visible to a row, sure_from .. sure_to - 1 to all. */
 typedef struct {
-    long from, sure_from, sure_to, to;
+    int64_t from, sure_from, sure_to, to;
 } Slots;
 
 /* Adds the values of a block, weighted. What a row does not see, and may be no number, it does not take times 0. */
-ALWAYS void value_exact(const float *values, const float *weights, long stride, Slots seen, float *out, long padded,
-    const int rows)
+ALWAYS void value_exact(const float *values, const float *weights, int64_t stride, Slots seen, float *out,
+    int64_t padded, const int rows)
 {
 #define EACH_SLOT(begin, end, condition)                                                                               \
-    for (long slot = begin; slot < end; slot++) {                                                                      \
+    for (int64_t slot = begin; slot < end; slot++) {                                                                   \
         EACH_COLUMN(v[c] = load_reals(values + slot * padded + d + c * WIDTH));                                        \
         for (int m = 0; m < rows; m++) {                                                                               \
             const float weight = weights[m * stride + slot];                                                           \
@@ -78,7 +78,7 @@ ALWAYS void value_exact(const float *values, const float *weights, long stride, 
                 EACH_COLUMN(f[m][c] = times_plus(v[c], all_reals(weight), f[m][c]));                                   \
         }                                                                                                              \
     }
-    for (long d = 0; d < padded; d += 2 * WIDTH) {
+    for (int64_t d = 0; d < padded; d += 2 * WIDTH) {
         Reals f[TILE][2], v[2];
         for (int m = 0; m < rows; m++)
             EACH_COLUMN(f[m][c] = no_reals());

@@ -11,27 +11,27 @@ enum {
     KEYS = 4 * BLOCK,  /* bytes of 4 features of a block's keys */
 };
 
-static inline size_t key_bytes(long padded)
+static inline size_t key_bytes(int64_t padded)
 {
     return (size_t)(BLOCK * padded + BLOCK * padded / 4 + 8 * BLOCK * (padded / HEAD_GROUP));
 }
 
-static inline size_t value_bytes(long padded)
+static inline size_t value_bytes(int64_t padded)
 {
     return (size_t)(BLOCK * padded + 4 * BLOCK);
 }
 
-static inline const uint8_t *low_bits(const uint8_t *keys, long padded)
+static inline const uint8_t *low_bits(const uint8_t *keys, int64_t padded)
 {
     return keys + BLOCK * padded;
 }
 
-static inline const float *key_scales(const uint8_t *keys, long padded)
+static inline const float *key_scales(const uint8_t *keys, int64_t padded)
 {
     return (const float *)(keys + BLOCK * padded + BLOCK * padded / 4);
 }
 
-static inline const float *value_scales(const uint8_t *values, long padded)
+static inline const float *value_scales(const uint8_t *values, int64_t padded)
 {
     return (const float *)(values + BLOCK * padded);
 }
@@ -63,8 +63,8 @@ static inline int32_t sum_bytes(const int8_t *part)
 }
 
 /* The products of the queries' next HEAD_GROUP features and those of the keys of 2 columns, of 10 bits each. */
-ALWAYS void score_part(const uint8_t *keys, const uint8_t *low, const int8_t *queries, long padded, Wholes sums[TILE][2],
-    const int rows)
+ALWAYS void score_part(const uint8_t *keys, const uint8_t *low, const int8_t *queries, int64_t padded,
+    Wholes sums[TILE][2], const int rows)
 {
     for (int m = 0; m < rows; m++) {
         const int32_t begin = FACTOR_LESS ? FACTOR_LESS * sum_bytes(queries + m * padded) : 0;
@@ -113,14 +113,14 @@ ALWAYS void score_part(const uint8_t *keys, const uint8_t *low, const int8_t *qu
 }
 
 ALWAYS void score_tile(
-    const Scratch *s, const uint8_t *chunk, long padded, long row, float *to, long stride, const int rows)
+    const Scratch *s, const uint8_t *chunk, int64_t padded, int64_t row, float *to, int64_t stride, const int rows)
 {
-    const long parts = padded / HEAD_GROUP;
-    for (long first = 0; first < BLOCK; first += 2 * WIDTH) {
+    const int64_t parts = padded / HEAD_GROUP;
+    for (int64_t first = 0; first < BLOCK; first += 2 * WIDTH) {
         Reals f[TILE][2];
         for (int m = 0; m < rows; m++)
             EACH_COLUMN(f[m][c] = no_reals());
-        for (long part = 0; part < parts; part++) {
+        for (int64_t part = 0; part < parts; part++) {
             const uint8_t *keys = chunk + part * HEAD_GROUP * BLOCK, *low = low_bits(chunk, padded) + part * HEAD_GROUP * BLOCK / 4;
             Wholes sums[TILE][2];
             if (first == 0) {
@@ -144,7 +144,7 @@ ALWAYS void score_tile(
 }
 
 static inline void value_row(
-    const Scratch *s, const uint8_t *chunk, long padded, long row, long block, long longest)
+    const Scratch *s, const uint8_t *chunk, int64_t padded, int64_t row, int64_t block, int64_t longest)
 {
     const uint8_t *weights = s->weights + row * longest + block * BLOCK;
     float *out = s->out + row * padded;
@@ -152,7 +152,7 @@ static inline void value_row(
     Wholes fours[BLOCK / 4];
     for (int k = 0; k < BLOCK / 4; k++)
         fours[k] = as_factor(spread(weights + k * 4));
-    for (long d = 0; d < padded; d += WIDTH) {
+    for (int64_t d = 0; d < padded; d += WIDTH) {
         Wholes even = no_wholes(), odd = even;
         for (int k = 0; k < BLOCK / 4; k += 2) {
             const uint8_t *at = chunk + (k * padded + d) * 4, *next = at + 4 * padded;

@@ -74,14 +74,16 @@ typedef struct {
     int32_t kind;
 } Matrix;
 
-size_t panel_bytes(int kind, long inputs);
-void quantize_rows(const float *x, long stride, long width, long inputs, Quantized to, long first, long count);
+size_t panel_bytes(int kind, int64_t inputs);
+void quantize_rows(const float *x, int64_t stride, int64_t width, int64_t inputs, Quantized to, int64_t first,
+    int64_t count);
 /* One item of a product: a panel times the tokens first .. first + count - 1. With `add` the product is added to what y
    holds. */
-void product_item(const Matrix *matrix, Quantized x, float *y, long stride, long panel, long first, long count, int add);
+void product_item(const Matrix *matrix, Quantized x, float *y, int64_t stride, int64_t panel, int64_t first,
+    int64_t count, int add);
 /* The same in float32, of weights of FLOAT32 and after it; rows of x are x_stride apart. */
-void float_item(const Matrix *matrix, const float *x, long x_stride, float *y, long stride, long panel, long first,
-    long count, int add);
-void matrix_row(const Matrix *matrix, long row, float *to, long width);
+void float_item(const Matrix *matrix, const float *x, int64_t x_stride, float *y, int64_t stride, int64_t panel,
+    int64_t first, int64_t count, int add);
+void matrix_row(const Matrix *matrix, int64_t row, float *to, int64_t width);
 
 #endif

@@ -39,7 +39,7 @@ static inline void thread_wait(Thread thread)
 static inline void thread_yield(void) { SwitchToThread(); }
 
 /* Which process this is, where one can become two: not on Windows. */
-static inline long process_number(void) { return 0; }
+static inline int process_number(void) { return 0; }
 
 #else
 #include <pthread.h>
@@ -69,7 +69,7 @@ static inline int thread_start(Thread *thread, ThreadResult (*begin)(void *), vo
 }
 static inline void thread_wait(Thread thread) { pthread_join(thread, NULL); }
 static inline void thread_yield(void) { sched_yield(); }
-static inline long process_number(void) { return getpid(); }
+static inline int process_number(void) { return getpid(); }
 #endif
 
 #endif

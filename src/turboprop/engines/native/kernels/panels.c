@@ -3,16 +3,16 @@
 
 #include <string.h>
 
-size_t panel_bytes(int kind, long inputs)
+size_t panel_bytes(int kind, int64_t inputs)
 {
-    long bytes = kind >= FLOAT32    ? inputs * 2 * LANES * float_bytes(kind)
+    int64_t bytes = kind >= FLOAT32    ? inputs * 2 * LANES * float_bytes(kind)
         : kind == EIGHT_BITS        ? inputs / GROUP * EIGHT_STEP
         : kind == FOUR_BITS         ? inputs / GROUP_FOUR * FOUR_STEP
                                     : inputs / SUPER * super_step(more_bits(kind));
     return (size_t)bytes;
 }
 
-static inline float half(const uint8_t *from, long lane)
+static inline float half(const uint8_t *from, int64_t lane)
 {
     uint16_t bits;
     memcpy(&bits, from + 2 * lane, 2);
@@ -25,13 +25,13 @@ static inline float half(const uint8_t *from, long lane)
 }
 
 /* The low four bits of the input `in` of a part, which lie in that line or in one after it. */
-static inline int nibble(const uint8_t *line, long lane, long in)
+static inline int nibble(const uint8_t *line, int64_t lane, int64_t in)
 {
     int byte = line[lane * 4 + in % 4];
     return in % 8 < 4 ? byte & 15 : byte >> 4;
 }
 
-static float weight_eight(const uint8_t *lines, long lane, long k)
+static float weight_eight(const uint8_t *lines, int64_t lane, int64_t k)
 {
     const uint8_t *group = lines + k / GROUP * EIGHT_STEP;
     float scale;
@@ -39,17 +39,17 @@ static float weight_eight(const uint8_t *lines, long lane, long k)
     return (float)((int)group[(1 + k % GROUP / 4) * LINE + lane * 4 + k % 4] - 128) * scale;
 }
 
-static float weight_four(const uint8_t *lines, long lane, long k)
+static float weight_four(const uint8_t *lines, int64_t lane, int64_t k)
 {
-    const long in = k % GROUP_FOUR;
+    const int64_t in = k % GROUP_FOUR;
     const uint8_t *part = lines + k / GROUP_FOUR * FOUR_STEP;
     return (float)nibble(part + (1 + in / 8) * LINE, lane, in) * half(part, lane) + half(part + 2 * LANES, lane);
 }
 
-static float weight_super(const uint8_t *panel, long side, long lane, long k, long more)
+static float weight_super(const uint8_t *panel, int64_t side, int64_t lane, int64_t k, int64_t more)
 {
     const uint8_t *group = panel + k / SUPER * super_step(more), *head = group + side * head_bytes(more);
-    const long part = k % SUPER / GROUP_FOUR, in = k % GROUP_FOUR, quad = in / 4;
+    const int64_t part = k % SUPER / GROUP_FOUR, in = k % GROUP_FOUR, quad = in / 4;
     const uint8_t *data = group + 2 * head_bytes(more) + part * part_bytes(more) + side * CACHE_LINE;
     int value = nibble(data + low_line(quad, more) * LINE, lane, in);
     if (more) {
@@ -68,7 +68,7 @@ static float weight_super(const uint8_t *panel, long side, long lane, long k, lo
         + (float)least * half(head + PACKED_SCALES + 2 * LANES, lane);
 }
 
-static float weight_float(const uint8_t *panel, long output, long k, int kind)
+static float weight_float(const uint8_t *panel, int64_t output, int64_t k, int kind)
 {
     const uint8_t *at = panel + (k * 2 * LANES + output) * float_bytes(kind);
     if (kind == FLOAT16)
@@ -80,12 +80,12 @@ static float weight_float(const uint8_t *panel, long output, long k, int kind)
     return found;
 }
 
-void matrix_row(const Matrix *matrix, long row, float *to, long width)
+void matrix_row(const Matrix *matrix, int64_t row, float *to, int64_t width)
 {
-    const long side = row / LANES % 2, lane = row % LANES;
+    const int64_t side = row / LANES % 2, lane = row % LANES;
     const uint8_t *panel = matrix->panels + (size_t)(row / (2 * LANES)) * panel_bytes(matrix->kind, matrix->inputs);
     const uint8_t *lines = panel + side * CACHE_LINE;
-    for (long k = 0; k < width; k++) {
+    for (int64_t k = 0; k < width; k++) {
         float value = matrix->kind >= FLOAT32    ? weight_float(panel, row % (2 * LANES), k, matrix->kind)
             : matrix->kind == EIGHT_BITS         ? weight_eight(lines, lane, k)
             : matrix->kind == FOUR_BITS          ? weight_four(lines, lane, k)

@@ -17,40 +17,40 @@ enum {
 };
 
 /* Bytes of a weight that is a float. */
-static inline long float_bytes(int kind)
+static inline int64_t float_bytes(int kind)
 {
     return kind == FLOAT32 ? 4 : 2;
 }
 
 /* Bits of a weight beside the first four. */
-static inline long more_bits(int kind)
+static inline int64_t more_bits(int kind)
 {
     return kind == SUPER_SIX ? 2 : kind == SUPER_FIVE ? 1 : 0;
 }
 
 /* What precedes the parts of a group of SUPER inputs, for one side. */
-static inline long head_bytes(long more)
+static inline int64_t head_bytes(int64_t more)
 {
     return more == 2 ? SIX_SCALES + 2 * LANES : PACKED_SCALES + 4 * LANES;
 }
 
-static inline long part_bytes(long more)
+static inline int64_t part_bytes(int64_t more)
 {
     return (FOUR_LINES + more) * LINE;
 }
 
-static inline long super_step(long more)
+static inline int64_t super_step(int64_t more)
 {
     return 2 * head_bytes(more) + PARTS * part_bytes(more);
 }
 
 /* The lines of a part with the low four bits, and the others, of the inputs 4 * quad to 4 * quad + 3. */
-static inline long low_line(long quad, long more)
+static inline int64_t low_line(int64_t quad, int64_t more)
 {
     return quad / 2 + (more == 2 ? 1 + quad / 4 : more);
 }
 
-static inline long high_line(long quad, long more)
+static inline int64_t high_line(int64_t quad, int64_t more)
 {
     return more == 2 ? quad / 4 * 3 : 0;
 }

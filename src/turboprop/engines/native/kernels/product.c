@@ -21,14 +21,14 @@
 #define AT(from, line, c) ((from) + (line) * LINE + SIDE(c) * CACHE_LINE + 4 * LANE(c))
 
 /* -128 times the sum of a group of GROUP_FOUR activations, which has an offset for each half. */
-static inline int32_t halves_offset(Quantized x, long token, long inputs, long group)
+static inline int32_t halves_offset(Quantized x, int64_t token, int64_t inputs, int64_t group)
 {
     const int32_t *from = x.offsets + token * (inputs / HALF) + 2 * group;
     return from[0] + from[1];
 }
 
 /* Adds the products of `count` inputs, up to GROUP, with weights of 8 bits. */
-ALWAYS void eights(const uint8_t *w, const int8_t *a, long inputs, Wholes sums[TILE][MOST], const int rows,
+ALWAYS void eights(const uint8_t *w, const int8_t *a, int64_t inputs, Wholes sums[TILE][MOST], const int rows,
     const int columns, const int count)
 {
 #ifdef KERNELS_AVX2
@@ -79,15 +79,15 @@ ALWAYS void eights(const uint8_t *w, const int8_t *a, long inputs, Wholes sums[T
 #endif
 }
 
-ALWAYS void tile_eight(const uint8_t *w, Quantized x, long token, long groups, Reals f[TILE][MOST], const int rows,
-    const int columns, const int fine)
+ALWAYS void tile_eight(const uint8_t *w, Quantized x, int64_t token, int64_t groups, Reals f[TILE][MOST],
+    const int rows, const int columns, const int fine)
 {
-    const long inputs = groups * GROUP, step = fine ? GROUP_FOUR : GROUP, parts = GROUP / step;
+    const int64_t inputs = groups * GROUP, step = fine ? GROUP_FOUR : GROUP, parts = GROUP / step;
     const int8_t *a = x.values + token * inputs;
-    for (long g = 0; g < groups; g++, w += EIGHT_STEP) {
+    for (int64_t g = 0; g < groups; g++, w += EIGHT_STEP) {
         Reals s[MOST];
         EACH_COLUMN(s[c] = load_reals(AT(w, 0, c)));
-        for (long part = 0; part < parts; part++) {
+        for (int64_t part = 0; part < parts; part++) {
             Wholes sums[TILE][MOST];
             const uint8_t *from = AT(w, 1 + part * step / 4, 0);
             for (int m = 0; m < rows; m++) {
@@ -119,7 +119,7 @@ ALWAYS Wholes quad_at(const uint8_t *from, const int quad, const int more)
 }
 
 /* Adds the products of the quads first .. end - 1 of a part of GROUP_FOUR inputs. */
-ALWAYS void quads(const uint8_t *w, const int8_t *a, long inputs, Wholes sums[TILE][MOST], const int rows,
+ALWAYS void quads(const uint8_t *w, const int8_t *a, int64_t inputs, Wholes sums[TILE][MOST], const int rows,
     const int columns, const int more, const int first, const int end)
 {
 #ifdef KERNELS_AVX2
@@ -155,8 +155,8 @@ ALWAYS void quads(const uint8_t *w, const int8_t *a, long inputs, Wholes sums[TI
 }
 
 /* Adds sums of integers, times the scales of weights and activations, and the minima times the activations' sums. */
-ALWAYS void add_four(Quantized x, long token, long parts, long part, Wholes sums[TILE][MOST], const Reals s[MOST],
-    const Reals least[MOST], Reals f[TILE][MOST], const int rows, const int columns)
+ALWAYS void add_four(Quantized x, int64_t token, int64_t parts, int64_t part, Wholes sums[TILE][MOST],
+    const Reals s[MOST], const Reals least[MOST], Reals f[TILE][MOST], const int rows, const int columns)
 {
     for (int m = 0; m < rows; m++) {
         Reals scale = all_reals(x.scales[(token + m) * parts + part]);
@@ -166,12 +166,12 @@ ALWAYS void add_four(Quantized x, long token, long parts, long part, Wholes sums
     }
 }
 
-ALWAYS void tile_four(const uint8_t *w, Quantized x, long token, long groups, Reals f[TILE][MOST], const int rows,
+ALWAYS void tile_four(const uint8_t *w, Quantized x, int64_t token, int64_t groups, Reals f[TILE][MOST], const int rows,
     const int columns, const int fetch)
 {
-    const long inputs = groups * GROUP, parts = inputs / GROUP_FOUR;
+    const int64_t inputs = groups * GROUP, parts = inputs / GROUP_FOUR;
     const int8_t *a = x.values + token * inputs;
-    for (long part = 0; part < parts; part++, w += FOUR_STEP) {
+    for (int64_t part = 0; part < parts; part++, w += FOUR_STEP) {
         if (fetch && rows > 1)
             ask_for(w + parts * FOUR_STEP, FOUR_STEP);
         Wholes sums[TILE][MOST];
@@ -195,10 +195,11 @@ ALWAYS Reals upper_bits(Wholes first, Wholes second, Wholes third)
 }
 
 /* A part of weights of 4 or 5 bits, whose scales and minima the head has as integers. */
-ALWAYS void part_super(const uint8_t *from, Quantized x, long token, long parts, long part, const Reals s[MOST],
-    const Reals least[MOST], Reals f[TILE][MOST], const int rows, const int columns, const int more)
+ALWAYS void part_super(const uint8_t *from, Quantized x, int64_t token, int64_t parts, int64_t part,
+    const Reals s[MOST], const Reals least[MOST], Reals f[TILE][MOST], const int rows, const int columns,
+    const int more)
 {
-    const long inputs = parts * GROUP_FOUR;
+    const int64_t inputs = parts * GROUP_FOUR;
     Wholes sums[TILE][MOST];
     for (int m = 0; m < rows; m++)
         EACH_COLUMN(sums[m][c] = no_wholes());
@@ -207,18 +208,18 @@ ALWAYS void part_super(const uint8_t *from, Quantized x, long token, long parts,
 }
 
 /* `more` is 0 or 1. */
-ALWAYS void tile_super(const uint8_t *panel, long side, Quantized x, long token, long groups, Reals f[TILE][MOST],
-    const int rows, const int columns, const int more, const int fetch)
+ALWAYS void tile_super(const uint8_t *panel, int64_t side, Quantized x, int64_t token, int64_t groups,
+    Reals f[TILE][MOST], const int rows, const int columns, const int more, const int fetch)
 {
-    const long parts = groups * GROUP / GROUP_FOUR, ahead = parts / PARTS * super_step(more);
-    for (long first = 0; first < parts; first += PARTS, panel += super_step(more)) {
+    const int64_t parts = groups * GROUP / GROUP_FOUR, ahead = parts / PARTS * super_step(more);
+    for (int64_t first = 0; first < parts; first += PARTS, panel += super_step(more)) {
         const uint8_t *head = panel + side * head_bytes(more);
         const uint8_t *from = panel + 2 * head_bytes(more) + side * CACHE_LINE;
         Reals d[MOST], dmin[MOST];
 #define HEAD(c) (head + SIDE(c) * head_bytes(more))
         EACH_COLUMN(d[c] = halves_at(HEAD(c) + PACKED_SCALES + 2 * LANE(c)));
         EACH_COLUMN(dmin[c] = halves_at(HEAD(c) + PACKED_SCALES + 2 * LANES + 2 * LANE(c)));
-        for (long part = first; part < first + PARTS; part += 2, head += 3 * LANES) {
+        for (int64_t part = first; part < first + PARTS; part += 2, head += 3 * LANES) {
             Wholes packed[MOST], second[MOST], third[MOST];
             if (fetch && rows > 1)
                 ask_for(panel + ahead + (part - first) * (super_step(more) / PARTS), 2 * (super_step(more) / PARTS));
@@ -239,17 +240,17 @@ ALWAYS void tile_super(const uint8_t *panel, long side, Quantized x, long token,
     }
 }
 
-ALWAYS void tile_six(const uint8_t *panel, long side, Quantized x, long token, long groups, Reals f[TILE][MOST],
-    const int rows, const int columns, const int fetch)
+ALWAYS void tile_six(const uint8_t *panel, int64_t side, Quantized x, int64_t token, int64_t groups,
+    Reals f[TILE][MOST], const int rows, const int columns, const int fetch)
 {
-    const long inputs = groups * GROUP, parts = inputs / GROUP_FOUR, ahead = parts / PARTS * super_step(2);
+    const int64_t inputs = groups * GROUP, parts = inputs / GROUP_FOUR, ahead = parts / PARTS * super_step(2);
     const int8_t *a = x.values + token * inputs;
-    for (long first = 0; first < parts; first += PARTS, panel += super_step(2)) {
+    for (int64_t first = 0; first < parts; first += PARTS, panel += super_step(2)) {
         const uint8_t *head = panel + side * head_bytes(2), *from = panel + 2 * head_bytes(2) + side * CACHE_LINE;
         Reals d[MOST], s[MOST];
 #define HEAD(c) (head + SIDE(c) * head_bytes(2))
         EACH_COLUMN(d[c] = halves_at(HEAD(c) + SIX_SCALES + 2 * LANE(c)));
-        for (long part = first; part < first + PARTS; part++, a += GROUP_FOUR, from += part_bytes(2)) {
+        for (int64_t part = first; part < first + PARTS; part++, a += GROUP_FOUR, from += part_bytes(2)) {
             if (fetch && rows > 1)
                 ask_for(panel + ahead + (part - first) * (super_step(2) / PARTS), super_step(2) / PARTS);
 #pragma GCC unroll 2
@@ -277,12 +278,12 @@ ALWAYS void tile_six(const uint8_t *panel, long side, Quantized x, long token, l
 /* A side of a panel, or both where a register has a whole line, for `rows` tokens. With `fetch` it asks for the bytes of
    the next panel: the first tile of this one takes longer to multiply than to fetch, and the processor does not run ahead
    by itself. */
-ALWAYS void tile(const Matrix *matrix, Quantized x, float *y, long stride, long panel, long side, long token, int add,
-    const int rows, const int columns, const int fetch)
+ALWAYS void tile(const Matrix *matrix, Quantized x, float *y, int64_t stride, int64_t panel, int64_t side,
+    int64_t token, int add, const int rows, const int columns, const int fetch)
 {
     const uint8_t *at = matrix->panels + (size_t)panel * panel_bytes(matrix->kind, matrix->inputs);
     const uint8_t *lines = at + side * CACHE_LINE;
-    const long output = (2 * panel + side) * LANES, left = matrix->outputs - output, groups = matrix->inputs / GROUP;
+    const int64_t output = (2 * panel + side) * LANES, left = matrix->outputs - output, groups = matrix->inputs / GROUP;
     const float *bias = matrix->bias;
     Reals b[MOST], factor = all_reals(matrix->factor), f[TILE][MOST];
     EACH_COLUMN(b[c] = bias ? load_some_reals(bias + output + c * WIDTH, left - c * WIDTH) : no_reals());
@@ -309,11 +310,11 @@ ALWAYS void tile(const Matrix *matrix, Quantized x, float *y, long stride, long 
     }
 }
 
-ALWAYS void tiles(const Matrix *matrix, Quantized x, float *y, long stride, long panel, long side, long first,
-    long count, int add)
+ALWAYS void tiles(const Matrix *matrix, Quantized x, float *y, int64_t stride, int64_t panel, int64_t side,
+    int64_t first, int64_t count, int add)
 {
     int fetch = side == 0;
-    for (long end = first + count; first < end; first += TILE, fetch = 0) {
+    for (int64_t end = first + count; first < end; first += TILE, fetch = 0) {
         switch (end - first) {
         case 1: tile(matrix, x, y, stride, panel, side, first, add, 1, COLUMNS, fetch); break;
 #if TILE > 2
@@ -329,11 +330,12 @@ ALWAYS void tiles(const Matrix *matrix, Quantized x, float *y, long stride, long
     }
 }
 
-void product_item(const Matrix *matrix, Quantized x, float *y, long stride, long panel, long first, long count, int add)
+void product_item(const Matrix *matrix, Quantized x, float *y, int64_t stride, int64_t panel, int64_t first,
+    int64_t count, int add)
 {
     if (MOST > 2 && count == 1)
         tile(matrix, x, y, stride, panel, 0, first, add, 1, MOST, 0);
     else
-        for (long side = 0; side < 2; side += COLUMNS * WIDTH / LANES)
+        for (int64_t side = 0; side < 2; side += COLUMNS * WIDTH / LANES)
             tiles(matrix, x, y, stride, panel, side, first, count, add);
 }

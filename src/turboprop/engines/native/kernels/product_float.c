@@ -26,22 +26,22 @@ ALWAYS Reals floats_at(const uint8_t *from, const int kind)
     return kind == FLOAT32 ? load_reals(from) : kind == FLOAT16 ? halves_at(from) : brains_at(from);
 }
 
-ALWAYS void tile(const Matrix *matrix, const float *x, long x_stride, float *y, long stride, long panel, long side,
-    int add, const int rows, const int columns, const int kind)
+ALWAYS void tile(const Matrix *matrix, const float *x, int64_t x_stride, float *y, int64_t stride, int64_t panel,
+    int64_t side, int add, const int rows, const int columns, const int kind)
 {
-    const long each = kind == FLOAT32 ? 4 : 2, inputs = matrix->inputs, output = (2 * panel + side) * LANES;
-    const long left = matrix->outputs - output;
+    const int64_t each = kind == FLOAT32 ? 4 : 2, inputs = matrix->inputs, output = (2 * panel + side) * LANES;
+    const int64_t left = matrix->outputs - output;
     const uint8_t *w = matrix->panels + (size_t)panel * panel_bytes(kind, inputs) + side * LANES * each;
     const float *bias = matrix->bias;
     Reals b[MOST], f[TILE][MOST];
     for (int m = 0; m < rows; m++)
         EACH_COLUMN(f[m][c] = no_reals());
-    for (long first = 0; first < inputs; first += CHAIN) {
-        const long end = first + CHAIN < inputs ? first + CHAIN : inputs;
+    for (int64_t first = 0; first < inputs; first += CHAIN) {
+        const int64_t end = first + CHAIN < inputs ? first + CHAIN : inputs;
         Reals sums[TILE][MOST];
         for (int m = 0; m < rows; m++)
             EACH_COLUMN(sums[m][c] = no_reals());
-        for (long k = first; k < end; k++, w += 2 * LANES * each) {
+        for (int64_t k = first; k < end; k++, w += 2 * LANES * each) {
             EACH_COLUMN(b[c] = floats_at(w + c * WIDTH * each, kind));
             for (int m = 0; m < rows; m++) {
                 Reals one = all_reals(x[m * x_stride + k]);
@@ -61,8 +61,8 @@ ALWAYS void tile(const Matrix *matrix, const float *x, long x_stride, float *y, 
     }
 }
 
-ALWAYS void tiles(const Matrix *matrix, const float *x, long x_stride, float *y, long stride, long panel, long side,
-    long count, int add, const int kind)
+ALWAYS void tiles(const Matrix *matrix, const float *x, int64_t x_stride, float *y, int64_t stride, int64_t panel,
+    int64_t side, int64_t count, int add, const int kind)
 {
 #define ROWS(rows) tile(matrix, x, x_stride, y, stride, panel, side, add, rows, COLUMNS, kind)
     for (; count > 0; count -= TILE, x += TILE * x_stride, y += TILE * stride) {
@@ -86,18 +86,18 @@ ALWAYS void tiles(const Matrix *matrix, const float *x, long x_stride, float *y,
 #undef ROWS
 }
 
-ALWAYS void item(const Matrix *matrix, const float *x, long x_stride, float *y, long stride, long panel, long count,
-    int add, const int kind)
+ALWAYS void item(const Matrix *matrix, const float *x, int64_t x_stride, float *y, int64_t stride, int64_t panel,
+    int64_t count, int add, const int kind)
 {
     if (MOST > 2 && count == 1)
         tile(matrix, x, x_stride, y, stride, panel, 0, add, 1, MOST, kind);
     else
-        for (long side = 0; side < 2; side += COLUMNS * WIDTH / LANES)
+        for (int64_t side = 0; side < 2; side += COLUMNS * WIDTH / LANES)
             tiles(matrix, x, x_stride, y, stride, panel, side, count, add, kind);
 }
 
-void float_item(const Matrix *matrix, const float *x, long x_stride, float *y, long stride, long panel, long first,
-    long count, int add)
+void float_item(const Matrix *matrix, const float *x, int64_t x_stride, float *y, int64_t stride, int64_t panel,
+    int64_t first, int64_t count, int add)
 {
     x += first * x_stride;
     y += first * stride;

@@ -16,12 +16,12 @@ enum {
 
 /* Of one step, on two lines of the cache. */
 typedef struct {
-    _Alignas(CACHE_LINE) _Atomic long next;
-    _Alignas(CACHE_LINE) _Atomic long done;
+    _Alignas(CACHE_LINE) _Atomic int64_t next;
+    _Alignas(CACHE_LINE) _Atomic int64_t done;
 } Counter;
 
 typedef struct {
-    long items, each, rounds;  /* of a product: `each` panels by TOKENS tokens, `rounds` times */
+    int64_t items, each, rounds;  /* of a product: `each` panels by TOKENS tokens, `rounds` times */
 } Cut;
 
 /* The activations of the step that quantises, or of a product that follows it. */
@@ -32,41 +32,41 @@ static Quantized quantized(const Run *run, const Step *step)
     return found;
 }
 
-static long panels_of(const Matrix *matrix)
+static int64_t panels_of(const Matrix *matrix)
 {
     return (matrix->outputs + 2 * LANES - 1) / (2 * LANES);
 }
 
-static long rows_of(const Run *run, const Step *step)
+static int64_t rows_of(const Run *run, const Step *step)
 {
     return step->picked ? run->picked : run->tokens;
 }
 
 static Cut cut(const Run *run, const Step *step, int threads)
 {
-    const long count = rows_of(run, step);
+    const int64_t count = rows_of(run, step);
     if (step->kind == STEP_PRODUCT) {
-        const long panels = panels_of(step->detail);
-        const long rounds = (count + TOKENS - 1) / TOKENS;
+        const int64_t panels = panels_of(step->detail);
+        const int64_t rounds = (count + TOKENS - 1) / TOKENS;
         /* A few tokens wait for memory, and long pieces of it come faster: with quarters of them a token takes 7% more. */
-        const long most = rounds > 1 ? 1 : count > FEW ? 8 : 32;
-        long each = panels / (threads * (count > FEW ? 8L : 2L));
+        const int64_t most = rounds > 1 ? 1 : count > FEW ? 8 : 32;
+        int64_t each = panels / (threads * (count > FEW ? 8 : 2));
         each = each < 1 ? 1 : each > most ? most : each;
         return (Cut){(panels + each - 1) / each * rounds, each, rounds};
     }
     if (step->kind == STEP_ATTEND)
         return (Cut){attend_items(run, step), 1, 1};
-    long each = NUMBERS / (step->width + 1) + 1;
+    int64_t each = NUMBERS / (step->width + 1) + 1;
     return (Cut){(count + each - 1) / each, each, 1};
 }
 
-static void product(const Run *run, const Step *step, long item, Cut how)
+static void product(const Run *run, const Step *step, int64_t item, Cut how)
 {
     const Matrix *matrix = step->detail;
-    const long panels = panels_of(matrix), row = how.items / how.rounds;
-    const long count = rows_of(run, step), first = item / row * TOKENS;
-    const long left = count - first < TOKENS ? count - first : TOKENS;
-    long panel = item % row * how.each, end = panel + how.each < panels ? panel + how.each : panels;
+    const int64_t panels = panels_of(matrix), row = how.items / how.rounds;
+    const int64_t count = rows_of(run, step), first = item / row * TOKENS;
+    const int64_t left = count - first < TOKENS ? count - first : TOKENS;
+    int64_t panel = item % row * how.each, end = panel + how.each < panels ? panel + how.each : panels;
     for (; panel < end; panel++) {
         if (matrix->kind >= FLOAT32)
             float_item(matrix, place(run, step->x, 0), step->x.stride, place(run, step->to, 0), step->to.stride, panel,
@@ -77,9 +77,9 @@ static void product(const Run *run, const Step *step, long item, Cut how)
     }
 }
 
-static void rows(const Run *run, const Step *step, long item, long each)
+static void rows(const Run *run, const Step *step, int64_t item, int64_t each)
 {
-    const long count = rows_of(run, step), first = item * each, size = count - first < each ? count - first : each;
+    const int64_t count = rows_of(run, step), first = item * each, size = count - first < each ? count - first : each;
     switch (step->kind) {
     case STEP_QUANTIZE:
         quantize_rows(place(run, step->x, 0), step->x.stride, step->width, step->a, quantized(run, step), first, size);
@@ -104,12 +104,12 @@ static void work(void *context, int thread, int threads)
 {
     const Run *run = context;
     Counter *counters = (Counter *)run->counters;
-    long over = 0;  /* all steps before this one are */
-    for (long number = 0; number < run->count; number++) {
+    int64_t over = 0;  /* all steps before this one are */
+    for (int64_t number = 0; number < run->count; number++) {
         const Step *step = &run->steps[number];
         int turns = 0;
         while (over < number && !beside(step)) {
-            const long items = cut(run, &run->steps[over], threads).items;
+            const int64_t items = cut(run, &run->steps[over], threads).items;
             while (atomic_load_explicit(&counters[over].done, memory_order_acquire) < items) {
                 if (run->stop && *run->stop)
                     return;
@@ -119,7 +119,7 @@ static void work(void *context, int thread, int threads)
         }
         const Cut how = cut(run, step, threads);
         AttendPlace at = {0, 0};
-        long item;
+        int64_t item;
         while ((item = atomic_fetch_add_explicit(&counters[number].next, 1, memory_order_acquire)) < how.items) {
             if (step->kind == STEP_PRODUCT)
                 product(run, step, item, how);
@@ -143,7 +143,7 @@ int run_program(Run *run)
 }
 
 /* Sizes of the structures, for whoever describes them in another language. */
-void structure_sizes(long sizes[5])
+void structure_sizes(int64_t sizes[5])
 {
     sizes[0] = sizeof(Matrix);
     sizes[1] = sizeof(AttentionShape);

@@ -64,19 +64,19 @@ typedef struct {
     Team *team;
 } Run;
 
-size_t attention_scratch_bytes(long padded, long longest);
-size_t cache_chunk_bytes(long padded, int exact);
-void store_rows(const Run *run, const Step *step, long first, long count);
+size_t attention_scratch_bytes(int64_t padded, int64_t longest);
+size_t cache_chunk_bytes(int64_t padded, int exact);
+void store_rows(const Run *run, const Step *step, int64_t first, int64_t count);
 /* The sequence that a thread's last item was of, and the items of those before it. */
 typedef struct {
-    long sequence, before;
+    int64_t sequence, before;
 } AttendPlace;
-long attend_items(const Run *run, const Step *step);
+int64_t attend_items(const Run *run, const Step *step);
 /* The items of one thread must come in their order. */
-void attend_item(const Run *run, const Step *step, int thread, long item, AttendPlace *at);
-void row_step(const Run *run, const Step *step, long first, long count);
+void attend_item(const Run *run, const Step *step, int thread, int64_t item, AttendPlace *at);
+void row_step(const Run *run, const Step *step, int64_t first, int64_t count);
 
-static inline float *place(const Run *run, Place at, long token)
+static inline float *place(const Run *run, Place at, int64_t token)
 {
     float *begin = at.base < 0 ? run->output : run->arena + at.base * run->capacity;
     return begin + token * at.stride + at.column;

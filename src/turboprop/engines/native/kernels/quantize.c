@@ -3,10 +3,10 @@
 #include "vector.h"
 
 static inline __attribute__((always_inline)) void quantize_row(
-    const float *row, long width, long inputs, Quantized to, long token, const int group)
+    const float *row, int64_t width, int64_t inputs, Quantized to, int64_t token, const int group)
 {
-    const long groups = inputs / group;
-    for (long g = 0; g < groups; g++) {
+    const int64_t groups = inputs / group;
+    for (int64_t g = 0; g < groups; g++) {
         Floats parts[GROUP / 16];
         Ints most = no_ints();
         for (int i = 0; i < group / 16; i++) {
@@ -34,9 +34,10 @@ static inline __attribute__((always_inline)) void quantize_row(
     }
 }
 
-void quantize_rows(const float *x, long stride, long width, long inputs, Quantized to, long first, long count)
+void quantize_rows(const float *x, int64_t stride, int64_t width, int64_t inputs, Quantized to, int64_t first,
+    int64_t count)
 {
-    for (long token = first; token < first + count; token++) {
+    for (int64_t token = first; token < first + count; token++) {
         if (to.group == GROUP)
             quantize_row(x + token * stride, width, inputs, to, token, GROUP);
         else

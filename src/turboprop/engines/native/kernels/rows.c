@@ -5,32 +5,32 @@
 #include <math.h>
 #include <string.h>
 
-static void rms(const float *x, float *to, const float *weight, long width, float eps)
+static void rms(const float *x, float *to, const float *weight, int64_t width, float eps)
 {
     Floats squares = zero16();
-    for (long i = 0; i < width; i += 16) {
+    for (int64_t i = 0; i < width; i += 16) {
         Floats v = load_some16(x + i, width - i);
         squares = fma16(v, v, squares);
     }
     Floats by = all16(1.0f / sqrtf(sum16(squares) / (float)width + eps));
-    for (long i = 0; i < width; i += 16) {
+    for (int64_t i = 0; i < width; i += 16) {
         Floats v = mul16(load_some16(x + i, width - i), by);
         store_some16(to + i, width - i, mul16(v, load_some16(weight + i, width - i)));
     }
 }
 
-static void layer(const float *x, float *to, const float *weight, const float *bias, long width, float eps)
+static void layer(const float *x, float *to, const float *weight, const float *bias, int64_t width, float eps)
 {
     Floats sum = zero16(), squares = sum;
-    for (long i = 0; i < width; i += 16)
+    for (int64_t i = 0; i < width; i += 16)
         sum = add16(sum, load_some16(x + i, width - i));
     Floats mean = all16(sum16(sum) / (float)width);
-    for (long i = 0; i < width; i += 16) {
+    for (int64_t i = 0; i < width; i += 16) {
         Floats v = some16(sub16(load_some16(x + i, width - i), mean), width - i);
         squares = fma16(v, v, squares);
     }
     Floats by = all16(1.0f / sqrtf(sum16(squares) / (float)width + eps));
-    for (long i = 0; i < width; i += 16) {
+    for (int64_t i = 0; i < width; i += 16) {
         Floats v = mul16(sub16(load_some16(x + i, width - i), mean), by);
         if (weight)
             v = mul16(v, load_some16(weight + i, width - i));
@@ -40,11 +40,11 @@ static void layer(const float *x, float *to, const float *weight, const float *b
     }
 }
 
-static void turn_halves(const float *x, float *to, const float *cosines, const float *sines, long dims)
+static void turn_halves(const float *x, float *to, const float *cosines, const float *sines, int64_t dims)
 {
-    const long half = dims / 2;
-    for (long i = 0; i < half; i += 16) {
-        const long left = half - i;
+    const int64_t half = dims / 2;
+    for (int64_t i = 0; i < half; i += 16) {
+        const int64_t left = half - i;
         Floats a = load_some16(x + i, left), b = load_some16(x + half + i, left);
         Floats c = load_some16(cosines + i, left), s = load_some16(sines + i, left);
         store_some16(to + i, left, fnma16(b, s, mul16(a, c)));
@@ -52,19 +52,19 @@ static void turn_halves(const float *x, float *to, const float *cosines, const f
     }
 }
 
-static void turn_neighbours(const float *x, float *to, const float *cosines, const float *sines, long dims)
+static void turn_neighbours(const float *x, float *to, const float *cosines, const float *sines, int64_t dims)
 {
-    for (long i = 0; i < dims / 2; i++) {
+    for (int64_t i = 0; i < dims / 2; i++) {
         float a = x[2 * i], b = x[2 * i + 1];
         to[2 * i] = a * cosines[i] - b * sines[i];
         to[2 * i + 1] = b * cosines[i] + a * sines[i];
     }
 }
 
-static void rope(const Run *run, const Step *step, const float *x, float *to, long token)
+static void rope(const Run *run, const Step *step, const float *x, float *to, int64_t token)
 {
     const float *cosines = run->rotations[step->d] + token * step->b, *sines = cosines + step->b / 2;
-    for (long head = 0; head < step->width; head += step->a) {
+    for (int64_t head = 0; head < step->width; head += step->a) {
         if (step->c)
             turn_neighbours(x + head, to + head, cosines, sines, step->b);
         else
@@ -94,9 +94,9 @@ static inline Floats function(Floats x, int kind)
     }
 }
 
-static void activate(const float *x, const float *y, float *to, long width, int kind)
+static void activate(const float *x, const float *y, float *to, int64_t width, int kind)
 {
-    for (long i = 0; i < width; i += 16) {
+    for (int64_t i = 0; i < width; i += 16) {
         Floats v = function(load_some16(x + i, width - i), kind);
         if (y)
             v = mul16(v, load_some16(y + i, width - i));
@@ -104,31 +104,31 @@ static void activate(const float *x, const float *y, float *to, long width, int 
     }
 }
 
-static void combine(const float *x, const float *y, float *to, long width, int kind)
+static void combine(const float *x, const float *y, float *to, int64_t width, int kind)
 {
-    for (long i = 0; i < width; i += 16) {
+    for (int64_t i = 0; i < width; i += 16) {
         Floats a = load_some16(x + i, width - i), b = load_some16(y + i, width - i);
         store_some16(to + i, width - i, kind == STEP_ADD ? add16(a, b) : mul16(a, b));
     }
 }
 
-void row_step(const Run *run, const Step *step, long first, long count)
+void row_step(const Run *run, const Step *step, int64_t first, int64_t count)
 {
-    for (long t = first; t < first + count; t++) {
+    for (int64_t t = first; t < first + count; t++) {
         const float *x = place(run, step->x, t), *y = place(run, step->y, t);
         float *to = place(run, step->to, t);
-        const long width = step->width;
+        const int64_t width = step->width;
         switch (step->kind) {
         case STEP_TOKENS:
             matrix_row(step->detail, run->ids[t], to, width);
             break;
         case STEP_TABLE: {
-            long row = step->b ? (run->types ? run->types[t] : 0) : run->positions[t] + step->a;
+            int64_t row = step->b ? (run->types ? run->types[t] : 0) : run->positions[t] + step->a;
             memcpy(to, step->weight + row * width, sizeof *to * (size_t)width);
             break;
         }
         case STEP_RMS:
-            for (long part = 0; part < width; part += step->a)
+            for (int64_t part = 0; part < width; part += step->a)
                 rms(x + part, to + part, step->weight, step->a, step->f);
             break;
         case STEP_LAYER:
@@ -147,7 +147,7 @@ void row_step(const Run *run, const Step *step, long first, long count)
             combine(x, y, to, width, STEP_MULTIPLY);
             break;
         case STEP_SCALE:
-            for (long i = 0; i < width; i++)
+            for (int64_t i = 0; i < width; i++)
                 to[i] = x[i] * step->f;
             break;
         case STEP_PICK:

@@ -21,7 +21,7 @@ enum { SPINS = 1 << 10 };
 
 struct Team {
     int threads;
-    long process;          /* whose threads they are: a forked one has none of them */
+    int process;           /* whose threads they are: a forked one has none of them */
     Thread *handles;
     Lock lock;
     Wakeup wake, idle;

@@ -26,15 +26,15 @@
 
 #ifndef KERNELS_AVX512
 /* The next 16 of `left` values, and `none` beyond. */
-ALWAYS Floats load_some_or16(Floats none, const float *x, long left)
+ALWAYS Floats load_some_or16(Floats none, const float *x, int64_t left)
 {
     return choose16(none, load_some16(x, left), lanes(left));
 }
 /* The same of values that are there; 0 beyond. */
-ALWAYS Floats some16(Floats x, long left) { return left >= 16 ? x : choose16(zero16(), x, lanes(left)); }
+ALWAYS Floats some16(Floats x, int64_t left) { return left >= 16 ? x : choose16(zero16(), x, lanes(left)); }
 
 /* The values from .. to - 1 of 16, which can all be read, and `none` beside them. */
-ALWAYS Floats load_between16(Floats none, const float *x, long from, long to)
+ALWAYS Floats load_between16(Floats none, const float *x, int64_t from, int64_t to)
 {
     return choose16(choose16(none, load16(x), lanes(to)), none, lanes(from));
 }
@@ -59,9 +59,9 @@ ALWAYS Wholes spread(const void *four)
 
 /* Asks for bytes that are wanted later, into the second cache. GCC 12 leaves a function out that does nothing else, unless
    it is always inlined. */
-ALWAYS void ask_for(const uint8_t *at, long bytes)
+ALWAYS void ask_for(const uint8_t *at, int64_t bytes)
 {
-    for (long line = 0; line < bytes; line += CACHE_LINE)
+    for (int64_t line = 0; line < bytes; line += CACHE_LINE)
         __builtin_prefetch(at + line, 0, 2);
 }
 

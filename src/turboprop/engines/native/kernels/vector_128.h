@@ -28,7 +28,7 @@ ALWAYS void store16(float *to, Floats x)
 }
 
 /* All bits of those of the next 16 that are among `left`. */
-ALWAYS Ints lanes(long left)
+ALWAYS Ints lanes(int64_t left)
 {
     static const int32_t places[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
     const int32x4_t end = vdupq_n_s32(left > 16 ? 16 : left < 0 ? 0 : (int32_t)left);
@@ -41,16 +41,16 @@ ALWAYS Floats choose16(Floats no, Floats yes, Ints where)
 }
 
 /* The next 16 of `left` values; 0 beyond. There are no loads of some lanes. */
-ALWAYS Floats load_some16(const float *x, long left)
+ALWAYS Floats load_some16(const float *x, int64_t left)
 {
     if (left >= 16)
         return load16(x);
     float some[16] = {0};
-    for (long i = 0; i < left; i++)
+    for (int64_t i = 0; i < left; i++)
         some[i] = x[i];
     return load16(some);
 }
-ALWAYS void store_some16(float *to, long left, Floats x)
+ALWAYS void store_some16(float *to, int64_t left, Floats x)
 {
     if (left >= 16) {
         store16(to, x);
@@ -58,7 +58,7 @@ ALWAYS void store_some16(float *to, long left, Floats x)
     }
     float some[16];
     store16(some, x);
-    for (long i = 0; i < left; i++)
+    for (int64_t i = 0; i < left; i++)
         to[i] = some[i];
 }
 
@@ -175,20 +175,20 @@ ALWAYS Reals no_reals(void) { return vdupq_n_f32(0); }
 ALWAYS Reals all_reals(float x) { return vdupq_n_f32(x); }
 ALWAYS Reals load_reals(const void *from) { return vld1q_f32(from); }
 ALWAYS void store_reals(float *to, Reals x) { vst1q_f32(to, x); }
-ALWAYS Reals load_some_reals(const float *from, long left)
+ALWAYS Reals load_some_reals(const float *from, int64_t left)
 {
     if (left >= 4)
         return vld1q_f32(from);
     float some[4] = {0};
-    for (long i = 0; i < left; i++)
+    for (int64_t i = 0; i < left; i++)
         some[i] = from[i];
     return vld1q_f32(some);
 }
-ALWAYS void store_some_reals(float *to, long left, Reals x)
+ALWAYS void store_some_reals(float *to, int64_t left, Reals x)
 {
     float some[4];
     vst1q_f32(left >= 4 ? to : some, x);
-    for (long i = 0; left < 4 && i < left; i++)
+    for (int64_t i = 0; left < 4 && i < left; i++)
         to[i] = some[i];
 }
 ALWAYS Reals add_reals(Reals x, Reals y) { return vaddq_f32(x, y); }

@@ -22,7 +22,7 @@ ALWAYS void store16(float *to, Floats x)
 }
 
 /* All bits of those of the next 16 that are among `left`. */
-ALWAYS Ints lanes(long left)
+ALWAYS Ints lanes(int64_t left)
 {
     static const int32_t places[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
     __m256i end = _mm256_set1_epi32(left > 16 ? 16 : left < 0 ? 0 : (int32_t)left);
@@ -37,14 +37,14 @@ ALWAYS Floats choose16(Floats no, Floats yes, Ints where)
 }
 
 /* The next 16 of `left` values; 0 beyond. */
-ALWAYS Floats load_some16(const float *x, long left)
+ALWAYS Floats load_some16(const float *x, int64_t left)
 {
     if (left >= 16)
         return load16(x);
     Ints k = lanes(left);
     return BOTH(Floats, _mm256_maskload_ps(x, k.a), _mm256_maskload_ps(x + 8, k.b));
 }
-ALWAYS void store_some16(float *to, long left, Floats x)
+ALWAYS void store_some16(float *to, int64_t left, Floats x)
 {
     if (left >= 16) {
         store16(to, x);
@@ -192,11 +192,11 @@ ALWAYS Reals no_reals(void) { return _mm256_setzero_ps(); }
 ALWAYS Reals all_reals(float x) { return _mm256_set1_ps(x); }
 ALWAYS Reals load_reals(const void *from) { return _mm256_loadu_ps(from); }
 ALWAYS void store_reals(float *to, Reals x) { _mm256_storeu_ps(to, x); }
-ALWAYS Reals load_some_reals(const float *from, long left)
+ALWAYS Reals load_some_reals(const float *from, int64_t left)
 {
     return left >= 8 ? _mm256_loadu_ps(from) : _mm256_maskload_ps(from, lanes(left).a);
 }
-ALWAYS void store_some_reals(float *to, long left, Reals x)
+ALWAYS void store_some_reals(float *to, int64_t left, Reals x)
 {
     if (left >= 8)
         _mm256_storeu_ps(to, x);

@@ -4,7 +4,7 @@ typedef __m512 Floats;
 typedef __m512i Ints;
 
 /* The lanes of the next 16 of `left` values. */
-ALWAYS __mmask16 lanes(long left)
+ALWAYS __mmask16 lanes(int64_t left)
 {
     return left >= 16 ? 0xffff : left > 0 ? (__mmask16)((1u << left) - 1) : 0;
 }
@@ -15,16 +15,16 @@ ALWAYS Floats load16(const void *x) { return _mm512_loadu_ps(x); }
 ALWAYS void store16(float *to, Floats x) { _mm512_storeu_ps(to, x); }
 
 /* The next 16 of `left` values; 0, or `none`, beyond. */
-ALWAYS Floats load_some16(const float *x, long left) { return _mm512_maskz_loadu_ps(lanes(left), x); }
-ALWAYS Floats load_some_or16(Floats none, const float *x, long left)
+ALWAYS Floats load_some16(const float *x, int64_t left) { return _mm512_maskz_loadu_ps(lanes(left), x); }
+ALWAYS Floats load_some_or16(Floats none, const float *x, int64_t left)
 {
     return _mm512_mask_loadu_ps(none, lanes(left), x);
 }
-ALWAYS void store_some16(float *to, long left, Floats x) { _mm512_mask_storeu_ps(to, lanes(left), x); }
-ALWAYS Floats some16(Floats x, long left) { return _mm512_maskz_mov_ps(lanes(left), x); }
+ALWAYS void store_some16(float *to, int64_t left, Floats x) { _mm512_mask_storeu_ps(to, lanes(left), x); }
+ALWAYS Floats some16(Floats x, int64_t left) { return _mm512_maskz_mov_ps(lanes(left), x); }
 
 /* The values from .. to - 1 of 16, which can all be read, and `none` beside them. */
-ALWAYS Floats load_between16(Floats none, const float *x, long from, long to)
+ALWAYS Floats load_between16(Floats none, const float *x, int64_t from, int64_t to)
 {
     __mmask16 k = lanes(to);
     if (from > 0)
@@ -99,8 +99,8 @@ ALWAYS Reals no_reals(void) { return _mm512_setzero_ps(); }
 ALWAYS Reals all_reals(float x) { return _mm512_set1_ps(x); }
 ALWAYS Reals load_reals(const void *from) { return _mm512_loadu_ps(from); }
 ALWAYS void store_reals(float *to, Reals x) { _mm512_storeu_ps(to, x); }
-ALWAYS Reals load_some_reals(const float *from, long left) { return _mm512_maskz_loadu_ps(lanes(left), from); }
-ALWAYS void store_some_reals(float *to, long left, Reals x) { _mm512_mask_storeu_ps(to, lanes(left), x); }
+ALWAYS Reals load_some_reals(const float *from, int64_t left) { return _mm512_maskz_loadu_ps(lanes(left), from); }
+ALWAYS void store_some_reals(float *to, int64_t left, Reals x) { _mm512_mask_storeu_ps(to, lanes(left), x); }
 ALWAYS Reals add_reals(Reals x, Reals y) { return _mm512_add_ps(x, y); }
 ALWAYS Reals times(Reals x, Reals y) { return _mm512_mul_ps(x, y); }
 ALWAYS Reals times_plus(Reals x, Reals y, Reals z) { return _mm512_fmadd_ps(x, y, z); }
@@ -127,8 +127,8 @@ ALWAYS Wholes down_wholes(Wholes x, int by) { return _mm512_srai_epi32(x, (unsig
 /* As bytes, four to a number; shifts are of words. */
 ALWAYS Wholes all_bytes(int x) { return _mm512_set1_epi8((char)x); }
 ALWAYS Wholes both(Wholes x, Wholes y) { return _mm512_and_si512(x, y); }
-ALWAYS Wholes up_words(Wholes x, int by) { return _mm512_slli_epi16(x, by); }
-ALWAYS Wholes down_words(Wholes x, int by) { return _mm512_srli_epi16(x, by); }
+ALWAYS Wholes up_words(Wholes x, int by) { return (Wholes)((__v32hu)x << by); }
+ALWAYS Wholes down_words(Wholes x, int by) { return (Wholes)((__v32hu)x >> by); }
 /* x | y & mask */
 ALWAYS Wholes or_masked(Wholes x, Wholes y, Wholes mask) { return _mm512_ternarylogic_epi64(x, y, mask, 0xf8); }
 

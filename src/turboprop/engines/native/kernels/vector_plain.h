@@ -34,13 +34,13 @@ ALWAYS Reals load_reals(const void *from)
     return x;
 }
 ALWAYS void store_reals(float *to, Reals x) { memcpy(to, &x, sizeof x); }
-ALWAYS Reals load_some_reals(const float *from, long left)
+ALWAYS Reals load_some_reals(const float *from, int64_t left)
 {
     Reals x = {0};
     memcpy(&x, from, 4 * (size_t)(left > 4 ? 4 : left < 0 ? 0 : left));
     return x;
 }
-ALWAYS void store_some_reals(float *to, long left, Reals x)
+ALWAYS void store_some_reals(float *to, int64_t left, Reals x)
 {
     memcpy(to, &x, 4 * (size_t)(left > 4 ? 4 : left < 0 ? 0 : left));
 }
@@ -89,7 +89,7 @@ ALWAYS Reals times_plus(Reals x, Reals y, Reals z)
     Reals found = __builtin_convertvector(sum, Reals);
     const Wholes low = {(int32_t)middle[0], (int32_t)middle[1], (int32_t)middle[2], (int32_t)middle[3]};
     const Pair rare = (Pair)((low == 0) | ((Reals)((Wholes)found & 0x7fffffff) < 0x1p-126f));
-    if (__builtin_expect(rare[0] | rare[1], 0)) {
+    if (__builtin_expect((rare[0] | rare[1]) != 0, 0)) {
         add_to_odd((const float *)&x, (const float *)&y, (float *)&z);
         found = z;
     }
@@ -150,15 +150,15 @@ ALWAYS Floats zero16(void) { return all16(0); }
 ALWAYS Floats load16(const void *x) { FOUR(Floats, load_reals((const float *)x + 4 * i)); }
 ALWAYS void store16(float *to, Floats x) { memcpy(to, &x, sizeof x); }
 /* All bits of those of the next 16 that are among `left`. */
-ALWAYS Ints lanes(long left)
+ALWAYS Ints lanes(int64_t left)
 {
     const int32_t end = left > 16 ? 16 : left < 0 ? 0 : (int32_t)left;
     FOUR(Ints, (Wholes){4 * i, 4 * i + 1, 4 * i + 2, 4 * i + 3} < end);
 }
 ALWAYS Floats choose16(Floats no, Floats yes, Ints where) { FOUR(Floats, choose(where.part[i], yes.part[i], no.part[i])); }
 /* The next 16 of `left` values; 0 beyond. */
-ALWAYS Floats load_some16(const float *x, long left) { FOUR(Floats, load_some_reals(x + 4 * i, left - 4 * i)); }
-ALWAYS void store_some16(float *to, long left, Floats x)
+ALWAYS Floats load_some16(const float *x, int64_t left) { FOUR(Floats, load_some_reals(x + 4 * i, left - 4 * i)); }
+ALWAYS void store_some16(float *to, int64_t left, Floats x)
 {
     memcpy(to, &x, 4 * (size_t)(left > 16 ? 16 : left < 0 ? 0 : left));
 }
