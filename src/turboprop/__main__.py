@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 
@@ -26,9 +25,6 @@ def _run(arguments: list[str]) -> None:
         if code is not None:
             os._exit(code)  # everything is flushed, and there is nothing to tidy up: 3 ms less
     _replace_missing_streams()
-    # Imports alone make 200,000 objects that stay. With Python's 700 the collector looks through them again and again:
-    # 3 to 5% of the processor time of a search from cold or of a run that indexes one file.
-    gc.set_threshold(50_000, 20, 20)
     from turboprop.edges.cli.entry import main as command_line
 
     try:

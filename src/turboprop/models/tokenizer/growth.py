@@ -11,10 +11,12 @@ import base64
 import binascii
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from turboprop.errors import ModelFormatError
-from turboprop.models.tokenizer.pattern_cost import PatternCost
+
+if TYPE_CHECKING:
+    from turboprop.models.tokenizer.pattern_cost import PatternCost
 
 Rule = Mapping[str, Any]
 

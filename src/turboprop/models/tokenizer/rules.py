@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from turboprop.errors import ModelFormatError, ModelUnsupportedError
 from turboprop.models.tokenizer.growth import Growth, Rule, named_characters, pattern_text
-from turboprop.models.tokenizer.pattern_cost import PatternCost, pattern_cost
+
+if TYPE_CHECKING:
+    from turboprop.models.tokenizer.pattern_cost import PatternCost
 
 MAX_TEXT_CHARACTERS = 1 << 20
 """Ten million characters of one line took up to 60 s and 5 GB, and made the regular expressions of Qwen and Llama 3
@@ -138,6 +140,8 @@ def _pattern(place: str, rule: Rule) -> PatternCost | None:
         if len(text) > _LONGEST_TEXT:
             raise ModelFormatError(f"{place} looks for {len(text)} characters, which no tokenizer does")
         return None
+    from turboprop.models.tokenizer.pattern_cost import pattern_cost  # 4 ms; BERT's models have no expressions
+
     try:
         return pattern_cost(text)
     except ModelUnsupportedError as error:
