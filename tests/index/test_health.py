@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from turboprop.index import lance_table
 from turboprop.index.health import examine, remove_leftover
 from turboprop.index.integrity import BLOCK_BYTES
 from turboprop.index.lance_table import damaged_versions, open_version
@@ -140,6 +142,23 @@ def test_what_describes_an_old_version_is_damaged(
             writer.maintain()
         assert len(open_version(table).version_refs()) == 1
         assert found(directory) == {}
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO])
+def test_no_version_is_blamed_for_a_machine_that_fails(
+    directory: Path, spec: IndexSpec, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    (table,) = directory.glob("*.lance")
+    with IndexReader.open(directory), TableWriter.open(directory, spec, rebuild=True) as writer:
+        writer.publish()
+    dataset = open_version(table)
+    assert len(dataset.version_refs()) > 1
+
+    def fails(*_: object) -> None:
+        raise OSError(f"LanceError(IO): {os.strerror(number)} (os error {number})")
+
+    monkeypatch.setattr(lance_table, "open_version", fails)
+    assert damaged_versions(dataset, table) == []
 
 
 def test_a_version_that_nobody_named(directory: Path) -> None:

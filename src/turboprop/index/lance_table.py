@@ -10,7 +10,9 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from turboprop.errors import IndexDamagedError, StorageError
 from turboprop.index import schema
+from turboprop.index.failures import translated
 from turboprop.index.lease import unheld, version_file
 from turboprop.index.terms_column import row_terms
 from turboprop.types import Chunk
@@ -41,8 +43,9 @@ def delete_versions(dataset: Any, folder: Path, versions: Collection[int]) -> No
     holds it: nothing could open it, and for its sake no version would ever be deleted again.
     """
     try:
-        _clean_up(dataset, versions)
-    except Exception:
+        with translated(folder.parent, "remove old versions"):
+            _clean_up(dataset, versions)
+    except IndexDamagedError:
         damaged = set(damaged_versions(dataset, folder))
         with unheld(folder, damaged.difference(versions)) as (free, _):  # the caller holds the others
             forgotten = damaged.intersection([*versions, *free])
@@ -71,10 +74,13 @@ def damaged_versions(dataset: Any, folder: Path) -> list[int]:
 
 def _opens(folder: Path, version: int) -> bool:
     try:
-        open_version(folder, version)
-    except Exception:
+        with translated(folder.parent, "read an old version"):
+            open_version(folder, version)
+    except IndexDamagedError:
         # A writer may have deleted it meanwhile.
         return not version_file(folder, version).exists()
+    except StorageError:  # too many open files, a disk that fails: nothing that the file could be blamed for
+        return True
     return True
 
 

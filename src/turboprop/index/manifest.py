@@ -122,7 +122,7 @@ def read_header(path: Path) -> Header:
     """
     with _opened(path) as stream:
         stat = os.fstat(stream.fileno())
-        # The time of change tells also where an owner or a name changed; nobody can set it.
+        # The time of change tells also where an owner or a name changed; on POSIX nobody can set it.
         stamp = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
         known = _verified.get(path)
         if known is not None and known[0] == stamp:

@@ -15,6 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from turboprop.engines.step import BLOCK as BLOCK
+
 SETS = ("avx512", "avxvnni", "avx2", "dotprod", "plain")
 """Best first: AVX-512 with VNNI, AVX-VNNI, AVX2; ARM's dot products; C for any processor."""
 SUFFIX = ".dll" if sys.platform == "win32" else ".so"
@@ -25,8 +27,6 @@ GROUP = 128
 GROUP_FOUR = 32
 HALF = 16
 SUPER = 256
-BLOCK = 32
-"""Tokens of a block of the cache."""
 HEAD_GROUP = 32
 LAYOUT_VERSION = 4
 """Raised whenever the same weights are laid out in another way, or others are asked for; in kernels.h, too."""
