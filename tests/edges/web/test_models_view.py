@@ -83,6 +83,25 @@ def test_a_model_is_removed_only_when_asked_twice(open_page: Any, server: Any) -
     expect(page.get_by_role("button", name="Download Qwen/Qwen3-0.6B")).to_be_visible()
 
 
+def test_the_question_before_a_removal_outlives_what_the_list_learns_meanwhile(open_page: Any, server: Any) -> None:
+    page = open_page()
+    page.request.post(f"{server.url}api/search", data={"query": "retry"})
+    page.goto(f"{server.url}#/models")
+    page.get_by_role("button", name="Remove Qwen/Qwen3-0.6B").click()
+    sure = page.get_by_role("button", name="Remove for good Qwen/Qwen3-0.6B")
+    expect(sure).to_be_focused()
+    [loaded] = [model for model in server.script.models.values() if model["state"] == "loaded"]
+    loaded["state"] = "installed"
+    server.state.manager.clear()
+    expect(page.get_by_role("region", name="Loaded")).to_have_count(0, timeout=15_000)
+    expect(sure).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(sure).to_have_count(0)
+    expect(page.get_by_role("button", name="Remove Qwen/Qwen3-0.6B")).to_be_visible()
+    assert server.script.models["Qwen/Qwen3-0.6B"]["state"] == "installed"
+    page.request.post(f"{server.url}api/search", data={"query": "retry"})  # the model is there again for other tests
+
+
 def test_what_the_server_refuses_is_said_at_the_model(open_page: Any) -> None:
     page = open_page("#/models")
     page.route(

@@ -61,6 +61,8 @@ let known = "";
 const loaded = () => JSON.stringify(state.status?.models.map((model) => [model.name, model.state]));
 const jobs = new Map();
 const errors = new Map();
+/** The model whose removal waits for a second click: the list may be drawn anew between the two. */
+let doomed = null;
 tools.addEventListener("input", draw);
 tools.addEventListener("submit", (event) => event.preventDefault());
 onChange("status", () => {
@@ -123,7 +125,7 @@ function draw() {
   const chosen = models.filter(
     (model) => (!kind || model.kind === kind) && words.every((word) => model.name.toLowerCase().includes(word)),
   );
-  const focused = document.activeElement?.dataset?.model;
+  const focused = list.contains(document.activeElement) ? document.activeElement : null;
   refill(
     list,
     chosen.length === 0 && empty("No model fits the filter."),
@@ -138,8 +140,11 @@ function draw() {
       );
     }),
   );
-  if (focused && document.activeElement === document.body)
-    list.querySelector(`[data-model="${CSS.escape(focused)}"]`)?.focus();
+  if (!focused || document.activeElement !== document.body) return;
+  const again =
+    list.querySelector(`[aria-label="${CSS.escape(focused.getAttribute("aria-label"))}"]`) ??
+    list.querySelector(`[data-model="${CSS.escape(focused.dataset.model)}"]`);
+  again?.focus();
 }
 
 function row(model) {
@@ -198,22 +203,33 @@ function actions(model) {
     made.addEventListener("click", () => act(made, model, label, work));
     return made;
   };
-  const remove = h("button", { type: "button", class: "plain", "aria-label": `Remove ${model.name}` }, "Remove");
-  remove.addEventListener("click", () => {
-    const sure = button(
-      "Remove for good",
-      () => request(`api/models/${model.name.split("/").map(encodeURIComponent).join("/")}`, { method: "DELETE" }),
-      { class: "danger" },
-    );
-    remove.replaceWith(sure);
-    sure.focus();
-    sure.addEventListener("blur", () => sure.disabled || sure.replaceWith(remove));
-  });
+  const remove = () => {
+    if (doomed === model.name) {
+      const path = model.name.split("/").map(encodeURIComponent).join("/");
+      const sure = button("Remove for good", () => request(`api/models/${path}`, { method: "DELETE" }), {
+        class: "danger",
+      });
+      // Drawing the list anew takes the focus, too: only a button that is still there was left by the user.
+      sure.addEventListener("blur", () =>
+        setTimeout(() => {
+          if (doomed === model.name && sure.isConnected && !sure.disabled) ask(null);
+        }),
+      );
+      return sure;
+    }
+    const props = { type: "button", class: "plain", "aria-label": `Remove ${model.name}` };
+    const made = h("button", { ...props, dataset: { model: model.name } }, "Remove");
+    made.addEventListener("click", () => {
+      ask(model.name);
+      list.querySelector("button.danger")?.focus();
+    });
+    return made;
+  };
   switch (model.state) {
     case "loaded":
       return [button("Unload", () => request("api/models/unload", { body: { model: model.name } }))];
     case "installed":
-      return [button("Load", () => request("api/models/load", { body: { model: model.name } })), remove];
+      return [button("Load", () => request("api/models/load", { body: { model: model.name } })), remove()];
     case "remote":
       return [
         button("Download", async () => {
@@ -226,10 +242,16 @@ function actions(model) {
   }
 }
 
+function ask(name) {
+  doomed = name;
+  draw();
+}
+
 async function act(button, model, label, work) {
   button.disabled = true;
   refill(button, h("span", { class: "spinner", "aria-hidden": "true" }), `${label}…`);
   errors.delete(model.name);
+  doomed = null;
   try {
     await work();
     announce(`${label}: done`);
