@@ -113,7 +113,6 @@ def open_repository(entry: dict[str, Any], options: argparse.Namespace) -> Repos
                 cosine_statistics([index.reader.lexicon.sample], vector),
                 by_words=mode != "semantic",
                 where=None,
-                limit=10,
             )
             started = time.perf_counter()
             hits = search(index.reader, item["query"], vector, mode=mode)

@@ -15,11 +15,11 @@ from turboprop.search.ranking import Candidates
 
 if TYPE_CHECKING:
     from turboprop.index.lexicon import Lexicon
-    from turboprop.index.read import Candidate
 
 LEXICAL, DENSE = 200, 100
-"""Rows that each side brings at least. With 400 and 200 the nine repositories gain less than 0.001."""
-PER_HIT = 3
+"""Rows that each side brings at first. With 400 and 200 the nine repositories gain less than 0.001."""
+WIDER = 3
+"""How many times more rows each side brings where the first did not give hits enough."""
 _LEAST_SPREAD = 1e-3
 
 
@@ -57,37 +57,43 @@ def find_candidates(
     *,
     by_words: bool,
     where: str | None,
-    limit: int,
+    times: int = 1,
 ) -> Candidates:
     """The candidates of a query; without `vector` the words alone decide, without `by_words` the vectors.
 
-    A row that the vectors did not bring counts as the last one that they did, not as nothing.
+    Each side brings `times` as many rows as `LEXICAL` and `DENSE` say. Every row has its own cosine, also one that
+    only its words brought.
     """
     lexicon = reader.lexicon
     rows: NDArray[np.int64] = np.empty(0, np.int64)
     lexical = np.zeros(lexicon.rows, np.float32)
+    more = False
     terms = {term: weight for term, weight in query.terms.items() if term not in query.if_there or words.holding[term]}
     if terms:
         lexical = lexicon.scores(terms, words.rows, words.holding)
         if by_words:
             if where is not None:
                 lexical = np.where(reader.allowed(where), lexical, np.float32(0))
-            rows = _best(lexical, max(LEXICAL, PER_HIT * limit))
-    dense: Sequence[Candidate] = ()
+            rows = _best(lexical, times * LEXICAL)
+            more = len(rows) == times * LEXICAL
+    cosine = deviations = np.zeros(len(rows))
     if vector is not None:
-        dense = reader.vector_search(vector, max(DENSE, PER_HIT * limit), where)
-    near = lexicon.rows_of([found.row_id for found in dense])
-    nearest = np.array([found.score for found in dense])[near >= 0]
-    near = near[near >= 0]
-    rows = np.union1d(rows, near)
-    cosine = np.full(len(rows), nearest.min() if len(nearest) else 0.0)
-    cosine[np.searchsorted(rows, near)] = nearest
-    deviations = np.zeros(len(rows))
-    if len(nearest):
+        dense = reader.vector_search(vector, times * DENSE, where)
+        more = more or len(dense) == times * DENSE
+        near = lexicon.rows_of([found.row_id for found in dense])
+        nearest = np.array([found.score for found in dense])[near >= 0]
+        near = near[near >= 0]
+        rows = np.union1d(rows, near)
+        cosine = np.empty(len(rows))
+        at = np.searchsorted(rows, near)
+        cosine[at] = nearest
+        # 250 vectors of 384 dimensions take 2.8 ms among 100,000 rows.
+        far = np.delete(np.arange(len(rows)), at)
+        cosine[far] = reader.cosines(lexicon.row_ids[rows[far]].tolist(), vector)
         mean, spread = cosines
         deviations = (cosine - mean) / spread
     shares = lexical[rows].astype(np.float64) if by_words else np.zeros(len(rows))
-    return Candidates(rows, shares, cosine, deviations)
+    return Candidates(rows, shares, cosine, deviations, more)
 
 
 def _best(scores: NDArray[np.float32], count: int) -> NDArray[np.int64]:

@@ -7,7 +7,7 @@ Each rule has its row in the table of docs/decisions/0003-ranking.md, made by `s
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -54,15 +54,15 @@ class Candidates:
     """The rows that are ranked, with what is known of them; arrays are float64 [n].
 
     `lexical` is the share of the query's words, 0 to 1; `deviations` how far the cosine lies above the
-    mean of the index, in standard deviations, 0 where vectors take no part.
+    mean of the index, in standard deviations, both cosine and it 0 where vectors take no part.
     """
 
     rows: NDArray[np.int64]
     lexical: Floats
     cosine: Floats
     deviations: Floats
-    files: NDArray[np.int64] = field(init=False)
-    parts: dict[str, Floats] = field(default_factory=dict)
+    more: bool = False
+    """Whether rows were left behind that the words or the vectors would have brought next."""
 
     def __len__(self) -> int:
         return len(self.rows)

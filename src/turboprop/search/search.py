@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from turboprop.errors import UsageError
@@ -11,7 +13,7 @@ from turboprop.index.read import IndexReader
 from turboprop.index.schema import PATH
 from turboprop.limits import Mode, Unit
 from turboprop.search.analysis import Query, analyse
-from turboprop.search.candidates import cosine_statistics, find_candidates, word_statistics
+from turboprop.search.candidates import WIDER, cosine_statistics, find_candidates, word_statistics
 from turboprop.search.filters import compile_filter
 from turboprop.search.ranking import DEFAULT, Ranked, Weights, base_score, rank
 from turboprop.types import Hit, SearchFilter
@@ -71,37 +73,52 @@ def search_together(
         for model, vector in {_model(reader): vector for _, reader, vector in tables}.items()
         if vector is not None
     }
-    found = [
-        find_candidates(
-            reader,
-            analysed,
-            vector,
-            words,
-            cosines.get(_model(reader), (0.0, 1.0)),
-            by_words=mode != "semantic",
-            where=where[at],
-            limit=limit,
-        )
-        for at, reader, vector in tables
-    ]
-    best = max((float(base_score(analysed, each, weights).max()) for each in found if len(each)), default=0.0)
-    ranked = [
-        (at, one)
-        for (at, reader, _), each in zip(tables, found, strict=True)
-        for one in rank(
-            analysed,
-            reader.lexicon,
-            each,
-            _phrases(reader, analysed, each),
-            weights,
-            limit=limit,
-            by_file=by == "file",
-            best=best,
-        )
-        if threshold is None or one.score >= threshold
-    ]
-    if len(tables) > 1:
-        ranked = sorted(ranked, key=lambda each: -each[1].score)[:limit]
+
+    def ranked_among(times: int) -> tuple[list[tuple[int, Ranked]], bool]:
+        """Each table's best rows with its place in `readers`, and whether more candidates would give others."""
+        found = [
+            find_candidates(
+                reader,
+                analysed,
+                vector,
+                words,
+                cosines.get(_model(reader), (0.0, 1.0)),
+                by_words=mode != "semantic",
+                where=where[at],
+                times=times,
+            )
+            for at, reader, vector in tables
+        ]
+        best = max((float(base_score(analysed, each, weights).max()) for each in found if len(each)), default=0.0)
+        each_table = [
+            (at, one)
+            for (at, reader, _), each in zip(tables, found, strict=True)
+            for one in rank(
+                analysed,
+                reader.lexicon,
+                each,
+                _phrases(reader, analysed, each),
+                weights,
+                limit=limit,
+                by_file=by == "file",
+                best=best,
+            )
+        ]
+        return sorted(each_table, key=lambda each: -each[1].score), any(each.more for each in found)
+
+    def unit(at: int, one: Ranked) -> tuple[int, int]:
+        return at, one.row if by == "chunk" else int(readers[at].lexicon.file_of[one.row])
+
+    times = 1
+    ranked, more = ranked_among(times)
+    # What the first candidates gave stays in front, so that the first ten are the same whatever `limit` is.
+    while more and len(ranked) < limit:
+        times *= WIDER
+        wider, more = ranked_among(times)
+        known = {unit(*each) for each in ranked}
+        least = ranked[-1][1].score if ranked else math.inf
+        ranked += [(at, replace(one, score=min(one.score, least))) for at, one in wider if unit(at, one) not in known]
+    ranked = [each for each in ranked[:limit] if threshold is None or each[1].score >= threshold]
     hits: dict[int, Iterator[Hit]] = {
         at: iter(_hits(reader, [one for place, one in ranked if place == at])) for at, reader, _ in tables
     }
