@@ -24,7 +24,8 @@ FILES = {
     "docs/router.md": [""],
     "examples/router_demo.py": ["main"],
 }
-NOTHING = Weights(0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1)
+_ADDED = ("file words", "file name", "folder", "definition", "path", "coherence")
+NOTHING = Weights(0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1)
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +131,7 @@ def test_further_chunks_of_a_file_step_back(lexicon: Lexicon) -> None:
 
 def test_parts_and_score_agree(lexicon: Lexicon) -> None:
     for one in ranked(lexicon, "Router match", DEFAULT, lexical=[0.5, 0.4, 0.3, 0.2, 0.6, 0.1, 0.2]).values():
-        added = sum(one.parts[name] for name in ("file name", "folder", "definition", "path", "coherence"))
+        added = sum(one.parts[name] for name in _ADDED)
         wanted = (one.parts["words"] + added) * one.parts["kind of file"] * one.parts["same file"]
         assert one.score == pytest.approx(wanted)
 

@@ -85,6 +85,7 @@ class Lexicon:
         self.row_ids: NDArray[np.uint64] = arrays["row_ids"]
         self.file_of: NDArray[np.uint32] = arrays["file_of"]
         self._files: list[tuple[str, str]] | None = None
+        self._file_lengths: NDArray[np.float64] | None = None
         self._idfs: dict[tuple[str, str], float] = {}
 
     @classmethod
@@ -165,13 +166,40 @@ class Lexicon:
         for term, weight in query.items():
             rows, packed = self.postings(term)
             held, among = (len(rows), self.rows) if holding is None or in_all is None else (holding[term], in_all)
-            idf = math.log(1 + (among - held + 0.5) / (held + 0.5))
+            idf = _idf(among, held)
             reachable += weight * idf
             if not len(rows):
                 continue
             counts = (packed & 0xFF).astype(np.float32) / (1 - B + B * lengths[rows]) + (packed >> 8)
             total[rows] += np.float32(weight * idf) * counts / (counts + np.float32(K1))
         return total / np.float32(reachable) if reachable else total
+
+    def file_scores(self, query: Mapping[int, float], numbers: NDArray[np.uint32]) -> NDArray[np.float64]:
+        """BM25F of some files for weighted terms, float64 [files]: `scores` with a file for a document, and no share.
+
+        `numbers` are those of the files, rising. How rare a term is is counted over rows, as there.
+        """
+        norms = 1 - B + B * self._lengths_of_files()[numbers]
+        place = np.full(len(self.files), -1)
+        place[numbers] = np.arange(len(numbers))
+        place_of_row = place[self.file_of]
+        total = np.zeros(len(numbers))
+        for term, weight in query.items():
+            rows, packed = self.postings(term)
+            at = place_of_row[rows]
+            at, packed = at[at >= 0], packed[at >= 0]
+            named = np.zeros(len(numbers))
+            np.maximum.at(named, at, packed >> 8)
+            counts = np.bincount(at, packed & 0xFF, len(numbers)) / norms + named
+            total += weight * _idf(self.rows, len(rows)) * counts / (counts + K1)
+        return total
+
+    def _lengths_of_files(self) -> NDArray[np.float64]:
+        """Terms of each file over the average, float64 [files]."""
+        if self._file_lengths is None:
+            lengths = np.bincount(self.file_of, self._a["lengths"].astype(np.float64), len(self.files))
+            self._file_lengths = lengths / max(float(lengths.sum()) / max(len(lengths), 1), 1e-9)
+        return self._file_lengths
 
     def stem_idf(self, word: str) -> float:
         """How rare a lower-case word is among the names of files."""
@@ -199,6 +227,11 @@ class Lexicon:
             return np.full(len(wanted), -1)
         at = np.minimum(np.searchsorted(self.row_ids, wanted), self.rows - 1)
         return np.where(self.row_ids[at] == wanted, at, -1)
+
+
+def _idf(among: int, held: int) -> float:
+    """How rare what `held` of `among` documents hold is."""
+    return math.log(1 + (among - held + 0.5) / (held + 0.5))
 
 
 def _array(view: memoryview, end: int, name: str, entry: Any) -> NDArray[Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from turboprop.code.terms import definition_hash
 from turboprop.index.read import IndexReader
 from turboprop.search.analysis import Query
 from turboprop.search.ranking import Candidates
@@ -16,6 +17,8 @@ from turboprop.search.ranking import Candidates
 if TYPE_CHECKING:
     from turboprop.index.lexicon import Lexicon
 
+DEFINING = 50
+"""Rows that define a name which the query has. The first line of a long class may stand in a chunk that says little."""
 LEXICAL, DENSE = 200, 100
 """Rows that each side brings at first. With 400 and 200 the nine repositories gain less than 0.001."""
 WIDER = 3
@@ -76,6 +79,7 @@ def find_candidates(
                 lexical = np.where(reader.allowed(where), lexical, np.float32(0))
             rows = _best(lexical, times * LEXICAL)
             more = len(rows) == times * LEXICAL
+            rows = np.union1d(rows, _defining(lexicon, query, lexical))
     cosine = deviations = np.zeros(len(rows))
     if vector is not None:
         dense = reader.vector_search(vector, times * DENSE, where)
@@ -94,6 +98,14 @@ def find_candidates(
         deviations = (cosine - mean) / spread
     shares = lexical[rows].astype(np.float64) if by_words else np.zeros(len(rows))
     return Candidates(rows, shares, cosine, deviations, more)
+
+
+def _defining(lexicon: Lexicon, query: Query, lexical: NDArray[np.float32]) -> NDArray[np.int64]:
+    """The rows that define what the query names, the best by words first where they are many."""
+    found = [lexicon.postings(definition_hash(name))[0] for name in query.names]
+    rows = np.unique(np.concatenate(found)).astype(np.int64) if found else np.empty(0, np.int64)
+    rows = rows[lexical[rows] > 0]
+    return rows[np.argsort(-lexical[rows], kind="stable")[:DEFINING]]
 
 
 def _best(scores: NDArray[np.float32], count: int) -> NDArray[np.int64]:

@@ -32,9 +32,10 @@ class Weights:
     dense: float = 1.0
     dense_symbol: float = 0.3
     file_name: float = 0.6
-    file_name_recall: float = 0.5
+    file_name_recall: float = 0.3
+    file_words: float = 0.2
     folder: float = 0.2
-    definition: float = 0.4
+    definition: float = 0.6
     coherence: float = 0.35
     path: float = 1.0
     phrase: float = 0.5
@@ -44,6 +45,7 @@ class Weights:
 
 
 DEFAULT = Weights()
+_DATA = frozenset({"json", "yaml", "toml", "ini", "xml"})
 DENSE_DEVIATIONS = 6.0
 """A chunk whose cosine lies this many standard deviations above the index's mean counts as a whole match. The best
 chunk of a query lies 3.5 to 6 above (nine repositories, all-MiniLM-L6-v2)."""
@@ -100,12 +102,13 @@ def rank(
     base = base_score(query, found, weights)
     best = float(base.max()) if best is None else best
     base = base / (best or 1.0)
-    names, file_of = np.unique(lexicon.file_of[found.rows], return_inverse=True)
-    files = [lexicon.files[int(name)] for name in names]
+    numbers, file_of = np.unique(lexicon.file_of[found.rows], return_inverse=True)
+    files = [lexicon.files[int(number)] for number in numbers]
     added = {
+        "file words": weights.file_words * file_words(query, lexicon, numbers)[file_of],
         "file name": weights.file_name * file_name(query, lexicon, files, weights)[file_of],
         "folder": weights.folder * folder(query, lexicon, files)[file_of],
-        "definition": weights.definition * definition(query, lexicon, found.rows),
+        "definition": weights.definition * definition(query, lexicon, found.rows, files, file_of),
         "path": weights.path * same_path(query, files)[file_of],
     }
     if phrases is not None:
@@ -147,6 +150,15 @@ def base_score(query: Query, found: Candidates, weights: Weights) -> Floats:
     return found.lexical + weight * np.clip(found.deviations, 0, None) / DENSE_DEVIATIONS
 
 
+def file_words(query: Query, lexicon: Lexicon, numbers: NDArray[np.uint32]) -> Floats:
+    """What the query's words weigh in the files as wholes, over the best file's: BM25F with a file for a document.
+
+    Words that stand in different chunks of one file speak for it together; `base_score` sees each chunk alone.
+    """
+    weighed = lexicon.file_scores(query.terms, numbers)
+    return weighed / (weighed.max(initial=0.0) or 1.0)
+
+
 def file_name(query: Query, lexicon: Lexicon, files: list[tuple[str, str]], weights: Weights) -> Floats:
     """The query covers the words of the file's name, more so where no other file is covered better."""
     names = NameCoverage(query.stems, lexicon.stem_idf)
@@ -162,12 +174,19 @@ def folder(query: Query, lexicon: Lexicon, files: list[tuple[str, str]]) -> Floa
     return np.array([names.of(_folder_words(path))[0] for path, _ in files])
 
 
-def definition(query: Query, lexicon: Lexicon, rows: NDArray[np.int64]) -> Floats:
-    """The chunk defines a name that the query has."""
+def definition(
+    query: Query,
+    lexicon: Lexicon,
+    rows: NDArray[np.int64],
+    files: list[tuple[str, str]],
+    file_of: NDArray[np.intp],
+) -> Floats:
+    """The chunk defines a name that the query has. A key of a data file names a value, and defines nothing."""
     score = np.zeros(len(rows))
     for name, weight in query.names.items():
         defining, _ = lexicon.postings(definition_hash(name))
         score = np.maximum(score, weight * np.isin(rows, defining))
+    score[np.array([language in _DATA for _, language in files], np.bool_)[file_of]] = 0
     return score
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 OUTPUTS = ("text", "json", "paths", "vimgrep")
 SNIPPET_LINES = 12
 _NAMES = 3
-_ADDED = ("file name", "folder", "definition", "path", "phrase", "coherence")
+_ADDED = ("file words", "file name", "folder", "definition", "path", "phrase", "coherence")
 
 
 def print_hits(
