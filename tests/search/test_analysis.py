@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from turboprop.code.terms import term_hash
-from turboprop.search.analysis import MAX_WORDS, STOP_WEIGHT, QueryKind, analyse
+from turboprop.search.analysis import MAX_WORDS, STOP_WEIGHT, QueryKind, analyse, by_worth
 
 
 @pytest.mark.parametrize(
@@ -53,9 +53,24 @@ def test_phrases_paths_and_wishes() -> None:
     assert (plain.asks_tests, plain.asks_prose) == (False, False)
 
 
-def test_only_the_first_words_count() -> None:
-    query = analyse(" ".join("w" + "abcdefghij"[number // 10] + "abcdefghij"[number % 10] for number in range(90)))
-    assert len(query.terms) == MAX_WORDS
+def test_of_a_long_query_the_words_count_that_say_most() -> None:
+    words = [f"{one}{two}w{three}o" for one in "abcdefgh" for two in "abcde" for three in "abcdefghij"]
+    query = analyse(" ".join(words))
+    assert (query.is_long, len(query.terms)) == (True, 400)
+    rare = set(list(query.terms)[100:110])
+    fewer = by_worth(query, lambda term: 5.0 if term in rare else 0.0)
+    assert rare < set(fewer.terms)
+    assert len(fewer.terms) == len(fewer.stems) == 2 * MAX_WORDS
+    short = analyse(" ".join(words[:MAX_WORDS]))
+    assert by_worth(short, lambda _: 0.0) is short
+
+
+def test_a_traceback_is_read_by_its_message_and_its_last_frames() -> None:
+    frames = "".join(f'  File "/x/m{n}.py", line {n}, in f{n}\n    deep{n}()\n' for n in range(1, 900))
+    query = analyse(f"Traceback (most recent call last):\n{frames}MyError: cookie conflict")
+    assert {term_hash(word) for word in ("cooki", "conflict", "deep", "=deep899", "=deep890")} <= set(query.terms)
+    assert term_hash("=deep10") not in query.terms
+    assert query.phrases == ()
 
 
 @given(st.text(max_size=400))

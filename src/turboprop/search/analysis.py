@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import islice
 
 from turboprop.code.terms import split_identifier, term_hash, terms, words
+from turboprop.search.places import Mention, find_mentions, gist
 
 MAX_WORDS = 64
-"""Different words of a query that are looked up, the first ones; pasted code can have thousands."""
+"""Different words of a query that all count; of a longer one, as pasted code is, those count that say most."""
+MOST_WORDS = 1_000
+"""Different words of a query that are looked at for those."""
+WORDS_OF_FRAMES = 200
+"""The same of a traceback, whose message and telling frames come first."""
+_NAMES_WITHIN = 10_000
+"""Characters within which names and phrases are looked for."""
 STOP_WEIGHT = 0.2
 """What a word such as `the` or `how` counts in a sentence: 0 loses queries made of them, 1 costs 0.006."""
 
@@ -56,7 +64,8 @@ class Query:
 
     `terms` are hashes with their weights, `stems` the terms that carry meaning (for names of files and
     folders), `names` bare lower-case names of definitions with how surely each is meant, `phrases` what
-    stood in quotes. `asks_*` say that the user wants what is held back otherwise.
+    stood in quotes, `mentions` the places that it may name. `asks_*` say that the user wants what is held back
+    otherwise. `is_long` says that it has more words than count.
     """
 
     text: str
@@ -65,6 +74,8 @@ class Query:
     stems: frozenset[str]
     names: Mapping[str, float]
     phrases: tuple[str, ...] = ()
+    mentions: tuple[Mention, ...] = ()
+    is_long: bool = False
     path: str = ""
     if_there: frozenset[int] = frozenset()
     """Terms that count only where something holds them: `httpserver` may be `HTTPServer` without its capitals."""
@@ -74,11 +85,14 @@ class Query:
 
 def analyse(text: str) -> Query:
     """Take a query apart. Any text will do; one without a word has no terms."""
-    stripped = text.strip()
+    pasted, mentions = text.strip(), tuple(find_mentions(text))
+    stripped = gist(pasted) if mentions else pasted
     kind = _kind(stripped)
     alone = kind in (QueryKind.SYMBOL, QueryKind.PATH)
     weights: dict[str, float] = {}
-    for word in list(dict.fromkeys(words(stripped)))[:MAX_WORDS]:
+    most = MOST_WORDS if stripped is pasted else WORDS_OF_FRAMES
+    different = list(dict.fromkeys(islice(words(stripped), 20 * MOST_WORDS)))[:most]
+    for word in different:
         parts = split_identifier(word)
         is_stop = not alone and len(parts) == 1 and parts[0] in STOP_WORDS
         for term in terms(word):
@@ -91,12 +105,28 @@ def analyse(text: str) -> Query:
         terms={term_hash(term): weight for term, weight in (weights | dict.fromkeys(whole, 1.0)).items()},
         if_there=frozenset(term_hash(term) for term in whole),
         stems=frozenset(strong),
-        names=_names(stripped, alone),
-        phrases=tuple(_PHRASE.findall(stripped)),
+        names=_names(stripped[:_NAMES_WITHIN], alone),
+        mentions=mentions,
+        is_long=len(different) > MAX_WORDS,
+        phrases=tuple(
+            phrase
+            for phrase in _PHRASE.findall(stripped[:_NAMES_WITHIN])
+            if not any(mention.before.endswith(phrase) for mention in mentions)
+        ),
         path=stripped.partition(":")[0].strip("/").lower() if kind is QueryKind.PATH else "",
         asks_tests=_TESTS.search(stripped) is not None,
         asks_prose=_PROSE.search(stripped) is not None,
     )
+
+
+def by_worth(query: Query, worth: Callable[[int], float]) -> Query:
+    """A long query with the terms alone that say most: those that are held at all, rare ones first. `worth` is a
+    term's, 0 for one that nothing holds; any other query is returned as it is."""
+    if not query.is_long:
+        return query
+    valued = sorted(query.terms, key=lambda term: -worth(term) * query.terms[term])
+    kept = {term: query.terms[term] for term in valued[: 2 * MAX_WORDS]}
+    return replace(query, terms=kept, stems=frozenset(stem for stem in query.stems if term_hash(stem) in kept))
 
 
 def _kind(text: str) -> QueryKind:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -32,6 +33,11 @@ class WordStatistics:
 
     rows: int
     holding: Mapping[int, int]
+
+    def rarity(self, term: int) -> float:
+        """How much a term tells its holders from the others, 0 where nothing holds it."""
+        held = self.holding[term]
+        return math.log(1 + (self.rows - held + 0.5) / (held + 0.5)) if held else 0.0
 
 
 def word_statistics(query: Query, lexicons: Sequence[Lexicon]) -> WordStatistics:

@@ -12,9 +12,10 @@ from turboprop.index.lance_table import sql_text
 from turboprop.index.read import IndexReader
 from turboprop.index.schema import PATH
 from turboprop.limits import Mode, Unit
-from turboprop.search.analysis import Query, analyse
+from turboprop.search.analysis import Query, analyse, by_worth
 from turboprop.search.candidates import WIDER, cosine_statistics, find_candidates, word_statistics
 from turboprop.search.filters import compile_filter
+from turboprop.search.located import place_rows, with_places
 from turboprop.search.ranking import DEFAULT, Ranked, Weights, base_score, rank
 from turboprop.types import Hit, SearchFilter
 
@@ -68,6 +69,7 @@ def search_together(
         if reader.rows
     ]
     words = word_statistics(analysed, [reader.lexicon for _, reader, _ in tables])
+    analysed = by_worth(analysed, words.rarity)
     cosines = {
         model: cosine_statistics([r.lexicon.sample for _, r, _ in tables if _model(r) == model], vector)
         for model, vector in {_model(reader): vector for _, reader, vector in tables}.items()
@@ -90,10 +92,8 @@ def search_together(
             for at, reader, vector in tables
         ]
         best = max((float(base_score(analysed, each, weights).max()) for each in found if len(each)), default=0.0)
-        each_table = [
-            (at, one)
-            for (at, reader, _), each in zip(tables, found, strict=True)
-            for one in rank(
+        orders = [
+            rank(
                 analysed,
                 reader.lexicon,
                 each,
@@ -103,8 +103,14 @@ def search_together(
                 by_file=by == "file",
                 best=best,
             )
+            for (_, reader, _), each in zip(tables, found, strict=True)
         ]
-        return sorted(each_table, key=lambda each: -each[1].score), any(each.more for each in found)
+        if analysed.mentions:
+            named = [place_rows(reader, analysed.mentions, where[at]) for at, reader, _ in tables]
+            lexicons = [reader.lexicon for _, reader, _ in tables]
+            orders = with_places(orders, named, lexicons, limit, by_file=by == "file")
+        every = [(at, one) for (at, _, _), order in zip(tables, orders, strict=True) for one in order]
+        return sorted(every, key=lambda each: -each[1].score), any(each.more for each in found)
 
     def unit(at: int, one: Ranked) -> tuple[int, int]:
         return at, one.row if by == "chunk" else int(readers[at].lexicon.file_of[one.row])

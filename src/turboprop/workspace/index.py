@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from turboprop.runtime.manager import ModelManager
 
 Freshness = Literal["quick", "all", "none"]
+_EMBEDDED = 20_000
+"""Characters of a query that its vector is made from; most models take less."""
 
 
 class Index(Closing):
@@ -438,6 +440,7 @@ def search_together(
     Scores of indexes that one model made compare. `vector` is for indexes of that one model alone. `below` narrows
     each index to a folder of its repository, '' to none.
     """
+    from turboprop.search.places import gist
     from turboprop.search.search import search_together as best_of
 
     limits.check_search(query, limit, mode, by)
@@ -454,7 +457,7 @@ def search_together(
                 vectors[fingerprint] = vector
             elif fingerprint not in vectors:
                 with index.embedding() as lease:
-                    vectors[fingerprint] = lease.embed_query(query)
+                    vectors[fingerprint] = lease.embed_query(gist(query)[:_EMBEDDED])
     most = limit
     if rerank is not None:
         from turboprop.search.rerank import RERANKED, rerank_places

@@ -12,6 +12,7 @@ import click
 from turboprop import limits
 from turboprop.edges.cli import options
 from turboprop.edges.cli.hits import OUTPUTS, print_hits
+from turboprop.edges.cli.input import text_or_input
 from turboprop.errors import IndexNotFoundError, UsageError
 from turboprop.printable import echo, printable_message
 from turboprop.types import SearchFilter
@@ -101,8 +102,9 @@ def search(
 ) -> None:
     """Search a repository by meaning and by words.
 
-    The repository is the indexed one that the current folder is in. Several words need no quotes. A last word that is
-    written as a path and names a folder (./app) is the repository, or the part of one, to search in.
+    The repository is the indexed one that the current folder is in. Several words need no quotes; `-` reads the query
+    from standard input, as a long traceback. A last word that is written as a path and names a folder (./app) is the
+    repository, or the part of one, to search in.
 
     Ends with 0 when something was found, 1 when nothing was and 2 on an error.
     """
@@ -114,6 +116,8 @@ def search(
     from turboprop.workspace.location import Location
 
     text, folder = (" ".join(query), None) if repos else options.words_and_folder(query)
+    if text == "-":
+        text = text_or_input(())
     started = time.perf_counter()
     with ExitStack() as stack:
         indexes: dict[Path, Index] = {}

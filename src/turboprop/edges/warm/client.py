@@ -22,7 +22,8 @@ CONNECT_SECONDS = 1.5
 busy that a search without it would take longer still (0.5 s from cold on a quiet one)."""
 ANSWER_SECONDS = 60.0
 """A server that loads a large model for a request takes as long as the command itself would."""
-_COLD = frozenset(["--no-server", "--build", "--help", "-h", "--debug"])
+_COLD = frozenset(["--no-server", "--build", "--help", "-h", "--debug", "-"])
+"""What a server may not do for another process; `-` reads that one's standard input."""
 _ON = frozenset(["1", "true", "yes", "on"])
 
 
