@@ -102,6 +102,13 @@ def test_phrases_are_put_first(lexicon: Lexicon) -> None:
     assert first(lexicon, 'a "b c d"', replace(NOTHING, phrase=1.0), phrases=phrases) == "examples/router_demo.py"
 
 
+def test_words_in_different_chunks_speak_for_their_file_together(lexicon: Lexicon) -> None:
+    weights = replace(NOTHING, file_words=1.0)
+    of_files = {path: one.parts["file words"] for (path, _), one in ranked(lexicon, "router match", weights).items()}
+    assert of_files.pop("src/router.py") == 1.0
+    assert set(of_files.values()) == {0.0}, "a file of one chunk adds nothing to it"
+
+
 def test_a_file_with_several_good_chunks_is_preferred(lexicon: Lexicon) -> None:
     words = [0.9, 0.9, 0.9, 1.0, 0.1, 0.1, 0.1]
     assert first(lexicon, "x y", NOTHING, lexical=words) == "src/net/pool.py"
