@@ -153,8 +153,8 @@ def base_score(query: Query, found: Candidates, weights: Weights) -> Floats:
 def file_words(query: Query, lexicon: Lexicon, numbers: NDArray[np.uint32]) -> Floats:
     """What the query's words weigh in the files as wholes, over the best file's: BM25F with a file for a document.
 
-    Words that stand in different chunks of one file speak for it together; `base_score` sees each chunk alone. A file of
-    one chunk has nothing to add: counted twice, words outweigh vectors (MRR on CoSQA 0.846, not 0.858).
+    Words that stand in different chunks of one file speak for it together; `base_score` sees each chunk alone. A file
+    of one chunk has nothing to add: counted twice, words outweigh vectors (MRR on CoSQA 0.846, not 0.858).
     """
     weighed = lexicon.file_scores(query.terms, numbers)
     has_several = np.bincount(lexicon.file_of, minlength=len(lexicon.files))[numbers] > 1
