@@ -119,6 +119,11 @@ def analyse(text: str) -> Query:
     )
 
 
+def is_searchable(text: str) -> bool:
+    """Whether a query has a word, or names a place; `???` has neither."""
+    return next(words(text), None) is not None or bool(find_mentions(text))
+
+
 def by_worth(query: Query, worth: Callable[[int], float]) -> Query:
     """A long query with the terms alone that say most: those that are held at all, rare ones first. `worth` is a
     term's, 0 for one that nothing holds; any other query is returned as it is."""
