@@ -18,7 +18,7 @@ MOST_TEXTS = 1_000
 """Chunks whose texts are read for words, spread over the index, besides all names and paths."""
 MOST_ASKED = 8
 _SHORTEST, _LONGEST = 3, 40
-_LIKENESS = 0.72
+_LIKENESS = 0.8
 """Likeness of two words (difflib's ratio) from which one may be the other with a slip: `configuraton`, 0.96."""
 
 

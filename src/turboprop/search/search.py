@@ -10,7 +10,7 @@ from turboprop.index.lance_table import sql_text
 from turboprop.index.read import IndexReader
 from turboprop.index.schema import PATH
 from turboprop.limits import Mode, Unit
-from turboprop.search.analysis import Query, analyse, by_worth
+from turboprop.search.analysis import STOP_WEIGHT, Query, analyse, by_worth
 from turboprop.search.candidates import cosine_statistics, find_candidates, word_statistics
 from turboprop.search.filters import compile_filter
 from turboprop.search.located import place_rows, with_places
@@ -116,8 +116,10 @@ def search_together(
     ]
     if len(tables) > 1:
         ranked = sorted(ranked, key=lambda each: -each[1].score)[:limit]
+    is_held = any(words.holding[term] for term, weight in analysed.terms.items() if weight > STOP_WEIGHT)
     hits: dict[int, Iterator[Hit]] = {
-        at: iter(_hits(reader, [one for place, one in ranked if place == at], mode)) for at, reader, _ in tables
+        at: iter(_hits(reader, [one for place, one in ranked if place == at], mode, is_held))
+        for at, reader, _ in tables
     }
     return [(at, next(hits[at])) for at, _ in ranked]
 
@@ -157,10 +159,10 @@ def _phrases(reader: IndexReader, query: Query, found: Candidates) -> NDArray[np
     return np.array([float(all(phrase in text for phrase in wanted)) for text in texts])
 
 
-def _hits(reader: IndexReader, ranked: list[Ranked], mode: Mode) -> list[Hit]:
+def _hits(reader: IndexReader, ranked: list[Ranked], mode: Mode, is_held: bool) -> list[Hit]:
     rows = reader.fetch([int(reader.lexicon.row_ids[one.row]) for one in ranked])
     known = anchors(reader.lexicon.sample) if ranked and mode != "lexical" else None
-    marks = [sureness(one.parts, known, by_words=mode != "semantic") for one in ranked]
+    marks = [sureness(one.parts, known, by_words=mode != "semantic", is_held=is_held) for one in ranked]
     return [_hit(row, one.score, dict(one.parts), mark) for row, one, mark in zip(rows, ranked, marks, strict=True)]
 
 

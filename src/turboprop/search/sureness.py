@@ -29,7 +29,7 @@ STRONG_WORDS, NO_WORDS = 0.35, 0.06
 STRONG_NEARNESS, NO_NEARNESS = 0.5, 0.2
 """Bounds of the nearness in a search by meaning alone."""
 WORDLESS_NEARNESS = 0.55
-"""How near a chunk must come that holds no word of the query, in a search by both."""
+"""How near a chunk must come in a search by both where nothing holds a word of the query."""
 _USUAL = (0.17, 0.77)
 """Anchors of all-MiniLM-L6-v2, which stand in for those of an index with few chunks."""
 _USUAL_ROWS = 16
@@ -63,8 +63,9 @@ def anchors(sample: NDArray[np.float16]) -> Anchors:
     return Anchors(*(own * mine + (1 - own) * usual for mine, usual in zip(seen, _USUAL, strict=True)))
 
 
-def sureness(parts: Mapping[str, float], known: Anchors | None, *, by_words: bool) -> Sureness:
-    """The mark of a hit by the parts of its score. `known` is None where vectors take no part."""
+def sureness(parts: Mapping[str, float], known: Anchors | None, *, by_words: bool, is_held: bool) -> Sureness:
+    """The mark of a hit by the parts of its score. `known` is None where vectors take no part; `is_held` says that
+    some chunk, also one that filters leave out, holds a word of the query."""
     if parts.get("place") or parts.get("path") or parts.get("phrase"):
         return "strong"
     words = parts.get("words", 0.0)
@@ -73,7 +74,7 @@ def sureness(parts: Mapping[str, float], known: Anchors | None, *, by_words: boo
     near = known.nearness(parts.get("cosine", 0.0))
     if not by_words:
         return _between(near, NO_NEARNESS, STRONG_NEARNESS)
-    if words <= 0 and near < WORDLESS_NEARNESS:
+    if not is_held and near < WORDLESS_NEARNESS:
         return "nothing"
     return _between(BIAS + WORDS * words + NEARNESS * near, NOTHING, STRONG)
 

@@ -79,13 +79,12 @@ def test_search_code(connect: Connect, repo: Path) -> None:
 def test_pages(connect: Connect, repo: Path) -> None:
     async def steps() -> None:
         async with connect(repo, refresh=False) as client:
-            whole = await told(client, "search_code", query="server port", lines=0, limit=50)
+            query = "add the values of a server port"
+            whole = await told(client, "search_code", query=query, lines=0, limit=50)
             seen: list[str] = []
             cursor: str | None = ""
             while cursor is not None:
-                page = (await told(client, "search_code", query="server port", lines=0, limit=2, cursor=cursor)).split(
-                    "\n"
-                )
+                page = (await told(client, "search_code", query=query, lines=0, limit=2, cursor=cursor)).split("\n")
                 last = page[-1]
                 cursor = last.split('"')[1] if last.startswith("more: cursor ") else None
                 seen += page[: -1 if cursor else None]
