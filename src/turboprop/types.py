@@ -45,6 +45,11 @@ class Chunk:
     signature: str = ""
 
 
+Sureness = Literal["strong", "weak", "nothing"]
+SURENESS: tuple[Sureness, ...] = get_args(Sureness)
+"""How sure a hit is; what speaks for each is in `turboprop.search.sureness`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hit:
     """One search result: lines `start_line` to `end_line` (1-based, inclusive) of `path`, relative to the repository.
@@ -53,7 +58,8 @@ class Hit:
     query or stands out by its meaning as the best one of a good query does; rules (names, definitions) add to it. It
     compares between queries of one index and between indexes of one model. With a reranker it is 0 to 1, and for
     `similar` the cosine. `parts` say what it is made of, by rule: "words" is the share of the query's words (0 to 1),
-    "cosine" the cosine similarity, the others what their rule added or multiplied.
+    "cosine" the cosine similarity, the others what their rule added or multiplied. `sure` is the mark of a hit of a
+    search, None for `similar`.
     """
 
     path: str
@@ -65,6 +71,7 @@ class Hit:
     text: str
     kind: str = ""
     parts: Mapping[str, float] = field(default_factory=dict, compare=False, hash=False)
+    sure: Sureness | None = field(default=None, compare=False, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from turboprop.index.read import IndexReader
 from turboprop.index.schema import IndexSpec, text_digest
 from turboprop.index.write import TableWriter
-from turboprop.search.places import Mention, find_mentions, gist, match_files
+from turboprop.search.places import Mention, as_indexed, find_mentions, gist, match_files
 from turboprop.search.search import search
 from turboprop.types import Chunk, IndexedFile, IndexScope, Prompts, SearchFilter
 
@@ -395,3 +395,29 @@ def test_an_ending_decides_between_files_of_one_name() -> None:
     assert matched("x.py") == ["x.py", "a/x.py", "b/x.py"]
     assert matched("/srv/x.py") == ["x.py"]
     assert matched("c/y.py") == []
+
+
+@pytest.mark.parametrize(
+    ("told", "seen_from", "file"),
+    [
+        ("src/a.py", "", "src/a.py"),
+        ("./src/a.py", "", "src/a.py"),
+        ("src\\a.py", "", "src/a.py"),
+        (".\\src\\a.py", "", "src/a.py"),
+        ("a.py", "src", "src/a.py"),
+        ("src/a.py", "src", "src/a.py"),
+        ("../b.py", "src", "b.py"),
+        ("back\\slash.py", "", "back\\slash.py"),
+        ("./back\\slash.py", "", "back\\slash.py"),
+        ("../back\\slash.py", "src", "back\\slash.py"),
+        ("caf\\xe9.py", "", "caf\\xe9.py"),
+        ("caf\udce9.py", "", "caf\\xe9.py"),
+        ("caf\\xe9.py", "src", "src/caf\\xe9.py"),
+        ("two\\x0alines.py", "", "two\nlines.py"),
+        ("two\nlines.py", "", "two\nlines.py"),
+        ("nowhere.py", "src", "nowhere.py"),
+    ],
+)
+def test_a_path_as_it_was_printed(told: str, seen_from: str, file: str) -> None:
+    files = ["src/a.py", "b.py", "back\\slash.py", "caf\\xe9.py", "src/caf\\xe9.py", "two\nlines.py"]
+    assert as_indexed(told, files, seen_from) == file

@@ -36,9 +36,6 @@ def test_the_index_is_looked_for_upward(root: Path) -> None:
     with Index.open(root / "src/app") as index:
         assert index.search("enqueue a job", 1)[0].path == "src/app/queue.py"
     assert Location.at(root / "src/app").root == root / "src/app"
-    for given in ("queue.py", "src/app/queue.py"):
-        assert found.from_root(given) == "src/app/queue.py"
-    assert found.from_root("../../docs/guide.md") == "docs/guide.md"
 
 
 def test_an_index_that_the_settings_put_elsewhere_is_found(write_files: Write) -> None:

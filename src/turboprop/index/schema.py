@@ -29,7 +29,7 @@ from turboprop.types import Chunk, Prompts
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Raised by every change of columns, of their meaning, or of how texts are split into terms."""
 
 _MOST_PREFIX = 200

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import islice
 
-from turboprop.code.terms import split_identifier, term_hash, terms, words
+from turboprop.code.terms import folded, has_wide_script, split_identifier, term_hash, terms, words
 from turboprop.search.places import Mention, find_mentions, gist
 
 MAX_WORDS = 64
@@ -35,7 +35,7 @@ STOP_WORDS = frozenset(
     """.split()  # noqa: SIM905  a list of words reads better than a list of literals
 )
 """Words of English that say nothing of what a text is about."""
-_QUALIFIED = re.compile(r"[A-Za-z_$][\w$]*(?:(?:::|\.|#|->)[A-Za-z_$][\w$]*)*")
+_QUALIFIED = re.compile(r"[^\W\d][\w$]*(?:(?:::|\.|#|->)[^\W\d][\w$]*)*|\$[\w$]+")
 _SEPARATOR = re.compile(r"::|\.|#|->")
 _CASED = re.compile(r"[a-z0-9][A-Z]|[A-Z]{2}[a-z]")
 _PHRASE = re.compile(r'"([^"\n]{3,200})"')
@@ -98,7 +98,7 @@ def analyse(text: str) -> Query:
         for term in terms(word):
             weights[term] = max(weights.get(term, 0.0), STOP_WEIGHT if is_stop else 1.0)
     strong = {term for term, weight in weights.items() if weight > STOP_WEIGHT} or set(weights)
-    whole = {f"={word.lower()}" for word in words(stripped) if len(split_identifier(word)) == 1} if alone else set()
+    whole = {f"={folded(word)}" for word in words(stripped) if len(split_identifier(word)) == 1} if alone else set()
     return Query(
         text=text,
         kind=kind,
@@ -119,6 +119,11 @@ def analyse(text: str) -> Query:
     )
 
 
+def is_searchable(text: str) -> bool:
+    """Whether a query has a word, or names a place; `???` has neither."""
+    return next(words(text), None) is not None or bool(find_mentions(text))
+
+
 def by_worth(query: Query, worth: Callable[[int], float]) -> Query:
     """A long query with the terms alone that say most: those that are held at all, rare ones first. `worth` is a
     term's, 0 for one that nothing holds; any other query is returned as it is."""
@@ -130,7 +135,8 @@ def by_worth(query: Query, worth: Callable[[int], float]) -> Query:
 
 
 def _kind(text: str) -> QueryKind:
-    if not re.search(r"\s", text):
+    # A sentence of a script without blanks has none either.
+    if not re.search(r"\s", text) and (not has_wide_script(text) or _PATH.fullmatch(text)):
         return QueryKind.PATH if _PATH.fullmatch(text) else QueryKind.SYMBOL
     if _ERROR.search(text):
         return QueryKind.ERROR
@@ -139,13 +145,14 @@ def _kind(text: str) -> QueryKind:
 
 
 def _names(text: str, alone: bool) -> dict[str, float]:
-    if alone:
-        last = _SEPARATOR.split(text)[-1].lower().strip("()")
+    if alone or (has_wide_script(text) and not re.search(r"\s", text)):
+        # An operator of C++ may end with a separator.
+        last = folded(_SEPARATOR.split(text)[-1] or text).strip("()")
         return {last: QUALIFIED} if last else {}
     found: dict[str, float] = {}
     for at, word in enumerate(_QUALIFIED.findall(text)):
-        last = _SEPARATOR.split(word)[-1].lower()
-        if last != word.lower() or "_" in word.strip("_") or _CASED.search(word):
+        last = folded(_SEPARATOR.split(word)[-1])
+        if last != folded(word) or "_" in word.strip("_") or _CASED.search(word):
             found[last] = max(found.get(last, 0.0), IDENTIFIER)
         elif at > 0 and len(word) > 2 and word[0].isupper() and word[1:].islower():
             found[last] = max(found.get(last, 0.0), CAPITALISED)

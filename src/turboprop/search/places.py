@@ -10,11 +10,15 @@ Every expression is linear: all repeats are bounded, and none can share its char
 
 from __future__ import annotations
 
+import posixpath
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote
+
+from turboprop.code.walk import shown
+from turboprop.printable import printable_name
 
 MOST_BEFORE = 400
 """Characters of a line before its number that are compared with paths."""
@@ -175,6 +179,22 @@ def match_files(mentions: Sequence[Mention], paths: Sequence[str], repository: s
         chosen.sort(key=lambda at: (paths[at].count("/"), paths[at]))
         yield from ((number, at) for at in chosen[:MOST_FILES])
     yield from weak
+
+
+def as_indexed(path: str, files: Collection[str], seen_from: str = "") -> str:
+    """The indexed file that a path is, as it was printed: relative to the folder `seen_from` or to the root, with `./`,
+    with the separators of Windows, its hidden characters and stray bytes by their numbers. The path itself where it is
+    none of them."""
+    told = shown(path)
+    # A name may hold a backslash itself, or one by which a byte or a line end is shown.
+    for each in dict.fromkeys((told, told.replace("\\", "/"))):
+        for base in dict.fromkeys((seen_from, "")):
+            if (known := posixpath.normpath(f"{base}/{each}" if base else each)) in files:
+                return known
+    printed = {printable_name(name): name for name in files if name != printable_name(name)}
+    if printed and (known := as_indexed(told, printed.keys() - set(files), seen_from)) in printed:
+        return printed[known]
+    return path
 
 
 def _found(text: str) -> list[tuple[int, Mention]]:

@@ -12,12 +12,14 @@ from turboprop.index.lance_table import sql_text
 from turboprop.index.read import IndexReader
 from turboprop.index.schema import PATH
 from turboprop.limits import Mode, Unit
-from turboprop.search.analysis import Query, analyse, by_worth
+from turboprop.search.analysis import STOP_WEIGHT, Query, analyse, by_worth
 from turboprop.search.candidates import WIDER, cosine_statistics, find_candidates, word_statistics
 from turboprop.search.filters import compile_filter
 from turboprop.search.located import place_rows, with_places
+from turboprop.search.places import as_indexed
 from turboprop.search.ranking import DEFAULT, Ranked, Weights, base_score, rank
-from turboprop.types import Hit, SearchFilter
+from turboprop.search.sureness import anchors, sureness
+from turboprop.types import Hit, SearchFilter, Sureness
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,7 +63,10 @@ def search_together(
     """
     if mode != "lexical" and any(vector is None for vector in vectors):
         raise UsageError(f"the search mode {mode} needs the query's vector")
-    where = [compile_filter(each) if each is not None else None for each in filters]
+    where = [
+        compile_filter(each, reader.header.scope.root) if each is not None else None
+        for each, reader in zip(filters, readers, strict=True)
+    ]
     analysed = analyse(query)
     tables = [
         (at, reader, None if mode == "lexical" else vector)
@@ -109,7 +114,7 @@ def search_together(
             named = [place_rows(reader, analysed.mentions, where[at]) for at, reader, _ in tables]
             lexicons = [reader.lexicon for _, reader, _ in tables]
             orders = with_places(orders, named, lexicons, limit, by_file=by == "file")
-        every = [(at, one) for (at, _, _), order in zip(tables, orders, strict=True) for one in order]
+        every = [(at, one) for (at, _, _), order in zip(tables, orders, strict=True) for one in order if one.score > 0]
         return sorted(every, key=lambda each: -each[1].score), any(each.more for each in found)
 
     def unit(at: int, one: Ranked) -> tuple[int, int]:
@@ -125,8 +130,10 @@ def search_together(
         least = ranked[-1][1].score if ranked else math.inf
         ranked += [(at, replace(one, score=min(one.score, least))) for at, one in wider if unit(at, one) not in known]
     ranked = [each for each in ranked[:limit] if threshold is None or each[1].score >= threshold]
+    is_held = any(words.holding[term] for term, weight in analysed.terms.items() if weight > STOP_WEIGHT)
     hits: dict[int, Iterator[Hit]] = {
-        at: iter(_hits(reader, [one for place, one in ranked if place == at])) for at, reader, _ in tables
+        at: iter(_hits(reader, [one for place, one in ranked if place == at], mode, is_held))
+        for at, reader, _ in tables
     }
     return [(at, next(hits[at])) for at, _ in ranked]
 
@@ -139,8 +146,7 @@ def similar_to(
     reader: IndexReader, path: str, line: int, *, limit: int, filters: SearchFilter | None = None
 ) -> list[Hit]:
     """The chunks nearest to the one at a line, by cosine, itself left out. Raises `UsageError` for no such place."""
-    # A name may hold a backslash itself, or one by which a byte that is no UTF-8 is shown.
-    wanted = path if path in reader.manifest().files else path.replace("\\", "/").removeprefix("./")
+    wanted = as_indexed(path, reader.manifest().files)
     here = reader.rows_where(f"{PATH} = {sql_text(wanted)}", ["start_line", "end_line"])
     if not here:
         raise UsageError(f"{wanted} is not indexed; give a path relative to the repository, as `tp search` prints it")
@@ -149,7 +155,7 @@ def similar_to(
         last = max(row["end_line"] for row in here)
         raise UsageError(f"nothing is indexed at line {line} of {wanted}, which has {last} lines")
     vector = reader.vectors([at["_rowid"]])[0].astype("float32")
-    where = compile_filter(filters) if filters is not None else None
+    where = compile_filter(filters, reader.header.scope.root) if filters is not None else None
     nearest = [one for one in reader.vector_search(vector, limit + 1, where) if one.row_id != at["_rowid"]][:limit]
     rows = reader.fetch([one.row_id for one in nearest])
     return [_hit(row, one.score, {"cosine": one.score}) for row, one in zip(rows, nearest, strict=True)]
@@ -167,12 +173,14 @@ def _phrases(reader: IndexReader, query: Query, found: Candidates) -> NDArray[np
     return np.array([float(all(phrase in text for phrase in wanted)) for text in texts])
 
 
-def _hits(reader: IndexReader, ranked: list[Ranked]) -> list[Hit]:
+def _hits(reader: IndexReader, ranked: list[Ranked], mode: Mode, is_held: bool) -> list[Hit]:
     rows = reader.fetch([int(reader.lexicon.row_ids[one.row]) for one in ranked])
-    return [_hit(row, one.score, dict(one.parts)) for row, one in zip(rows, ranked, strict=True)]
+    known = anchors(reader.lexicon.sample) if ranked and mode != "lexical" else None
+    marks = [sureness(one.parts, known, by_words=mode != "semantic", is_held=is_held) for one in ranked]
+    return [_hit(row, one.score, dict(one.parts), mark) for row, one, mark in zip(rows, ranked, marks, strict=True)]
 
 
-def _hit(row: dict[str, Any], score: float, parts: dict[str, float]) -> Hit:
+def _hit(row: dict[str, Any], score: float, parts: dict[str, float], sure: Sureness | None = None) -> Hit:
     return Hit(
         path=row["path"],
         start_line=row["start_line"],
@@ -183,4 +191,5 @@ def _hit(row: dict[str, Any], score: float, parts: dict[str, float]) -> Hit:
         text=row["text"],
         kind=row["kind"],
         parts=parts,
+        sure=sure,
     )

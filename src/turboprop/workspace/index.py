@@ -418,6 +418,13 @@ def _manager(models: ModelManager | None) -> ModelManager:
     return models
 
 
+def nearest_words(indexes: Sequence[Index], query: str) -> tuple[str, ...]:
+    """Words of the indexes for those of a query that nothing holds, written nearly like them; the likest first."""
+    from turboprop.search.nearest import nearest_words as nearest
+
+    return nearest([index.reader for index in indexes], query)
+
+
 def search_together(
     indexes: Sequence[Index],
     query: str,
@@ -437,17 +444,24 @@ def search_together(
 ) -> list[tuple[Index, Hit]]:
     """The best chunks of several indexes in one order, as `Index.search`; each with the index that it is of.
 
+    Without a `threshold` there are none where nothing carries the query (`turboprop.search.sureness`); `nearest_words`
+    then has what may have been meant.
+
     Scores of indexes that one model made compare. `vector` is for indexes of that one model alone. `below` narrows
     each index to a folder of its repository, '' to none.
     """
+    from turboprop.search.analysis import is_searchable
     from turboprop.search.places import gist
     from turboprop.search.search import search_together as best_of
+    from turboprop.search.sureness import of_answer
 
     limits.check_search(query, limit, mode, by)
     if rerank_top is not None:
         limits.RERANKED_HITS.check(rerank_top)
     for index in indexes:
         index.bring_in(freshness)
+    if vector is None and not is_searchable(query):
+        return []
     readers = [index.reader for index in indexes]
     vectors: dict[str, NDArray[np.float32]] = {}
     if mode != "lexical":
@@ -473,6 +487,8 @@ def search_together(
         threshold=threshold,
         by=by,
     )
+    if threshold is None and vector is None and of_answer(hit for _, hit in found) == "nothing":
+        return []
     if rerank is not None and found:
         with ExitStack() as stack:
             second = stack.enter_context(indexes[0].reranker(rerank)).model if isinstance(rerank, str) else rerank

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import posixpath
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,12 +55,6 @@ class Location:
         root = _nearest_indexed(here)
         settings = settings or load_settings(root)
         return cls(root, index_directory(root, None, settings), settings, _below(root, here))
-
-    def from_root(self, path: str) -> str:
-        """A path as the index has it: what is given relative to `below` is, where only there is something."""
-        if not self.below or os.path.lexists(self.root / path) or not os.path.lexists(self.root / self.below / path):
-            return path
-        return posixpath.normpath(f"{self.below}/{path}")
 
     def seen_from_here(self) -> str:
         """The current folder relative to the root, '' where it is the root or outside: paths are told as from there."""

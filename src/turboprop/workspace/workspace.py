@@ -22,8 +22,9 @@ from turboprop.errors import BusyError, IndexNotFoundError, UsageError
 from turboprop.index.projection import project
 from turboprop.limits import Mode, Unit
 from turboprop.models.tokenizer.load import clean_text
-from turboprop.types import Hit, IndexStatus, SearchFilter
-from turboprop.workspace.index import Index, search_together
+from turboprop.search.sureness import of_answer
+from turboprop.types import Hit, IndexStatus, SearchFilter, Sureness
+from turboprop.workspace.index import Index, nearest_words, search_together
 from turboprop.workspace.jobs import Job, Jobs
 from turboprop.workspace.location import Location, root_around
 from turboprop.workspace.merged import RepoHit, repository_names
@@ -99,11 +100,14 @@ class _Look:
 @dataclass(frozen=True, slots=True)
 class Found:
     """Hits of several repositories, best first, and the names of those that could not be searched. `stale` counts the
-    files by repository that changed and were not brought in."""
+    files by repository that changed and were not brought in. `sure` is the mark of the whole; where it is "nothing",
+    `nearest` has words of the indexes that may have been meant."""
 
     hits: list[RepoHit]
     not_indexed: tuple[str, ...] = ()
     stale: Mapping[str, int] = field(default_factory=dict)
+    sure: Sureness = "nothing"
+    nearest: tuple[str, ...] = ()
 
 
 class Repository:
@@ -339,8 +343,10 @@ class Workspace(Closing):
             wanted = SearchFilter.of(globs, languages, ())
             found = search_together(indexes, query, limit, mode, wanted=wanted, by=by, freshness="none")
             stale = {names[index.repo]: index.last_refresh.changed for index in indexes if index.last_refresh.left}
+            nearest = () if found else nearest_words(indexes, query)
         hits = [RepoHit(names[index.repo], hit) for index, hit in found]
-        return Found(hits, tuple(missing), {name: changed for name, changed in stale.items() if changed})
+        changed_files = {name: changed for name, changed in stale.items() if changed}
+        return Found(hits, tuple(missing), changed_files, of_answer(hit for _, hit in found), nearest)
 
     def close(self, seconds: float | None = None) -> None:
         """Call off the work in the background and wait for its end, `seconds` at most; a second call does nothing.

@@ -53,10 +53,11 @@ def test_search_json(repo: Path) -> None:
     done = tp("search", "listen on a port", "--json", cwd=repo)
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
-    assert list(answer) == ["query", "model", "took_ms", "hits"]
+    assert list(answer) == ["query", "model", "took_ms", "sure", "nearest", "hits"]
+    assert (answer["sure"], answer["nearest"]) == ("strong", [])
     assert answer["model"] == "sentence-transformers/all-MiniLM-L6-v2"
     first = answer["hits"][0]
-    assert list(first) == ["path", "start_line", "end_line", "score", "language", "symbol", "text"]
+    assert list(first) == ["path", "start_line", "end_line", "score", "language", "symbol", "text", "sure"]
     assert (first["path"], first["symbol"], first["start_line"]) == ("app/server.py", "start_server", 1)
     assert done.stderr == ""
 

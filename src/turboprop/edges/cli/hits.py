@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 OUTPUTS = ("text", "json", "paths", "vimgrep")
 SNIPPET_LINES = 12
 _NAMES = 3
-_ADDED = ("file words", "file name", "folder", "definition", "path", "phrase", "coherence")
+_ADDED = ("place", "file words", "file name", "folder", "definition", "path", "phrase", "coherence")
 
 
 def print_hits(
@@ -70,6 +70,8 @@ def _as_json(one: RepoHit, explain: bool) -> dict[str, Any]:
     keys = ("path", "start_line", "end_line", "score", "language", "symbol", "text")
     found: dict[str, Any] = {"repo": one.repo} if one.repo else {}
     found |= {key: getattr(hit, key) for key in keys}
+    if hit.sure is not None:
+        found["sure"] = hit.sure
     if explain:
         found["parts"] = {name: round(value, 4) for name, value in hit.parts.items()}
     return found
@@ -81,6 +83,11 @@ def _symbols(hit: Hit) -> str:
     return ", ".join(names) if len(names) <= _NAMES else f"{', '.join(names[:_NAMES])}, ... ({len(names)})"
 
 
+def _score(hit: Hit) -> str:
+    """The score, and the mark of a hit that is less than strong."""
+    return f"{hit.score:.4f}" + (f" {hit.sure}" if hit.sure not in (None, "strong") else "")
+
+
 def _first_line(hit: Hit) -> str:
     return next((line.strip() for line in hit.text.split("\n") if line.strip()), "")
 
@@ -88,7 +95,7 @@ def _first_line(hit: Hit) -> str:
 def _print_plain(found: Sequence[RepoHit], whole: bool, explain: bool) -> None:
     for one in found:
         hit = one.hit
-        title = [f"{printable_name(one.place)}:{hit.start_line}-{hit.end_line}", _symbols(hit), f"{hit.score:.4f}"]
+        title = [f"{printable_name(one.place)}:{hit.start_line}-{hit.end_line}", _symbols(hit), _score(hit)]
         echo("  ".join(part for part in title if part))
         if explain:
             echo(f"    = {explained(hit)}")
@@ -108,7 +115,7 @@ def _print_rich(found: Sequence[RepoHit], whole: bool, explain: bool) -> None:
         title = Text(f"{printable_name(one.place)}:{hit.start_line}-{hit.end_line}", style="bold cyan")
         if hit.symbol:
             title.append(f"  {_symbols(hit)}", style="yellow")
-        title.append(f"  {hit.score:.4f}", style="dim")
+        title.append(f"  {_score(hit)}", style="dim")
         console.print(title, soft_wrap=True)
         if explain:
             console.print(Text(f"      = {explained(hit)}", style="dim italic"))

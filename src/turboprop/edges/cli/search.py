@@ -14,7 +14,7 @@ from turboprop.edges.cli import options
 from turboprop.edges.cli.hits import OUTPUTS, print_hits
 from turboprop.edges.cli.input import text_or_input
 from turboprop.errors import IndexNotFoundError, UsageError
-from turboprop.printable import echo, printable_message
+from turboprop.printable import echo, printable_message, printable_name
 from turboprop.types import SearchFilter
 from turboprop.workspace.merged import RepoHit, repository_names
 
@@ -112,7 +112,9 @@ def search(
         raise UsageError("--index belongs to one repository; leave it out, or search in one")
     if rerank_top is not None and rerank is None:
         raise UsageError("--rerank-top says how many hits a reranker reads; name one with --rerank MODEL")
-    from turboprop.workspace.index import search_together
+    from turboprop.search.analysis import is_searchable
+    from turboprop.search.sureness import of_answer
+    from turboprop.workspace.index import nearest_words, search_together
     from turboprop.workspace.location import Location
 
     text, folder = (" ".join(query), None) if repos else options.words_and_folder(query)
@@ -163,15 +165,25 @@ def search(
         names = dict(zip(indexes, [""] if len(indexes) == 1 else repository_names(list(indexes)), strict=True))
         models = ", ".join(dict.fromkeys(index.model_name for index in indexes.values()))
         indexed = _languages(indexes.values()) if lang and not found else []
+        nearest = [] if found or not is_searchable(text) else list(nearest_words(list(indexes.values()), text))
     seen_from = first.location.seen_from_here()  # as other programs tell their paths
     best = [RepoHit(names[index.repo], hit, seen_from) for index, hit in found]
     took = round((time.perf_counter() - started) * 1000, 1)
     kind = "json" if as_json else output
-    print_hits(best, kind, whole=full or context > 0, explain=explain, query=text, model=models, took_ms=took)
+    sure = of_answer(one.hit for one in best)
+    facts = {"query": text, "model": models, "took_ms": took, "sure": sure, "nearest": nearest}
+    print_hits(best, kind, whole=full or context > 0, explain=explain, **facts)
     if not best and kind == "text":
         unknown = [name for name in lang if name.lower() not in indexed]
-        why = f": no {' or '.join(unknown)} is indexed; there is {', '.join(indexed)}" if unknown else ""
-        echo(f"nothing found{why}", err=True)
+        if unknown:
+            why = f"no {' or '.join(unknown)} is indexed; there is {', '.join(indexed)}"
+        elif not is_searchable(text):
+            why = "the query has no word to look for"
+        else:
+            why = f"did you mean {' or '.join(map(printable_name, nearest))}?" if nearest else ""
+        echo("nothing found" + (f": {why}" if why else ""), err=True)
+    elif kind == "text" and sure == "weak":
+        echo("tp: no hit is sure: each holds few of the query's words, or is only somewhat near in meaning", err=True)
     ctx.exit(0 if best else 1)
 
 

@@ -19,6 +19,7 @@ from turboprop.edges.http.schemas import RequestBody
 from turboprop.edges.http.state import read_model, state_of
 from turboprop.errors import IndexNotFoundError, TurboPropError, UsageError
 from turboprop.machine import peak_resident_bytes, resident_bytes
+from turboprop.types import Sureness
 from turboprop.workspace.workspace import Found
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ _WHY = {
     "folder": "the query covers words of the folder's name",
     "definition": "it defines a name that the query has",
     "path": "the query is this path",
+    "place": "the query names this place",
     "phrase": "it holds what the query has in quotes",
     "coherence": "other chunks of its file are good too",
     "kind of file": "tests and prose stand behind code unless asked for",
@@ -72,11 +74,14 @@ class HitRow(TypedDict):
     language: str
     symbol: str
     text: str
+    sure: NotRequired[Sureness]
     parts: NotRequired[list[ScorePart]]
 
 
 class SearchAnswer(TypedDict):
     query: str
+    sure: NotRequired[Sureness]
+    nearest: NotRequired[list[str]]
     hits: list[HitRow]
     not_indexed: list[str]
     stale: dict[str, int]
@@ -198,6 +203,8 @@ def _answer(query: str, rows: list[HitRow], started: float, found: Found | None 
         "stale": dict(found.stale) if found else {},
         "seconds": time.perf_counter() - started,
     }
+    if found is not None:
+        answer |= {"sure": found.sure, "nearest": list(found.nearest)}
     return JSONResponse(answer)
 
 
@@ -218,6 +225,8 @@ def hit_row(repo: str, hit: Hit, *, explain: bool) -> HitRow:
         "symbol": hit.symbol,
         "text": hit.text,
     }
+    if hit.sure is not None:
+        row["sure"] = hit.sure
     if explain:
         row["parts"] = [
             {"name": name, "value": float(value), "why": _WHY.get(name, "")} for name, value in hit.parts.items()

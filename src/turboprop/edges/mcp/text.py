@@ -39,9 +39,11 @@ def page_start(cursor: str | None) -> int:
     return int(cursor)
 
 
-def hits_page(hits: Sequence[Hit], start: int, limit: int, lines: int, repos: Sequence[str] = ()) -> str:
+def hits_page(
+    hits: Sequence[Hit], start: int, limit: int, lines: int, repos: Sequence[str] = (), nearest: Sequence[str] = ()
+) -> str:
     """Hits `start` to `start + limit`, and the cursor of the next page where there are more; `repos` names the
-    repository of each, where they are of several."""
+    repository of each, where they are of several. `nearest` are words that may have been meant where there are none."""
     blocks: list[str] = []
     room = PAGE_CHARS
     at = start
@@ -53,7 +55,12 @@ def hits_page(hits: Sequence[Hit], start: int, limit: int, lines: int, repos: Se
         room -= len(block)
         at += 1
     if not blocks:
-        return "no more hits" if start else "nothing found"
+        if start:
+            return "no more hits"
+        meant = ", ".join(map(quoted_name, nearest))
+        return (
+            f"{UNTRUSTED}\nnothing found; words that are written nearly like it: {meant}" if meant else "nothing found"
+        )
     if at < len(hits):
         blocks.append(_more(at))
     return "\n".join([UNTRUSTED, *blocks]) if not lines else "\n\n".join([f"{UNTRUSTED}\n{blocks[0]}", *blocks[1:]])
@@ -133,7 +140,8 @@ def names(symbol: str) -> str:
 def _block(hit: Hit, most: int, repo: str) -> str:
     place = f"{quoted_name(hit.path)}:{hit.start_line}-{hit.end_line}"
     of = f"repo {quoted_name(repo)}" if repo else ""
-    head = "  ".join(part for part in (place, of, names(hit.symbol)) if part)
+    mark = f"({hit.sure})" if hit.sure not in (None, "strong") else ""
+    head = "  ".join(part for part in (place, of, names(hit.symbol), mark) if part)
     lines = hit.text.rstrip().split("\n")
     body = numbered(lines[:most], hit.start_line) if most else ""
     left = f"... {len(lines) - most} more lines" if most and len(lines) > most else ""

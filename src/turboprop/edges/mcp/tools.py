@@ -25,8 +25,9 @@ from turboprop.edges.mcp.text import (
 from turboprop.errors import IndexNotFoundError, ModelNotFoundError, UsageError
 from turboprop.models.inventory import language_model_name
 from turboprop.printable import named, printable_message, quoted_name
+from turboprop.search.places import as_indexed
 from turboprop.types import Hit
-from turboprop.workspace.index import Index
+from turboprop.workspace.index import Index, nearest_words
 from turboprop.workspace.workspace import Freshness, Repository, Workspace
 
 Query = Annotated[str, Field(description="What the code does, an identifier, or an error message."), limits.QUERY]
@@ -73,6 +74,8 @@ class Tools:
     ) -> str:
         """Find code by meaning and by words. Hits come best first, each as path:start-end, names, and its lines.
 
+        A query may be a traceback or a path with a line. "(weak)" behind a hit says that little speaks for it,
+        "(nothing)" that it is only the nearest there is.
         Where several repositories are served and none is named, all are searched, and each hit names its own.
         """
         if repo is None and len(self._workspace) > 1:
@@ -81,7 +84,7 @@ class Tools:
         def find(index: Index, most: int) -> list[Hit]:
             return index.search(query, most, mode, filters=paths or (), languages=languages or (), freshness="none")
 
-        return self._hits(find, limit, lines, repo, cursor)
+        return self._hits(find, limit, lines, repo, cursor, query)
 
     def similar_code(
         self,
@@ -115,9 +118,7 @@ class Tools:
         repository = self._workspace.get(repo)
         with self._opened(repository) as index:
             files = index.manifest().files
-        wanted = named(path)
-        if wanted not in files:
-            wanted = wanted.replace("\\", "/").removeprefix("./")
+        wanted = as_indexed(named(path), files)
         if wanted not in files:
             raise UsageError(f"{wanted!r} is not an indexed file; give a path as search_code prints it")
         lines = lines_inside(repository.root, wanted)
@@ -171,13 +172,20 @@ class Tools:
         return self._status(repository)
 
     def _hits(
-        self, find: Callable[[Index, int], list[Hit]], limit: int, lines: int, repo: str | None, cursor: str | None
+        self,
+        find: Callable[[Index, int], list[Hit]],
+        limit: int,
+        lines: int,
+        repo: str | None,
+        cursor: str | None,
+        query: str = "",
     ) -> str:
         start = page_start(cursor)
         with self._opened(self._workspace.get(repo)) as index:
             hits = find(index, min(start + limit + 1, limits.HITS.most))
+            nearest = nearest_words([index], query) if query and not hits else ()
             left = index.last_refresh
-        return hits_page(hits, start, limit, lines) + self._stale(left.changed if left.left else 0)
+        return hits_page(hits, start, limit, lines, nearest=nearest) + self._stale(left.changed if left.left else 0)
 
     def _everywhere(
         self,
@@ -194,7 +202,9 @@ class Tools:
         found = self._workspace.search(
             query, most, mode, globs=paths or (), languages=languages or (), freshness=self._freshness
         )
-        page = hits_page([hit.hit for hit in found.hits], start, limit, lines, [hit.repo for hit in found.hits])
+        page = hits_page(
+            [hit.hit for hit in found.hits], start, limit, lines, [hit.repo for hit in found.hits], found.nearest
+        )
         for name in found.not_indexed:
             page += f"\n\nnote: {quoted_name(name)} has no index and was not searched; reindex makes one"
         return page + self._stale(sum(found.stale.values()))
