@@ -88,7 +88,7 @@ def read_source(file: SourceFile, *, max_filesize: int = 1_000_000) -> SourceTex
     decoded, language = read
     text = decoded.text
     if decoded.replaced:
-        notes.append(f"{decoded.replaced:,} bytes that are no {decoded.encoding} are replaced")
+        notes.append(f"bytes that are no {decoded.encoding}, which are replaced: {decoded.replaced:,}")
     if language:
         language = language if language in LANGUAGES else ""
         if len(text) > max(max_filesize, include.LARGEST if Reason.TOO_LARGE in file.exempt else 0):

@@ -61,7 +61,7 @@ def explain_file(location: Location, path: str) -> FileReason:
             by = f"{file.wanted_by} brings it in"
         by += f"; read as {source.encoding}"
         cut = sum(map(operator.ne, source.text.split("\n"), cut_long_lines(source.text).split("\n")))
-        notes = (*source.notes, f"{cut} of its lines are cut, as nobody can read them" if cut else "", *found.notes)
+        notes = (*source.notes, f"lines too long to read, which are cut: {cut:,}" if cut else "", *found.notes)
         by += "".join(f" ({note})" for note in notes if note)
         if known is None:
             return FileReason(name, False, "not indexed yet", f"{by}; run `tp index`")
@@ -76,6 +76,8 @@ def explain_file(location: Location, path: str) -> FileReason:
         return FileReason(name, bool(chunks), "stale" if chunks else "left out", state, chunks)
     if place.is_dir():
         raise UsageError(f"{name} is a folder; give a file, or see `tp index --dry-run`")
+    if not place.is_file():
+        return FileReason(name, bool(chunks), "left out", f"{name} is left out: {Reason.SPECIAL_FILE}", chunks)
     rule = ignored_by(str(root), name) if found.from_git else None
     why = f"ignored by {rule[0]!r} ({rule[1]})" if rule else "an ignore rule excludes it"
     return FileReason(name, bool(chunks), "left out", why, chunks)
