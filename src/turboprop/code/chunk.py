@@ -64,8 +64,9 @@ def _chunks(path: str, text: str, language: str, max_chars: int) -> list[Chunk]:
     row = LANGUAGES.get(language)
     found: list[Mark] = []
     if row is not None and row.grammar:
-        # A string that was cut has no end, and a parser would take the rest of the file for a part of it.
-        found = syntax.marks(text, row, offsets, max_chars)
+        # A string that was cut has no end, and a parser would take the rest of the file for a part of it;
+        # at a zero byte some end.
+        found = syntax.marks(text.replace("\0", " "), row, offsets, max_chars)
     elif language == "markdown":
         found = markdown.marks(shown)
     kind = "block" if row is not None and row.grammar else "text"

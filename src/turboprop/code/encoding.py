@@ -9,6 +9,7 @@ common the characters are: every double-byte standard puts its few thousand comm
 from __future__ import annotations
 
 import codecs
+import contextlib
 import re
 from typing import NamedTuple
 
@@ -28,6 +29,7 @@ _DECLARED = re.compile(
 _DECLARED_WITHIN = 1_024
 _SAMPLE = 65_536
 # Bytes of text next to none of which are in hand-written files; tab, line ends, form feed and escape are not counted.
+_ASCII = bytes(range(128))
 _CONTROL = bytes(range(1, 7)) + bytes(range(14, 27)) + bytes(range(28, 32))
 # In UTF-8 one zero byte among a hundred is a test's odd string; a table of strings that end with one has 1 in 30.
 _MOST_ZEROS = 0.01
@@ -61,6 +63,9 @@ def decode(data: bytes) -> Decoded | None:
         return _decoded(data, codec)
     if (zeros > _MOST_ZEROS * len(sample) or control > _MOST_CONTROL * len(sample)) and not _in_few_lines(sample):
         return None
+    if b"\x1b$" in sample and not sample.translate(None, _ASCII):  # Japanese mail's, whose bytes are all ASCII
+        with contextlib.suppress(UnicodeDecodeError):
+            return Decoded(data.decode("iso2022_jp"), "iso2022_jp")
     try:
         return Decoded(data.decode("utf-8"), "utf-8")
     except UnicodeDecodeError:
@@ -124,11 +129,6 @@ def _legacy(data: bytes) -> Decoded:
                 return Decoded(data.decode(codec), codec)
         except (LookupError, UnicodeError, TypeError, ValueError):  # no such codec, not of it, or none of text
             continue
-    if b"\x1b$" in data:
-        try:
-            return Decoded(data.decode("iso2022_jp"), "iso2022_jp")
-        except UnicodeDecodeError:
-            pass
     from charset_normalizer import from_bytes  # 30 ms
 
     lines = b"\n".join(line for line in data.split(b"\n") if not line.isascii())[:_SAMPLE]
