@@ -24,7 +24,7 @@ _BELOW = "(?:(?P<ps_d>/)|$)"
 class Attributes(NamedTuple):
     """`generated` by `linguist-generated`. `binary` is true where Git shows no differences (`binary`, `-diff`) and
     false where it is told to show them as text (`diff`); `text` where it is told to convert line ends. None for
-    what no rule says."""
+    what no rule says, or the last one leaves open."""
 
     generated: bool | None = None
     binary: bool | None = None
@@ -39,7 +39,7 @@ class _Rule(NamedTuple):
 
     ending: str
     matches: Callable[[str, str], bool]
-    values: dict[str, bool]
+    values: dict[str, bool | None]
 
 
 class _Rules:
@@ -61,7 +61,7 @@ class AttributeRules:
     def __init__(self, prefix: str, folders: Iterable[str]) -> None:
         self._all: dict[str, _Rules] = {}
         self._strong: dict[str, _Rules] = {}  # `*.py text` is asked of a name that looks binary alone
-        macros = {_BINARY: {_DIFF: False, _TEXT: False}}
+        macros: dict[str, dict[str, bool | None]] = {_BINARY: {_DIFF: False, _TEXT: False}}
         for folder in sorted(folders):
             found = _rules(rule_lines(f"{prefix}{folder}/{FILE}" if folder else prefix + FILE), macros)
             if found:
@@ -75,7 +75,7 @@ class AttributeRules:
         known = self._all if text else self._strong
         if not known:
             return NOTHING
-        values: dict[str, bool] = {}
+        values: dict[str, bool | None] = {}
         below = base
         while True:
             rules = known.get(folder)
@@ -93,25 +93,25 @@ class AttributeRules:
         return Attributes(values.get(_GENERATED), None if binary is None else not binary, values.get(_TEXT))
 
 
-def _rules(lines: Iterable[str], macros: dict[str, dict[str, bool]]) -> list[_Rule]:
+def _rules(lines: Iterable[str], macros: dict[str, dict[str, bool | None]]) -> list[_Rule]:
     found: list[_Rule] = []
     for line in lines:
         split = _LINE.match(line)
         if split is None or line.lstrip().startswith("#"):
             continue
         pattern = split[1] if split[1] is not None else split[2]
-        values: dict[str, bool] = {}
+        values: dict[str, bool | None] = {}
         for word in split[3].split():
             name, equals, value = word.lstrip("-!").partition("=")
-            if word.startswith("!"):
-                continue  # back to what nobody said
             said = not word.startswith("-")
-            if name in macros and said and not equals:
+            if name in macros and word == name:
                 values.update(macros[name])
             elif name == _GENERATED:
                 values[name] = said and value.lower() not in _FALSE
-            elif name in (_DIFF, _TEXT) and not equals:  # `diff=python` names a program, `text=auto` says nothing
-                values[name] = said
+            elif name in (_DIFF, _TEXT):  # `diff=python` names a program, `text=auto` says nothing
+                values[name] = None if equals else said
+            if word.startswith("!") and name in values:
+                values[name] = None
         if pattern.startswith("[attr]"):
             macros[pattern.removeprefix("[attr]")] = values
         elif values and (matches := _matcher(pattern)) is not None:
