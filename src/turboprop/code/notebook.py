@@ -18,7 +18,7 @@ LARGEST = 20_000_000
 """Bytes up to which a notebook is read: most of a large one is images among its outputs."""
 _TOKEN = re.compile(r'"([^"\\]*(?:\\.[^"\\]*)*)"|[\[\]{}:]', re.DOTALL)
 _CELL = re.compile(r"# %% (?:\[(markdown|raw)\] )?cell (\d+)$")
-_PROSE = frozenset({"markdown", "heading"})
+_PROSE = ("markdown", "heading")
 _LANGUAGES = {"c++": "cpp", "c#": "csharp", "f#": "fsharp", "ipython": "python", "node": "javascript"}
 
 
@@ -56,7 +56,8 @@ def read_notebook(text: str) -> Notebook | None:
         return None
     cells = found.get("cells")
     if cells is None and isinstance(sheets := found.get("worksheets"), list):  # before 2015
-        cells = [cell for sheet in sheets if isinstance(sheet, dict) for cell in sheet.get("cells") or []]
+        inner = [sheet.get("cells") for sheet in sheets if isinstance(sheet, dict)]
+        cells = [cell for one in inner if isinstance(one, list) for cell in one]
     if not isinstance(cells, list):
         return None
     language = _language(found.get("metadata"))

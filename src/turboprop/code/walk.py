@@ -154,6 +154,8 @@ def _checked_root(root: Path) -> str:
 
 
 def _bare(top: str) -> str:
+    if top.endswith("/.git"):
+        return f"{shown(top)} is Git's own folder, which holds no files. Index the folder around it."
     return (
         f"{shown(top)} is a bare Git repository: it holds the history and no files. Index a work tree of it "
         f"(`git worktree add FOLDER`, or `git clone {shown(top)} FOLDER`)."
