@@ -68,6 +68,7 @@ class AttributeRules:
                 self._all[folder] = _Rules(found)
             if strong := [rule for rule in found if rule.values.keys() != {_TEXT}]:
                 self._strong[folder] = _Rules(strong)
+        self.any = bool(self._all)
 
     def of(self, folder: str, base: str, *, text: bool = False) -> Attributes:
         """What is said of the file `base` in `folder`; the nearest file's last rule wins, for each attribute. Whether

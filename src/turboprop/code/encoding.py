@@ -29,14 +29,11 @@ _DECLARED = re.compile(
 _DECLARED_WITHIN = 1_024
 _SAMPLE = 65_536
 # Bytes of text next to none of which are in hand-written files; tab, line ends, form feed and escape are not counted.
-_ASCII = bytes(range(128))
 _CONTROL = bytes(range(1, 7)) + bytes(range(14, 27)) + bytes(range(28, 32))
 # In UTF-8 one zero byte among a hundred is a test's odd string; a table of strings that end with one has 1 in 30.
 _MOST_ZEROS = 0.01
-# A tenth in text that is valid UTF-8 (captured terminal output), as file(1) has it; random bytes have 0.1, too, and
-# are never valid.
-_MOST_CONTROL = 0.1
-_MOST_CONTROL_LEGACY = 0.02
+# Of bytes that are no UTF-8: random ones have five times as many, texts hardly any.
+_MOST_CONTROL = 0.02
 # A test with a string of thousands of zero bytes has them in one line; what is binary has them everywhere.
 _CLEAN_LINES = 0.9
 _FEW_LINES = 5
@@ -57,15 +54,15 @@ def decode(data: bytes) -> Decoded | None:
             found = _decoded(data[len(mark) :], codec)
             return found if found.text.count("\0") <= _MOST_ZEROS * len(found.text) else None
     sample = data[:_SAMPLE]
-    zeros = sample.count(0)
-    control = len(sample) - len(sample.translate(None, _CONTROL))
-    if zeros > _MOST_ZEROS * len(sample) and (codec := _utf16_without_mark(sample)):
-        return _decoded(data, codec)
-    if (zeros > _MOST_ZEROS * len(sample) or control > _MOST_CONTROL * len(sample)) and not _in_few_lines(sample):
-        return None
-    if b"\x1b$" in sample and not sample.translate(None, _ASCII):  # Japanese mail's, whose bytes are all ASCII
+    if b"\x1b$" in sample and data.isascii():  # Japanese mail's, whose bytes are all ASCII
         with contextlib.suppress(UnicodeDecodeError):
             return Decoded(data.decode("iso2022_jp"), "iso2022_jp")
+    zeros = sample.count(0)
+    if zeros > _MOST_ZEROS * len(sample):
+        if codec := _utf16_without_mark(sample):
+            return _decoded(data, codec)
+        if not _in_few_lines(sample):
+            return None
     try:
         return Decoded(data.decode("utf-8"), "utf-8")
     except UnicodeDecodeError:
@@ -74,9 +71,8 @@ def decode(data: bytes) -> Decoded | None:
     whole = len(found.text) - len(found.text.encode("ascii", "ignore")) - found.replaced
     if whole and whole >= found.replaced:
         return found
-    if zeros or control > _MOST_CONTROL_LEGACY * len(sample):
-        return None
-    return _legacy(data)
+    control = len(sample) - len(sample.translate(None, _CONTROL))
+    return None if zeros or control > _MOST_CONTROL * len(sample) else _legacy(data)
 
 
 def normalise_newlines(text: str) -> str:
@@ -100,9 +96,9 @@ def _decoded(data: bytes, codec: str) -> Decoded:
 
 
 def _in_few_lines(sample: bytes) -> bool:
-    """Whether the zero bytes and control characters are in few of many lines."""
+    """Whether the zero bytes are in few of many lines."""
     lines = sample.split(b"\n")
-    clean = sum(len(line) == len(line.translate(None, _CONTROL + b"\0")) for line in lines)
+    clean = sum(0 not in line for line in lines)
     return len(lines) >= _FEW_LINES and clean >= _CLEAN_LINES * len(lines)
 
 

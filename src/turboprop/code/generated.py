@@ -15,7 +15,7 @@ _HEAD_CHARS = 8_192
 _HEAD_LINES = 80
 """Licences of 40 lines stand before a mark."""
 _HINTS = ("generated", "gnu bison", "byacc", "$antlr", "produced by", " snapshot v", "object code", "webpackbootstrap")
-"""One of these is in every mark: most files are done with once their comments have none."""
+"""One of these is in every mark: most files are done with once their beginning has none."""
 
 # What can stand before the words: a comment's sign.
 _LEAD = r"^[ \t]*(?:/\*+|//+|\*+|#+|--+|;+|%+|<!--|\(\*|\{-|'|REM\b)[ \t*#!-]*"
@@ -93,10 +93,11 @@ def generator_mark(text: str, language: str) -> str:
         return ""
     if language == "json":
         return "a source map" if _SOURCE_MAP.match(text) and '"mappings"' in text else ""
-    comments = _leading_comments(text[:_HEAD_CHARS])
-    lower = comments.lower()
+    head = text[:_HEAD_CHARS]
+    lower = head.lower()
     if not any(hint in lower for hint in _HINTS):
         return ""
+    comments = _leading_comments(head)
     found = (language == "go" and _GO.search(comments)) or _marks(language == "go").search(comments)
     return found[0].strip(" \t/*#-;%'")[:100] if found else ""
 

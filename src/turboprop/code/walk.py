@@ -211,6 +211,7 @@ def _sort_out(found: Walk, names: Iterable[str], limits: _Limits) -> list[str]:
     # Each name once (a conflict lists a path once a stage), in an order that does not hang on the disk.
     ordered = sorted(set(names))
     marked = AttributeRules(prefix, (name.rpartition("/")[0] for name in ordered if name.endswith(attributes.FILE)))
+    wanted = limits.wanted if limits.wanted else None
     folders_within: list[str] = []
     enterable: dict[str, bool] = {"": True}
     escaped: set[str] = set()
@@ -240,7 +241,7 @@ def _sort_out(found: Walk, names: Iterable[str], limits: _Limits) -> list[str]:
         path = shown(name)
         decision = rules.decision(folder, base)
         exempt, wanted_by = _NO_JUDGEMENTS, ""
-        if limits.wanted and limits.wanted.match(folder, base):
+        if wanted is not None and wanted.match(folder, base):
             exempt, wanted_by = _JUDGEMENTS, "the setting include or --include"
         elif decision is False:
             exempt, wanted_by = _JUDGEMENTS, f"a line with ! in {_TPIGNORE}"
@@ -259,19 +260,15 @@ def _sort_out(found: Walk, names: Iterable[str], limits: _Limits) -> list[str]:
                 skipped.append(Skipped(path, Reason.EXCLUDED))
                 continue
             reason, detail = reason_by_name(base, extension), "by name"
-            said = marked.of(folder, base, text=reason is Reason.BINARY)
-            if said is not attributes.NOTHING:
-                reason, detail, exempt = _as_said(said, reason)
-                wanted_by = attributes.FILE if exempt else ""
+            if marked.any:
+                said = marked.of(folder, base, text=reason is Reason.BINARY)
+                if said is not attributes.NOTHING:
+                    reason, detail, exempt = _as_said(said, reason)
+                    wanted_by = attributes.FILE if exempt else ""
             if reason is not None:
                 skipped.append(Skipped(path, reason, detail))
                 continue
-        largest = limits.max_filesize
-        if Reason.TOO_LARGE in exempt:
-            largest = max(largest, include.LARGEST)
-        elif extension == NOTEBOOK:
-            largest = max(largest, LARGEST_NOTEBOOK)
-        if status.st_size > largest:
+        if status.st_size > limits.max_filesize and status.st_size > (largest := _largest(extension, exempt, limits)):
             skipped.append(Skipped(path, Reason.TOO_LARGE, f"{status.st_size} bytes, the limit is {largest}"))
         # Only a name with a backslash can look like the escaped form of another.
         elif "\\" in path and path in escaped:
@@ -283,6 +280,12 @@ def _sort_out(found: Walk, names: Iterable[str], limits: _Limits) -> list[str]:
             size, times = status.st_size, status.st_mtime_ns
             files.append(SourceFile(path, location, size, times, status.st_ino, language, exempt, wanted_by))
     return folders_within
+
+
+def _largest(extension: str, exempt: frozenset[Reason], limits: _Limits) -> int:
+    if Reason.TOO_LARGE in exempt:
+        return max(limits.max_filesize, include.LARGEST)
+    return max(limits.max_filesize, LARGEST_NOTEBOOK) if extension == NOTEBOOK else limits.max_filesize
 
 
 def _as_said(said: attributes.Attributes, by_name: Reason | None) -> tuple[Reason | None, str, frozenset[Reason]]:
