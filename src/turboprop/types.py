@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-CHUNKER = "syntax-2"
+CHUNKER = "syntax-3"
 """Recorded in every index: a change in where chunks begin or what they are called (`code.chunk`) must change it."""
 
 WeightFormat = Literal["auto", "float32", "float16", "bfloat16", "int8", "int4", "stored"]
@@ -121,12 +121,14 @@ class SearchFilter:
 @dataclass(frozen=True, slots=True)
 class IndexScope:
     """Which files of a repository an index is of: the first `limit` of those of at most `max_filesize` bytes
-    that `exclude` (gitignore syntax, from the root) does not match. `root` is where the repository was then."""
+    that `exclude` (gitignore syntax, from the root) does not match, and those that `include` matches, whatever would
+    leave them out. `root` is where the repository was then."""
 
     max_filesize: int = 1_000_000
     limit: int | None = None
     exclude: tuple[str, ...] = ()
     root: str = field(default="", compare=False)
+    include: tuple[str, ...] = ()
 
 
 DEFAULT_SCOPE = IndexScope()
@@ -143,6 +145,15 @@ class IndexedFile:
     digest: str
     chunks: int
     language: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A file or folder that is not indexed. `reason` is one of `turboprop.code.exclude.Reason`, `detail` may be ''."""
+
+    path: str
+    reason: str
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +174,8 @@ class IndexSummary:
     """Chunks whose vectors were kept from another index of this user."""
     notes: tuple[str, ...] = ()
     """Whole sentences for the user about how the files were found."""
+    left_out: tuple[LeftOut, ...] = ()
+    """Files that look like source and are not indexed for what is in them, for their size or by an attribute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +195,8 @@ class IndexStatus:
     """Files whose content was added or changed since they were indexed."""
     removed: tuple[str, ...]
     """Files that are indexed and no longer there."""
+    left_out: tuple[LeftOut, ...] = ()
+    """As in `IndexSummary`, with the folders that were not looked into; empty where no file was looked at."""
 
 
 @dataclass(frozen=True, slots=True)

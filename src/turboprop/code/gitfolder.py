@@ -83,6 +83,11 @@ def has_git_above(folder: str) -> bool:
     return any(os.path.lexists(f"{top}/.git") for top in _upward(folder))
 
 
+def bare_repository(folder: str) -> bool:
+    """Whether a folder is itself what a `.git` is: a bare repository, or such a `.git`."""
+    return not os.path.lexists(f"{folder}/.git") and _is_repository(folder, folder)
+
+
 def problems_below(folder: str) -> Iterator[str]:
     """One sentence for each folder below, '' where all is well: for a Git that takes long already.
 

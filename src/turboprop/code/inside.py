@@ -10,7 +10,8 @@ import os
 from pathlib import Path
 from typing import IO
 
-from turboprop.code.read import decode, normalise_newlines
+from turboprop.code.longlines import cut_long_lines
+from turboprop.code.read import read_text
 from turboprop.errors import IndexNotFoundError, UsageError
 from turboprop.files import NotRegularFileError, open_regular
 
@@ -20,7 +21,8 @@ _FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0) | g
 
 
 def read_inside(root: Path, path: str) -> str:
-    """The text of a file, as it was read for the index; `path` is relative to `root`, as an index has it.
+    """The text of a file, as it was read for the index: a notebook's is that of its cells. `path` is relative to
+    `root`, as an index has it.
 
     No link on the way is followed, also none that leads to another file of the repository: what is indexed has none.
     Raises `IndexNotFoundError` for what cannot be read and `UsageError` for more than `MOST_BYTES`.
@@ -33,12 +35,14 @@ def read_inside(root: Path, path: str) -> str:
         raise IndexNotFoundError(f"{path} cannot be read now ({why}); bring the index up to date") from error
     if len(content) > MOST_BYTES:
         raise UsageError(f"{path} has more than {MOST_BYTES:,} bytes")
-    return normalise_newlines(decode(content)[0])
+    read = read_text(path, content)
+    return read[0].text if read is not None else content.decode("utf-8", "replace")
 
 
 def lines_inside(root: Path, path: str) -> list[str]:
-    """Its lines, the first one at 0, without their ends; otherwise as `read_inside`."""
-    return read_inside(root, path).removesuffix("\n").split("\n")
+    """Its lines, the first one at 0, without their ends, and those that nobody can read cut as in a chunk; otherwise as
+    `read_inside`."""
+    return cut_long_lines(read_inside(root, path)).removesuffix("\n").split("\n")
 
 
 def is_inside(root: Path, path: str) -> bool:

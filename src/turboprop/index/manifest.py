@@ -313,7 +313,7 @@ def _header_json(header: Header) -> dict[str, Any]:
         "updated": header.updated,
         "superseded": [list(item) for item in header.superseded],
         "complete": header.complete,
-        "scope": [header.scope.max_filesize, header.scope.limit, list(header.scope.exclude), header.scope.root],
+        "scope": _scope_json(header.scope),
         "files": header.file_count,
         "stored": header.stored_digest,
         "body": header.body_digest,
@@ -448,11 +448,17 @@ def _rows(kind: type[Any], columns: Mapping[str, list[Any]]) -> dict[str, Any]:
     return {values[0]: kind(*values) for values in zip(*ordered, strict=True)}
 
 
+def _scope_json(scope: IndexScope) -> list[Any]:
+    return [scope.max_filesize, scope.limit, list(scope.exclude), scope.root, list(scope.include)]
+
+
 def _scope(value: Any) -> IndexScope:
-    max_filesize, limit, exclude, root = value if len(value) != 3 else [*value, ""]  # before roots were recorded
+    # Before roots were recorded, and then what is included.
+    max_filesize, limit, exclude, root, included = [*value, *("", [])[len(value) - 3 :]] if len(value) < 5 else value
     return IndexScope(
         _count(max_filesize),
         None if limit is None else _count(limit),
         tuple(_text(pattern, _LONGEST_PATH) for pattern in exclude),
         _text(root, _LONGEST_PATH),
+        tuple(_text(pattern, _LONGEST_PATH) for pattern in included),
     )

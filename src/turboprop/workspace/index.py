@@ -75,6 +75,7 @@ class Index(Closing):
         index_dir: str | Path | None = None,
         limit: int | None = None,
         max_filesize: int | None = None,
+        include: Sequence[str] = (),
         rebuild: bool = False,
         upkeep: bool = False,
         engine: str | None = None,
@@ -87,14 +88,15 @@ class Index(Closing):
     ) -> Self:
         """Index a repository, or bring its index up to date, and open it. `repo` is its root.
 
-        `limit` indexes the first files only, `max_filesize` is in bytes, `rebuild` starts anew, `upkeep` looks
+        `limit` indexes the first files only, `max_filesize` is in bytes, `include` (gitignore syntax) brings in what
+        would be left out, `rebuild` starts anew, `upkeep` looks
         after the table even where no file changed. `memory` in bytes bounds the conversion of a model; what is
         None comes from the settings, which are those of the user and of the repository; `model_progress` is told
         of its download and conversion. `models` lends models for each use, and may unload them in between.
         `index.summary` says what was done. Raises `UsageError`, `ModelError`, `RepositoryIndexError`.
         """
         location = repo if isinstance(repo, Location) else Location.at(repo, index_dir, settings)
-        seen = survey(location, location.scope(limit=limit, max_filesize=max_filesize))
+        seen = survey(location, location.scope(limit=limit, max_filesize=max_filesize, include=include))
         options = LoadOptions(engine, weights, location.settings, memory, model_progress)
         if model is None and not rebuild:
             model = location.recorded_model()
@@ -367,9 +369,10 @@ class Index(Closing):
 
     @property
     def scope(self) -> IndexScope:
-        """Which files belong in it: as when it was made, but for what the settings exclude now."""
-        root = self.location.scope().root
-        return replace(self.reader.header.scope, exclude=self.settings.exclude, root=root)
+        """Which files belong in it: as when it was made, but for what the settings exclude and include now."""
+        made, now = self.reader.header.scope, self.location.scope()
+        included = tuple(dict.fromkeys((*now.include, *made.include)))
+        return replace(made, exclude=now.exclude, include=included, root=now.root)
 
     def _bring_up_to(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,13 +63,17 @@ class Location:
             return _below(self.root, Path.cwd())
         return ""
 
-    def scope(self, *, limit: int | None = None, max_filesize: int | None = None) -> IndexScope:
-        """Which files are asked for; None means as the settings say. Raises `UsageError`."""
+    def scope(
+        self, *, limit: int | None = None, max_filesize: int | None = None, include: Sequence[str] = ()
+    ) -> IndexScope:
+        """Which files are asked for; None means as the settings say, `include` adds to them. Raises `UsageError`."""
         if limit is not None and limit < 1:
             raise UsageError(f"--limit must be at least 1, not {limit}")
         settings = self.settings
         root = shown(str(self.root))
-        return IndexScope(max_filesize or settings.max_filesize, limit or settings.limit, settings.exclude, root)
+        included = tuple(dict.fromkeys((*settings.include, *include)))
+        largest = max_filesize or settings.max_filesize
+        return IndexScope(largest, limit or settings.limit, settings.exclude, root, included)
 
     def why_not_of(self, scope: IndexScope) -> str:
         """Why an index of that scope is not this repository's, '' where it is. The one in the repository's own place

@@ -13,8 +13,10 @@ from turboprop.errors import IndexBusyError
 from turboprop.index.budget import memory_budget
 from turboprop.index.build import Progress, update
 from turboprop.index.lock import SHORT_WAIT_SECONDS, wait_until_free
+from turboprop.index.manifest import index_tables, read_manifest
+from turboprop.index.schema import manifest_file
 from turboprop.types import IndexSummary
-from turboprop.workspace.survey import Survey
+from turboprop.workspace.survey import Survey, left_out_of
 
 if TYPE_CHECKING:
     from turboprop.embed.model import EmbeddingModel
@@ -61,4 +63,5 @@ def bring_up_to_date(
             if time.monotonic() >= until:
                 raise
             continue
-        return replace(summary, notes=tuple(seen.walk.notes))
+        known = read_manifest(manifest_file(directory, index_tables(directory)[0].table))
+        return replace(summary, notes=tuple(seen.walk.notes), left_out=left_out_of(seen.walk, known))

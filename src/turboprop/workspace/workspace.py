@@ -193,7 +193,10 @@ class Repository:
             for each in seen.walk.skipped
         ]
         there = {file.path for file in seen.walk.files}
-        for path in there | set(known):
+        read = seen.known.left_out.values() if seen.known is not None else ()
+        left_out = {each.path: each.reason for each in read if each.path in there and each.path not in changed}
+        rows += [FileFacts(path, "left out", reason=reason) for path, reason in left_out.items()]
+        for path in (there | set(known)) - left_out.keys():
             file = known.get(path)
             fresh = file is not None and path in there and path not in changed
             why = "gone" if path not in there else "not indexed yet" if file is None else "changed since"

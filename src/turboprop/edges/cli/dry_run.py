@@ -9,6 +9,7 @@ from turboprop.edges.cli.options import plural
 from turboprop.printable import echo, echo_json, human_size, printable_message, printable_name
 
 if TYPE_CHECKING:
+    from turboprop.types import IndexScope
     from turboprop.workspace.location import Location
     from turboprop.workspace.preflight import Estimate
 
@@ -17,15 +18,13 @@ def show_dry_run(
     location: Location,
     model: str | None,
     engine: str | None,
+    scope: IndexScope,
     *,
-    limit: int | None,
-    max_filesize: int | None,
     as_json: bool,
 ) -> None:
     """Print it; nothing is written or downloaded."""
     from turboprop.workspace.preflight import preflight
 
-    scope = location.scope(limit=limit, max_filesize=max_filesize)
     found = preflight(location, model, scope=scope, engine=engine)
     plan = found.preview
     if as_json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
     from turboprop.index.build import Progress
-    from turboprop.types import IndexSummary
+    from turboprop.types import IndexSummary, LeftOut
     from turboprop.workspace.index import Index
     from turboprop.workspace.location import Location
 
@@ -41,6 +41,12 @@ _SPEED_COLUMNS = 80
     metavar="SIZE",
     help="Leave out larger files [default: 1mb].",
 )
+@click.option(
+    "--include",
+    multiple=True,
+    metavar="PATTERN",
+    help="Take in what would be left out, also what Git ignores (gitignore syntax; may be repeated).",
+)
 @options.engine
 @options.weights
 @options.memory
@@ -55,6 +61,7 @@ def index(
     limit: int | None,
     index_dir: str | None,
     max_filesize: int | None,
+    include: tuple[str, ...],
     engine: str | None,
     weights: Any,
     memory: int | None,
@@ -75,7 +82,8 @@ def index(
     if dry_run:
         from turboprop.edges.cli.dry_run import show_dry_run
 
-        show_dry_run(location, model, engine, limit=limit, max_filesize=max_filesize, as_json=as_json)
+        scope = location.scope(limit=limit, max_filesize=max_filesize, include=include)
+        show_dry_run(location, model, engine, scope, as_json=as_json)
         return
     if repo is not None and index_dir is None:
         _tell_of_the_one_around(location)
@@ -88,6 +96,7 @@ def index(
             model,
             limit=limit,
             max_filesize=max_filesize,
+            include=include,
             rebuild=rebuild,
             engine=engine,
             weights=weights,
@@ -172,7 +181,26 @@ def summary_text(summary: IndexSummary) -> str:
     if summary.skipped:
         left = ", ".join(f"{count:,} {reason}" for reason, count in sorted(summary.skipped.items()))
         lines.append(f"left out: {left}")
+        if said := left_out_text(summary.left_out):
+            lines.append(f"  {said}; `tp why FILE` says more, and how to bring it in")
     return "\n".join(lines)
+
+
+_NAMED = 3
+"""Files that are named where more are left out."""
+
+
+def left_out_text(left_out: Sequence[LeftOut]) -> str:
+    """How many source files are left out, and the first of them; '' for none."""
+    from turboprop.workspace.survey import FOLDERS
+
+    said: list[str] = []
+    for noun, wanted in (("source file", False), ("folder", True)):
+        some = [each for each in left_out if (each.reason in FOLDERS) is wanted]
+        if some:
+            named = ", ".join(f"{printable_name(each.path)} ({each.reason})" for each in some[:_NAMED])
+            said.append(f"{plural(len(some), noun)}: {named}{', ...' if len(some) > _NAMED else ''}")
+    return "; ".join(said)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import time
 import click
 
 from turboprop.edges.cli import options
+from turboprop.edges.cli.index import left_out_text
 from turboprop.edges.cli.options import plural
 from turboprop.printable import echo, echo_json, human_size, printable_name
 
@@ -31,6 +32,8 @@ def status(repo: str | None, index_dir: str | None, as_json: bool) -> None:
     echo(f"model    {state.model} ({state.dimensions} dimensions)")
     echo(f"content  {plural(state.files, 'file')}, {plural(state.chunks, 'chunk')}, {human_size(state.bytes_on_disk)}")
     echo(f"updated  {_age(time.time() - state.updated)} ago")
+    if said := left_out_text(state.left_out):
+        echo(f"left out {said}")
     if not state.complete:
         echo("state    incomplete: `tp index` goes on where it stopped")
     elif state.stale or state.removed:
