@@ -43,7 +43,8 @@ _ESCAPES = {b"\\t": b"\t", b"\\n": b"\n", b"\\b": b"\b", b'\\"': b'"', b"\\\\": 
 _LEADS_ELSEWHERE = re.compile(rb"include|excludesfile", re.IGNORECASE)
 # The name of a section may hold what looks like a setting, so a value ends no match.
 _PATH_VALUE = rb"(?im)(?:^|\])[ \t]*(path|excludesfile)[ \t]*=[ \t]*(?=(.{0,10000}))"
-# Both are compiled for the few that name another file: 2 ms.
+_BARE = rb"(?im)^[ \t]*bare[ \t]*(?:=[ \t]*(?:true|yes|on|1)[ \t]*)?\r?$"
+# All are compiled for the few that name another file: 2 ms.
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +85,10 @@ def has_git_above(folder: str) -> bool:
 
 
 def bare_repository(folder: str) -> bool:
-    """Whether a folder is itself what a `.git` is: a bare repository, or such a `.git`."""
-    return not os.path.lexists(f"{folder}/.git") and _is_repository(folder, folder)
+    """Whether a folder is a `.git`, or what such a folder is and says that there are no files beside it."""
+    if os.path.lexists(f"{folder}/.git") or not _is_repository(folder, folder):
+        return False
+    return folder.endswith("/.git") or re.search(_BARE, _content(f"{folder}/config")) is not None
 
 
 def problems_below(folder: str) -> Iterator[str]:
