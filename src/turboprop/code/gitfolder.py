@@ -224,9 +224,10 @@ def paths_named(text: bytes) -> list[tuple[str, str]]:
     """
     if not _LEADS_ELSEWHERE.search(text):
         return []
-    # A line that ends with a backslash goes on, but not in a comment: both readings are taken.
-    joined = re.sub(_CONTINUED, lambda pair: b"" if pair[1] else pair[0], text)
-    texts = [text] if joined == text else [text, joined]
+    # A line that ends with a backslash goes on, but not in a comment: both readings are taken, and one where a zero
+    # byte keeps the blanks before the backslash, which are of the value even where the next line is empty.
+    joined, marked = (re.sub(_CONTINUED, lambda pair: by if pair[1] else pair[0], text) for by in (b"", b"\0"))  # noqa: B023
+    texts = [text] if joined == text else [text, joined, marked]
     found = itertools.chain.from_iterable(itertools.islice(re.finditer(_PATH_VALUE, one), _MOST_NAMED) for one in texts)
     return [(one[1].lower().decode(), _unquoted(one[2])) for one in found]
 
@@ -242,7 +243,7 @@ def _unquoted(value: bytes) -> str:
             path += _ESCAPES.get(piece, piece)
             # Blanks before a comment are none of the value, unless they are quoted or escaped.
             kept = len(path) if quoted or piece in _ESCAPES else max(kept, len(path.rstrip(_SPACE)))
-    return os.fsdecode(bytes(path[:kept]))
+    return os.fsdecode(bytes(path[:kept]).replace(b"\0", b""))
 
 
 def _absolute(path: str, folder: str) -> str:
