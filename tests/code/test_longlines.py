@@ -40,6 +40,18 @@ WRITTEN = {
     "token.go": ("go", f'package a\n\nconst token = "{BASE64}"\n\nfunc Token() string {{\n\treturn token\n}}\n'),
     "query.sql": ("sql", "SELECT " + ", ".join(f"column_{n} AS alias_of_it" for n in range(200)) + " FROM customers\n"),
     "page.html": ("html", f"<html>\n<body>\n<p>Order form</p>\n<script>{PACKED}</script>\n<p>end</p>\n</body>\n"),
+    "seed.sql": (
+        "sql",
+        "BEGIN;\nINSERT INTO t VALUES " + ",".join(f"({n},'n{n}')" for n in range(400)) + ";\nCOMMIT;\n",
+    ),
+    "pairs.py": ("python", "PAIRS = [" + ", ".join(f"({n}, f({n}))" for n in range(400)) + "]\n"),
+    "table.h": (
+        "c",
+        "#pragma once\nstatic const struct P p[] = {" + ",".join(f"{{{n},{n}}}" for n in range(400)) + "};\n",
+    ),
+    "points.js": ("javascript", "export const P = [" + ",".join(f"{{x:{n},y:{n}}}" for n in range(400)) + "];\n"),
+    "font.css": ("css", f"@font-face {{ src: url(data:font/woff2;base64,{BASE64}) }}\nbody {{ margin: 0 }}\n"),
+    "logo.svg": ("xml", f'<svg><path d="{PATH}"/></svg>'),
     "prose.md": ("markdown", PROSE),
     "notes.txt": ("text", CHINESE),
 }
@@ -70,6 +82,12 @@ def test_a_file_that_somebody_wrote_is_kept_with_its_lines(name: str) -> None:
 def test_a_file_without_a_readable_line_is_minified(name: str) -> None:
     language, text = PACKED_FILES[name]
     assert is_minified(text, language)
+
+
+def test_code_in_the_strings_of_a_document_is_no_prose() -> None:
+    code = "def a_function(argument):\\n    return argument\\n" * 900
+    line = '{"sourcesContent":["' + code + '"],"names":["a","b"]}'
+    assert len(cut_long_lines(line)) < 1_000
 
 
 def test_what_stands_around_an_image_is_kept() -> None:

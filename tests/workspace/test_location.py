@@ -107,6 +107,11 @@ def test_a_server_without_a_repository_takes_that_of_the_current_folder(
     git(tree, "init", "-q")
     monkeypatch.chdir(tree / "sub")
     assert repository_here() == tree
+    for store in (".jj", ".hg"):
+        (tmp_path / store[1:] / store).mkdir(parents=True)
+        (tmp_path / store[1:] / "sub").mkdir()
+        monkeypatch.chdir(tmp_path / store[1:] / "sub")
+        assert repository_here() == tmp_path / store[1:]
     monkeypatch.chdir(plain)
     assert repository_here() is None
 

@@ -89,10 +89,10 @@ _LINE_COMMENTS = ("//", "#", "--", ";", "%", "*", "'", "REM ", "<?", "<!", "@cha
 
 def generator_mark(text: str, language: str) -> str:
     """The line by which a generator marks a file as its own; '' for a file without one."""
+    if _SOURCE_MAP.match(text) and '"mappings"' in text:
+        return "a source map"
     if language in _DOCUMENTS:
         return ""
-    if language == "json":
-        return "a source map" if _SOURCE_MAP.match(text) and '"mappings"' in text else ""
     head = text[:_HEAD_CHARS]
     lower = head.lower()
     if not any(hint in lower for hint in _HINTS):

@@ -80,6 +80,11 @@ def is_work_tree(folder: str) -> bool:
     return os.path.lexists(f"{folder}/.git")
 
 
+def is_repository(folder: str) -> bool:
+    """Whether `folder` is the top of a work tree of Git, jj or Mercurial."""
+    return any(os.path.lexists(f"{folder}/{store}") for store in (".git", ".jj", ".hg"))
+
+
 def is_submodule(folder: str) -> bool:
     """Whether the work tree at `folder` is a submodule, so that a walk of the work tree around it has its files."""
     try:

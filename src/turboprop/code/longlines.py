@@ -14,7 +14,7 @@ _HEAD, _TAIL, _RUN_HEAD = 400, 100, 40
 # An image or a key in base64, hex or percent signs, within a line that says more.
 _RUN = re.compile(r"[A-Za-z0-9+/=_%\\-]{300,}")
 # Of prose one character in six is a blank, of minified code one in thirty to fifty; formulas have blanks, and few
-# letters.
+# letters; a document of JSON with code in its strings has both, and many signs.
 _BLANKS = 1 / 12
 _LETTERS = 0.6
 _PART = 4_000
@@ -26,11 +26,14 @@ _PACKED_SHARE = 0.5
 _FEW_STATEMENTS = 3
 """Lines outside comments that a bundle may have beside its packed ones: `"use strict";`, a wrapper's first line."""
 _COMMENTS = ("//", "/*", "*", "#", "<!--", "--", ";", "%", '"""', "'''")
-_CODE_SIGNS = "(){};"
-_CODE_SHARE = 0.03
-# Prose is one line a paragraph in many hands, and one of these that is a single line may be all there is.
-_PROSE = frozenset({"markdown", "text", ""})
-_DATA = frozenset({"json"})
+# What minifiers write; a table of numbers in C or in SQL is as packed, and somebody's.
+_PACKED_SIGNS = {
+    "javascript": (re.compile(r"\bfunction\b|=>|\breturn\b|\bvar\b|\bthis\."), 1 / 400),
+    "css": (re.compile(r"[{};:]"), 1 / 30),
+    "json": (re.compile(r'"'), 1 / 400),
+}
+_PROSE_SIGNS = '(){}[];="\\'
+_MOST_SIGNS = 0.04
 
 
 def cut_long_lines(text: str) -> str:
@@ -44,22 +47,16 @@ def cut_long_lines(text: str) -> str:
 
 
 def is_minified(text: str, language: str) -> bool:
-    """Whether all that a file holds is packed code or data: next to none of its lines was written by hand."""
-    if len(text) < _MINIFIED_FROM or language in _PROSE:
+    """Whether all that a file holds is what a minifier writes: next to none of its lines was written by hand."""
+    if len(text) < _MINIFIED_FROM or language not in _PACKED_SIGNS:
         return False
     lines = text.split("\n")
-    if max(map(len, lines)) <= _PACKED_LINE:
-        return False
-    packed = [line for line in lines if len(line) > _PACKED_LINE and not _is_prose(line)]
-    if sum(map(len, packed)) <= _PACKED_SHARE * len(text):
+    packed = "\n".join(line for line in lines if len(line) > _PACKED_LINE and not _is_prose(line))
+    if len(packed) <= _PACKED_SHARE * len(text):
         return False
     statements = [line for line in lines if len(line) <= _PACKED_LINE and not _is_comment(line.strip())]
-    if len(statements) >= _FEW_STATEMENTS:
-        return False
-    if language in _DATA:
-        return True
-    signs = sum(line.count(sign) for line in packed for sign in _CODE_SIGNS)
-    return signs >= _CODE_SHARE * sum(map(len, packed))
+    signs, share = _PACKED_SIGNS[language]
+    return len(statements) < _FEW_STATEMENTS and len(signs.findall(packed)) >= share * len(packed)
 
 
 def _is_comment(line: str) -> bool:
@@ -83,7 +80,8 @@ def _is_prose(line: str) -> bool:
     part = line if len(line) <= 2 * _PART else line[:_PART] + line[middle : middle + _PART]
     words = "".join(part.split())
     letters = sum(map(str.isalpha, words))
-    if not letters or letters < _LETTERS * len(words):
+    signs = sum(part.count(sign) for sign in _PROSE_SIGNS)
+    if not letters or letters < _LETTERS * len(words) or signs > _MOST_SIGNS * len(part):
         return False
     beyond_ascii = len(words) - len(words.encode("ascii", "ignore"))
     # Chinese, Japanese and Thai are written without blanks.

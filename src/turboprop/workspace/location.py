@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from turboprop.code.gitview import is_submodule, is_work_tree
+from turboprop.code.gitview import is_repository, is_submodule
 from turboprop.code.walk import shown
 from turboprop.errors import (
     IndexMismatchError,
@@ -113,8 +113,8 @@ def _recorded_root(directory: Path) -> Path | None:
 def root_around(folder: str | Path) -> Path:
     """The nearest indexed folder, the given one or one above it; the given one where there is none.
 
-    The search ends where a Git work tree does: what is around it does not index its files. A folder above whose
-    index another user owns is passed over. Raises `UsageError` for a folder that cannot be read.
+    The search ends where a work tree (of Git, jj or Mercurial) does: what is around it does not index its files. A
+    folder above whose index another user owns is passed over. Raises `UsageError` for a folder that cannot be read.
     """
     return _nearest_indexed(checked_repo(folder))
 
@@ -123,18 +123,18 @@ def _nearest_indexed(here: Path) -> Path:
     for root in (here, *here.parents):
         if _is_indexed(root, ours=root != here):
             return root
-        if (root / ".git").exists() and not is_submodule(str(root)):
+        if is_repository(str(root)) and not is_submodule(str(root)):
             break
     return here
 
 
 def repository_here() -> Path | None:
-    """The repository of the current folder, for a server that was given none: the indexed one, else the Git work
+    """The repository of the current folder, for a server that was given none: the indexed one, else the work
     tree. A home is neither, so it is not served or indexed because nobody named another folder."""
     root = root_around(".")
     if _is_indexed(root, ours=False):
         return root
-    return next((each for each in (root, *root.parents) if is_work_tree(str(each))), None)
+    return next((each for each in (root, *root.parents) if is_repository(str(each))), None)
 
 
 def checked_repo(repo: str | Path) -> Path:
