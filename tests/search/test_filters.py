@@ -166,14 +166,9 @@ def test_a_slip_in_a_language(table, name: str, near: str) -> None:
             found(table, languages=(name,))
 
 
-@pytest.mark.parametrize(
-    "wanted", [{"languages": ("p\udcffy",)}, {"extensions": ("p\udcffy",)}, {"globs": ("p\udcffy",)}]
-)
+@pytest.mark.parametrize("kind", ["languages", "extensions", "globs"])
 def test_bytes_that_are_not_utf_8_find_nothing(table, kind: str) -> None:
-    try:
-        assert found(table, **{kind: ("p\udcffy",)}) == []
-    except UsageError as error:
-        assert "did you mean" in str(error)
+    assert found(table, **{kind: ("q\udcffz",)}) == []
 
 
 PIECES = st.sampled_from([*"ab.*?/_[]{},!-\\'%^$|()+#é漢\n\" ", "**", "**/", "src", "docs/", "[a-x]", "{a,b}"])
