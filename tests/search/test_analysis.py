@@ -40,6 +40,23 @@ def test_stop_words_count_little_in_sentences_and_whole_alone() -> None:
     assert analyse("is_in").terms[term_hash("is")] == 1.0
 
 
+def test_the_verb_of_a_question_names_no_file() -> None:
+    query = analyse("where is the retry timeout configured?")
+    assert query.stems == {"retri", "timeout"}
+    assert term_hash("configur") in query.terms
+    assert analyse("how is configuration loaded").stems == {"configur", "load"}
+    assert analyse("where is it used").stems == {"us"}
+
+
+def test_a_sentence_without_blanks_is_no_symbol() -> None:
+    query = analyse("尝试获取锁失败返回")
+    assert query.kind is QueryKind.WORDS
+    assert query.names == {"尝试获取锁失败返回": 1.0}
+    assert analyse("获取锁").names == {"获取锁": 1.0}
+    assert analyse("文档/说明.md").kind is QueryKind.PATH
+    assert analyse("operator->").names == {"operator->": 1.0}
+
+
 def test_a_sentence_of_stop_words_still_has_stems() -> None:
     assert analyse("what is this").stems
 

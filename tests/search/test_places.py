@@ -191,6 +191,11 @@ FORMS = [
     ("total@http://localhost:3000/web/src/cart.js:12:5", ["web/src/cart.js:11"]),
     ("    at next (/home/me/shop/node_modules/express/lib/router/index.tsx:12:5)", []),
     ("    at Page (web/app/(auth)/login/page.tsx:12:5)", ["web/app/(auth)/login/page.tsx:11"]),
+    ("ERROR in ./web/src/App.tsx 33:9-20\nModule not found", ["web/src/App.tsx:31"]),
+    ('SyntaxError: /srv/shop/web/src/App.tsx: Unexpected token, expected "," (33:9)', ["web/src/App.tsx:31"]),
+    ("web/src/App.tsx|33 col 9| error", ["web/src/App.tsx:31"]),
+    ("::error file=web/src/App.tsx,line=33,col=9::x", ["web/src/App.tsx:31"]),
+    ("web/src/App.tsx +33", ["web/src/App.tsx:31"]),
     ("web/src/App.tsx(33,9): error TS2322: Type 'string' is not assignable", ["web/src/App.tsx:31"]),
     ("web/src/App.tsx:33:9 - error TS2322: Type 'string' is not assignable", ["web/src/App.tsx:31"]),
     ("/home/me/shop/web/src/App.tsx\n  33:9  error  'x' is never used  no-unused-vars", ["web/src/App.tsx:31"]),
@@ -240,6 +245,10 @@ FORMS = [
     (
         "java/src/main/java/com/acme/shop/Cart.java:42: error: cannot find symbol",
         ["java/src/main/java/com/acme/shop/Cart.java:41"],
+    ),
+    (
+        "[ERROR] /srv/com/acme/shop/Order.java:[33,5] cannot find symbol",
+        ["java/src/main/java/com/acme/shop/Order.java:31"],
     ),
     ("e: file:///home/me/shop/kotlin/Price.kt:42:5 Unresolved reference: x", ["kotlin/Price.kt:41"]),
     ("e: /home/me/shop/kotlin/Price.kt: (42, 5): Unresolved reference: x", ["kotlin/Price.kt:41"]),

@@ -37,6 +37,8 @@ _ALSO = {
     "typescript": "deno",
     "vim": "viml vimscript",
 }
+_TELLING = 4
+"""Letters of a name from which another one is a slip of it: `pyhton`, but not `pt`."""
 _TOGETHER = {"typescript": ("typescript", "tsx")}
 """What one name means that the index tells apart."""
 
@@ -52,7 +54,8 @@ def languages_called(name: str) -> tuple[str, ...]:
 def nearest_language(name: str) -> str:
     """The language whose name is written nearly like this one, '' where none is or it is one itself."""
     bare = name.strip().lower().lstrip(".")
-    near = get_close_matches(bare, _known(), n=1, cutoff=0.7) if bare not in _known() else []
+    long_enough = [each for each in _known() if len(each) >= _TELLING]
+    near = get_close_matches(bare, long_enough, n=1, cutoff=0.7) if bare not in _known() else []
     return _known()[near[0]] if near else ""
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import islice
 
-from turboprop.code.terms import folded, has_wide_script, split_identifier, term_hash, terms, words
+from turboprop.code.terms import folded, has_wide_script, split_identifier, stem, term_hash, terms, words
 from turboprop.search.places import Mention, find_mentions, gist
 
 MAX_WORDS = 64
@@ -17,6 +17,7 @@ MOST_WORDS = 1_000
 """Different words of a query that are looked at for those."""
 WORDS_OF_FRAMES = 200
 """The same of a traceback, whose message and telling frames come first."""
+_LONGEST_QUESTION = 300
 _NAMES_WITHIN = 10_000
 """Characters within which names and phrases are looked for."""
 STOP_WEIGHT = 0.2
@@ -41,6 +42,13 @@ _CASED = re.compile(r"[a-z0-9][A-Z]|[A-Z]{2}[a-z]")
 _PHRASE = re.compile(r'"([^"\n]{3,200})"')
 _PATH = re.compile(r"\.?/?(?:[\w.@+-]+/)+[\w.@+-]*(?::\d+)?")
 _ERROR = re.compile(r"\b(?:[A-Z]\w*(?:Error|Exception|Warning)|Traceback|panic|fatal|segfault|undefined reference)\b")
+_PREDICATE = re.compile(
+    r"\s*(?:where|how|when)\s+(?:is|are|was|were|does|do|gets?)\s.*\s(?P<verb>configured|defined|declared|implemented|"
+    r"located|specified|set|used|called)\s*\??\s*",
+    re.IGNORECASE,
+)
+"""A question whose verb says nothing of what the file is called: "where is the timeout configured" means no
+`config.yml`."""
 _TESTS = re.compile(r"\b(?:tests?|testing|tested|specs?)\b", re.IGNORECASE)
 _PROSE = re.compile(
     r"\b(?:docs?|documentation|readme|changelog|guide|tutorial|markdown|release notes?|licen[cs]e|install(?:ation)?)\b",
@@ -104,7 +112,7 @@ def analyse(text: str) -> Query:
         kind=kind,
         terms={term_hash(term): weight for term, weight in (weights | dict.fromkeys(whole, 1.0)).items()},
         if_there=frozenset(term_hash(term) for term in whole),
-        stems=frozenset(strong),
+        stems=frozenset(strong - {_verb(stripped)} or strong),
         names=_names(stripped[:_NAMES_WITHIN], alone),
         mentions=mentions,
         is_long=len(different) > MAX_WORDS,
@@ -117,6 +125,12 @@ def analyse(text: str) -> Query:
         asks_tests=_TESTS.search(stripped) is not None,
         asks_prose=_PROSE.search(stripped) is not None,
     )
+
+
+def _verb(text: str) -> str:
+    """The stem of a question's verb that no file is named after, '' where there is none."""
+    asked = _PREDICATE.fullmatch(text) if len(text) <= _LONGEST_QUESTION else None
+    return stem(asked["verb"].lower()) if asked is not None else ""
 
 
 def is_searchable(text: str) -> bool:

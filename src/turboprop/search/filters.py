@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from turboprop.code.language_names import languages_called
+from turboprop.code.language_names import languages_called, nearest_language
 from turboprop.code.walk import shown
 from turboprop.errors import UsageError
 from turboprop.index.lance_table import sql_in, sql_text
@@ -26,6 +26,9 @@ def compile_filter(wanted: SearchFilter, root: str = "") -> str | None:
     """
     conditions = []
     if wanted.languages:
+        for name in wanted.languages:
+            if near := nearest_language(name):
+                raise UsageError(f"there is no language '{shown(name)[:80]}'; did you mean {near}?")
         meant = [language for name in wanted.languages for language in languages_called(shown(name))]
         conditions.append(sql_in(LANGUAGE, dict.fromkeys(meant)))
     if wanted.extensions:
@@ -84,7 +87,7 @@ def glob_regex(glob: str) -> str:
     body = glob.strip("/")
     anchored = "/" in glob.rstrip("/")
     name = re.split(r"/|\\(?=\w)", body)[-1]
-    below = "/(?s:.)*" if folder else "(?:/(?s:.)*)?" if not re.search(r"[*?\[{]", name) else ""
+    below = "/(?s:.)*" if folder else "(?:/(?s:.)*)?" if not re.search(r"[*?{]", name) else ""
     start = "^" if anchored else "^(?:(?s:.)*/)?"
     return f"{start}{_translate(body, glob)}{below}$"
 
@@ -92,6 +95,7 @@ def glob_regex(glob: str) -> str:
 def _translate(body: str, glob: str) -> str:
     parts: list[str] = []
     depth, at = 0, 0
+    windows = "/" not in body and re.search(r"\\\w", body) is not None
     while at < len(body):
         char = body[at]
         at += 1
@@ -119,7 +123,7 @@ def _translate(body: str, glob: str) -> str:
             parts.append(")")
         elif char == "," and depth:
             parts.append("|")
-        elif char == "\\" and (body[at : at + 1].isalnum() or body[at : at + 1] in ("_", ".", "-")):
+        elif char == "\\" and (windows or body[at : at + 1].isalnum() or body[at : at + 1] in ("_", ".", "-")):
             parts.append("[/\\x5c]")
         elif char == "\\" and at < len(body):
             parts.append(_literal(body[at]))

@@ -15,6 +15,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import unquote
 
 from turboprop.code.walk import shown
@@ -32,14 +33,18 @@ _AFTER_A_PATH = tuple(
     re.compile(pattern)
     for pattern in (
         rf":(?:L|line )?{_N}(?:-(\d{{1,7}})(?!\d))?",
-        rf"#(?:L|n|lines-|line-|line=|L=)?{_N}(?:C\d{{1,7}})?(?:[-:,]L?(\d{{1,7}})(?!\d))?",
-        rf"[?&;](?:L|l=|line=|lines=|L=)L?{_N}(?:[-,:]L?(\d{{1,7}})(?!\d))?",
+        rf"#(?:L|n|lines-|line-|line=|L=|[\w.]{{1,80}}\.\w{{1,8}}-)?{_N}(?:C\d{{1,7}})?(?:[-:,]L?(\d{{1,7}})(?!\d))?",
+        rf"[?&;,](?:L|l=|line=|lines=|L=)L?{_N}(?:[-,:]L?(\d{{1,7}})(?!\d))?",
         rf":? ?\((?:line )?{_N}(?:[,:] ?\d{{1,7}})?(?:-\d{{1,7}})?\)(?:-\((\d{{1,7}}),\d{{1,7}}\))?",
         (
             rf"[{_QUOTES}]?[,:]? {{1,3}}(?:on |at |in |\()?[Ll]ines?(?: no\.?|:)? {{1,2}}{_N}"
             r"(?: ?(?:-|to) ?(\d{1,7})(?!\d))?"
         ),
-        rf" {_N}:\d{{1,5}}(?=\)|\s|$)",
+        rf" {_N}:\d{{1,5}}(?=\)|\s|-\d|$)",
+        rf":\[{_N}[,;]\d{{1,5}}\]",
+        rf"\|{_N}(?: col \d{{1,5}}(?:-\d{{1,5}})?)?\|",
+        rf": {_N}(?=\s{{0,9}}$)",
+        rf" \+{_N}(?!\S)",
         rf"[\"']?\}}?, ?\{{line, ?{_N}",
     )
 )
@@ -56,6 +61,8 @@ _FUNCTION_BEFORE = re.compile(r"(?:\bat|\bin|#\d{1,5}) {1,8}(?:async |new )?([A-
 _FUNCTION_ABOVE = re.compile(r"(?:\s{0,8}\d{1,5}: )?([\w$.:<>/*()-]{1,300}?)(?:\([^()]{0,200}\))?$")
 _LAST_NAME = re.compile(r"[A-Za-z_$]\w{0,200}(?=\W{0,8}$)")
 _TEST_ID = re.compile(r"(\.\w{1,8})::([A-Za-z_]\w{0,200})(?:::([A-Za-z_]\w{0,200}))?")
+_TOLD_LATER = re.compile(r"\((\d{1,7}):\d{1,5}\)\s{0,9}$")
+"""Babel tells the file first, then what is wrong, then the line."""
 _HUNK = re.compile(r"@@ -\d{1,7}(?:,\d{1,7})? \+(\d{1,7})(?:,(\d{1,7}))? @@")
 _UNDER_A_HEADING = re.compile(rf"[ \t]{{0,12}}{_N} ?[:|]")
 _BARE_PATH = re.compile(r"\S*[\w\])}]\.\w{1,12}:?")
@@ -197,7 +204,8 @@ def as_indexed(path: str, files: Collection[str], seen_from: str = "") -> str:
     return path
 
 
-def _found(text: str) -> list[tuple[int, Mention]]:
+@lru_cache(4)  # a query is asked for its places, for its words and for what is embedded of it
+def _found(text: str) -> Sequence[tuple[int, Mention]]:
     """Mentions with where they stand, in the order of the text."""
     lines = text.split("\n")
     starts = _line_starts(lines)
@@ -223,6 +231,11 @@ def _found(text: str) -> list[tuple[int, Mention]]:
             for match in pattern.finditer(line):
                 first = int(match[1])
                 found[starts[number] + match.start()] = Mention(match[2].rstrip(".,;:)"), first, first)
+        if (later := _TOLD_LATER.search(line[-40:])) is not None and ": " in line[:MOST_BEFORE]:
+            first = int(later[1])
+            pieces = line[:MOST_BEFORE].split(": ")
+            path = next((piece for piece in pieces if _BARE_PATH.fullmatch(piece)), "")
+            found[starts[number] + len(line) - 1] = Mention(path, first, first)
         for match in _TEST_ID.finditer(line):
             before = line[max(0, match.start() - MOST_BEFORE) : match.end(1)]
             found[starts[number] + match.start()] = Mention(before, 0, 0, match[3] or match[2])

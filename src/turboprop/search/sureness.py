@@ -26,8 +26,10 @@ STRONG, NOTHING = -0.5, -5.0
 """Bounds of its log-odds. No query with an answer lies below the lower one."""
 STRONG_WORDS, NO_WORDS = 0.35, 0.06
 """Bounds of the share of words where there are no vectors."""
-STRONG_NEARNESS, NO_NEARNESS = 0.5, 0.2
+STRONG_NEARNESS, NO_NEARNESS = 0.5, 0.1
 """Bounds of the nearness in a search by meaning alone."""
+WEAK_WORDS = 0.2
+"""The share of words that is something, however far the meaning is."""
 WORDLESS_NEARNESS = 0.55
 """How near a chunk must come in a search by both where nothing holds a word of the query."""
 _USUAL = (0.17, 0.77)
@@ -76,7 +78,9 @@ def sureness(parts: Mapping[str, float], known: Anchors | None, *, by_words: boo
         return _between(near, NO_NEARNESS, STRONG_NEARNESS)
     if not is_held and near < WORDLESS_NEARNESS:
         return "nothing"
-    return _between(BIAS + WORDS * words + NEARNESS * near, NOTHING, STRONG)
+    mark = _between(BIAS + WORDS * words + NEARNESS * near, NOTHING, STRONG)
+    # Where all chunks are alike, as in a repository of copies, the anchors say little and the words still do.
+    return "weak" if mark == "nothing" and words >= WEAK_WORDS else mark
 
 
 def of_answer(hits: Iterable[Hit]) -> Sureness:

@@ -239,7 +239,8 @@ class Index(Closing):
 
         `filters` are path globs (`src/**`, `!tests/**`), `languages` and `extensions` (`.py`) narrow
         further, and so does the folder `below`; all hold before the top `limit` is taken. Hits under `threshold` are
-        left out; scores grow with relevance and compare between queries of one index. `full` widens a hit to its whole
+        left out; without one there are none where nothing carries the query (each hit's `sure` would say "nothing").
+        Scores grow with relevance and compare between queries of one index. `full` widens a hit to its whole
         definition, `context` adds lines around it. `vector` is the query's, float32 [dimensions], from the
         index's own model, where the caller has it.
 

@@ -88,7 +88,9 @@ def test_filters_from_the_command_line(repo: Path) -> None:
     def paths(*options: str) -> set[str]:
         return set(tp("search", "server", "--output", "paths", *options, cwd=repo).stdout.split())
 
-    assert paths("--lang", "go") == {"app/client.go"}
+    assert paths("--lang", "golang") == set(), "it has nothing of a server"
+    assert paths("--lang", "go", "--threshold", "0") == set(), "a score of 0 is never shown"
+    assert set(tp("search", "dial", "--lang", "go", "--output", "paths", cwd=repo).stdout.split()) == {"app/client.go"}
     assert paths("--filetype", ".md") == {"README.md"}
     assert paths("--filter", "app/**", "--filter", "!**/*.go") == {"app/server.py"}
 

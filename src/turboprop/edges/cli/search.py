@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, ExitStack
@@ -103,8 +105,8 @@ def search(
     """Search a repository by meaning and by words.
 
     The repository is the indexed one that the current folder is in. Several words need no quotes; `-` reads the query
-    from standard input, as a long traceback. A last word that is written as a path and names a folder (./app) is the
-    repository, or the part of one, to search in.
+    from standard input, as a long traceback. A last word that is written as a path and names a folder or a file (./app,
+    src/app.py) is the repository, or the part of one, to search in.
 
     Ends with 0 when something was found, 1 when nothing was and 2 on an error.
     """
@@ -112,11 +114,14 @@ def search(
         raise UsageError("--index belongs to one repository; leave it out, or search in one")
     if rerank_top is not None and rerank is None:
         raise UsageError("--rerank-top says how many hits a reranker reads; name one with --rerank MODEL")
+    from turboprop.code.language_names import languages_called
     from turboprop.search.analysis import is_searchable
     from turboprop.search.sureness import of_answer
     from turboprop.workspace.index import nearest_words, search_together
     from turboprop.workspace.location import Location
 
+    if not repos and options.last_is_a_file(query):
+        query, filters = query[:-1], (*filters, re.sub(r"[*?\[\]{}]", r"\\\g<0>", os.path.realpath(query[-1])))
     text, folder = (" ".join(query), None) if repos else options.words_and_folder(query)
     if text == "-":
         text = text_or_input(())
@@ -143,12 +148,13 @@ def search(
             echo(f"tp: left out: {printable_message(str(absent))}", err=True)
         _bring_in(indexes.values(), refresh)
         first = next(iter(indexes.values()))
+        seen_from = first.location.seen_from_here()  # as other programs tell their paths
         found = search_together(
             list(indexes.values()),
             text,
             limit,
             mode,
-            wanted=SearchFilter.of(filters, lang, filetype),
+            wanted=SearchFilter.of(options.seen_from_root(filters, seen_from), lang, filetype),
             threshold=threshold,
             by=by,
             context=context,
@@ -166,7 +172,6 @@ def search(
         models = ", ".join(dict.fromkeys(index.model_name for index in indexes.values()))
         indexed = _languages(indexes.values()) if lang and not found else []
         nearest = [] if found or not is_searchable(text) else list(nearest_words(list(indexes.values()), text))
-    seen_from = first.location.seen_from_here()  # as other programs tell their paths
     best = [RepoHit(names[index.repo], hit, seen_from) for index, hit in found]
     took = round((time.perf_counter() - started) * 1000, 1)
     kind = "json" if as_json else output
@@ -174,7 +179,7 @@ def search(
     facts = {"query": text, "model": models, "took_ms": took, "sure": sure, "nearest": nearest}
     print_hits(best, kind, whole=full or context > 0, explain=explain, **facts)
     if not best and kind == "text":
-        unknown = [name for name in lang if name.lower() not in indexed]
+        unknown = [name for name in lang if not set(languages_called(name)) & set(indexed)]
         if unknown:
             why = f"no {' or '.join(unknown)} is indexed; there is {', '.join(indexed)}"
         elif not is_searchable(text):

@@ -55,7 +55,7 @@ def similar(
             as_indexed(match["path"], index.manifest().files, location.seen_from_here() or location.below),
             int(match["line"]),
             limit,
-            filters=filters,
+            filters=options.seen_from_root(filters, location.seen_from_here()),
             languages=lang,
             extensions=filetype,
             context=context,

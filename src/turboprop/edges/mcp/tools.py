@@ -30,7 +30,11 @@ from turboprop.types import Hit
 from turboprop.workspace.index import Index, nearest_words
 from turboprop.workspace.workspace import Freshness, Repository, Workspace
 
-Query = Annotated[str, Field(description="What the code does, an identifier, or an error message."), limits.QUERY]
+Query = Annotated[
+    str,
+    Field(description="What the code does, an identifier, a path with a line, an error message or a traceback."),
+    limits.QUERY,
+]
 Repo = Annotated[str | None, Field(description="Name of the repository, where several are served.")]
 Cursor = Annotated[str | None, Field(description="Where to go on: the cursor that the last page ended with.")]
 Limit = Annotated[int, Field(description="Hits of one page."), limits.HITS]
