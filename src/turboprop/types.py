@@ -138,6 +138,10 @@ class IndexedFile:
     language: str = ""
 
 
+NO_MODEL = "none"
+"""What an index of words alone has in the place of a model's name."""
+
+
 @dataclass(frozen=True, slots=True)
 class IndexSummary:
     """What one run of `tp index` did. Times in seconds, sizes in bytes."""
@@ -156,6 +160,8 @@ class IndexSummary:
     """Chunks whose vectors were kept from another index of this user."""
     notes: tuple[str, ...] = ()
     """Whole sentences for the user about how the files were found."""
+    waiting_chunks: int = 0
+    """Chunks that have no vector yet and are found by their words alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +181,20 @@ class IndexStatus:
     """Files whose content was added or changed since they were indexed."""
     removed: tuple[str, ...]
     """Files that are indexed and no longer there."""
+    vectors: int = 0
+    """Chunks that have a vector; the others are found by their words alone."""
+
+    @property
+    def vectors_note(self) -> str:
+        """`vectors_note` of this index."""
+        return vectors_note(self.vectors, self.chunks) if self.dimensions else ""
+
+
+def vectors_note(vectors: int, chunks: int) -> str:
+    """How far the vectors of an index with a model are, '' where all are there."""
+    if vectors >= chunks:
+        return ""
+    return f"{vectors:,} of {chunks:,} chunks have vectors, the others are found by their words alone"
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,7 @@ class Survey:
         folder = table_folder(directory, header.table)
         return (
             header.complete
+            and not header.waiting
             and header.scope == self.scope
             and header.spec.chunker == chunker_name(MAX_CHUNK_CHARS)
             and lexicon_file(directory, header.table, header.version).exists()  # the last writer came to its end
@@ -91,6 +92,7 @@ class Survey:
             model=header.spec.model,
             skipped=dict(self.skipped + Counter(self.changes.skipped)),
             notes=tuple(self.walk.notes),
+            waiting_chunks=header.waiting,
         )
 
     @property
@@ -171,6 +173,7 @@ def status_of(
         complete=header.complete,
         stale=stale,
         removed=removed,
+        vectors=header.vectors,
     )
 
 
