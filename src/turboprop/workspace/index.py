@@ -25,7 +25,17 @@ from turboprop.index.schema import WORDS
 from turboprop.limits import Mode, Unit
 from turboprop.runtime.leases import Lease, LoadOptions
 from turboprop.settings import DEFAULT_MODEL, Settings
-from turboprop.types import NO_MODEL, Hit, IndexScope, IndexStatus, IndexSummary, Refresh, SearchFilter, WeightFormat
+from turboprop.types import (
+    NO_MODEL,
+    Hit,
+    IndexScope,
+    IndexStatus,
+    IndexSummary,
+    Refresh,
+    SearchFilter,
+    WeightFormat,
+    vectors_note,
+)
 from turboprop.workspace.location import Location
 from turboprop.workspace.survey import Survey, quick_survey, status_of, survey
 
@@ -83,6 +93,7 @@ class Index(Closing):
         max_filesize: int | None = None,
         rebuild: bool = False,
         upkeep: bool = False,
+        fill: bool = True,
         engine: str | None = None,
         weights: WeightFormat | None = None,
         memory: int | None = None,
@@ -94,7 +105,8 @@ class Index(Closing):
         """Index a repository, or bring its index up to date, and open it. `repo` is its root.
 
         `limit` indexes the first files only, `max_filesize` is in bytes, `rebuild` starts anew, `upkeep` looks
-        after the table even where no file changed. `memory` in bytes bounds the conversion of a model; what is
+        after the table even where no file changed. Without `fill` rows whose words were published first wait for their
+        vectors until the next run. `memory` in bytes bounds the conversion of a model; what is
         None comes from the settings, which are those of the user and of the repository; `model_progress` is told
         of its download and conversion. The model "none" makes an index of words alone, and so does the default where
         it is neither here nor can be fetched. `models` lends models for each use, and may unload them in between.
@@ -123,7 +135,7 @@ class Index(Closing):
                 why = f"indexed by words alone, as the default model is not here: {str(error).splitlines()[0]}"
             else:
                 with lease:
-                    index._bring_up_to(seen, lease.model, rebuild=rebuild, progress=progress, memory=memory)
+                    index._bring_up_to(seen, lease.model, rebuild=rebuild, progress=progress, memory=memory, fill=fill)
                     index._keep(lease)
                 return index
         summary = index._bring_up_to(seen, None, rebuild=rebuild, progress=progress, memory=memory)
@@ -225,6 +237,12 @@ class Index(Closing):
             )
         self._checked = weakref.ref(model)
         return lease
+
+    @property
+    def vectors_note(self) -> str:
+        """How far the vectors of what a search sees are, '' where all are there or no model was asked for."""
+        header = self.reader.header
+        return vectors_note(header.vectors, header.rows) if self.has_model else ""
 
     @property
     def has_model(self) -> bool:
@@ -392,7 +410,7 @@ class Index(Closing):
             patience = short_wait(self.location.directory)
             try:
                 with self._own_model() as model:
-                    summary = self._bring_up_to(seen, model, patience=patience, quick=True)
+                    summary = self._bring_up_to(seen, model, patience=patience, words_first=False, fill=False)
                 return Refresh(changed=changed, summary=summary)
             except IndexBusyError:
                 return Refresh("the index is being written", changed)
@@ -421,13 +439,21 @@ class Index(Closing):
         progress: Callable[[Progress], None] | None = None,
         memory: int | None = None,
         patience: float | None = None,
-        quick: bool = False,
+        words_first: bool = True,
+        fill: bool = True,
     ) -> IndexSummary:
         from turboprop.workspace.update import bring_up_to_date
 
         memory = memory or self.settings.memory
         self.summary = bring_up_to_date(
-            seen, model, rebuild=rebuild, progress=progress, memory=memory, patience=patience, quick=quick
+            seen,
+            model,
+            rebuild=rebuild,
+            progress=progress,
+            memory=memory,
+            patience=patience,
+            words_first=words_first,
+            fill=fill,
         )
         if model is None:
             self._move_on(WORDS, NO_MODEL)

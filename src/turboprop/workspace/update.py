@@ -33,11 +33,12 @@ def bring_up_to_date(
     progress: Callable[[Progress], None] | None = None,
     memory: int | None = None,
     patience: float | None = None,
-    quick: bool = False,
+    words_first: bool = True,
+    fill: bool = True,
 ) -> IndexSummary:
     """Bring an index up to the files that were seen, within `memory` bytes; without `model` one of words alone.
 
-    `quick` embeds what changed alone, and leaves rows that wait for their vectors since an earlier run.
+    `words_first` lets rows wait for their vectors where embedding takes long; with `fill` those that wait get them.
 
     Another writer is waited for `patience` seconds (None: `SHORT_WAIT_SECONDS`), and where it has published something
     the files are looked at again: what it brought in may be newer than the look. Raises `IndexBusyError` where that
@@ -66,9 +67,9 @@ def bring_up_to_date(
                 skipped=seen.skipped,
                 sources=seen.sources,
                 progress=progress,
-                words_first_seconds=math.inf if quick else WORDS_FIRST_SECONDS,
+                words_first_seconds=WORDS_FIRST_SECONDS if words_first else math.inf,
                 first=_turn,
-                fill=not quick,
+                fill=fill,
             )
         except IndexBusyError:  # whoever came between the wait and the lock: a search that brings in an edit
             if time.monotonic() >= until:
