@@ -267,7 +267,7 @@ def test_a_search_ranks_by_words_what_has_no_vector_yet(tmp_path: Path, large: P
         near = reader.vector_search(embedder.embed_documents([query])[0], 1_000)
         assert len(near) == reader.header.vectors == FIRST_CALL
         without = next(hit for hit in hits if (hit.path, hit.start_line) in waiting)
-        with pytest.raises(UsageError, match=r"has no vector \(yet\)"):
+        with pytest.raises(UsageError, match="waits for its vector"):
             similar_to(reader, without.path, without.start_line, limit=3)
         assert reader.vectors([row["_rowid"] for row in reader.rows_where("vector IS NULL")[:2]]).any() == False  # noqa: E712
 

@@ -131,7 +131,8 @@ def similar_to(
         raise UsageError(f"nothing is indexed at line {line} of {wanted}, which has {last} lines")
     vector = reader.vectors([at["_rowid"]])[0].astype("float32")
     if not vector.any():
-        raise UsageError(f"{wanted}:{line} has no vector (yet) to compare with; `tp index` makes what is missing")
+        why = "waits for its vector: `tp index` makes what is missing" if reader.header.waiting else "has no vector"
+        raise UsageError(f"{wanted}:{line} {why}, so there is nothing to compare by meaning")
     where = compile_filter(filters) if filters is not None else None
     nearest = [one for one in reader.vector_search(vector, limit + 1, where) if one.row_id != at["_rowid"]][:limit]
     rows = reader.fetch([one.row_id for one in nearest])

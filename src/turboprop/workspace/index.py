@@ -132,7 +132,7 @@ class Index(Closing):
             except (ModelNotFoundError, DownloadError) as error:
                 if model is not None or location.settings.model != DEFAULT_MODEL or seen.known is not None:
                     raise
-                why = f"indexed by words alone, as the default model is not here: {str(error).splitlines()[0]}"
+                why = str(error)
             else:
                 with lease:
                     index._bring_up_to(seen, lease.model, rebuild=rebuild, progress=progress, memory=memory, fill=fill)
@@ -140,7 +140,7 @@ class Index(Closing):
                 return index
         summary = index._bring_up_to(seen, None, rebuild=rebuild, progress=progress, memory=memory)
         if why:
-            add = f"once it is here, `tp index --model {DEFAULT_MODEL}` adds search by meaning"
+            add = f"by words alone now; once a model is here, `tp index --model {DEFAULT_MODEL}` adds search by meaning"
             index.summary = replace(summary, notes=(*summary.notes, why, add))
         return index
 
