@@ -147,6 +147,10 @@ class IndexedFile:
     language: str = ""
 
 
+NO_MODEL = "none"
+"""What an index of words alone has in the place of a model's name."""
+
+
 @dataclass(frozen=True, slots=True)
 class LeftOut:
     """A file or folder that is not indexed. `reason` is one of `turboprop.code.exclude.Reason`, `detail` may be ''."""
@@ -176,6 +180,8 @@ class IndexSummary:
     """Whole sentences for the user about how the files were found."""
     left_out: tuple[LeftOut, ...] = ()
     """Files that look like source and are not indexed for what is in them, for their size or by an attribute."""
+    waiting_chunks: int = 0
+    """Chunks that have no vector yet and are found by their words alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +203,20 @@ class IndexStatus:
     """Files that are indexed and no longer there."""
     left_out: tuple[LeftOut, ...] = ()
     """As in `IndexSummary`, with the folders that were not looked into; empty where no file was looked at."""
+    vectors: int = 0
+    """Chunks that have a vector; the others are found by their words alone."""
+
+    @property
+    def vectors_note(self) -> str:
+        """`vectors_note` of this index."""
+        return vectors_note(self.vectors, self.chunks) if self.dimensions else ""
+
+
+def vectors_note(vectors: int, chunks: int) -> str:
+    """How far the vectors of an index with a model are, '' where all are there."""
+    if vectors >= chunks:
+        return ""
+    return f"{vectors:,} of {chunks:,} chunks have vectors, the others are found by their words alone"
 
 
 @dataclass(frozen=True, slots=True)

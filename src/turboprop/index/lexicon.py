@@ -5,7 +5,7 @@ version, so it may be deleted at any time. All integers are little-endian.
 
     magic         8 bytes   "TPLEX002"
     head length   uint64    bytes of the JSON that follows
-    head          JSON      {"table_version", "made_from", "rows", "average_length",
+    head          JSON      {"table_version", "made_from", "rows", "average_length", "sampled",
                              "arrays": {name: [dtype, offset, count]}}
     arrays                  each at its offset from the file's start, a multiple of 64
     checksum      16 bytes  xxh3-128 of everything before
@@ -23,7 +23,7 @@ version, so it may be deleted at any time. All integers are little-endian.
     stem_files    uint32
     folder_words  uint32    the same of the innermost folders
     folder_files  uint32
-    sample        float16   up to 512 row vectors of unit length, one after the other
+    sample        float16   `sampled` row vectors of unit length, up to 512, one after the other
 """
 
 from __future__ import annotations
@@ -81,6 +81,7 @@ class Lexicon:
     def __init__(self, head: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
         self.version: int = head["table_version"]
         self.rows: int = head["rows"]
+        self._sampled: int = head["sampled"]
         self._a = arrays
         self.row_ids: NDArray[np.uint64] = arrays["row_ids"]
         self.file_of: NDArray[np.uint32] = arrays["file_of"]
@@ -118,7 +119,7 @@ class Lexicon:
             if head["made_from"] != made_from:
                 raise LexiconError(f"{path} is of another table")
             arrays = {name: _array(view, end, name, head["arrays"][name]) for name in ARRAYS}
-            _check(head["rows"], arrays)
+            _check(head["rows"], head["sampled"], arrays)
         except (KeyError, TypeError, ValueError) as error:
             raise LexiconError(f"{path} is no sound lexicon: {error}") from error
         return cls(head, arrays)
@@ -133,11 +134,8 @@ class Lexicon:
 
     @property
     def sample(self) -> NDArray[np.float16]:
-        """Vectors of some rows, spread evenly over the table, float16 [n, dimensions], unit length."""
-        return self._a["sample"].reshape(self._sample_rows(), -1)
-
-    def _sample_rows(self) -> int:
-        return min(self.rows, 512) if len(self._a["sample"]) else 0
+        """Vectors of some rows, spread evenly over those that have one, float16 [n, dimensions], unit length."""
+        return self._a["sample"].reshape(self._sampled, -1 if self._sampled else 0)
 
     def postings(self, term: int) -> tuple[NDArray[np.uint32], NDArray[np.uint16]]:
         """Rows that hold a term, rising, and the weights it has there."""
@@ -244,10 +242,12 @@ def _array(view: memoryview, end: int, name: str, entry: Any) -> NDArray[Any]:
     return np.frombuffer(view, dtype, count, offset)
 
 
-def _check(rows: int, arrays: Mapping[str, NDArray[Any]]) -> None:
+def _check(rows: int, sampled: int, arrays: Mapping[str, NDArray[Any]]) -> None:
     """That no index in the arrays leads out of another; the checksum has shown that they are what was written."""
     if not len(arrays["row_ids"]) == len(arrays["lengths"]) == len(arrays["file_of"]) == rows:
         raise ValueError("the arrays of rows differ in length")
+    if len(arrays["sample"]) % (sampled or 1) or (not sampled and len(arrays["sample"])):
+        raise ValueError("the sample is not one of whole vectors")
     starts, postings = arrays["starts"], arrays["posting_rows"]
     if (
         len(starts) != len(arrays["terms"]) + 1

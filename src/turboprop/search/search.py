@@ -55,30 +55,34 @@ def search_together(
     """The best chunks for a query in all tables, best first, each with the place of its table in `readers`; with
     `by="file"` the best one of each file.
 
-    `vectors` are the query's embeddings by each table's model, float32 [dimensions]; `lexical` needs none. `filters`
-    are each table's. How rare a word is, and how far a cosine stands out, is counted over all tables (cosines over
-    those of one model), so that one order holds for all of them. Scores are those of `ranking.rank` in every mode;
-    hits below `threshold` are left out. `limits.check_search` says what may be asked. Raises `UsageError` for a
-    missing vector or a bad filter.
+    `vectors` are the query's embeddings by each table's model, float32 [dimensions]; `lexical` needs none, nor does a
+    table without vectors, which is ranked by words. `filters` are each table's. How rare a word is, and how far a
+    cosine stands out, is counted over all tables (cosines over those of one model), so that one order holds for all.
+    Scores are those of `ranking.rank` in every mode; hits below `threshold` are left out. `limits.check_search` says
+    what may be asked. Raises `UsageError` for a missing vector or a bad filter.
     """
-    if mode != "lexical" and any(vector is None for vector in vectors):
+    with_vectors = [bool(reader.header.vectors) for reader in readers]
+    if mode != "lexical" and any(has and vector is None for has, vector in zip(with_vectors, vectors, strict=True)):
         raise UsageError(f"the search mode {mode} needs the query's vector")
+    if mode == "semantic" and any(reader.rows for reader in readers) and not any(with_vectors):
+        raise UsageError("this index has no vectors (yet), so nothing can be found by meaning alone: search by words")
     where = [
         compile_filter(each, reader.header.scope.root) if each is not None else None
         for each, reader in zip(filters, readers, strict=True)
     ]
     analysed = analyse(query)
     tables = [
-        (at, reader, None if mode == "lexical" else vector)
+        (at, reader, vector if mode != "lexical" and with_vectors[at] else None)
         for at, (reader, vector) in enumerate(zip(readers, vectors, strict=True))
         if reader.rows
     ]
     words = word_statistics(analysed, [reader.lexicon for _, reader, _ in tables])
     analysed = by_worth(analysed, words.rarity)
     cosines = {
-        model: cosine_statistics([r.lexicon.sample for _, r, _ in tables if _model(r) == model], vector)
-        for model, vector in {_model(reader): vector for _, reader, vector in tables}.items()
-        if vector is not None
+        model: cosine_statistics(
+            [r.lexicon.sample for _, r, v in tables if _model(r) == model and v is not None], vector
+        )
+        for model, vector in {_model(reader): vector for _, reader, vector in tables if vector is not None}.items()
     }
 
     def ranked_among(times: int) -> tuple[list[tuple[int, Ranked]], bool]:
@@ -155,6 +159,9 @@ def similar_to(
         last = max(row["end_line"] for row in here)
         raise UsageError(f"nothing is indexed at line {line} of {wanted}, which has {last} lines")
     vector = reader.vectors([at["_rowid"]])[0].astype("float32")
+    if not vector.any():
+        why = "waits for its vector: `tp index` makes what is missing" if reader.header.waiting else "has no vector"
+        raise UsageError(f"{wanted}:{line} {why}, so there is nothing to compare by meaning")
     where = compile_filter(filters, reader.header.scope.root) if filters is not None else None
     nearest = [one for one in reader.vector_search(vector, limit + 1, where) if one.row_id != at["_rowid"]][:limit]
     rows = reader.fetch([one.row_id for one in nearest])

@@ -60,6 +60,7 @@ class Survey:
         folder = table_folder(directory, header.table)
         return (
             header.complete
+            and not header.waiting
             and header.scope == self.scope
             and header.spec.chunker == chunker_name(MAX_CHUNK_CHARS)
             and lexicon_file(directory, header.table, header.version).exists()  # the last writer came to its end
@@ -94,6 +95,7 @@ class Survey:
             skipped=dict(self.skipped + Counter(self.changes.skipped)),
             notes=tuple(self.walk.notes),
             left_out=left_out_of(self.walk, self.known),
+            waiting_chunks=header.waiting,
         )
 
     @property
@@ -201,6 +203,7 @@ def status_of(
         stale=stale,
         removed=removed,
         left_out=left_out,
+        vectors=header.vectors,
     )
 
 

@@ -101,13 +101,15 @@ class _Look:
 class Found:
     """Hits of several repositories, best first, and the names of those that could not be searched. `stale` counts the
     files by repository that changed and were not brought in. `sure` is the mark of the whole; where it is "nothing",
-    `nearest` has words of the indexes that may have been meant."""
+    `nearest` has words of the indexes that may have been meant. `vectors` is the share of the chunks that have a
+    vector, where not all have: the others are found by their words alone."""
 
     hits: list[RepoHit]
     not_indexed: tuple[str, ...] = ()
     stale: Mapping[str, int] = field(default_factory=dict)
     sure: Sureness = "nothing"
     nearest: tuple[str, ...] = ()
+    vectors: Mapping[str, float] = field(default_factory=dict)
 
 
 class Repository:
@@ -142,7 +144,7 @@ class Repository:
                     self._begin_update()
                 raise IndexNotFoundError(self._why_no_index()) from error
             done = index.bring_in("quick" if freshness == "background" else freshness)
-            if freshness == "background" and done.left:
+            if freshness == "background" and (done.left or index.vectors_note):
                 self._begin_update()
             yield index
 
@@ -235,7 +237,10 @@ class Repository:
 
         def progress(now: Progress) -> None:
             if job is not None:
-                job.report(now.files, now.files_total, f"{now.chunks} chunks")
+                if now.waiting:
+                    job.report(now.filled, now.waiting, "vectors")
+                else:
+                    job.report(now.files, now.files_total, "files")
 
         self._workspace.pool.update(self.location(), self._workspace.model, progress=progress)
         self._status = self._last = None
@@ -255,7 +260,7 @@ class Repository:
     def _why_no_index(self) -> str:
         status = self.job.status if self.job is not None else None
         if status is not None and not status.ended:
-            how_far = f" ({status.done:.0f} of {status.total:.0f} files)" if status.total else ""
+            how_far = f" ({status.done:.0f} of {status.total:.0f} {status.message})" if status.total else ""
             return f"the index of {self.name} is being made{how_far}; ask again in a while"
         why = f" Making it failed: {status.error}" if status is not None and status.error else ""
         return f"there is no index of {self.name} yet; make one with `tp index`.{why}"
@@ -347,9 +352,11 @@ class Workspace(Closing):
             found = search_together(indexes, query, limit, mode, wanted=wanted, by=by, freshness="none")
             stale = {names[index.repo]: index.last_refresh.changed for index in indexes if index.last_refresh.left}
             nearest = () if found else nearest_words(indexes, query)
+            headers = {names[index.repo]: index.reader.header for index in indexes}
+            vectors = {name: each.vectors / each.rows for name, each in headers.items() if each.vectors < each.rows}
         hits = [RepoHit(names[index.repo], hit) for index, hit in found]
         changed_files = {name: changed for name, changed in stale.items() if changed}
-        return Found(hits, tuple(missing), changed_files, of_answer(hit for _, hit in found), nearest)
+        return Found(hits, tuple(missing), changed_files, of_answer(hit for _, hit in found), nearest, vectors)
 
     def close(self, seconds: float | None = None) -> None:
         """Call off the work in the background and wait for its end, `seconds` at most; a second call does nothing.

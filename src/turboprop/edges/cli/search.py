@@ -164,7 +164,7 @@ def search(
             freshness="none",
             below=list(below.values()),
         )
-        if verbose and mode != "lexical":
+        if verbose and mode != "lexical" and first.has_model:
             echo(options.choice_text(stack.enter_context(first.embedding()).model), err=True)
         if verbose and rerank is not None:
             echo(options.choice_text(stack.enter_context(first.reranker(rerank)).model), err=True)
@@ -172,11 +172,15 @@ def search(
         models = ", ".join(dict.fromkeys(index.model_name for index in indexes.values()))
         indexed = _languages(indexes.values()) if lang and not found else []
         nearest = [] if found or not is_searchable(text) else list(nearest_words(list(indexes.values()), text))
+        headers = [index.reader.header for index in indexes.values()]
+        chunks = sum(header.rows for header in headers)
+        vectors = round(sum(header.vectors for header in headers) / chunks, 4) if chunks else 1.0
+    seen_from = first.location.seen_from_here()  # as other programs tell their paths
     best = [RepoHit(names[index.repo], hit, seen_from) for index, hit in found]
     took = round((time.perf_counter() - started) * 1000, 1)
     kind = "json" if as_json else output
     sure = of_answer(one.hit for one in best)
-    facts = {"query": text, "model": models, "took_ms": took, "sure": sure, "nearest": nearest}
+    facts = {"query": text, "model": models, "vectors": vectors, "took_ms": took, "sure": sure, "nearest": nearest}
     print_hits(best, kind, whole=full or context > 0, explain=explain, **facts)
     if not best and kind == "text":
         unknown = [name for name in lang if not set(languages_called(name)) & set(indexed)]
@@ -194,14 +198,15 @@ def search(
 
 def _bring_in(indexes: Iterable[Index], wanted: bool | None) -> None:
     """Bring in what changed: always, never, or where that is quick."""
-    if wanted is False:
-        return
     from turboprop.edges.cli.index import progress_bar
 
     for index in indexes:
+        if wanted is False:
+            options.tell_what_is_left(index)
+            continue
         with progress_bar() as progress:
-            done = index.bring_in("all" if wanted else "quick", progress)
-        options.tell_what_is_left(done)
+            index.bring_in("all" if wanted else "quick", progress)
+        options.tell_what_is_left(index)
 
 
 def _languages(indexes: Iterable[Index]) -> list[str]:
@@ -239,5 +244,7 @@ def _open(
             model_progress=transfer_progress(),
         )
     if made.summary is not None:
+        for note in made.summary.notes:
+            echo(f"tp: {printable_message(note)}", err=True)
         echo(summary_text(made.summary), err=True)
     return made

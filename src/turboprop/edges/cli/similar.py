@@ -62,7 +62,7 @@ def similar(
             full=full,
         )
         name = index.model_name
-        options.tell_what_is_left(index.last_refresh)
+        options.tell_what_is_left(index)
     kind = "json" if as_json else output
     seen_from = location.seen_from_here()
     print_hits([RepoHit("", hit, seen_from) for hit in hits], kind, whole=full or context > 0, place=place, model=name)

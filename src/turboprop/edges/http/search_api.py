@@ -85,6 +85,7 @@ class SearchAnswer(TypedDict):
     hits: list[HitRow]
     not_indexed: list[str]
     stale: dict[str, int]
+    vectors: dict[str, float]
     seconds: float
 
 
@@ -142,6 +143,7 @@ class RepoRow(TypedDict):
     indexed: bool
     files: NotRequired[int]
     chunks: NotRequired[int]
+    vectors: NotRequired[int]
     bytes_on_disk: NotRequired[int]
     updated: NotRequired[float]
     complete: NotRequired[bool]
@@ -201,6 +203,7 @@ def _answer(query: str, rows: list[HitRow], started: float, found: Found | None 
         "hits": rows,
         "not_indexed": list(found.not_indexed) if found else [],
         "stale": dict(found.stale) if found else {},
+        "vectors": dict(found.vectors) if found else {},
         "seconds": time.perf_counter() - started,
     }
     if found is not None:
@@ -355,6 +358,7 @@ def _repo_row(state: ServerState, repository: Repository, *, look: bool) -> Repo
         "indexed": True,
         "files": found.files,
         "chunks": found.chunks,
+        "vectors": found.vectors,
         "bytes_on_disk": found.bytes_on_disk,
         "updated": found.updated,
         "complete": found.complete,

@@ -105,16 +105,19 @@ def status_text(repository: Repository, state: IndexStatus) -> str:
     """A repository's index in a few lines."""
     age = max(0, int(time.time() - state.updated))
     name = quoted_name(repository.name)
+    made_with = printable_name(state.model) if state.dimensions else "words alone"
     lines = [
-        f"{name}: {state.files:,} files, {state.chunks:,} chunks, {printable_name(state.model)}",
+        f"{name}: {state.files:,} files, {state.chunks:,} chunks, {made_with}",
         f"updated {age // 60} min ago" if age >= 60 else f"updated {age} s ago",
     ]
     job = repository.job.status if repository.job is not None else None
     changed = [*state.stale, *state.removed]
     if job is not None and not job.ended:
-        lines.append("being refreshed" + (f": {job.done:,.0f} of {job.total:,.0f} files" if job.total else ""))
+        lines.append("being refreshed" + (f": {job.done:,.0f} of {job.total:,.0f} {job.message}" if job.total else ""))
     elif not state.complete:
         lines.append("incomplete: reindex goes on where it stopped")
+    elif state.vectors_note:
+        lines.append(f"{state.vectors_note}: reindex goes on with them")
     elif changed:
         first = ", ".join(map(quoted_name, changed[:_FILES])) + (", ..." if len(changed) > _FILES else "")
         lines.append(f"stale: {len(state.stale):,} new or changed, {len(state.removed):,} removed: {first}")

@@ -188,8 +188,9 @@ class Tools:
         with self._opened(self._workspace.get(repo)) as index:
             hits = find(index, min(start + limit + 1, limits.HITS.most))
             nearest = nearest_words([index], query) if query and not hits else ()
-            left = index.last_refresh
-        return hits_page(hits, start, limit, lines, nearest=nearest) + self._stale(left.changed if left.left else 0)
+            left, vectors = index.last_refresh, index.vectors_note
+        page = hits_page(hits, start, limit, lines, nearest=nearest)
+        return page + self._notes(left.changed if left.left else 0, vectors)
 
     def _everywhere(
         self,
@@ -211,12 +212,15 @@ class Tools:
         )
         for name in found.not_indexed:
             page += f"\n\nnote: {quoted_name(name)} has no index and was not searched; reindex makes one"
-        return page + self._stale(sum(found.stale.values()))
+        few = ", ".join(f"{quoted_name(name)} {share:.0%}" for name, share in found.vectors.items())
+        vectors = f"of the chunks so many have vectors, the others are found by words alone: {few}" if few else ""
+        return page + self._notes(sum(found.stale.values()), vectors)
 
-    def _stale(self, changed: int) -> str:
-        if not changed or self._freshness == "none":
-            return ""
-        return f"\n\nnote: {changed} files changed and are not in these hits yet; ask again in a while"
+    def _notes(self, changed: int, vectors: str) -> str:
+        notes = [vectors] if vectors else []
+        if changed and self._freshness != "none":
+            notes.append(f"{changed} files changed and are not in these hits yet; ask again in a while")
+        return "".join(f"\n\nnote: {note}" for note in notes)
 
     def _opened(self, repository: Repository) -> AbstractContextManager[Index]:
         return repository.opened(self._freshness, create=self._create)

@@ -48,6 +48,19 @@ def takes(arguments: list[str]) -> bool:
     return sys.platform != "win32" or not (os.isatty(1) or os.isatty(2))
 
 
+def hands_over(arguments: list[str]) -> bool:
+    """Whether a command line leaves work to the server once its own part has ended well."""
+    return arguments[:1] == ["index"] and "--background" in arguments
+
+
+def hand_over(arguments: list[str]) -> bool:
+    """Have the server that runs do the rest of such a command line; False where none takes it."""
+    try:
+        return bool(ask("search", **request(arguments))["code"] == 0)
+    except (Refused, OSError, ValueError, KeyError, IndexError, TypeError):
+        return False
+
+
 def search(arguments: list[str]) -> tuple[int | None, bool]:
     """The exit code, everything printed; or None, and whether a server should be started."""
     try:

@@ -166,11 +166,17 @@ function drawState(key, node) {
   setHits("", []);
 }
 
-function drawHitsOf(wish, key, { hits, seconds, sure, nearest, not_indexed: without = [] }, measured) {
+function drawHitsOf(wish, key, { hits, seconds, sure, nearest, not_indexed: without = [], vectors = {} }, measured) {
   drawn = { key, hits, missing: without };
   drawHits(list, hits, wish.query ?? "");
   setHits(wish.query ?? "", hits);
-  refill(summary, told(wish, hits.length, duration(seconds ?? measured), sure));
+  const said = told(wish, hits.length, duration(seconds ?? measured), sure);
+  const partly = Object.entries(vectors).filter(([, share]) => share > 0);
+  refill(
+    summary,
+    said,
+    partly.map(([name, share]) => [" · ", h("bdi", {}, visible(name)), `: vectors of ${Math.floor(share * 100)}%, words of all`]),
+  );
   missing.hidden = without.length === 0;
   refill(missing, without.length > 0 && leftOut(without));
   refill(rest, hits.length === 0 && nothing(wish, fields.isNarrowed() ? widen : null, nearest));
