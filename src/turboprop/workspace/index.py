@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from turboprop.rerank.model import Reranker
     from turboprop.runtime.leases import EmbeddingLease
     from turboprop.runtime.manager import ModelManager
+    from turboprop.search.grep import FileMatches, GrepOptions, KeptTexts
+    from turboprop.search.patterns import Pattern
 
 Freshness = Literal["quick", "all", "none"]
 
@@ -63,6 +66,7 @@ class Index(Closing):
         self._looked_from = float("-inf")
         self.last_refresh = Refresh()
         self._manifest: Manifest | None = None
+        self._texts: KeptTexts | None = None
 
     @classmethod
     def create(
@@ -261,6 +265,54 @@ class Index(Closing):
             below=[below],
         )
         return [hit for _, hit in found]
+
+    def grep(
+        self,
+        pattern: str | Pattern,
+        *,
+        filters: Sequence[str] = (),
+        languages: Sequence[str] = (),
+        extensions: Sequence[str] = (),
+        within: Sequence[str] = (),
+        options: GrepOptions | None = None,
+        freshness: Freshness = "quick",
+    ) -> list[FileMatches]:
+        """The lines of the indexed files that match a regular expression, as the files are now, by file: those that
+        define what was found first, then other code, prose and tests.
+
+        `within` names files and folders, relative to the repository. Time grows with the text alone, whatever the
+        pattern (`turboprop.search.patterns`); `freshness` is as for `search`, and without it new files are missing.
+        Raises `UsageError` for a pattern that is none.
+        """
+        from concurrent.futures import ThreadPoolExecutor
+
+        from turboprop.search.grep import DEFAULT, KeptTexts, grep
+        from turboprop.search.patterns import Pattern
+
+        wanted = SearchFilter.of(filters, languages, extensions)
+        if self._texts is None:
+            self._texts = KeptTexts()
+        searched = partial(
+            grep,
+            self.repo,
+            pattern=Pattern((pattern,)) if isinstance(pattern, str) else pattern,
+            wanted=wanted if wanted != SearchFilter() else None,
+            within=within,
+            options=options or DEFAULT,
+            kept=self._texts,
+        )
+        if freshness != "quick":
+            self.bring_in(freshness)
+            return searched(self.reader, current=freshness == "all")
+        # Looking for changes takes as long as looking through 30 MB, and mostly there is none: both at once, then.
+        with ThreadPoolExecutor(1) as beside:
+            looking = beside.submit(self.bring_in, freshness)
+            reader = self.reader
+            found = searched(reader, current=True)
+            left = looking.result().left
+        if self.reader is not reader or left:
+            found = searched(self.reader, current=not left)
+        return found
 
     def similar(
         self,
