@@ -96,19 +96,23 @@ class SearchFilter:
 
     `globs` are matched against the path in order, a leading `!` excludes; `languages` and
     `extensions` (with the dot, lower case) widen within themselves and narrow each other. `below`
-    is a folder, relative to the root, that all of it lies in; '' is the root.
+    is a folder, relative to the root, that all of it lies in; '' is the root. `regex` is a regular expression that a
+    line of the chunk has to match.
     """
 
     languages: tuple[str, ...] = ()
     extensions: tuple[str, ...] = ()
     globs: tuple[str, ...] = ()
     below: str = ""
+    regex: str = ""
 
     @classmethod
-    def of(cls, globs: Iterable[str], languages: Iterable[str], extensions: Iterable[str]) -> SearchFilter:
+    def of(
+        cls, globs: Iterable[str], languages: Iterable[str], extensions: Iterable[str], regex: str = ""
+    ) -> SearchFilter:
         """What a user wrote: any case, extensions with the dot or without."""
         dotted = (ending if ending.startswith(".") else f".{ending}" for ending in extensions)
-        return cls(tuple(map(str.lower, languages)), tuple(map(str.lower, dotted)), tuple(globs))
+        return cls(tuple(map(str.lower, languages)), tuple(map(str.lower, dotted)), tuple(globs), regex=regex)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ import re
 
 from turboprop.errors import UsageError
 from turboprop.index.lance_table import sql_in, sql_text
-from turboprop.index.schema import LANGUAGE, PATH
+from turboprop.index.schema import LANGUAGE, PATH, TEXT
+from turboprop.search.patterns import Pattern
 from turboprop.types import SearchFilter
 
 MAX_GLOB_CHARS = 1_000
@@ -29,6 +30,8 @@ def compile_filter(wanted: SearchFilter) -> str | None:
         conditions.append(f"starts_with({PATH}, {sql_text(wanted.below + '/')})")
     if wanted.globs:
         conditions.append(_globs(wanted.globs))
+    if wanted.regex:
+        conditions.append(f"regexp_like({TEXT}, {sql_text(Pattern((wanted.regex,)).compile().in_text)})")
     return " AND ".join(conditions) or None
 
 

@@ -6,7 +6,7 @@ import os
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -148,10 +148,22 @@ def grep(
     if options.in_path_order or options.invert:
         return found
     _mark_defining(reader.lexicon, found, compiled)
-    return sorted(found, key=_rank)
+    return sorted(found, key=rank)
 
 
-def _rank(one: FileMatches) -> tuple[bool, bool, bool, str]:
+def first_lines(found: Sequence[FileMatches], limit: int) -> list[FileMatches]:
+    """The files in their order until `limit` lines are reached; the last one is cut there."""
+    kept = []
+    for each in found:
+        if limit <= 0:
+            break
+        kept.append(replace(each, numbers=each.numbers[:limit], texts=each.texts[:limit], spans=each.spans[:limit]))
+        limit -= len(each.numbers)
+    return kept
+
+
+def rank(one: FileMatches) -> tuple[bool, bool, bool, str]:
+    """What files are ordered by: code that defines what was found, other code, prose, tests."""
     place = place_of(one.path, one.language)
     return place.is_test, place.is_prose, not one.defines, one.path
 

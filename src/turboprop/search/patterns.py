@@ -8,7 +8,7 @@ and blanks, as in ripgrep; `\\b` knows ASCII's alone.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,15 +23,19 @@ LONGEST_PATTERN = 10_000
 
 _WORD = r"\pL\pM\p{Nd}\p{Pc}"
 _BLANK = r"\t\v\f\r \x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}"
-_OUTSIDE = {
-    "w": f"[{_WORD}]",
-    "W": f"[^{_WORD}]",
-    "s": f"[{_BLANK}]",
-    "S": f"[^{_BLANK}]",
-    "d": r"\p{Nd}",
-    "D": r"\P{Nd}",
-}
-_INSIDE = {"w": _WORD, "s": _BLANK, "d": r"\p{Nd}", "D": r"\P{Nd}"}
+_UNICODE = (
+    {
+        "w": f"[{_WORD}]",
+        "W": f"[^{_WORD}]",
+        "s": f"[{_BLANK}]",
+        "S": f"[^{_BLANK}]",
+        "d": r"\p{Nd}",
+        "D": r"\P{Nd}",
+    },
+    {"w": _WORD, "s": _BLANK, "d": r"\p{Nd}", "D": r"\P{Nd}"},
+)
+_ASCII = ({"s": r"[\s\v]", "S": r"[^\s\v]"}, {"s": r"\s\v"})
+"""What stands for a class outside of brackets and inside. RE2's own are ASCII's, and its blanks lack one."""
 _WHOLE_TEXT = re.compile(r"\\[Az]|\(\?[a-zA-Z]*-?[a-zA-Z]*m|\(\?[a-zA-Z]*-")
 """What means another thing in a file than in its line: then lines are looked at without looking at files first."""
 
@@ -69,17 +73,21 @@ class Pattern:
 
 
 class LinePattern:
-    """A pattern that RE2 takes. `terms` are hashes of terms that each matching line holds, where some are known."""
+    """A pattern that RE2 takes. `terms` are hashes of terms that each matching line holds, where some are known;
+    `in_text` is the regular expression for a text of several lines, which Rust's engine takes as well."""
 
     def __init__(self, pattern: Pattern, ignore_case: bool) -> None:
-        own = [_quoted(each) if pattern.fixed else each for each in pattern.source]
-        wide = own if pattern.fixed else [_translated(each) for each in own]
+        narrow, wide = (
+            [_quoted(each) if pattern.fixed else _translated(each, classes) for each in pattern.source]
+            for classes in (_ASCII, _UNICODE)
+        )
         for regex, source in zip(wide, pattern.source, strict=True):  # one by one: the message names its own
             _check(regex, source)
-        self._narrow = _Forms(pattern, own, ignore_case, "0-9A-Za-z_")
+        self._narrow = _Forms(pattern, narrow, ignore_case, "0-9A-Za-z_")
         self._wide = _Forms(pattern, wide, ignore_case, _WORD)
         _check(self._wide.line, " | ".join(pattern.source))
-        self.terms = () if ignore_case or len(own) != 1 else _certain_terms(pattern)
+        self.in_text = self._wide.text or f"(?m){self._wide.line}"
+        self.terms = () if ignore_case or len(wide) != 1 else _certain_terms(pattern)
 
     def in_texts(self, texts: Any, is_ascii: bool = False) -> NDArray[np.bool_] | None:
         """Which texts (an Arrow array of strings) may have such a line, None where looking at lines is as good."""
@@ -164,8 +172,8 @@ def _quoted_char(char: str) -> str:
     return f"\\{char}" if char.isascii() and not (char.isalnum() or char in "_ \t") else char
 
 
-def _translated(source: str) -> str:
-    """The pattern with classes of Unicode in place of ASCII's, and ripgrep's `\\u{..}` as RE2 writes it."""
+def _translated(source: str, classes: tuple[Mapping[str, str], Mapping[str, str]]) -> str:
+    """The pattern with other classes in place of RE2's, and ripgrep's `\\u{..}` as RE2 writes it."""
     out: list[str] = []
     at, inside = 0, False
     while at < len(source):
@@ -178,10 +186,12 @@ def _translated(source: str) -> str:
                 out.append(_quoted(source[at + 2 : end]))
                 at = end + 2
                 continue
+            if following == "C":  # one byte, which may be a part of a character
+                raise UsageError("the pattern has \\C, a byte of a character; lines are looked at by characters")
             if following in "uU" and source[at + 2 : at + 3] == "{":
                 out.append("\\x")
             else:
-                out.append((_INSIDE if inside else _OUTSIDE).get(following, f"\\{following}"))
+                out.append(classes[inside].get(following, f"\\{following}"))
             at += 2
             continue
         if inside and char == "]":
@@ -201,7 +211,8 @@ def _translated(source: str) -> str:
             out.append(source[at : end + 2])
             at = end + 2
             continue
-        out.append(char)
+        # Rust's engine, which filters a search, would take these for operations on classes.
+        out.append(f"\\{char}" if inside and char in "[&~" else char)
         at += 1
     return "".join(out)
 

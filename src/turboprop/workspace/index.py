@@ -222,6 +222,7 @@ class Index(Closing):
         filters: Sequence[str] = (),
         languages: Sequence[str] = (),
         extensions: Sequence[str] = (),
+        regex: str = "",
         threshold: float | None = None,
         by: Unit = "chunk",
         context: int = 0,
@@ -238,7 +239,8 @@ class Index(Closing):
         long it takes ("all"), nothing ("none"); `last_refresh` tells what was done, or why not.
 
         `filters` are path globs (`src/**`, `!tests/**`), `languages` and `extensions` (`.py`) narrow
-        further, and so does the folder `below`; all hold before the top `limit` is taken. Hits under `threshold` are
+        further, and so do `regex`, which a line of the chunk has to match, and the folder `below`; all hold before the
+        top `limit` is taken. Hits under `threshold` are
         left out; scores grow with relevance and compare between queries of one index. `full` widens a hit to its whole
         definition, `context` adds lines around it. `vector` is the query's, float32 [dimensions], from the
         index's own model, where the caller has it.
@@ -253,7 +255,7 @@ class Index(Closing):
             query,
             limit,
             mode,
-            wanted=SearchFilter.of(filters, languages, extensions),
+            wanted=SearchFilter.of(filters, languages, extensions, regex),
             threshold=threshold,
             by=by,
             context=context,

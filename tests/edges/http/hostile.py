@@ -26,6 +26,7 @@ PATHS = (
     "/tokenize",
     "/detokenize",
     "/api/search",
+    "/api/grep",
     "/api/ask",
     "/api/source",
     "/api/similar",

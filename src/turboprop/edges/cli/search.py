@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 )
 @click.option("--by", type=click.Choice(limits.UNITS), default="chunk", show_default=True, help="What is found.")
 @options.narrowing
+@click.option("--regex", metavar="PATTERN", default="", help="Only what has a line that matches, as for `tp grep`.")
 @click.option("--threshold", type=float, metavar="SCORE", help="Leave out hits with a lower score.")
 @options.widening
 @click.option("--rerank", metavar="MODEL", help="Read the first hits again with this reranker.")
@@ -83,6 +84,7 @@ def search(
     filetype: tuple[str, ...],
     lang: tuple[str, ...],
     filters: tuple[str, ...],
+    regex: str,
     threshold: float | None,
     context: int,
     full: bool,
@@ -142,7 +144,7 @@ def search(
             text,
             limit,
             mode,
-            wanted=SearchFilter.of(filters, lang, filetype),
+            wanted=SearchFilter.of(filters, lang, filetype, regex),
             threshold=threshold,
             by=by,
             context=context,

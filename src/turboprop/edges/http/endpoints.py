@@ -132,6 +132,15 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         statuses=(404, 409, 503),
     ),
     Endpoint(
+        "POST",
+        "/api/grep",
+        search_api.grep,
+        "The lines of indexed files that match a regular expression.",
+        body=search_api.GrepRequest,
+        answer=search_api.GrepAnswer,
+        statuses=(404, 409, 503),
+    ),
+    Endpoint(
         "GET",
         "/api/similar",
         search_api.similar,

@@ -1,4 +1,5 @@
-"""`/api/search`, `/api/similar`, `/api/source`, `/api/map`, `/api/why`, `/api/health-findings`, `/api/status`."""
+"""`/api/search`, `/api/grep`, `/api/similar`, `/api/source`, `/api/map`, `/api/why`, `/api/health-findings` and
+`/api/status`."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ from turboprop.edges.http.schemas import RequestBody
 from turboprop.edges.http.state import read_model, state_of
 from turboprop.errors import IndexNotFoundError, TurboPropError, UsageError
 from turboprop.machine import peak_resident_bytes, resident_bytes
-from turboprop.workspace.workspace import Found
+from turboprop.search.patterns import Pattern
+from turboprop.workspace.workspace import Found, FoundLines
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -52,8 +54,43 @@ class SearchRequest(RequestBody):
     limit: Annotated[StrictInt, limits.HITS] = 20
     path: Annotated[list[Glob], Field(max_length=limits.MOST_PATTERNS)] = Field(default_factory=list)
     lang: Annotated[list[Glob], Field(max_length=limits.MOST_PATTERNS)] = Field(default_factory=list)
+    regex: Annotated[StrictStr, Field(max_length=limits.PATTERN.most)] = ""
     by: limits.Unit = "chunk"
     explain: bool = False
+
+
+class GrepRequest(RequestBody):
+    pattern: Annotated[StrictStr, limits.PATTERN]
+    repo: StrictStr | None = None
+    limit: Annotated[StrictInt, limits.LINES] = 200
+    path: Annotated[list[Glob], Field(max_length=limits.MOST_PATTERNS)] = Field(default_factory=list)
+    lang: Annotated[list[Glob], Field(max_length=limits.MOST_PATTERNS)] = Field(default_factory=list)
+    fixed: bool = False
+    ignore_case: bool = False
+    smart_case: bool = False
+    words: bool = False
+
+
+class LineRow(TypedDict):
+    line: int
+    text: str
+    matches: list[list[int]]
+
+
+class GrepFileRow(TypedDict):
+    repo: str
+    path: str
+    language: str
+    lines: list[LineRow]
+
+
+class GrepAnswer(TypedDict):
+    pattern: str
+    files: list[GrepFileRow]
+    more: bool
+    not_indexed: list[str]
+    stale: dict[str, int]
+    seconds: float
 
 
 class ScorePart(TypedDict):
@@ -189,6 +226,45 @@ async def search(request: Request) -> Response:
     return _answer(wanted.query, rows, started, found)
 
 
+async def grep(request: Request) -> Response:
+    """The lines of indexed files that match a regular expression."""
+    state = state_of(request)
+    wanted = await read_model(request, GrepRequest)
+    started = time.perf_counter()
+    found = await state.in_waiting_thread(_lines_of, state, wanted)
+    answer: GrepAnswer = {
+        "pattern": wanted.pattern,
+        "files": [
+            {
+                "repo": repo,
+                "path": each.path,
+                "language": each.language,
+                "lines": [
+                    {"line": number, "text": text, "matches": [list(span) for span in spans]}
+                    for number, text, spans in zip(each.numbers, each.texts, each.spans, strict=True)
+                ],
+            }
+            for repo, each in found.files
+        ],
+        "more": found.more,
+        "not_indexed": list(found.not_indexed),
+        "stale": dict(found.stale),
+        "seconds": time.perf_counter() - started,
+    }
+    return JSONResponse(answer)
+
+
+def _lines_of(state: ServerState, wanted: GrepRequest) -> FoundLines:
+    pattern = Pattern(
+        (wanted.pattern,),
+        fixed=wanted.fixed,
+        ignore_case=wanted.ignore_case,
+        smart_case=wanted.smart_case,
+        words=wanted.words,
+    )
+    return state.workspace.grep(pattern, wanted.limit, globs=wanted.path, languages=wanted.lang, only=wanted.repo)
+
+
 def _answer(query: str, rows: list[HitRow], started: float, found: Found | None = None) -> Response:
     answer: SearchAnswer = {
         "query": query,
@@ -201,7 +277,7 @@ def _answer(query: str, rows: list[HitRow], started: float, found: Found | None 
 
 
 def _searched(state: ServerState, wanted: SearchRequest) -> Found:
-    narrowing: dict[str, Any] = {"globs": wanted.path, "languages": wanted.lang, "by": wanted.by}
+    narrowing: dict[str, Any] = {"globs": wanted.path, "languages": wanted.lang, "regex": wanted.regex, "by": wanted.by}
     return state.workspace.search(wanted.query, wanted.limit, wanted.mode, only=wanted.repo, **narrowing)
 
 

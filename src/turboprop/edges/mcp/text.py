@@ -17,6 +17,7 @@ from turboprop.printable import printable, printable_message, printable_name, qu
 
 if TYPE_CHECKING:
     from turboprop.answer import AnsweredEvent
+    from turboprop.search.grep import FileMatches
     from turboprop.types import Hit, IndexStatus
     from turboprop.workspace.workspace import Repository
 
@@ -57,6 +58,38 @@ def hits_page(hits: Sequence[Hit], start: int, limit: int, lines: int, repos: Se
     if at < len(hits):
         blocks.append(_more(at))
     return "\n".join([UNTRUSTED, *blocks]) if not lines else "\n\n".join([f"{UNTRUSTED}\n{blocks[0]}", *blocks[1:]])
+
+
+def matches_page(files: Sequence[tuple[str, FileMatches]], start: int, limit: int) -> str:
+    """Matching lines `start` to `start + limit` under the names of their files, as many as fit; `files` are each with
+    the name of its repository, '' where one alone was searched."""
+    shown: list[str] = []
+    room, at, left = PAGE_CHARS, 0, False
+    for repo, each in files:
+        head = quoted_name(each.path) + (f"  repo {quoted_name(repo)}" if repo else "")
+        for number, text, spans in itertools.zip_longest(each.numbers, each.texts, each.spans, fillvalue=()):
+            if at >= start and not left:
+                line = f"{number}| {_around(str(text), spans)}"
+                block = ([head] if head else []) + [line]
+                size = sum(map(len, block)) + len(block)
+                left = at >= start + limit or (bool(shown) and size > room)
+                if left:
+                    break
+                shown += block
+                room -= size
+                head = ""
+            at += 1
+        if left:
+            break
+    if not shown:
+        return "no more lines" if start else "nothing found"
+    return "\n".join([UNTRUSTED, *shown, *([_more(at)] if left else [])])
+
+
+def _around(text: str, spans: Sequence[tuple[int, int]]) -> str:
+    """A line, or of a very long one the part where the pattern stands."""
+    begin = max(0, spans[0][0] - LINE_CHARS // 4) if spans and len(text) > LINE_CHARS else 0
+    return ("..." if begin else "") + _cut(text[begin:])
 
 
 def lines_page(path: str, lines: Sequence[str], start: int, end: int | None) -> str:
