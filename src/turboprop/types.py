@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-CHUNKER = "syntax-2"
+CHUNKER = "syntax-3"
 """Recorded in every index: a change in where chunks begin or what they are called (`code.chunk`) must change it."""
 
 WeightFormat = Literal["auto", "float32", "float16", "bfloat16", "int8", "int4", "stored"]
@@ -32,7 +32,8 @@ class Chunk:
     `start_line` and `end_line` are 1-based and inclusive. `path` is relative to the repository's
     root, with `/`; bytes of a name that are not UTF-8 appear as `\\xNN`. `symbol` is qualified
     (`Class.method`) and empty where the chunk defines nothing; `kind` is one of
-    `turboprop.code.languages.KINDS`. `signature` is the defining line(s), without the body.
+    `turboprop.code.languages.KINDS`. `signature` is the defining line(s), without the body. `symbols` are the records
+    of what its lines define and refer to (`turboprop.code.symbols`), None where no syntax tree told.
     """
 
     path: str
@@ -43,6 +44,7 @@ class Chunk:
     end_line: int
     text: str
     signature: str = ""
+    symbols: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from turboprop.code import markdown, syntax
 from turboprop.code.languages import LANGUAGES
 from turboprop.code.lines import cut_points, line_offsets
 from turboprop.code.read import normalise_newlines
+from turboprop.code.symbols import Symbols, with_symbols
 from turboprop.code.syntax import FILE, MAX_NAMES, MAX_SIGNATURE, Mark, Owner
 from turboprop.types import Chunk
 
@@ -54,13 +55,15 @@ def chunk_text(path: str, text: str, language: str, *, max_chars: int = 1500) ->
     offsets = line_offsets(text)
     row = LANGUAGES.get(language)
     found: list[Mark] = []
+    symbols: Symbols | None = None
     if row is not None and row.grammar:
-        found = syntax.marks(text, row, offsets, max_chars)
+        found, symbols = syntax.outline(text, row, offsets, max_chars)
     elif language == "markdown":
         found = markdown.marks(text)
     kind = "block" if row is not None and row.grammar else "text"
     pieces = _Merge(text, offsets, max_chars).pieces(found)
-    return [_chunk(path, text, offsets, language, piece, kind) for piece in pieces]
+    chunks = [_chunk(path, text, offsets, language, piece, kind) for piece in pieces]
+    return chunks if symbols is None else with_symbols(chunks, symbols)
 
 
 class _Merge:

@@ -2,7 +2,7 @@
 
 Three lines of JSON. The first is small and is all that most looks read:
 
-    {"format": "turboprop-index", "schema": 3, "place": ..., "table": ..., "version": 7, "rows": 1234,
+    {"format": "turboprop-index", "schema": 4, "place": ..., "table": ..., "version": 7, "rows": 1234,
      "model": ..., "fingerprint": ..., "dimensions": 384, "prompts": ["", ""], "chunker": ...,
      "created": ..., "updated": ..., "superseded": [[5, 1700000000.0]], "complete": true,
      "scope": [1000000, null, []], "files": 210, "body": "BLAKE2b-128 of the second line",

@@ -29,7 +29,7 @@ from turboprop.types import Chunk, Prompts
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Raised by every change of columns, of their meaning, or of how texts are split into terms."""
 
 _MOST_PREFIX = 200
@@ -37,7 +37,7 @@ _MOST_PREFIX = 200
 
 INDEX_FOLDER = ".turboprop"
 
-PATH, LANGUAGE, KIND, SYMBOL, SIGNATURE = "path", "language", "kind", "symbol", "signature"
+PATH, LANGUAGE, KIND, SYMBOL, SIGNATURE, SYMBOLS = "path", "language", "kind", "symbol", "signature", "symbols"
 START_LINE, END_LINE, TEXT, TERMS, WEIGHTS, LENGTH, DIGEST, VECTOR = (
     "start_line",
     "end_line",
@@ -109,7 +109,9 @@ def text_digest(text: str) -> bytes:
 
 
 def arrow_schema(dimensions: int) -> pa.Schema:
-    """The columns of a table. `terms`, `weights` and `length` are what words are searched by, see `terms_column`.
+    """The columns of a table. `symbols` are records as `turboprop.code.symbols` has them.
+
+    `terms`, `weights` and `length` are what words are searched by, see `terms_column`.
 
     Vectors are float16: half the disk of float32, and no neighbour lost (see `benchmarks/vectors.py`).
     """
@@ -122,6 +124,7 @@ def arrow_schema(dimensions: int) -> pa.Schema:
             pa.field(KIND, pa.string(), nullable=False),
             pa.field(SYMBOL, pa.string(), nullable=False),
             pa.field(SIGNATURE, pa.string(), nullable=False),
+            pa.field(SYMBOLS, pa.string(), nullable=False),
             pa.field(START_LINE, pa.int32(), nullable=False),
             pa.field(END_LINE, pa.int32(), nullable=False),
             pa.field(TEXT, pa.string(), nullable=False),
