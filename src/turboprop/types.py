@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -47,6 +47,18 @@ class Chunk:
     symbols: str | None = None
 
 
+class Match(NamedTuple):
+    """A word of the query in a hit: characters `begin` to `end` of the file's `line` (1-based).
+
+    `weight` says how much it tells beside the hit's other matches.
+    """
+
+    line: int
+    begin: int
+    end: int
+    weight: float
+
+
 @dataclass(frozen=True, slots=True)
 class Hit:
     """One search result: lines `start_line` to `end_line` (1-based, inclusive) of `path`, relative to the repository.
@@ -55,7 +67,8 @@ class Hit:
     query or stands out by its meaning as the best one of a good query does; rules (names, definitions) add to it. It
     compares between queries of one index and between indexes of one model. With a reranker it is 0 to 1, and for
     `similar` the cosine. `parts` say what it is made of, by rule: "words" is the share of the query's words (0 to 1),
-    "cosine" the cosine similarity, the others what their rule added or multiplied.
+    "cosine" the cosine similarity, the others what their rule added or multiplied. `why` says what it is, where the
+    query asked for definitions, calls or implementations of a name; `matches` are words of the query in its text.
     """
 
     path: str
@@ -67,6 +80,8 @@ class Hit:
     text: str
     kind: str = ""
     parts: Mapping[str, float] = field(default_factory=dict, compare=False, hash=False)
+    why: str = ""
+    matches: tuple[Match, ...] = field(default=(), compare=False, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,8 +34,10 @@ if TYPE_CHECKING:
     from turboprop.rerank.model import Reranker
     from turboprop.runtime.leases import EmbeddingLease
     from turboprop.runtime.manager import ModelManager
+    from turboprop.search.analysis import Query
     from turboprop.search.grep import FileMatches, GrepOptions, KeptTexts
     from turboprop.search.patterns import Pattern
+    from turboprop.search.symbols import Asked, Place
 
 Freshness = Literal["quick", "all", "none"]
 
@@ -316,6 +318,33 @@ class Index(Closing):
             found = searched(self.reader, current=not left)
         return found
 
+    def symbols(
+        self,
+        name: str,
+        limit: int = 20,
+        asked: Asked | str = "definitions",
+        *,
+        filters: Sequence[str] = (),
+        languages: Sequence[str] = (),
+        extensions: Sequence[str] = (),
+        freshness: Freshness = "quick",
+    ) -> list[Place]:
+        """Where a name is defined ("definitions": the names that hold all words of it, the likest first), called
+        ("calls"), or extended and implemented ("implementations"), as the syntax trees told.
+
+        By name, and not by type. The other arguments are as for `search`. Raises `UsageError`.
+        """
+        from turboprop.search.symbols import Asked, find_definitions, find_references
+
+        limits.HITS.check(limit)
+        if asked not in tuple(Asked):
+            raise UsageError(f"{asked!r} cannot be asked of a name; there are: {', '.join(Asked)}")
+        self.bring_in(freshness)
+        wanted = SearchFilter.of(filters, languages, extensions)
+        if asked == Asked.DEFINITIONS:
+            return find_definitions(self.reader, name, limit, wanted=wanted)
+        return find_references(self.reader, name, limit, asked=Asked(asked), wanted=wanted)
+
     def similar(
         self,
         path: str,
@@ -342,12 +371,16 @@ class Index(Closing):
         wanted = SearchFilter.of(filters, languages, extensions)
         return self._shown(seen, similar_to(seen, path, line, limit=limit, filters=wanted), context, full)
 
-    def _shown(self, reader: IndexReader, hits: list[Hit], context: int, full: bool) -> list[Hit]:
-        from turboprop.search.excerpt import whole_definitions, with_context
+    def _shown(
+        self, reader: IndexReader, hits: list[Hit], context: int, full: bool, query: Query | None = None
+    ) -> list[Hit]:
+        from turboprop.search.excerpt import whole_definitions, with_context, with_matches
 
         if full:
             hits = whole_definitions(reader, hits)
-        return [with_context(self.repo, hit, context) for hit in hits] if context > 0 else hits
+        if context > 0:
+            hits = [with_context(self.repo, hit, context) for hit in hits]
+        return with_matches(reader, query, hits) if query is not None else hits
 
     def update(
         self,
@@ -492,6 +525,7 @@ def search_together(
     Scores of indexes that one model made compare. `vector` is for indexes of that one model alone. `below` narrows
     each index to a folder of its repository, '' to none.
     """
+    from turboprop.search.analysis import analyse
     from turboprop.search.search import search_together as best_of
 
     limits.check_search(query, limit, mode, by)
@@ -500,6 +534,7 @@ def search_together(
     for index in indexes:
         index.bring_in(freshness)
     readers = [index.reader for index in indexes]
+    narrowed = [replace(wanted or SearchFilter(), below=folder) for folder in below or [""] * len(indexes)]
     vectors: dict[str, NDArray[np.float32]] = {}
     if mode != "lexical":
         for index, reader in zip(indexes, readers, strict=True):
@@ -520,7 +555,7 @@ def search_together(
         [vectors.get(reader.header.spec.fingerprint) for reader in readers],
         limit=most,
         mode=mode,
-        filters=[replace(wanted or SearchFilter(), below=folder) for folder in below or [""] * len(indexes)],
+        filters=narrowed,
         threshold=threshold,
         by=by,
     )
@@ -529,8 +564,34 @@ def search_together(
             second = stack.enter_context(indexes[0].reranker(rerank)).model if isinstance(rerank, str) else rerank
             again = rerank_places(query, [hit for _, hit in found], second, rerank_top or RERANKED)
         found = [(found[place][0], hit) for place, hit in again[:limit]]
+    found = _answers(readers, query, limit, narrowed, by, found)
+    analysed = analyse(query)
     shown = {
-        at: iter(index._shown(reader, [hit for place, hit in found if place == at], context, full))
+        at: iter(index._shown(reader, [hit for place, hit in found if place == at], context, full, analysed))
         for at, (index, reader) in enumerate(zip(indexes, readers, strict=True))
     }
     return [(indexes[at], next(shown[at])) for at, _ in found]
+
+
+def _answers(
+    readers: Sequence[IndexReader],
+    query: str,
+    limit: int,
+    wanted: Sequence[SearchFilter],
+    by: Unit,
+    found: list[tuple[int, Hit]],
+) -> list[tuple[int, Hit]]:
+    """The hits, behind those that answer a question for the definitions, calls or implementations of a name."""
+    from turboprop.search.symbols import answer_hits, question_of
+
+    if question_of(query) is None:
+        return found
+    answers = [
+        (at, hit)
+        for at, (reader, narrowed) in enumerate(zip(readers, wanted, strict=True))
+        for hit in answer_hits(reader, query, limit, narrowed)
+    ]
+    kept: dict[tuple[object, ...], tuple[int, Hit]] = {}
+    for at, hit in (*answers, *found):
+        kept.setdefault((at, hit.path) if by == "file" else (at, hit.path, hit.start_line), (at, hit))
+    return list(kept.values())[:limit]

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from turboprop.index.build import Progress
     from turboprop.search.grep import FileMatches
     from turboprop.search.patterns import Pattern
+    from turboprop.search.symbols import Place
     from turboprop.settings import Settings
     from turboprop.workspace.pool import IndexPool
 
@@ -160,6 +161,11 @@ class Repository:
         limits.HITS.check(limit)
         with self.opened(freshness) as index:
             return index.similar(path, line, limit, freshness="none")
+
+    def symbols(self, name: str, limit: int = 20, asked: str = "definitions") -> list[Place]:
+        """As `Index.symbols`."""
+        with self.opened() as index:
+            return index.symbols(name, limit, asked)
 
     def source(self, path: str, start: int = 1, end: int | None = None) -> SourceLines:
         """Lines of a file that is indexed. Raises `IndexNotFoundError` for every other path, whatever it leads to."""

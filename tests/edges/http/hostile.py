@@ -27,6 +27,7 @@ PATHS = (
     "/detokenize",
     "/api/search",
     "/api/grep",
+    "/api/symbols",
     "/api/ask",
     "/api/source",
     "/api/similar",

@@ -50,7 +50,7 @@ def test_lists_every_tool(connect: Connect, repo: Path) -> None:
     async def steps() -> None:
         async with connect(repo) as client:
             tools = {tool.name: tool for tool in (await client.list_tools()).tools}
-        searching = {"search_code", "grep_code", "similar_code"}
+        searching = {"search_code", "grep_code", "find_symbol", "similar_code"}
         assert set(tools) == {*searching, "read_chunk", "ask_code", "index_status", "reindex"}
         for name, tool in tools.items():
             assert tool.description

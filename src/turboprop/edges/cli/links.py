@@ -30,16 +30,18 @@ def takes_links() -> bool:
     )
 
 
-def linked(text: str, path: Path, line: int | None = None) -> str:
-    """The text, as a link to a file (at a line, which some terminals pass on) where links are taken.
-
-    `text` is safe for a terminal already. A path that no URI can hold stays as it is.
-    """
+def address_of(path: Path, line: int | None = None) -> str:
+    """The URI of a file (and a line of it, which some terminals pass on) where links are taken; '' elsewhere, and for a
+    path that no URI can hold."""
     if not takes_links():
-        return text
+        return ""
     try:
-        address = path.absolute().as_uri()
+        return path.absolute().as_uri() + (f"#L{line}" if line is not None else "")
     except (ValueError, OSError, UnicodeError):
-        return text
-    place = f"#L{line}" if line is not None else ""
-    return f"\x1b]8;;{address}{place}\x1b\\{text}\x1b]8;;\x1b\\"
+        return ""
+
+
+def linked(text: str, path: Path) -> str:
+    """The text, which is safe for a terminal already, as a link to a file where links are taken."""
+    address = address_of(path)
+    return f"\x1b]8;;{address}\x1b\\{text}\x1b]8;;\x1b\\" if address else text

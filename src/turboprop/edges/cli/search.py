@@ -162,7 +162,7 @@ def search(
         models = ", ".join(dict.fromkeys(index.model_name for index in indexes.values()))
         indexed = _languages(indexes.values()) if lang and not found else []
     seen_from = first.location.seen_from_here()  # as other programs tell their paths
-    best = [RepoHit(names[index.repo], hit, seen_from) for index, hit in found]
+    best = [RepoHit(names[index.repo], hit, seen_from, index.repo) for index, hit in found]
     took = round((time.perf_counter() - started) * 1000, 1)
     kind = "json" if as_json else output
     print_hits(best, kind, whole=full or context > 0, explain=explain, query=text, model=models, took_ms=took)

@@ -142,6 +142,20 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint(
         "GET",
+        "/api/symbols",
+        search_api.symbols,
+        "Where a name is defined, called, or extended and implemented.",
+        answer=search_api.SymbolsAnswer,
+        parameters=(
+            _REPO,
+            Parameter("query", _TEXT, required=True),
+            Parameter("asked", {"type": "string", "enum": ["definitions", "calls", "implementations"]}),
+            Parameter("limit", _NUMBER),
+        ),
+        statuses=(404, 409),
+    ),
+    Endpoint(
+        "GET",
         "/api/similar",
         search_api.similar,
         "Chunks most like the one at a line of a file.",

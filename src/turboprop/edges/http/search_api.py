@@ -1,5 +1,5 @@
-"""`/api/search`, `/api/grep`, `/api/similar`, `/api/source`, `/api/map`, `/api/why`, `/api/health-findings` and
-`/api/status`."""
+"""Search and what belongs to it: `/api/search`, `/api/grep`, `/api/symbols`, `/api/similar`, `/api/source`, `/api/map`,
+`/api/why`, `/api/health-findings`, `/api/status`."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from turboprop.edges.http.schemas import RequestBody
 from turboprop.edges.http.state import read_model, state_of
 from turboprop.errors import IndexNotFoundError, TurboPropError, UsageError
 from turboprop.machine import peak_resident_bytes, resident_bytes
+from turboprop.search.excerpt import shown_lines
 from turboprop.search.patterns import Pattern
 from turboprop.workspace.workspace import Found, FoundLines
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 _WHY = {
     "words": "the share of the query's words that it holds, rare ones counting more",
+    "symbol": "it answers a question for definitions, calls or implementations of a name",
     "cosine": "how near its meaning is to the query's",
     "file name": "the query covers words of the file's name",
     "folder": "the query covers words of the folder's name",
@@ -43,6 +45,8 @@ _WHY = {
     "kind of file": "tests and prose stand behind code unless asked for",
     "same file": "further chunks of one file count less",
 }
+SHOWN_LINES = 10
+"""Lines of a hit that the page shows first: those that match, by the numbers in `shown`."""
 Glob = Annotated[StrictStr, Field(max_length=limits.LONGEST_PATTERN)]
 INTEGER = {"type": "integer", "minimum": 1, "maximum": 1_000_000_000}
 
@@ -69,6 +73,24 @@ class GrepRequest(RequestBody):
     ignore_case: bool = False
     smart_case: bool = False
     words: bool = False
+
+
+class PlaceRow(TypedDict):
+    path: str
+    first_line: int
+    last_line: int
+    name: str
+    kind: str
+    inside: str
+    language: str
+    text: str
+
+
+class SymbolsAnswer(TypedDict):
+    query: str
+    asked: str
+    places: list[PlaceRow]
+    seconds: float
 
 
 class LineRow(TypedDict):
@@ -108,6 +130,8 @@ class HitRow(TypedDict):
     language: str
     symbol: str
     text: str
+    shown: list[int]
+    why: NotRequired[str]
     parts: NotRequired[list[ScorePart]]
 
 
@@ -292,12 +316,45 @@ def hit_row(repo: str, hit: Hit, *, explain: bool) -> HitRow:
         "language": hit.language,
         "symbol": hit.symbol,
         "text": hit.text,
+        "shown": list(shown_lines(hit, SHOWN_LINES)),
     }
+    if hit.why:
+        row["why"] = hit.why
     if explain:
         row["parts"] = [
             {"name": name, "value": float(value), "why": _WHY.get(name, "")} for name, value in hit.parts.items()
         ]
     return row
+
+
+async def symbols(request: Request) -> Response:
+    """Where a name is defined, called, or implemented."""
+    state = state_of(request)
+    repository = state.workspace.get(request.query_params.get("repo"))
+    query = request.query_params.get("query", "")
+    asked, limit = request.query_params.get("asked", "definitions"), whole(request, "limit", 20)
+    started = time.perf_counter()
+    places = await state.in_thread(repository.symbols, query, limit, asked)
+    rows: list[PlaceRow] = [
+        {
+            "path": each.path,
+            "first_line": each.first_line,
+            "last_line": each.last_line,
+            "name": each.name,
+            "kind": each.kind,
+            "inside": each.inside,
+            "language": each.language,
+            "text": each.text,
+        }
+        for each in places
+    ]
+    answer: SymbolsAnswer = {
+        "query": query,
+        "asked": asked,
+        "places": rows,
+        "seconds": time.perf_counter() - started,
+    }
+    return JSONResponse(answer)
 
 
 async def similar(request: Request) -> Response:

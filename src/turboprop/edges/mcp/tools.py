@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -21,6 +21,7 @@ from turboprop.edges.mcp.text import (
     lines_page,
     matches_page,
     page_start,
+    places_page,
     status_text,
 )
 from turboprop.errors import IndexNotFoundError, ModelNotFoundError, UsageError
@@ -114,6 +115,24 @@ class Tools:
         several = repo is None and len(self._workspace) > 1
         page = matches_page([(name if several else "", each) for name, each in found.files], start, limit)
         return page + self._stale(sum(found.stale.values()))
+
+    def find_symbol(
+        self,
+        name: Annotated[str, Field(description="A name, qualified or not, or words of one."), limits.QUERY],
+        asked: Annotated[
+            Literal["definitions", "calls", "implementations"],
+            Field(description="Where it is defined, what calls it, or which types extend or implement it."),
+        ] = "definitions",
+        limit: Limit = 20,
+        paths: Paths = None,
+        languages: Languages = None,
+        repo: Repo = None,
+    ) -> str:
+        """List where a name is defined, called or implemented, from syntax trees: by name, not by type."""
+        with self._opened(self._workspace.get(repo)) as index:
+            found = index.symbols(name, limit, asked, filters=paths or (), languages=languages or (), freshness="none")
+            left = index.last_refresh
+        return places_page(found) + self._stale(left.changed if left.left else 0)
 
     def similar_code(
         self,
