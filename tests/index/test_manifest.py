@@ -265,7 +265,7 @@ def test_any_other_file_is_damaged(path: Path, content: bytes) -> None:
 
 def test_another_schema_version_is_named(path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b'"schema": 4', b'"schema": 99'))
-    with pytest.raises(IndexMismatchError, match=r"schema version 99.* reads 3"):
+    with pytest.raises(IndexMismatchError, match=r"schema version 99.* reads 4"):
         read_header(path)
 
 

@@ -138,7 +138,8 @@ def _go_constants(node: Node) -> Found | None:
 
 
 def _rust_impl(node: Node) -> Found | None:
-    name, trait = _rust_type(node.child_by_field_name("type")), _rust_type(node.child_by_field_name("trait"))
+    name = _rust_type(node.child_by_field_name("type"))
+    trait = _rust_type(node.child_by_field_name("trait")).rpartition(".")[2]
     if not name:
         return None
     # What a type does as `Display` is looked for by both names, and defines neither of them anew.

@@ -158,8 +158,10 @@ def _query(language: str) -> Query | None:
 
 _ASSIGNMENTS = {
     "python": (
-        "(module (expression_statement (assignment) @def))",
-        "(class_definition body: (block (expression_statement (assignment) @def)))",
+        "(module (assignment) @def)",
+        "(module (if_statement consequence: (block (assignment) @def)))",
+        "(module (try_statement body: (block (assignment) @def)))",
+        "(class_definition body: (block (assignment) @def))",
     ),
     "ruby": ("(assignment left: (constant)) @def",),
 }

@@ -198,7 +198,7 @@ def _with_text(reader: IndexReader, places: list[Place]) -> list[Place]:
     return shown
 
 
-_NAME = r"[`'\"]?(?P<name>[A-Za-z_$][\w$]*(?:(?:::|\.|#|->)[A-Za-z_$][\w$]*)*[!?]?)(?:\(\))?[`'\"]?"
+_NAME = r"[`'\"]?(?P<name>[A-Za-z_$][\w$]*(?:(?:::|\.|#|->)[A-Za-z_$][\w$]*)*)(?:\(\))?[`'\"]?"
 _NOUN = r"(?:functions?|methods?|class(?:es)?|types?|structs?|traits?|interfaces?|macros?|constants?|variables?)"
 _IT = rf"(?:(?:the|a|an)\s+)?(?:{_NOUN}\s+)?{_NAME}(?:\s+{_NOUN})?"
 _ALL = r"(?:(?:find|show|list|go\s+to)\s+)?(?:(?:all|the)\s+)*"
@@ -247,10 +247,14 @@ def answer(reader: IndexReader, query: str, limit: int, wanted: SearchFilter | N
     if question is None:
         return []
     asked, name = question
-    if asked is Asked.DEFINITIONS:
-        found = find_definitions(reader, name, limit, wanted=wanted, exact=True)
-    else:
-        found = find_references(reader, name, limit, asked=asked, wanted=wanted)
+    found: list[Place] = []
+    for sought in (name, f"{name}?", f"{name}!"):  # names of Ruby, whose sign a question's own would hide
+        if asked is Asked.DEFINITIONS:
+            found = find_definitions(reader, sought, limit, wanted=wanted, exact=True)
+        else:
+            found = find_references(reader, sought, limit, asked=asked, wanted=wanted)
+        if found or sought not in query:
+            break
     bare = _split(name)[1]
     exact = [each for each in found if bare == (_split(each.name)[1])]
     return exact or ([] if name.islower() and name.isalpha() else found)
