@@ -47,7 +47,7 @@ CASES: dict[str, tuple[str, str, str, str]] = {
     "rust": (
         (
             "impl<T> Tr<T> for Foo<T> { fn f() { g(1); a.b.h::<i32>(2); X::k(1); mac!(x); S { a: 1 }; } }\n"
-            "trait A: B + C {}\nimpl Foo { fn n() {} }\n"
+            "trait A: B + C {}\nimpl Foo { fn n<T: Bound>() {} }\n"
         ),
         "implementation Tr for Foo; method Foo.f; trait A; implementation Foo; method Foo.n",
         "S g h k mac",

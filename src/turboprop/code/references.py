@@ -74,7 +74,7 @@ REFERENCES: dict[str, str] = {
 (macro_invocation macro: [(identifier) @call (scoped_identifier name: (identifier) @call)])
 (struct_expression name: TYPE_CALL)
 (impl_item trait: TYPE_BASE)
-(trait_bounds TYPE_BASE)
+(trait_item bounds: (trait_bounds TYPE_BASE))
 """.replace("TYPE_CALL", _RUST_TYPE.format("call")).replace("TYPE_BASE", _RUST_TYPE.format("base")),
     "java": f"""
 (method_invocation name: (identifier) @call)
