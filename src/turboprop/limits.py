@@ -101,9 +101,12 @@ class Text(_Limit):
 
 QUERY = Text("query", 1_000_000)
 """A traceback of 5,000 frames has 450,000 characters; taking it apart takes 0.4 s."""
+PATTERN = Text("pattern", 10_000)
 QUESTION = Text("question", 10_000)
 HITS = Range("limit", 1, 1_000)
 """Hits of one search. Their texts are up to 1.5 MB; ranking reads three candidates for each."""
+LINES = Range("limit", 1, 10_000)
+"""Lines of one answer to a search by a pattern."""
 RERANKED_HITS = Range("rerank_top", 1, 1_000)
 MOST_PATTERNS = 100
 """Globs or languages that one request of a server narrows by."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -32,7 +32,8 @@ class Chunk:
     `start_line` and `end_line` are 1-based and inclusive. `path` is relative to the repository's
     root, with `/`; bytes of a name that are not UTF-8 appear as `\\xNN`. `symbol` is qualified
     (`Class.method`) and empty where the chunk defines nothing; `kind` is one of
-    `turboprop.code.languages.KINDS`. `signature` is the defining line(s), without the body.
+    `turboprop.code.languages.KINDS`. `signature` is the defining line(s), without the body. `symbols` are the records
+    of what its lines define and refer to (`turboprop.code.symbols`), None where no syntax tree told.
     """
 
     path: str
@@ -43,6 +44,19 @@ class Chunk:
     end_line: int
     text: str
     signature: str = ""
+    symbols: str | None = None
+
+
+class Match(NamedTuple):
+    """A word of the query in a hit: characters `begin` to `end` of the file's `line` (1-based).
+
+    `weight` says how much it tells beside the hit's other matches.
+    """
+
+    line: int
+    begin: int
+    end: int
+    weight: float
 
 
 Sureness = Literal["strong", "weak", "nothing"]
@@ -59,7 +73,8 @@ class Hit:
     compares between queries of one index and between indexes of one model. With a reranker it is 0 to 1, and for
     `similar` the cosine. `parts` say what it is made of, by rule: "words" is the share of the query's words (0 to 1),
     "cosine" the cosine similarity, the others what their rule added or multiplied. `sure` is the mark of a hit of a
-    search, None for `similar`.
+    search, None for `similar`. `why` says what it is, where the query asked for definitions, calls or implementations
+    of a name; `matches` are words of the query in its text.
     """
 
     path: str
@@ -72,6 +87,8 @@ class Hit:
     kind: str = ""
     parts: Mapping[str, float] = field(default_factory=dict, compare=False, hash=False)
     sure: Sureness | None = field(default=None, compare=False, hash=False)
+    why: str = ""
+    matches: tuple[Match, ...] = field(default=(), compare=False, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,19 +120,23 @@ class SearchFilter:
 
     `globs` are matched against the path in order, a leading `!` excludes; `languages` and
     `extensions` (with the dot, lower case) widen within themselves and narrow each other. `below`
-    is a folder, relative to the root, that all of it lies in; '' is the root.
+    is a folder, relative to the root, that all of it lies in; '' is the root. `regex` is a regular expression that a
+    line of the chunk has to match.
     """
 
     languages: tuple[str, ...] = ()
     extensions: tuple[str, ...] = ()
     globs: tuple[str, ...] = ()
     below: str = ""
+    regex: str = ""
 
     @classmethod
-    def of(cls, globs: Iterable[str], languages: Iterable[str], extensions: Iterable[str]) -> SearchFilter:
+    def of(
+        cls, globs: Iterable[str], languages: Iterable[str], extensions: Iterable[str], regex: str = ""
+    ) -> SearchFilter:
         """What a user wrote: any case, extensions with the dot or without."""
         dotted = (ending if ending.startswith(".") else f".{ending}" for ending in extensions)
-        return cls(tuple(map(str.lower, languages)), tuple(map(str.lower, dotted)), tuple(globs))
+        return cls(tuple(map(str.lower, languages)), tuple(map(str.lower, dotted)), tuple(globs), regex=regex)
 
 
 @dataclass(frozen=True, slots=True)

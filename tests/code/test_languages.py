@@ -266,7 +266,7 @@ macro_rules! square {
 5-11 struct Shape
 12-17 implementation Shape, Shape.new
 18-22 method Shape.grow
-23-28 implementation Shape, Shape.fmt
+23-28 implementation Display for Shape, Shape.fmt
 29-32 trait Area, Area.area
 33-36 module inner, inner.helper
 37-39 macro square

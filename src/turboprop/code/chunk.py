@@ -11,6 +11,7 @@ from turboprop.code.encoding import normalise_newlines
 from turboprop.code.languages import LANGUAGES
 from turboprop.code.lines import cut_points, line_offsets, split_line
 from turboprop.code.longlines import LONGEST_LINE, cut_long_lines
+from turboprop.code.symbols import Symbols, with_symbols
 from turboprop.code.syntax import FILE, MAX_NAMES, MAX_SIGNATURE, Mark, Owner
 from turboprop.types import Chunk
 
@@ -56,26 +57,39 @@ def chunk_text(path: str, text: str, language: str, *, max_chars: int = 1500) ->
     return _chunks(path, text, language, max_chars)
 
 
-def _chunks(path: str, text: str, language: str, max_chars: int) -> list[Chunk]:
+def _chunks(path: str, text: str, language: str, max_chars: int, above: int = 0) -> list[Chunk]:
+    """The chunks of a text that has `above` lines of its file before it."""
     if not text:
         return []
     shown = cut_long_lines(text)
     offsets = line_offsets(shown)
     row = LANGUAGES.get(language)
     found: list[Mark] = []
+    symbols: Symbols | None = None
     if row is not None and row.grammar:
         # A string that was cut has no end, and a parser would take the rest of the file for a part of it;
         # at a zero byte some end.
-        found = syntax.marks(text.replace("\0", " "), row, offsets, max_chars)
+        found, symbols = syntax.outline(text.replace("\0", " "), row, offsets, max_chars, above)
     elif language == "markdown":
         found = markdown.marks(shown)
     kind = "block" if row is not None and row.grammar else "text"
     pieces = _Merge(shown, offsets, max_chars).pieces(found)
     chunks = [_chunk(path, shown, offsets, language, piece, kind) for piece in pieces]
+    if above:
+        chunks = [
+            replace(chunk, start_line=chunk.start_line + above, end_line=chunk.end_line + above) for chunk in chunks
+        ]
+    if symbols is not None:
+        chunks = with_symbols(chunks, symbols)
     longest = max(max_chars, LONGEST_LINE)
     if max(map(len, shown.split("\n"))) <= longest:
         return chunks
-    return [part for chunk in chunks for part in split_line(chunk, longest)]
+    # The parts of a line are one piece of code: its names are told once.
+    return [
+        replace(part, symbols="" if number else part.symbols)
+        for chunk in chunks
+        for number, part in enumerate(split_line(chunk, longest))
+    ]
 
 
 def _cell_chunks(path: str, text: str, language: str, cell: notebook.Cell, max_chars: int) -> list[Chunk]:
@@ -83,13 +97,8 @@ def _cell_chunks(path: str, text: str, language: str, cell: notebook.Cell, max_c
     of_cell = "\n".join(text.split("\n")[cell.start : cell.end]) + "\n"
     language = language if cell.kind == "code" else "markdown" if cell.kind == "markdown" else ""
     return [
-        replace(
-            chunk,
-            symbol=", ".join(filter(None, (f"cell {cell.number}", chunk.symbol))),
-            start_line=chunk.start_line + cell.start,
-            end_line=chunk.end_line + cell.start,
-        )
-        for chunk in _chunks(path, of_cell, language, max_chars)
+        replace(chunk, symbol=", ".join(filter(None, (f"cell {cell.number}", chunk.symbol))))
+        for chunk in _chunks(path, of_cell, language, max_chars, cell.start)
     ]
 
 

@@ -137,6 +137,21 @@ def _go_constants(node: Node) -> Found | None:
     return Found("constant", tuple(names), node) if names else None
 
 
+def _rust_impl(node: Node) -> Found | None:
+    name = _rust_type(node.child_by_field_name("type"))
+    trait = _rust_type(node.child_by_field_name("trait")).rpartition(".")[2]
+    if not name:
+        return None
+    # What a type does as `Display` is looked for by both names, and defines neither of them anew.
+    return Found("implementation", (f"{trait} for {name}" if trait else name,), node, scope=name)
+
+
+def _rust_type(node: Node | None) -> str:
+    if node is not None and node.type == "generic_type":
+        node = node.child_by_field_name("type")
+    return dotted(text_of(node).lstrip("&"))
+
+
 def _c_declarator(node: Node) -> tuple[str, bool]:
     """(name, is a function) at the core of a declarator; wrapped by pointers, arrays and parameters."""
     is_function = False
@@ -367,6 +382,7 @@ HOOKS: dict[str, Hook] = {
     "@go_method": _go_method,
     "@go_type": _go_type,
     "@go_constants": _go_constants,
+    "@rust_impl": _rust_impl,
     "@c_function": _c_function,
     "@c_struct": _c_struct,
     "@objc_method": _objc_method,

@@ -6,10 +6,14 @@ was indexed may have become a link or a pipe since.
 
 from __future__ import annotations
 
+import codecs
 import os
+import stat
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
+from turboprop.code import notebook
 from turboprop.code.longlines import cut_long_lines
 from turboprop.code.read import read_text
 from turboprop.errors import IndexNotFoundError, UsageError
@@ -18,6 +22,7 @@ from turboprop.files import NotRegularFileError, open_regular
 MOST_BYTES = 20_000_000
 """Larger files are not read for a caller; it is what a repository's own settings may raise `max_filesize` to."""
 _FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
+_FILE = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 def read_inside(root: Path, path: str) -> str:
@@ -52,6 +57,87 @@ def is_inside(root: Path, path: str) -> bool:
     except (OSError, ValueError):
         return False
     return True
+
+
+def read_each(root: Path, paths: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+    """Path and text of many files, on the same terms, as UTF-8 that lines of `\\n` alone divide.
+
+    In the order of their paths, so that a folder is opened once: 2,000 files of 30 MB take 20 ms, one by one 90. What
+    cannot be read, or has more than `MOST_BYTES`, is left out.
+    """
+    with _Way(root) as way:
+        for path in sorted(paths):
+            try:
+                content = way.read(path)
+            except (OSError, ValueError, UsageError, IndexNotFoundError):
+                continue
+            yield path, content
+
+
+def _as_utf8(path: str, content: bytes) -> bytes:
+    """The text that `read_inside` would give, in UTF-8; what is that already is not decoded."""
+    try:
+        plain = content.isascii() or not (content.startswith(codecs.BOM_UTF8) or b"\0" in content[:64])
+        if plain and not content.isascii():
+            content.decode("utf-8")
+    except UnicodeDecodeError:
+        plain = False
+    if plain and b"\r" not in content and not path.endswith(notebook.SUFFIX):
+        return content
+    read = read_text(path, content)
+    return (read[0].text if read is not None else content.decode("utf-8", "replace")).encode("utf-8", "replace")
+
+
+class _Way:
+    """The folders from the root to the file that was read last, kept open for the next one."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._folders: list[str] = []
+        self._open: list[int] = []
+
+    def read(self, path: str) -> bytes:
+        if os.open not in os.supports_dir_fd:  # Windows
+            return read_inside(self._root, path).encode("utf-8", "replace")
+        *folders, name = path.split("/")
+        if not {"", ".", ".."}.isdisjoint([*folders, name]):
+            raise NotRegularFileError(0, "it is no path inside of the repository", path)
+        self._go(folders)
+        descriptor = os.open(name, _FILE, dir_fd=self._open[-1])
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode) or status.st_size > MOST_BYTES:
+                raise NotRegularFileError(0, "it is no file to read", path)
+            content = os.read(descriptor, status.st_size)
+        finally:
+            os.close(descriptor)
+        return _as_utf8(path, content)
+
+    def _go(self, folders: list[str]) -> None:
+        shared = 0
+        for before, now in zip(self._folders, folders, strict=False):
+            if before != now:
+                break
+            shared += 1
+        self._leave(shared)
+        for folder in folders[shared:]:
+            self._open.append(os.open(folder, _FOLDER | os.O_NOFOLLOW, dir_fd=self._open[-1]))
+            self._folders.append(folder)
+
+    def _leave(self, kept: int) -> None:
+        while len(self._folders) > kept:
+            self._folders.pop()
+            os.close(self._open.pop())
+
+    def __enter__(self) -> _Way:
+        if os.open in os.supports_dir_fd:
+            self._open.append(os.open(self._root, _FOLDER))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._leave(0)
+        if self._open:
+            os.close(self._open.pop())
 
 
 def _open_inside(root: Path, path: str) -> IO[bytes]:

@@ -145,11 +145,10 @@ _ROWS = (
         "rust",
         ".rs",
         "function: function_item function_signature_item; struct: struct_item; enum: enum_item;"
-        " union: union_item; trait: trait_item; implementation: impl_item; module: mod_item;"
+        " union: union_item; trait: trait_item; @rust_impl: impl_item; module: mod_item;"
         " macro: macro_definition; type: type_item; constant: const_item static_item",
         interpreters="rust-script",
         leading="attribute_item inner_attribute_item",
-        naming="rust",
     ),
     _row(
         "java",

@@ -14,13 +14,15 @@ MAX_NAME = 120
 class Found(NamedTuple):
     """A definition. Its members are among the children of `node`.
 
-    With `is_file_scope` it has none: its siblings to the end are named after it (`package Foo;`).
+    With `is_file_scope` it has none: its siblings to the end are named after it (`package Foo;`). `scope` is the
+    prefix of its members' names, where that is not its own name.
     """
 
     kind: str
     names: tuple[str, ...]
     node: Node
     is_file_scope: bool = False
+    scope: str = ""
 
 
 Naming = Callable[["Node"], str]
@@ -88,18 +90,8 @@ def _first_identifier(node: Node) -> str:
     return ""
 
 
-def _rust_name(node: Node) -> str:
-    if node.type != "impl_item":
-        return text_of(node.child_by_field_name("name"))
-    target = node.child_by_field_name("type")
-    if target is not None and target.type == "generic_type":
-        target = target.child_by_field_name("type")
-    return dotted(text_of(target).lstrip("&"))
-
-
 NAMINGS: dict[str, Naming] = {
     "field": field_name,
     "first": first_name,
     "first_identifier": _first_identifier,
-    "rust": _rust_name,
 }

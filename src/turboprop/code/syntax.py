@@ -16,6 +16,7 @@ from turboprop.code.definitions import definition
 from turboprop.code.languages import LANGUAGES, MINOR, SCOPES, Language
 from turboprop.code.names import Found
 from turboprop.code.nesting import too_deep
+from turboprop.code.symbols import Symbols, find_symbols
 
 if TYPE_CHECKING:
     from tree_sitter import Node, Parser
@@ -92,24 +93,40 @@ def marks(text: str, row: Language, offsets: Sequence[int], max_chars: int) -> l
     `offsets` are the line offsets of `text` (`lines.line_offsets`); whatever is longer than
     `max_chars` is looked into.
     """
+    return outline(text, row, offsets, max_chars)[0]
+
+
+def outline(
+    text: str, row: Language, offsets: Sequence[int], max_chars: int, above: int = 0
+) -> tuple[list[Mark], Symbols]:
+    """The same, and what the text defines and refers to, from one parse. `above` lines of its file stand before it, and
+    count where lines of symbols are told."""
     source = text.encode("utf-8", "replace")
     if row.has_macros:
         source = _MACRO.sub(lambda found: b" " * len(found[0]), source)
     if too_deep(source, row.name):
-        return []
+        return [], Symbols([], [])
     tree = parser_for(row.grammar).parse(source)
-    return _Outline(row, offsets, max_chars).walk(tree.root_node)
+    walked = _Outline(row, offsets, max_chars, above)
+    found = walked.walk(tree.root_node)
+    symbols = find_symbols(tree.root_node, row, above)
+    for inner in walked.embedded:
+        symbols.definitions.extend(inner.definitions)
+        symbols.references.extend(inner.references)
+    return found, symbols
 
 
 class _Outline:
     """One walk over one tree."""
 
-    def __init__(self, row: Language, offsets: Sequence[int], max_chars: int) -> None:
+    def __init__(self, row: Language, offsets: Sequence[int], max_chars: int, above: int) -> None:
         self.row = row
+        self.above = above
         self.offsets = offsets
         self.lines = len(offsets) - 1
         self.max_chars = max_chars
         self.marks: list[Mark] = []
+        self.embedded: list[Symbols] = []
         # Comments and attributes that wait for what they belong to: lines [start, end), or -1.
         self.lead_start = self.lead_end = -1
         # The first line that no node so far reaches.
@@ -211,7 +228,8 @@ class _Outline:
         if len(offsets) < 3:
             return
         tree = parser_for(row.grammar).parse(raw.text)
-        for mark in _Outline(row, offsets, self.max_chars).walk(tree.root_node):
+        self.embedded.append(find_symbols(tree.root_node, row, self.above + first))
+        for mark in _Outline(row, offsets, self.max_chars, self.above).walk(tree.root_node):
             self.add(mark._replace(line=mark.line + first))
 
     def add(self, mark: Mark) -> None:
@@ -238,7 +256,8 @@ class _Outline:
         names = [_join(owner.scope, name) for name in found.names[:MAX_NAMES]]
         kind = _kind_in(found.kind, owner)
         if kind in SCOPES and found.node.end_point[0] > found.node.start_point[0]:
-            names.extend(self.members(found.node, names[0])[: MAX_NAMES - len(names)])
+            inner = _join(owner.scope, found.scope) if found.scope else names[0]
+            names.extend(self.members(found.node, inner)[: MAX_NAMES - len(names)])
         apart = kind not in MINOR
         return Mark(
             start,
@@ -251,7 +270,7 @@ class _Outline:
 
     def owner_of(self, found: Found, node: Node, owner: Owner) -> Owner:
         name = _join(owner.scope, found.names[0])
-        scope = owner.scope if found.kind in _UNSCOPED else name
+        scope = owner.scope if found.kind in _UNSCOPED else _join(owner.scope, found.scope) if found.scope else name
         signature = _signature(node, found.node, self.row.leading)
         return Owner(name, _kind_in(found.kind, owner), signature, scope)
 
@@ -271,7 +290,8 @@ class _Outline:
                     continue
                 names.append(_join(prefix, found.names[0]))
                 if found.kind in SCOPES and depth < _MEMBER_DEPTH:
-                    stack.append((found.node.named_children[::-1], names[-1], depth))
+                    inner = _join(prefix, found.scope) if found.scope else names[-1]
+                    stack.append((found.node.named_children[::-1], inner, depth))
             elif depth < _MEMBER_DEPTH and child.end_point[0] > child.start_point[0]:
                 stack.append((child.named_children[::-1], prefix, depth + 1))
         return list(dict.fromkeys(names))

@@ -67,6 +67,11 @@ def words(text: str) -> Iterator[str]:
     return (match.group() for match in _WORD.finditer(normalize("NFKC", text)))
 
 
+def placed_words(text: str) -> Iterator[tuple[int, str]]:
+    """The same, each with the place where it begins."""
+    return ((match.start(), match.group()) for match in _WORD.finditer(text))
+
+
 def split_identifier(word: str) -> list[str]:
     """The parts of an identifier in lower case: `HTTPServer_v2` is http, server, v, 2."""
     if word.isascii():

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BATCH_ROWS = 512
-"""Rows of one batch, whose thirteen columns have 13 kB of their own: with a batch for each of 50,000 small files, what
+"""Rows of one batch, whose fourteen columns have 13 kB of their own: with a batch for each of 50,000 small files, what
 waited to be written took nine times the bytes of its rows."""
 
 

@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from turboprop.errors import IndexDamagedError, IndexNotFoundError, StorageError, TurboPropError
+from turboprop.errors import IndexDamagedError, IndexNotFoundError, StorageError, TurboPropError, UsageError
 
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
+_BAD_PATTERN = re.compile(r"regex parse error|[Cc]ompiled regex exceeds size limit")
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REFUSED = {errno.EROFS, errno.EACCES, errno.EPERM}
 _DAMAGED = {None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
@@ -98,6 +99,8 @@ def error_number(error: BaseException) -> int | None:
 
 
 def _translate(error: BaseException, directory: Path, action: str) -> TurboPropError:
+    if (said := _BAD_PATTERN.search(str(error))) is not None:  # the table's engine refuses some that RE2 takes
+        return UsageError(f"cannot {action}: the regular expression is too large, or not understood ({said[0]})")
     number = error_number(error)
     if number in _FULL:
         return StorageError(

@@ -109,6 +109,7 @@ def row_batch(
         _strings([chunk.kind for chunk in chunks]),
         _strings([chunk.symbol for chunk in chunks]),
         _strings([chunk.signature for chunk in chunks]),
+        _strings([chunk.symbols or "" for chunk in chunks]),
         pa.array([chunk.start_line for chunk in chunks], pa.int32()),
         pa.array([chunk.end_line for chunk in chunks], pa.int32()),
         _strings([chunk.text for chunk in chunks]),

@@ -183,8 +183,7 @@ class IndexReader:
         return vectors[[at[row_id] for row_id in row_ids]]
 
     def cosines(self, row_ids: Sequence[int], vector: NDArray[np.float32]) -> NDArray[np.float64]:
-        """The cosine similarities of rows with a vector, float32 [dimensions], in the order asked for; NaN for a row that
-        has none."""
+        """The cosines of rows with a vector, float32 [dimensions], in the order asked for; NaN without one."""
         import numpy as np
 
         rows = self.vectors(row_ids).astype(np.float32)

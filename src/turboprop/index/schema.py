@@ -40,7 +40,7 @@ INDEX_FOLDER = ".turboprop"
 WORDS = "words"
 """What an index of words alone has in the place of a model's fingerprint."""
 
-PATH, LANGUAGE, KIND, SYMBOL, SIGNATURE = "path", "language", "kind", "symbol", "signature"
+PATH, LANGUAGE, KIND, SYMBOL, SIGNATURE, SYMBOLS = "path", "language", "kind", "symbol", "signature", "symbols"
 START_LINE, END_LINE, TEXT, TERMS, WEIGHTS, LENGTH, DIGEST, VECTOR = (
     "start_line",
     "end_line",
@@ -117,7 +117,9 @@ def text_digest(text: str) -> bytes:
 
 
 def arrow_schema(dimensions: int) -> pa.Schema:
-    """The columns of a table. `terms`, `weights` and `length` are what words are searched by, see `terms_column`.
+    """The columns of a table. `symbols` are records as `turboprop.code.symbols` has them.
+
+    `terms`, `weights` and `length` are what words are searched by, see `terms_column`.
 
     Vectors are float16: half the disk of float32, and no neighbour lost (see `benchmarks/vectors.py`). A row that waits
     for its vector has null there, which a search by vectors passes over; a table of 0 dimensions has no such column.
@@ -131,6 +133,7 @@ def arrow_schema(dimensions: int) -> pa.Schema:
             pa.field(KIND, pa.string(), nullable=False),
             pa.field(SYMBOL, pa.string(), nullable=False),
             pa.field(SIGNATURE, pa.string(), nullable=False),
+            pa.field(SYMBOLS, pa.string(), nullable=False),
             pa.field(START_LINE, pa.int32(), nullable=False),
             pa.field(END_LINE, pa.int32(), nullable=False),
             pa.field(TEXT, pa.string(), nullable=False),

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from turboprop.code.symbols import defined_in
 from turboprop.code.terms import defined_names, definition_hash, hashed_terms
 
 if TYPE_CHECKING:
@@ -43,13 +44,23 @@ def row_terms(chunks: Sequence[Chunk]) -> tuple[list[NDArray[np.uint32]], list[N
         packed = {
             term: min(counted[term], _MOST) | min(named[term], _MOST) << 8 for term in counted.keys() | named.keys()
         }
-        for name in defined_names(chunk.symbol):
+        for name in _defined(chunk):
             packed.setdefault(definition_hash(name), 0)
         ordered = sorted(packed)
         hashes.append(np.array(ordered, np.uint32))
         weights.append(np.array([packed[term] for term in ordered], np.uint16))
         lengths.append(len(body))
     return hashes, weights, lengths
+
+
+def _defined(chunk: Chunk) -> list[str]:
+    """The bare names, in lower case, that the chunk defines: where a tree told, those whose definitions begin in it.
+
+    The pieces of a class that come after its first are named after it, too, and define it no more than its docstring.
+    """
+    if chunk.symbols is None:
+        return defined_names(chunk.symbol)
+    return list(dict.fromkeys(name.lower() for name in defined_in(chunk.symbols)))
 
 
 def _place_terms(path: str) -> Counter[int]:

@@ -71,7 +71,7 @@ def find_candidates(
     """The candidates of a query; without `vector` the words alone decide, without `by_words` the vectors.
 
     Each side brings `times` as many rows as `LEXICAL` and `DENSE` say. Every row has its own cosine, also one that
-    only its words brought; a row that waits for its vector has 0 there.
+    only its words brought, or, while it waits for its vector, the usual one of those.
     """
     lexicon = reader.lexicon
     rows: NDArray[np.int64] = np.empty(0, np.int64)
@@ -106,7 +106,7 @@ def find_candidates(
         if (waiting := np.isnan(cosine)).any():
             usual = deviations[~waiting & (lexical[rows] > 0)]
             deviations[waiting] = np.median(usual) if len(usual) else 0.0
-            cosine[waiting] = 0.0
+            cosine[waiting] = mean + spread * deviations[waiting]
     shares = lexical[rows].astype(np.float64) if by_words else np.zeros(len(rows))
     return Candidates(rows, shares, cosine, deviations, more)
 

@@ -1,21 +1,95 @@
-"""What is shown of a hit: its lines, lines around them, or the whole definition that it is a part of."""
+"""What is shown of a hit: the lines that match, lines around them, or the whole definition that it is a part of."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from turboprop.code.inside import lines_inside
+from turboprop.code.terms import hashed_terms, placed_words
 from turboprop.errors import IndexNotFoundError, UsageError
 from turboprop.index.lance_table import sql_in
 from turboprop.index.schema import END_LINE, PATH, START_LINE, SYMBOL, TEXT
+from turboprop.types import Hit, Match
 
 if TYPE_CHECKING:
     from turboprop.index.read import IndexReader
-    from turboprop.types import Hit
+    from turboprop.search.analysis import Query
+
+_PHRASE = 20.0
+"""How much a phrase in quotes counts among the matches of a hit; a rare word counts up to 10."""
+
+
+def with_matches(reader: IndexReader, query: Query, hits: Sequence[Hit]) -> list[Hit]:
+    """The hits with the words of the query in their texts, the rarer ones counting more; of words that stand in most
+    sentences only where the query has no other."""
+    lexicon = reader.lexicon
+    most = max(query.terms.values(), default=0.0)
+    weights = {
+        term: weight * math.log(1 + lexicon.rows / (1 + len(lexicon.postings(term)[0])))
+        for term, weight in query.terms.items()
+        if weight == most
+    }
+    return [replace(hit, matches=(*hit.matches, *_matches(hit, weights, query.phrases))) for hit in hits]
+
+
+def _matches(hit: Hit, weights: Mapping[int, float], phrases: Sequence[str]) -> Iterator[Match]:
+    known: dict[str, float] = {}
+    for line, text in enumerate(hit.text.split("\n"), hit.start_line):
+        for begin, word in placed_words(text):
+            if word not in known:
+                known[word] = max((weights.get(term, 0.0) for term in hashed_terms(word)), default=0.0)
+            if known[word]:
+                yield Match(line, begin, begin + len(word), known[word])
+        for phrase in phrases:
+            at = text.casefold().find(phrase.casefold())
+            if at >= 0 and len(text.casefold()) == len(text):
+                yield Match(line, at, at + len(phrase), _PHRASE)
+
+
+def shown_lines(hit: Hit, most: int) -> tuple[int, int]:
+    """The first and the last line of a hit to show where `most` lines may be: those that hold most of the query.
+
+    A word counts once, and a tenth for each further time, so that one line with all words beats many with one. Of equal
+    ones, those that show the best line in their first third. Without matches it is the beginning.
+    """
+    last = hit.start_line + len(hit.text.rstrip().split("\n")) - 1
+    if last - hit.start_line < most or not hit.matches:
+        return hit.start_line, min(last, hit.start_line + most - 1)
+    lines = hit.text.split("\n")
+    on: dict[int, list[tuple[str, float]]] = {}
+    for each in hit.matches:
+        word = lines[each.line - hit.start_line][each.begin : each.end].lower()
+        on.setdefault(each.line, []).append((word, each.weight))
+    scores: dict[int, float] = {}
+    for first in range(hit.start_line, last - most + 2):
+        seen: set[str] = set()
+        score = 0.0
+        for line in range(first, first + most):
+            for word, weight in on.get(line, ()):
+                score += weight * (0.1 if word in seen else 1.0)
+                seen.add(word)
+        scores[first] = score
+    highest = max(scores.values()) * (1 - 1e-9)
+    middle = max(on, key=lambda line: (sum(dict(on[line]).values()), -line)) - most // 3
+    first = min((first for first, score in scores.items() if score >= highest), key=lambda first: abs(first - middle))
+    return first, first + most - 1
+
+
+def best_match(hit: Hit) -> Match | None:
+    """The match that tells most, on the line that holds most of the query."""
+    on: dict[int, dict[str, float]] = {}
+    lines = hit.text.split("\n")
+    for each in hit.matches:
+        word = lines[each.line - hit.start_line][each.begin : each.end].lower()
+        on.setdefault(each.line, {})[word] = each.weight
+    if not on:
+        return None
+    line = max(on, key=lambda number: (sum(on[number].values()), -number))
+    return min((each for each in hit.matches if each.line == line), key=lambda each: (-each.weight, each.begin))
 
 
 def whole_definitions(reader: IndexReader, hits: Sequence[Hit], longest: int | None = None) -> list[Hit]:

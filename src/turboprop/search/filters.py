@@ -12,7 +12,8 @@ from turboprop.code.language_names import languages_called, nearest_language
 from turboprop.code.walk import shown
 from turboprop.errors import UsageError
 from turboprop.index.lance_table import sql_in, sql_text
-from turboprop.index.schema import LANGUAGE, PATH
+from turboprop.index.schema import LANGUAGE, PATH, TEXT
+from turboprop.search.patterns import Pattern
 from turboprop.types import SearchFilter
 
 MAX_GLOB_CHARS = 1_000
@@ -39,6 +40,8 @@ def compile_filter(wanted: SearchFilter, root: str = "") -> str | None:
         conditions.append(f"starts_with({PATH}, {sql_text(wanted.below + '/')})")
     if wanted.globs:
         conditions.append(_globs(tuple(_from_root(shown(glob), root) for glob in wanted.globs)))
+    if wanted.regex:
+        conditions.append(f"regexp_like({TEXT}, {sql_text(Pattern((wanted.regex,)).compile().in_text)})")
     return " AND ".join(conditions) or None
 
 

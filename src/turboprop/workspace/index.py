@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -51,6 +52,10 @@ if TYPE_CHECKING:
     from turboprop.rerank.model import Reranker
     from turboprop.runtime.leases import EmbeddingLease
     from turboprop.runtime.manager import ModelManager
+    from turboprop.search.analysis import Query
+    from turboprop.search.grep import FileMatches, GrepOptions, KeptTexts
+    from turboprop.search.patterns import Pattern
+    from turboprop.search.symbols import Asked, Place
 
 Freshness = Literal["quick", "all", "none"]
 _EMBEDDED = 20_000
@@ -83,6 +88,7 @@ class Index(Closing):
         self._looked_from = float("-inf")
         self.last_refresh = Refresh()
         self._manifest: Manifest | None = None
+        self._texts: KeptTexts | None = None
 
     @classmethod
     def create(
@@ -282,6 +288,7 @@ class Index(Closing):
         filters: Sequence[str] = (),
         languages: Sequence[str] = (),
         extensions: Sequence[str] = (),
+        regex: str = "",
         threshold: float | None = None,
         by: Unit = "chunk",
         context: int = 0,
@@ -298,9 +305,10 @@ class Index(Closing):
         long it takes ("all"), nothing ("none"); `last_refresh` tells what was done, or why not.
 
         `filters` are path globs (`src/**`, `!tests/**`), `languages` and `extensions` (`.py`) narrow
-        further, and so does the folder `below`; all hold before the top `limit` is taken. Hits under `threshold` are
-        left out; without one there are none where nothing carries the query (each hit's `sure` would say "nothing").
-        Scores grow with relevance and compare between queries of one index. `full` widens a hit to its whole
+        further, and so do `regex`, which a line of the chunk has to match, and the folder `below`; all hold before the
+        top `limit` is taken. Hits under `threshold` are left out; without one there are none where nothing carries the
+        query (each hit's `sure` would say "nothing"). Scores grow with relevance and compare between queries of one
+        index. `full` widens a hit to its whole
         definition, `context` adds lines around it. `vector` is the query's, float32 [dimensions], from the
         index's own model, where the caller has it.
 
@@ -314,7 +322,7 @@ class Index(Closing):
             query,
             limit,
             mode,
-            wanted=SearchFilter.of(filters, languages, extensions),
+            wanted=SearchFilter.of(filters, languages, extensions, regex),
             threshold=threshold,
             by=by,
             context=context,
@@ -326,6 +334,81 @@ class Index(Closing):
             below=[below],
         )
         return [hit for _, hit in found]
+
+    def grep(
+        self,
+        pattern: str | Pattern,
+        *,
+        filters: Sequence[str] = (),
+        languages: Sequence[str] = (),
+        extensions: Sequence[str] = (),
+        within: Sequence[str] = (),
+        options: GrepOptions | None = None,
+        freshness: Freshness = "quick",
+    ) -> list[FileMatches]:
+        """The lines of the indexed files that match a regular expression, as the files are now, by file: those that
+        define what was found first, then other code, prose and tests.
+
+        `within` names files and folders, relative to the repository. Time grows with the text alone, whatever the
+        pattern (`turboprop.search.patterns`); `freshness` is as for `search`, and without it new files are missing.
+        Raises `UsageError` for a pattern that is none.
+        """
+        from concurrent.futures import ThreadPoolExecutor
+
+        from turboprop.search.grep import DEFAULT, KeptTexts, grep
+        from turboprop.search.patterns import Pattern
+
+        wanted = SearchFilter.of(filters, languages, extensions)
+        if self._texts is None:
+            self._texts = KeptTexts()
+        searched = partial(
+            grep,
+            self.repo,
+            pattern=Pattern((pattern,)) if isinstance(pattern, str) else pattern,
+            wanted=wanted if wanted != SearchFilter() else None,
+            within=within,
+            options=options or DEFAULT,
+            kept=self._texts,
+        )
+        if freshness != "quick":
+            self.bring_in(freshness)
+            return searched(self.reader, current=freshness == "all")
+        # Looking for changes takes as long as looking through 30 MB, and mostly there is none: both at once, then.
+        with ThreadPoolExecutor(1) as beside:
+            looking = beside.submit(self.bring_in, freshness)
+            reader = self.reader
+            found = searched(reader, current=True)
+            left = looking.result().left
+        if self.reader is not reader or left:
+            found = searched(self.reader, current=not left)
+        return found
+
+    def symbols(
+        self,
+        name: str,
+        limit: int = 20,
+        asked: Asked | str = "definitions",
+        *,
+        filters: Sequence[str] = (),
+        languages: Sequence[str] = (),
+        extensions: Sequence[str] = (),
+        freshness: Freshness = "quick",
+    ) -> list[Place]:
+        """Where a name is defined ("definitions": the names that hold all words of it, the likest first), called
+        ("calls"), or extended and implemented ("implementations"), as the syntax trees told.
+
+        By name, and not by type. The other arguments are as for `search`. Raises `UsageError`.
+        """
+        from turboprop.search.symbols import Asked, find_definitions, find_references
+
+        limits.HITS.check(limit)
+        if asked not in tuple(Asked):
+            raise UsageError(f"{asked!r} cannot be asked of a name; there are: {', '.join(Asked)}")
+        self.bring_in(freshness)
+        wanted = SearchFilter.of(filters, languages, extensions)
+        if asked == Asked.DEFINITIONS:
+            return find_definitions(self.reader, name, limit, wanted=wanted)
+        return find_references(self.reader, name, limit, asked=Asked(asked), wanted=wanted)
 
     def similar(
         self,
@@ -353,12 +436,16 @@ class Index(Closing):
         wanted = SearchFilter.of(filters, languages, extensions)
         return self._shown(seen, similar_to(seen, path, line, limit=limit, filters=wanted), context, full)
 
-    def _shown(self, reader: IndexReader, hits: list[Hit], context: int, full: bool) -> list[Hit]:
-        from turboprop.search.excerpt import whole_definitions, with_context
+    def _shown(
+        self, reader: IndexReader, hits: list[Hit], context: int, full: bool, query: Query | None = None
+    ) -> list[Hit]:
+        from turboprop.search.excerpt import whole_definitions, with_context, with_matches
 
         if full:
             hits = whole_definitions(reader, hits)
-        return [with_context(self.repo, hit, context) for hit in hits] if context > 0 else hits
+        if context > 0:
+            hits = [with_context(self.repo, hit, context) for hit in hits]
+        return with_matches(reader, query, hits) if query is not None else hits
 
     def update(
         self,
@@ -527,7 +614,7 @@ def search_together(
     Scores of indexes that one model made compare. `vector` is for indexes of that one model alone. `below` narrows
     each index to a folder of its repository, '' to none.
     """
-    from turboprop.search.analysis import is_searchable
+    from turboprop.search.analysis import analyse, is_searchable
     from turboprop.search.places import gist
     from turboprop.search.search import search_together as best_of
     from turboprop.search.sureness import of_answer
@@ -540,6 +627,7 @@ def search_together(
     if vector is None and not is_searchable(query):
         return []
     readers = [index.reader for index in indexes]
+    narrowed = [replace(wanted or SearchFilter(), below=folder) for folder in below or [""] * len(indexes)]
     vectors: dict[str, NDArray[np.float32]] = {}
     if mode != "lexical":
         for index, reader in zip(indexes, readers, strict=True):
@@ -562,19 +650,45 @@ def search_together(
         [vectors.get(reader.header.spec.fingerprint) for reader in readers],
         limit=most,
         mode=mode,
-        filters=[replace(wanted or SearchFilter(), below=folder) for folder in below or [""] * len(indexes)],
+        filters=narrowed,
         threshold=threshold,
         by=by,
     )
     if threshold is None and vector is None and of_answer(hit for _, hit in found) == "nothing":
-        return []
+        found = []
     if rerank is not None and found:
         with ExitStack() as stack:
             second = stack.enter_context(indexes[0].reranker(rerank)).model if isinstance(rerank, str) else rerank
             again = rerank_places(query, [hit for _, hit in found], second, rerank_top or RERANKED)
         found = [(found[place][0], hit) for place, hit in again[:limit]]
+    found = _answers(readers, query, limit, narrowed, by, found)
+    analysed = analyse(query)
     shown = {
-        at: iter(index._shown(reader, [hit for place, hit in found if place == at], context, full))
+        at: iter(index._shown(reader, [hit for place, hit in found if place == at], context, full, analysed))
         for at, (index, reader) in enumerate(zip(indexes, readers, strict=True))
     }
     return [(indexes[at], next(shown[at])) for at, _ in found]
+
+
+def _answers(
+    readers: Sequence[IndexReader],
+    query: str,
+    limit: int,
+    wanted: Sequence[SearchFilter],
+    by: Unit,
+    found: list[tuple[int, Hit]],
+) -> list[tuple[int, Hit]]:
+    """The hits, behind those that answer a question for the definitions, calls or implementations of a name."""
+    from turboprop.search.symbols import answer_hits, question_of
+
+    if question_of(query) is None:
+        return found
+    answers = [
+        (at, hit)
+        for at, (reader, narrowed) in enumerate(zip(readers, wanted, strict=True))
+        for hit in answer_hits(reader, query, limit, narrowed)
+    ]
+    kept: dict[tuple[object, ...], tuple[int, Hit]] = {}
+    for at, hit in (*answers, *found):
+        kept.setdefault((at, hit.path) if by == "file" else (at, hit.path, hit.start_line), (at, hit))
+    return list(kept.values())[:limit]

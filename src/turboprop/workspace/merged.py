@@ -14,11 +14,12 @@ from turboprop.types import Hit
 @dataclass(frozen=True, slots=True)
 class RepoHit:
     """A hit, and the name of the repository that it is in; '' where one alone was searched. `seen_from` is the folder
-    of that repository from which its path is told."""
+    of that repository from which its path is told, `root` the repository's."""
 
     repo: str
     hit: Hit
     seen_from: str = ""
+    root: Path | None = None
 
     @property
     def place(self) -> str:

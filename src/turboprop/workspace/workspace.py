@@ -32,6 +32,9 @@ from turboprop.workspace.survey import Survey, survey
 
 if TYPE_CHECKING:
     from turboprop.index.build import Progress
+    from turboprop.search.grep import FileMatches
+    from turboprop.search.patterns import Pattern
+    from turboprop.search.symbols import Place
     from turboprop.settings import Settings
     from turboprop.workspace.pool import IndexPool
 
@@ -112,6 +115,17 @@ class Found:
     vectors: Mapping[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class FoundLines:
+    """Lines by file, each with its repository, in the order of a search; `more` where the limit left some out. The rest
+    is as in `Found`."""
+
+    files: list[tuple[str, FileMatches]]
+    more: bool = False
+    not_indexed: tuple[str, ...] = ()
+    stale: Mapping[str, int] = field(default_factory=dict)
+
+
 class Repository:
     """One repository. Thread-safe. `job` is the last work on its index in the background."""
 
@@ -153,6 +167,11 @@ class Repository:
         limits.HITS.check(limit)
         with self.opened(freshness) as index:
             return index.similar(path, line, limit, freshness="none")
+
+    def symbols(self, name: str, limit: int = 20, asked: str = "definitions") -> list[Place]:
+        """As `Index.symbols`."""
+        with self.opened() as index:
+            return index.symbols(name, limit, asked)
 
     def source(self, path: str, start: int = 1, end: int | None = None) -> SourceLines:
         """Lines of a file that is indexed. Raises `IndexNotFoundError` for every other path, whatever it leads to."""
@@ -328,6 +347,7 @@ class Workspace(Closing):
         globs: Sequence[str] = (),
         languages: Sequence[str] = (),
         by: Unit = "chunk",
+        regex: str = "",
         freshness: Freshness = "quick",
         only: str | None = None,
     ) -> Found:
@@ -348,7 +368,7 @@ class Workspace(Closing):
                 names[indexes[-1].repo] = repository.name
             if missing and not indexes:
                 raise next(iter(missing.values()))
-            wanted = SearchFilter.of(globs, languages, ())
+            wanted = SearchFilter.of(globs, languages, (), regex)
             found = search_together(indexes, query, limit, mode, wanted=wanted, by=by, freshness="none")
             stale = {names[index.repo]: index.last_refresh.changed for index in indexes if index.last_refresh.left}
             nearest = () if found else nearest_words(indexes, query)
@@ -357,6 +377,47 @@ class Workspace(Closing):
         hits = [RepoHit(names[index.repo], hit) for index, hit in found]
         changed_files = {name: changed for name, changed in stale.items() if changed}
         return Found(hits, tuple(missing), changed_files, of_answer(hit for _, hit in found), nearest, vectors)
+
+    def grep(
+        self,
+        pattern: Pattern,
+        limit: int,
+        *,
+        globs: Sequence[str] = (),
+        languages: Sequence[str] = (),
+        freshness: Freshness = "quick",
+        only: str | None = None,
+    ) -> FoundLines:
+        """The first `limit` lines that match in all repositories, or in the one that is named, by file, as
+        `Index.grep`. One without an index is left out, unless none has one: then `IndexNotFoundError`."""
+        from turboprop.search.grep import GrepOptions, first_lines, rank
+
+        limits.LINES.check(limit)
+        files: list[tuple[str, FileMatches]] = []
+        missing: dict[str, IndexNotFoundError] = {}
+        stale: dict[str, int] = {}
+        chosen = list(self) if only is None and len(self) > 1 else [self.get(only)]
+        for repository in chosen:
+            try:
+                with repository.opened("none" if freshness == "quick" else freshness) as index:
+                    found = index.grep(
+                        pattern,
+                        filters=globs,
+                        languages=languages,
+                        options=GrepOptions(spans=True),
+                        freshness="quick" if freshness == "quick" else "none",
+                    )
+                    stale[repository.name] = index.last_refresh.changed if index.last_refresh.left else 0
+                    files += [(repository.name, each) for each in found]
+            except IndexNotFoundError as error:
+                missing[repository.name] = error
+        if len(missing) == len(chosen):
+            raise next(iter(missing.values()))
+        files.sort(key=lambda each: rank(each[1]))
+        kept = first_lines([each for _, each in files], limit)
+        shown = [(name, each) for (name, _), each in zip(files, kept, strict=False)]
+        more = sum(len(each.numbers) for _, each in files) > limit
+        return FoundLines(shown, more, tuple(missing), {name: changed for name, changed in stale.items() if changed})
 
     def close(self, seconds: float | None = None) -> None:
         """Call off the work in the background and wait for its end, `seconds` at most; a second call does nothing.

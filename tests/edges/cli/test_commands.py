@@ -80,7 +80,7 @@ def test_paths_are_told_as_they_lead_from_the_current_folder(repo: Path, tmp_pat
 
 def test_search_outputs(repo: Path) -> None:
     assert tp("search", "start_server", "--output", "paths", cwd=repo).stdout.splitlines()[0] == "app/server.py"
-    assert tp("search", "start_server", "--output", "vimgrep", cwd=repo).stdout.startswith("app/server.py:1:1:def ")
+    assert tp("search", "start_server", "--output", "vimgrep", cwd=repo).stdout.startswith("app/server.py:1:5:def ")
     text = tp("search", "listen", "on", "a", "port", cwd=repo).stdout
     assert text.startswith("app/server.py:1-3  start_server  ")
 

@@ -26,6 +26,8 @@ PATHS = (
     "/tokenize",
     "/detokenize",
     "/api/search",
+    "/api/grep",
+    "/api/symbols",
     "/api/ask",
     "/api/source",
     "/api/similar",

@@ -85,6 +85,21 @@ def test_search_finds_and_explains(client: httpx.Client) -> None:
     assert "parts" in with_words[0]
 
 
+def test_grep(client: httpx.Client) -> None:
+    found = client.post("/api/grep", json={"pattern": r"def (\w+)\(", "repo": "store"}).json()
+    assert [each["path"] for each in found["files"]] == ["src/cache.py", "src/retry.py"]
+    assert found["files"][1]["lines"] == [{"line": 1, "text": "def retry(work, attempts=3):", "matches": [[0, 10]]}]
+    assert not found["more"]
+    assert client.post("/api/grep", json={"pattern": "e", "repo": "store", "limit": 2}).json()["more"]
+    words = {"pattern": "RETRY", "repo": "store", "ignore_case": True, "words": True, "lang": ["python"]}
+    assert [each["path"] for each in client.post("/api/grep", json=words).json()["files"]] == ["src/retry.py"]
+    for wrong in ({"pattern": "("}, {"pattern": ""}, {"pattern": "a", "limit": 0}, {"pattern": "a", "x": 1}):
+        answer = client.post("/api/grep", json={"repo": "store", **wrong})
+        assert answer.status_code == 400, answer.text
+    narrowed = client.post("/api/search", json={"query": "store", "repo": "store", "regex": "^class"}).json()["hits"]
+    assert {hit["path"] for hit in narrowed} == {"src/cache.py"}
+
+
 def test_similar_and_source(client: httpx.Client) -> None:
     hits = client.get("/api/similar", params={"repo": "store", "path": "src/retry.py", "line": 2}).json()["hits"]
     assert hits

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -49,7 +50,8 @@ def test_lists_every_tool(connect: Connect, repo: Path) -> None:
     async def steps() -> None:
         async with connect(repo) as client:
             tools = {tool.name: tool for tool in (await client.list_tools()).tools}
-        assert set(tools) == {"search_code", "similar_code", "read_chunk", "ask_code", "index_status", "reindex"}
+        searching = {"search_code", "grep_code", "find_symbol", "similar_code"}
+        assert set(tools) == {*searching, "read_chunk", "ask_code", "index_status", "reindex"}
         for name, tool in tools.items():
             assert tool.description
             assert "stopped" not in tool.input_schema["properties"], name
@@ -302,5 +304,22 @@ def test_inside_another_application(workspace: Workspace, serving: Any) -> None:
                 assert (await client.get(f"{address}/health")).text == "well"
             async with Client(f"{address}/mcp") as client:
                 assert "app/server.py:1-3" in await told(client, "search_code", query="listen on a port", lines=0)
+
+    session(steps)
+
+
+def test_grep_code(connect: Connect, repo: Path) -> None:
+    async def steps() -> None:
+        async with connect(repo) as client:
+            found = await told(client, "grep_code", pattern=r"def \w+\(")
+            assert re.fullmatch(r"([\w./]+\n(\d+\| .*\n?)+)+", found), found
+            page = await told(client, "grep_code", pattern="e", limit=2)
+            assert page.endswith('more: cursor "2"')
+            assert page.split("\n")[1] not in (await told(client, "grep_code", pattern="e", limit=2, cursor="2"))
+            assert await told(client, "grep_code", pattern="(", fixed=True) != "nothing found"
+            assert await told(client, "grep_code", pattern="nothing like this") == "nothing found"
+            assert "no regular expression" in await refused(client, "grep_code", pattern="(")
+            narrowed = await told(client, "search_code", query="server", regex=r"def \w+\(", lines=0)
+            assert narrowed != "nothing found"
 
     session(steps)

@@ -25,6 +25,9 @@ from turboprop.printable import echo, printable_message, printable_name
 COMMANDS = {
     "index": ("turboprop.edges.cli.index", "Index a repository, or bring its index up to date."),
     "search": ("turboprop.edges.cli.search", "Search a repository by meaning and by words."),
+    "grep": ("turboprop.edges.cli.grep", "Find the lines of indexed files that match a regular expression."),
+    "symbols": ("turboprop.edges.cli.symbols", "List definitions by name, or what implements a type."),
+    "callers": ("turboprop.edges.cli.symbols", "List the calls of a function, method or type, by its name."),
     "similar": ("turboprop.edges.cli.similar", "Find code like that at PATH:LINE."),
     "status": ("turboprop.edges.cli.status", "Show what is indexed and what changed since."),
     "embed": ("turboprop.edges.cli.embed", "Print the vectors of texts."),

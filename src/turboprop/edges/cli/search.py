@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 )
 @click.option("--by", type=click.Choice(limits.UNITS), default="chunk", show_default=True, help="What is found.")
 @options.narrowing
+@click.option("--regex", metavar="PATTERN", default="", help="Only what has a line that matches, as for `tp grep`.")
 @click.option("--threshold", type=float, metavar="SCORE", help="Leave out hits with a lower score.")
 @options.widening
 @click.option("--rerank", metavar="MODEL", help="Read the first hits again with this reranker.")
@@ -86,6 +87,7 @@ def search(
     filetype: tuple[str, ...],
     lang: tuple[str, ...],
     filters: tuple[str, ...],
+    regex: str,
     threshold: float | None,
     context: int,
     full: bool,
@@ -154,7 +156,7 @@ def search(
             text,
             limit,
             mode,
-            wanted=SearchFilter.of(options.seen_from_root(filters, seen_from), lang, filetype),
+            wanted=SearchFilter.of(options.seen_from_root(filters, seen_from), lang, filetype, regex),
             threshold=threshold,
             by=by,
             context=context,
@@ -176,7 +178,7 @@ def search(
         chunks = sum(header.rows for header in headers)
         vectors = round(sum(header.vectors for header in headers) / chunks, 4) if chunks else 1.0
     seen_from = first.location.seen_from_here()  # as other programs tell their paths
-    best = [RepoHit(names[index.repo], hit, seen_from) for index, hit in found]
+    best = [RepoHit(names[index.repo], hit, seen_from, index.repo) for index, hit in found]
     took = round((time.perf_counter() - started) * 1000, 1)
     kind = "json" if as_json else output
     sure = of_answer(one.hit for one in best)

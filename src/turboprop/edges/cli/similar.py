@@ -65,5 +65,6 @@ def similar(
         options.tell_what_is_left(index)
     kind = "json" if as_json else output
     seen_from = location.seen_from_here()
-    print_hits([RepoHit("", hit, seen_from) for hit in hits], kind, whole=full or context > 0, place=place, model=name)
+    found = [RepoHit("", hit, seen_from, location.root) for hit in hits]
+    print_hits(found, kind, whole=full or context > 0, place=place, model=name)
     ctx.exit(0 if hits else 1)

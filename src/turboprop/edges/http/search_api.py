@@ -1,4 +1,5 @@
-"""`/api/search`, `/api/similar`, `/api/source`, `/api/map`, `/api/why`, `/api/health-findings`, `/api/status`."""
+"""Search and what belongs to it: `/api/search`, `/api/grep`, `/api/symbols`, `/api/similar`, `/api/source`, `/api/map`,
+`/api/why`, `/api/health-findings`, `/api/status`."""
 
 from __future__ import annotations
 
@@ -19,8 +20,10 @@ from turboprop.edges.http.schemas import RequestBody
 from turboprop.edges.http.state import read_model, state_of
 from turboprop.errors import IndexNotFoundError, TurboPropError, UsageError
 from turboprop.machine import peak_resident_bytes, resident_bytes
+from turboprop.search.excerpt import shown_lines
+from turboprop.search.patterns import Pattern
 from turboprop.types import Sureness
-from turboprop.workspace.workspace import Found
+from turboprop.workspace.workspace import Found, FoundLines
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 
 _WHY = {
     "words": "the share of the query's words that it holds, rare ones counting more",
+    "symbol": "it answers a question for definitions, calls or implementations of a name",
     "cosine": "how near its meaning is to the query's",
     "file words": "its file as a whole holds the query's words",
     "file name": "the query covers words of the file's name",
@@ -44,6 +48,8 @@ _WHY = {
     "kind of file": "tests and prose stand behind code unless asked for",
     "same file": "further chunks of one file count less",
 }
+SHOWN_LINES = 10
+"""Lines of a hit that the page shows first: those that match, by the numbers in `shown`."""
 Glob = Annotated[StrictStr, Field(max_length=limits.LONGEST_PATTERN)]
 INTEGER = {"type": "integer", "minimum": 1, "maximum": 1_000_000_000}
 
@@ -55,8 +61,61 @@ class SearchRequest(RequestBody):
     limit: Annotated[StrictInt, limits.HITS] = 20
     path: Annotated[list[Glob], Field(max_length=limits.MOST_PATTERNS)] = Field(default_factory=list)
     lang: Annotated[list[Glob], Field(max_length=limits.MOST_PATTERNS)] = Field(default_factory=list)
+    regex: Annotated[StrictStr, Field(max_length=limits.PATTERN.most)] = ""
     by: limits.Unit = "chunk"
     explain: bool = False
+
+
+class GrepRequest(RequestBody):
+    pattern: Annotated[StrictStr, limits.PATTERN]
+    repo: StrictStr | None = None
+    limit: Annotated[StrictInt, limits.LINES] = 200
+    path: Annotated[list[Glob], Field(max_length=limits.MOST_PATTERNS)] = Field(default_factory=list)
+    lang: Annotated[list[Glob], Field(max_length=limits.MOST_PATTERNS)] = Field(default_factory=list)
+    fixed: bool = False
+    ignore_case: bool = False
+    smart_case: bool = False
+    words: bool = False
+
+
+class PlaceRow(TypedDict):
+    path: str
+    first_line: int
+    last_line: int
+    name: str
+    kind: str
+    inside: str
+    language: str
+    text: str
+
+
+class SymbolsAnswer(TypedDict):
+    query: str
+    asked: str
+    places: list[PlaceRow]
+    seconds: float
+
+
+class LineRow(TypedDict):
+    line: int
+    text: str
+    matches: list[list[int]]
+
+
+class GrepFileRow(TypedDict):
+    repo: str
+    path: str
+    language: str
+    lines: list[LineRow]
+
+
+class GrepAnswer(TypedDict):
+    pattern: str
+    files: list[GrepFileRow]
+    more: bool
+    not_indexed: list[str]
+    stale: dict[str, int]
+    seconds: float
 
 
 class ScorePart(TypedDict):
@@ -75,6 +134,8 @@ class HitRow(TypedDict):
     symbol: str
     text: str
     sure: NotRequired[Sureness]
+    shown: list[int]
+    why: NotRequired[str]
     parts: NotRequired[list[ScorePart]]
 
 
@@ -197,6 +258,45 @@ async def search(request: Request) -> Response:
     return _answer(wanted.query, rows, started, found)
 
 
+async def grep(request: Request) -> Response:
+    """The lines of indexed files that match a regular expression."""
+    state = state_of(request)
+    wanted = await read_model(request, GrepRequest)
+    started = time.perf_counter()
+    found = await state.in_waiting_thread(_lines_of, state, wanted)
+    answer: GrepAnswer = {
+        "pattern": wanted.pattern,
+        "files": [
+            {
+                "repo": repo,
+                "path": each.path,
+                "language": each.language,
+                "lines": [
+                    {"line": number, "text": text, "matches": [list(span) for span in spans]}
+                    for number, text, spans in zip(each.numbers, each.texts, each.spans, strict=True)
+                ],
+            }
+            for repo, each in found.files
+        ],
+        "more": found.more,
+        "not_indexed": list(found.not_indexed),
+        "stale": dict(found.stale),
+        "seconds": time.perf_counter() - started,
+    }
+    return JSONResponse(answer)
+
+
+def _lines_of(state: ServerState, wanted: GrepRequest) -> FoundLines:
+    pattern = Pattern(
+        (wanted.pattern,),
+        fixed=wanted.fixed,
+        ignore_case=wanted.ignore_case,
+        smart_case=wanted.smart_case,
+        words=wanted.words,
+    )
+    return state.workspace.grep(pattern, wanted.limit, globs=wanted.path, languages=wanted.lang, only=wanted.repo)
+
+
 def _answer(query: str, rows: list[HitRow], started: float, found: Found | None = None) -> Response:
     answer: SearchAnswer = {
         "query": query,
@@ -212,7 +312,7 @@ def _answer(query: str, rows: list[HitRow], started: float, found: Found | None 
 
 
 def _searched(state: ServerState, wanted: SearchRequest) -> Found:
-    narrowing: dict[str, Any] = {"globs": wanted.path, "languages": wanted.lang, "by": wanted.by}
+    narrowing: dict[str, Any] = {"globs": wanted.path, "languages": wanted.lang, "regex": wanted.regex, "by": wanted.by}
     return state.workspace.search(wanted.query, wanted.limit, wanted.mode, only=wanted.repo, **narrowing)
 
 
@@ -227,14 +327,47 @@ def hit_row(repo: str, hit: Hit, *, explain: bool) -> HitRow:
         "language": hit.language,
         "symbol": hit.symbol,
         "text": hit.text,
+        "shown": list(shown_lines(hit, SHOWN_LINES)),
     }
     if hit.sure is not None:
         row["sure"] = hit.sure
+    if hit.why:
+        row["why"] = hit.why
     if explain:
         row["parts"] = [
             {"name": name, "value": float(value), "why": _WHY.get(name, "")} for name, value in hit.parts.items()
         ]
     return row
+
+
+async def symbols(request: Request) -> Response:
+    """Where a name is defined, called, or implemented."""
+    state = state_of(request)
+    repository = state.workspace.get(request.query_params.get("repo"))
+    query = request.query_params.get("query", "")
+    asked, limit = request.query_params.get("asked", "definitions"), whole(request, "limit", 20)
+    started = time.perf_counter()
+    places = await state.in_thread(repository.symbols, query, limit, asked)
+    rows: list[PlaceRow] = [
+        {
+            "path": each.path,
+            "first_line": each.first_line,
+            "last_line": each.last_line,
+            "name": each.name,
+            "kind": each.kind,
+            "inside": each.inside,
+            "language": each.language,
+            "text": each.text,
+        }
+        for each in places
+    ]
+    answer: SymbolsAnswer = {
+        "query": query,
+        "asked": asked,
+        "places": rows,
+        "seconds": time.perf_counter() - started,
+    }
+    return JSONResponse(answer)
 
 
 async def similar(request: Request) -> Response:

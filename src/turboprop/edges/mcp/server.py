@@ -63,7 +63,15 @@ def make_server(
     calls = anyio.CapacityLimiter(MOST_CALLS)
     reads = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
     writes = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
-    for tool in (tools.search_code, tools.similar_code, tools.read_chunk, tools.ask_code, tools.index_status):
+    reading = (
+        tools.search_code,
+        tools.grep_code,
+        tools.find_symbol,
+        tools.similar_code,
+        tools.read_chunk,
+        tools.ask_code,
+    )
+    for tool in (*reading, tools.index_status):
         server.add_tool(_in_thread(tool, calls), annotations=reads, structured_output=False)
     server.add_tool(_in_thread(tools.reindex, calls), annotations=writes, structured_output=False)
     return server

@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING
 
 from turboprop.errors import UsageError
 from turboprop.printable import printable, printable_message, printable_name, quoted_name
+from turboprop.search.excerpt import shown_lines
 
 if TYPE_CHECKING:
     from turboprop.answer import AnsweredEvent
+    from turboprop.search.grep import FileMatches
+    from turboprop.search.symbols import Place
     from turboprop.types import Hit, IndexStatus
     from turboprop.workspace.workspace import Repository
 
@@ -64,6 +67,56 @@ def hits_page(
     if at < len(hits):
         blocks.append(_more(at))
     return "\n".join([UNTRUSTED, *blocks]) if not lines else "\n\n".join([f"{UNTRUSTED}\n{blocks[0]}", *blocks[1:]])
+
+
+def matches_page(files: Sequence[tuple[str, FileMatches]], start: int, limit: int) -> str:
+    """Matching lines `start` to `start + limit` under the names of their files, as many as fit; `files` are each with
+    the name of its repository, '' where one alone was searched."""
+    shown: list[str] = []
+    room, at, left = PAGE_CHARS, 0, False
+    for repo, each in files:
+        head = quoted_name(each.path) + (f"  repo {quoted_name(repo)}" if repo else "")
+        for number, text, spans in itertools.zip_longest(each.numbers, each.texts, each.spans, fillvalue=()):
+            if at >= start and not left:
+                line = f"{number}| {_around(str(text), spans)}"
+                block = ([head] if head else []) + [line]
+                size = sum(map(len, block)) + len(block)
+                left = at >= start + limit or (bool(shown) and size > room)
+                if left:
+                    break
+                shown += block
+                room -= size
+                head = ""
+            at += 1
+        if left:
+            break
+    if not shown:
+        return "no more lines" if start else "nothing found"
+    return "\n".join([UNTRUSTED, *shown, *([_more(at)] if left else [])])
+
+
+def _around(text: str, spans: Sequence[tuple[int, int]]) -> str:
+    """A line, or of a very long one the part where the pattern stands."""
+    begin = max(0, spans[0][0] - LINE_CHARS // 4) if spans and len(text) > LINE_CHARS else 0
+    return ("..." if begin else "") + _cut(text[begin:])
+
+
+def places_page(places: Sequence[Place]) -> str:
+    """Places of a name, each with what it is and its line, as many as fit."""
+    blocks: list[str] = []
+    room = PAGE_CHARS
+    for each in places:
+        defined = each.kind not in ("call", "implementation")
+        what = f"{each.kind} {each.name}" if defined else each.inside
+        head = f"{quoted_name(each.path)}:{each.first_line}-{each.last_line}"
+        head += f"  {printable_name(what[:_NAME_CHARS])}" if what else ""
+        block = f"{head}\n{numbered([each.text], each.first_line)}"
+        if blocks and len(block) > room:
+            blocks.append(f"... {len(places) - len(blocks)} more places: narrow by paths")
+            break
+        blocks.append(block)
+        room -= len(block) + 1
+    return "\n".join([UNTRUSTED, *blocks]) if blocks else "nothing found"
 
 
 def lines_page(path: str, lines: Sequence[str], start: int, end: int | None) -> str:
@@ -145,10 +198,20 @@ def _block(hit: Hit, most: int, repo: str) -> str:
     of = f"repo {quoted_name(repo)}" if repo else ""
     mark = f"({hit.sure})" if hit.sure not in (None, "strong") else ""
     head = "  ".join(part for part in (place, of, names(hit.symbol), mark) if part)
+    why = f"is: {_short(printable_name(hit.why))}" if hit.why else ""
+    if not most:
+        return "\n".join(part for part in (head, why) if part)
     lines = hit.text.rstrip().split("\n")
-    body = numbered(lines[:most], hit.start_line) if most else ""
-    left = f"... {len(lines) - most} more lines" if most and len(lines) > most else ""
-    return "\n".join(part for part in (head, body, left) if part)
+    first, last = shown_lines(hit, most)
+    above, below = first - hit.start_line, hit.start_line + len(lines) - 1 - last
+    body = numbered(lines[above : len(lines) - below], first)
+    before = f"... {above} lines above" if above else ""
+    left = f"... {below} more lines" if below else ""
+    return "\n".join(part for part in (head, why, before, body, left) if part)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LINE_CHARS else f"{text[:LINE_CHARS]}..."
 
 
 def _more(at: int) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -19,12 +19,15 @@ from turboprop.edges.mcp.text import (
     answer_text,
     hits_page,
     lines_page,
+    matches_page,
     page_start,
+    places_page,
     status_text,
 )
 from turboprop.errors import IndexNotFoundError, ModelNotFoundError, UsageError
 from turboprop.models.inventory import language_model_name
 from turboprop.printable import named, printable_message, quoted_name
+from turboprop.search.patterns import Pattern
 from turboprop.search.places import as_indexed
 from turboprop.types import Hit
 from turboprop.workspace.index import Index, nearest_words
@@ -73,6 +76,9 @@ class Tools:
         languages: Languages = None,
         mode: Mode = "hybrid",
         lines: Lines = SNIPPET_LINES,
+        regex: Annotated[
+            str, Field(description="Only code with a line that matches.", max_length=limits.PATTERN.most)
+        ] = "",
         repo: Repo = None,
         cursor: Cursor = None,
     ) -> str:
@@ -83,12 +89,57 @@ class Tools:
         Where several repositories are served and none is named, all are searched, and each hit names its own.
         """
         if repo is None and len(self._workspace) > 1:
-            return self._everywhere(query, limit, paths, languages, mode, lines, cursor)
+            return self._everywhere(query, limit, paths, languages, mode, lines, regex, cursor)
 
         def find(index: Index, most: int) -> list[Hit]:
-            return index.search(query, most, mode, filters=paths or (), languages=languages or (), freshness="none")
+            narrowing: dict[str, Any] = {"filters": paths or (), "languages": languages or (), "regex": regex}
+            return index.search(query, most, mode, freshness="none", **narrowing)
 
         return self._hits(find, limit, lines, repo, cursor, query)
+
+    def grep_code(
+        self,
+        pattern: Annotated[str, Field(description="A regular expression (RE2), or text with fixed."), limits.PATTERN],
+        ignore_case: bool = False,
+        fixed: bool = False,
+        words: Annotated[bool, Field(description="Whole words alone.")] = False,
+        limit: Annotated[int, Field(description="Lines of one page."), limits.LINES] = 60,
+        paths: Paths = None,
+        languages: Languages = None,
+        repo: Repo = None,
+        cursor: Cursor = None,
+    ) -> str:
+        """Find every line that matches a pattern exactly, as files are now; definitions come first, tests last."""
+        start = page_start(cursor)
+        found = self._workspace.grep(
+            Pattern((pattern,), fixed=fixed, ignore_case=ignore_case, words=words),
+            min(start + limit + 1, limits.LINES.most),
+            globs=paths or (),
+            languages=languages or (),
+            freshness=self._freshness,
+            only=repo,
+        )
+        several = repo is None and len(self._workspace) > 1
+        page = matches_page([(name if several else "", each) for name, each in found.files], start, limit)
+        return page + self._notes(sum(found.stale.values()), "")
+
+    def find_symbol(
+        self,
+        name: Annotated[str, Field(description="A name, qualified or not, or words of one."), limits.QUERY],
+        asked: Annotated[
+            Literal["definitions", "calls", "implementations"],
+            Field(description="Where it is defined, what calls it, or which types extend or implement it."),
+        ] = "definitions",
+        limit: Limit = 20,
+        paths: Paths = None,
+        languages: Languages = None,
+        repo: Repo = None,
+    ) -> str:
+        """List where a name is defined, called or implemented, from syntax trees: by name, not by type."""
+        with self._opened(self._workspace.get(repo)) as index:
+            found = index.symbols(name, limit, asked, filters=paths or (), languages=languages or (), freshness="none")
+            left = index.last_refresh
+        return places_page(found) + self._notes(left.changed if left.left else 0, "")
 
     def similar_code(
         self,
@@ -200,12 +251,13 @@ class Tools:
         languages: list[str] | None,
         mode: limits.Mode,
         lines: int,
+        regex: str,
         cursor: str | None,
     ) -> str:
         start = page_start(cursor)
         most = min(start + limit + 1, limits.HITS.most)
         found = self._workspace.search(
-            query, most, mode, globs=paths or (), languages=languages or (), freshness=self._freshness
+            query, most, mode, globs=paths or (), languages=languages or (), regex=regex, freshness=self._freshness
         )
         page = hits_page(
             [hit.hit for hit in found.hits], start, limit, lines, [hit.repo for hit in found.hits], found.nearest

@@ -37,7 +37,7 @@ class Refused(Exception):  # noqa: N818  no error: the server said no
 
 def takes(arguments: list[str]) -> bool:
     """Whether a command line is a search that a server may answer."""
-    if arguments[:1] != ["search"] or not _COLD.isdisjoint(arguments):
+    if arguments[:1] not in (["search"], ["grep"]) or not _COLD.isdisjoint(arguments):
         return False
     environment = os.environ
     if "_TP_COMPLETE" in environment or environment.get("TP_DEBUG", "") not in ("", "0"):

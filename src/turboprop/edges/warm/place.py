@@ -48,7 +48,12 @@ _NOT_SHARED = frozenset(["TP_SERVER", "TP_SERVER_IDLE", "TP_DEBUG"])
 _SECRETS = ("_TOKEN", "_KEY", "_SECRET", "_PASSWORD")  # the server never uses the network, so it needs none
 # What the look of an answer depends on: the server takes it over for each request.
 _DISPLAY_PREFIXES = ("LC_", "TTY_", "JUPYTER_", "CLICOLOR")
-_DISPLAY_NAMES = frozenset(["TERM", "COLORTERM", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "LANG", "LANGUAGE"])
+_DISPLAY_NAMES = frozenset(
+    """
+    TERM COLORTERM NO_COLOR FORCE_COLOR COLUMNS LINES LANG LANGUAGE TERM_PROGRAM VTE_VERSION KITTY_WINDOW_ID WT_SESSION
+    KONSOLE_VERSION DOMTERM WEZTERM_PANE GHOSTTY_RESOURCES_DIR FORCE_HYPERLINK CI
+    """.split()  # noqa: SIM905  a list of words reads better than a list of literals
+)
 
 
 def folder() -> str:

@@ -35,9 +35,13 @@ function card(hit, at, best, query) {
   const parts = h("div", { class: "hit-parts", id: freshId("parts"), hidden: true });
   const article = h("article", { class: "hit", "aria-label": `${at + 1}: ${place}` });
   const draw = (most) => {
+    // The lines that match, not the first ones.
+    const from = most < all ? hit.shown[0] : hit.start_line;
+    const above = from - hit.start_line;
     refill(
       code,
-      codeBlock(hit.text, hit.language, { start: hit.start_line, most, label: `Code of ${place}` }),
+      above > 0 && h("p", { class: "cut" }, `… ${plural(above, "line")} above`),
+      codeBlock(hit.text, hit.language, { start: hit.start_line, from, most, label: `Code of ${place}` }),
       all > most &&
         h(
           "button",
@@ -84,6 +88,7 @@ function card(hit, at, best, query) {
         hit.sure && hit.sure !== "strong" && h("span", { class: "unit sure" }, hit.sure),
       ),
     ),
+    hit.why ? h("p", { class: "hit-why" }, visible(hit.why)) : null,
     code,
     h(
       "footer",

@@ -1,0 +1,239 @@
+"""What a file defines, and what it refers to by name: definitions, calls, and the types that a type builds on.
+
+A table row keeps those of its chunk as text, one record a line, lines counted from 1 in the file:
+
+    =name <tab> kind <tab> first line <tab> last line <tab> scope     a definition that begins in the chunk
+    ~name <tab> kind <tab> first line <tab> last line <tab> scope     one that began before it and reaches into it
+    >name <tab> line,line                                             calls
+    ^name <tab> line,line                                             base classes, traits, interfaces
+
+Names are bare (`run`), scopes qualified (`Server.Pool`). All of it is by name: which of two definitions of one name is
+called is not known.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from turboprop.code.definitions import definition
+from turboprop.code.languages import MINOR, Language
+from turboprop.code.names import MAX_NAME, dotted
+from turboprop.code.references import REFERENCES
+
+if TYPE_CHECKING:
+    from tree_sitter import Node, Query
+
+    from turboprop.types import Chunk
+
+CALL, BASE = ">", "^"
+_BEGINS, _GOES_ON = "=", "~"
+_DATA = frozenset({"key", "rule", "element"})
+"""What is named in data and markup: nobody looks it up as a definition, and a JSON file has thousands."""
+_FUNCTIONS = frozenset({"function", "method"})
+_CLASS_LIKE = frozenset({"class", "interface", "struct", "trait", "implementation", "enum", "object", "union"})
+_HEADS_ARE_CALLS = frozenset({"elixir", "julia", "clojure"})
+"""Where `def f(x)` looks like a call of f, and of `def`."""
+_DEFINING = frozenset(["def", "defp", "defmacro", "defmacrop", "defmodule", "defprotocol", "defimpl", "defn", "defn-"])
+_MOST = 100_000
+"""Records of one file; a generated table has more."""
+_DECLARED = frozenset({"declaration", "field_declaration"})
+"""Nodes of C that say what is somewhere else."""
+
+
+class Definition(NamedTuple):
+    """A named piece of code on lines `first` to `last`, which are 1-based and inclusive; `scope` is what it is in."""
+
+    name: str
+    kind: str
+    first: int
+    last: int
+    scope: str = ""
+
+    @property
+    def qualified(self) -> str:
+        """The name with its scope."""
+        return f"{self.scope}.{self.name}" if self.scope else self.name
+
+
+class Reference(NamedTuple):
+    """A name in call position (`CALL`), or that a type extends or implements (`BASE`), on a 1-based line."""
+
+    name: str
+    kind: str
+    line: int
+
+
+class Symbols(NamedTuple):
+    """Of one file: definitions in the order of lines, references as 1-based line, and `CALL` or `BASE` and the name."""
+
+    definitions: list[Definition]
+    references: list[tuple[int, str]]
+
+
+def find_symbols(root: Node, row: Language, above: int = 0) -> Symbols:
+    """The definitions and references of a tree whose text has `above` lines of its file before its first one.
+
+    What it costs is the query's way through the tree and a microsecond for each of its captures: 30 MB of Python have
+    400,000 references, and take 5% longer to index.
+    """
+    from tree_sitter import QueryCursor
+
+    query = _query(row.name)
+    if query is None:
+        return Symbols([], [])
+    captured = QueryCursor(query).captures(root)
+    definitions = _definitions(_in_order(captured.get("def", ()))[:_MOST], row, above)
+    references = []
+    for kind, name in ((CALL, "call"), (BASE, "base")):
+        for node in captured.get(name, ())[:_MOST]:
+            text = (node.text or b"").decode("utf-8", "replace")
+            references.append((node.start_point[0] + 1 + above, kind + (text if text.isidentifier() else _bare(text))))
+    if row.grammar in _HEADS_ARE_CALLS:
+        heads = {(found.first, CALL + found.name) for found in definitions}
+        references = [each for each in references if each not in heads and each[1][1:] not in _DEFINING]
+    return Symbols(definitions, references)
+
+
+def _definitions(nodes: Sequence[Node], row: Language, above: int) -> list[Definition]:
+    found: list[Definition] = []
+    around: list[tuple[int, str, str]] = []  # of what is open: its last byte, its kind, the scope of its members
+    for node in nodes:
+        begin = node.start_byte
+        while around and around[-1][0] <= begin:
+            around.pop()
+        in_function = bool(around) and around[-1][1] in _FUNCTIONS
+        if in_function and (row.definitions[node.type] in MINOR or node.type in _DECLARED):
+            continue
+        one = definition(node, row)
+        if one is None or one.kind in _DATA or (in_function and one.kind in MINOR):
+            continue
+        scope = around[-1][2] if around else ""
+        kind = "method" if one.kind == "function" and around and around[-1][1] in _CLASS_LIKE else one.kind
+        if node.type in _DECLARED and row.has_macros and kind in _FUNCTIONS:
+            kind = "declaration"
+        end_row, end_column = node.end_point
+        first, last = node.start_point[0] + 1 + above, end_row + (1 if end_column else 0) + above
+        for name in one.names:
+            whole = name if not scope or name.startswith(f"{scope}.") else f"{scope}.{name}"
+            owner, _, bare = whole.rpartition(".")
+            if " for " in name and one.scope:  # `impl Trait for Type`
+                owner, bare = scope, name
+            if (bare := _clean(bare)) and not (found and (found[-1].first, found[-1].name) == (first, bare)):
+                found.append(Definition(bare, kind, first, max(first, last), _clean(owner)))
+        inner = one.scope or one.names[0]
+        inner = inner if not scope or inner.startswith(f"{scope}.") else f"{scope}.{inner}"
+        parent = node.parent if one.is_file_scope else None
+        around.append((parent.end_byte if parent is not None else node.end_byte, kind, inner))
+    return found
+
+
+def _in_order(nodes: Iterable[Node]) -> list[Node]:
+    """Captures come in the order in which they end; what is around others comes first here."""
+    return sorted(nodes, key=lambda node: (node.start_byte, -node.end_byte))
+
+
+@cache
+def _query(language: str) -> Query | None:
+    from tree_sitter import Query
+    from tree_sitter_language_pack import get_language
+
+    from turboprop.code.languages import LANGUAGES
+
+    row = LANGUAGES[language]
+    kinds = {kind for kind in row.definitions.values() if kind not in _DATA and kind != "@key"}
+    nodes = [f"({node})" for node, kind in row.definitions.items() if kind in kinds and node != "assignment"]
+    wanted = [f"[{' '.join(nodes)}] @def"] if nodes else []
+    if "assignment" in row.definitions:
+        # Of an assignment's many places, those where a constant is defined: 30 of 31 of Python's are in functions.
+        wanted += _ASSIGNMENTS[row.grammar]
+    wanted.append(REFERENCES.get(row.grammar, ""))
+    text = "\n".join(wanted).strip()
+    # The pack types its names as a Literal; ours come from a table that a test goes through.
+    return Query(get_language(row.grammar), text) if text else None  # type: ignore[arg-type]
+
+
+_ASSIGNMENTS = {
+    "python": (
+        "(module (assignment) @def)",
+        "(module (if_statement consequence: (block (assignment) @def)))",
+        "(module (try_statement body: (block (assignment) @def)))",
+        "(class_definition body: (block (assignment) @def))",
+    ),
+    "ruby": ("(assignment left: (constant)) @def",),
+}
+
+
+def _bare(text: str) -> str:
+    return _clean(dotted(text).rpartition(".")[2])
+
+
+def _clean(name: str) -> str:
+    """A name that fits into a record."""
+    return " ".join(name.split())[:MAX_NAME]
+
+
+def with_symbols(chunks: Sequence[Chunk], symbols: Symbols) -> list[Chunk]:
+    """The chunks of one file, each with the records of its lines."""
+    starts = [chunk.start_line for chunk in chunks]
+    records: list[list[str]] = [[] for _ in chunks]
+    for each in symbols.definitions:
+        fields = f"{each.name}\t{each.kind}\t{each.first}\t{each.last}\t{each.scope}"
+        at = max(0, bisect_right(starts, each.first) - 1)
+        records[at].append(_BEGINS + fields)
+        for further in range(at + 1, bisect_right(starts, each.last)):
+            records[further].append(_GOES_ON + fields)
+    places: list[dict[str, list[int]]] = [{} for _ in chunks]
+    for line, name in symbols.references:
+        held = places[max(0, bisect_right(starts, line) - 1)]
+        if name in held:
+            held[name].append(line)
+        else:
+            held[name] = [line]
+    for own, lines in zip(records, places, strict=True):
+        own += [f"{name}\t{','.join(map(str, sorted({*numbers})))}" for name, numbers in lines.items() if name[1:]]
+    return [
+        replace(chunk, symbols="".join(f"\n{record}" for record in own) + "\n" if own else "")
+        for chunk, own in zip(chunks, records, strict=True)
+    ]
+
+
+def read_symbols(text: str, first: int, last: int) -> tuple[list[Definition], list[Definition], list[Reference]]:
+    """Of a row of lines `first` to `last`: the definitions that begin in it, those that reach into it, and its
+    references. A record that is none is passed over."""
+    begun: list[Definition] = []
+    going_on: list[Definition] = []
+    references: list[Reference] = []
+    for record in text.split("\n"):
+        name, *fields = record[1:].split("\t")
+        try:
+            if record[:1] in (_BEGINS, _GOES_ON):
+                kind, begin, end, scope = fields
+                one = Definition(name, kind, int(begin), int(end), scope)
+                # A chunk that was cut again for its model left all of its records to each part.
+                if first <= one.first <= last:
+                    begun.append(one)
+                elif one.first < first <= one.last:
+                    going_on.append(one)
+            elif record[:1] in (CALL, BASE):
+                lines = [int(number) for number in fields[0].split(",")]
+                references += [Reference(name, record[0], line) for line in lines if first <= line <= last]
+        except (ValueError, IndexError):
+            continue
+    return begun, going_on, references
+
+
+def defined_in(text: str) -> Iterator[str]:
+    """The bare names whose definitions begin in the chunk with these records."""
+    for record in text.split("\n"):
+        if record[:1] == _BEGINS:
+            yield record[1:].partition("\t")[0]
+
+
+def around_line(definitions: Iterable[Definition], line: int) -> Definition | None:
+    """The innermost definition that a line is in."""
+    holding = [each for each in definitions if each.first <= line <= each.last]
+    return max(holding, key=lambda each: (each.first, -each.last), default=None)

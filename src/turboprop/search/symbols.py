@@ -1,0 +1,307 @@
+"""Definitions and references by name: `where is X defined`, `what calls X`, `who implements X`.
+
+By name, and not by type: a call of `close` is found for every `close` there is. The records lie in a column of the
+table (`turboprop.code.symbols`), which Lance looks through: 7 ms for 36,000 chunks, whose records have 5 MB.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from turboprop import limits
+from turboprop.code.symbols import BASE, CALL, Definition, around_line, read_symbols
+from turboprop.index import schema
+from turboprop.index.lance_table import sql_text
+from turboprop.search.filters import compile_filter
+from turboprop.search.path_rules import place_of
+from turboprop.types import Hit, Match, SearchFilter
+
+if TYPE_CHECKING:
+    from turboprop.index.read import IndexReader
+
+ANSWER_SCORE = 2.0
+"""Of a chunk that answers a question for a name: it stands above what only resembles the question."""
+_ASKED_FOR = 100.0
+"""How much the place that was asked for counts among the matches of its chunk."""
+_COLUMNS = [schema.PATH, schema.LANGUAGE, schema.START_LINE, schema.END_LINE, schema.SYMBOLS]
+_SEPARATORS = re.compile(r"::|->|[.#:\\/]")
+_SIGNS = re.compile(r"[\w$]")
+_SLIGHT = frozenset({"constant", "module", "declaration", "section", "table"})
+
+
+class Asked(StrEnum):
+    """What is asked of a name."""
+
+    DEFINITIONS = "definitions"
+    CALLS = "calls"
+    IMPLEMENTATIONS = "implementations"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a name is defined or referred to.
+
+    `kind` is that of a definition, or "call" or "implementation"; `name` is qualified where it is a definition, and
+    `inside` the definition that a reference stands in, '' at the top of a file. Lines are 1-based and inclusive: those
+    of a definition, or one. `text` is the first of them.
+    """
+
+    path: str
+    first_line: int
+    last_line: int
+    name: str
+    kind: str
+    inside: str
+    language: str
+    text: str
+    row_id: int
+
+
+def find_definitions(
+    reader: IndexReader, query: str, limit: int, *, wanted: SearchFilter | None = None, exact: bool = False
+) -> list[Place]:
+    """The definitions whose names hold every word of the query, the likest first; with `exact` only those of that name.
+
+    A name may be qualified (`Server.run`, `Server::run`). The case of letters decides only between names that are else
+    the same. Raises `UsageError` for a bad query or filter.
+    """
+    limits.QUERY.check(query)
+    words = query.split()
+    if not any(map(_SIGNS.search, words)):
+        return []
+    scope, name = _split(query.strip()) if len(words) == 1 else ("", "")
+    sought = [name.lower()] if name else [_split(word)[1].lower() or word.lower() for word in words]
+    found: list[tuple[tuple[Any, ...], Definition, dict[str, Any]]] = []
+    for row in _rows(reader, [f"contains(lower({schema.SYMBOLS}), {sql_text(word)})" for word in sought], wanted):
+        begun, _, _ = read_symbols(row[schema.SYMBOLS], row[schema.START_LINE], row[schema.END_LINE])
+        for each in begun:
+            likeness = _likeness(each, name, scope, sought)
+            if likeness is not None and (not exact or likeness < 2):
+                place = place_of(row[schema.PATH], row[schema.LANGUAGE])
+                slight = each.kind in _SLIGHT
+                order = (likeness, place.is_test, place.is_prose, slight, len(each.name), row[schema.PATH], each.first)
+                found.append((order, each, row))
+    found.sort(key=lambda each: each[0])
+    return _with_text(
+        reader,
+        [
+            Place(
+                path=row[schema.PATH],
+                first_line=each.first,
+                last_line=each.last,
+                name=each.qualified,
+                kind=each.kind,
+                inside=each.scope,
+                language=row[schema.LANGUAGE],
+                text="",
+                row_id=row["_rowid"],
+            )
+            for _, each, row in found[:limit]
+        ],
+    )
+
+
+def find_references(
+    reader: IndexReader, name: str, limit: int, *, asked: Asked = Asked.CALLS, wanted: SearchFilter | None = None
+) -> list[Place]:
+    """Where a name is called, or which types extend or implement it; code before tests, in path order.
+
+    Of a qualified name the last part counts. Letters match in the case that is written, where there is any such
+    reference, else in any. Raises `UsageError` for a bad name or filter.
+    """
+    limits.QUERY.check(name)
+    bare = _split(name.strip().removesuffix("()"))[1]
+    if not _SIGNS.search(bare):
+        return []
+    sign = BASE if asked is Asked.IMPLEMENTATIONS else CALL
+    found: list[tuple[tuple[Any, ...], Place]] = []
+    for column, sought in ((schema.SYMBOLS, bare), (f"lower({schema.SYMBOLS})", bare.lower())):
+        for row in _rows(reader, [f"contains({column}, {sql_text(f'{chr(10)}{sign}{sought}{chr(9)}')})"], wanted):
+            begun, going_on, references = read_symbols(
+                row[schema.SYMBOLS], row[schema.START_LINE], row[schema.END_LINE]
+            )
+            place = place_of(row[schema.PATH], row[schema.LANGUAGE])
+            for each in references:
+                if each.kind != sign or (each.name != bare and each.name.lower() != sought):
+                    continue
+                holder = around_line([*going_on, *begun], each.line)
+                inside = holder.qualified if holder is not None else ""
+                kind = "call" if sign == CALL else "implementation"
+                one = Place(
+                    path=row[schema.PATH],
+                    first_line=each.line,
+                    last_line=each.line,
+                    name=each.name,
+                    kind=kind,
+                    inside=inside,
+                    language=row[schema.LANGUAGE],
+                    text="",
+                    row_id=row["_rowid"],
+                )
+                found.append(((place.is_test, place.is_prose, one.path, each.line), one))
+        if found:
+            break
+    found.sort(key=lambda each: each[0])
+    return _with_text(reader, [each for _, each in found[:limit]])
+
+
+def _rows(reader: IndexReader, conditions: list[str], wanted: SearchFilter | None) -> Iterator[dict[str, Any]]:
+    if reader.rows == 0:
+        return iter(())
+    where = compile_filter(wanted, reader.header.scope.root) if wanted is not None else None
+    return iter(reader.rows_where(" AND ".join([*([where] if where else []), *conditions]), _COLUMNS))
+
+
+def _likeness(one: Definition, name: str, scope: str, sought: Sequence[str]) -> int | None:
+    """How like a definition's name is to what is sought, 0 for the same; None where it is not."""
+    bare = one.name.lower()
+    if name:
+        if scope and not f".{one.scope}".lower().endswith(f".{scope}".lower()):
+            return None
+        if one.name == name:
+            return 0
+        if bare == name.lower():
+            return 1
+        if bare.startswith(name.lower()):
+            return 2
+        return 3 if name.lower() in bare else None
+    whole = one.qualified.lower()
+    if not all(word in whole for word in sought):
+        return None
+    return 4 if all(word in bare for word in sought) else 5
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Scope and bare name of a name as any language writes it."""
+    parts = [part for part in _SEPARATORS.split(name.strip("`'\"")) if part]
+    return (".".join(parts[:-1]), parts[-1]) if parts else ("", "")
+
+
+def _with_text(reader: IndexReader, places: list[Place]) -> list[Place]:
+    """The places with their first lines, from the rows that they were found in."""
+    from dataclasses import replace
+
+    rows = dict.fromkeys(each.row_id for each in places)
+    read = reader.fetch(list(rows), [schema.START_LINE, schema.TEXT])
+    texts = {
+        row_id: (row[schema.START_LINE], row[schema.TEXT].split("\n")) for row_id, row in zip(rows, read, strict=True)
+    }
+    shown = []
+    for each in places:
+        start, lines = texts[each.row_id]
+        at = each.first_line - start
+        shown.append(replace(each, text=lines[at].strip() if 0 <= at < len(lines) else ""))
+    return shown
+
+
+_NAME = r"[`'\"]?(?P<name>[A-Za-z_$][\w$]*(?:(?:::|\.|#|->)[A-Za-z_$][\w$]*)*)(?:\(\))?[`'\"]?"
+_NOUN = r"(?:functions?|methods?|class(?:es)?|types?|structs?|traits?|interfaces?|macros?|constants?|variables?)"
+_IT = rf"(?:(?:the|a|an)\s+)?(?:{_NOUN}\s+)?{_NAME}(?:\s+{_NOUN})?"
+_ALL = r"(?:(?:find|show|list|go\s+to)\s+)?(?:(?:all|the)\s+)*"
+_WHO = r"(?:what|who|which\s+\w+|where\s+do\s+we)\s+(?:all\s+)?"
+_BUILDS = r"(?:implements?|extends?|subclass(?:es)?|inherits?(?:\s+from)?|derives?\s+from)"
+_QUESTIONS = {
+    Asked.CALLS: (
+        rf"{_WHO}(?:calls?|invokes?|uses?)\s+(?:to\s+)?{_IT}",
+        rf"{_ALL}(?:callers?|usages?|uses|calls|references)\s+(?:of|to|for)\s+{_IT}",
+        rf"where\s+is\s+{_IT}\s+(?:called|used|invoked|referenced)(?:\s+from)?",
+    ),
+    Asked.DEFINITIONS: (
+        rf"where\s+(?:is|are)\s+{_IT}\s+(?:defined|declared)",
+        rf"{_ALL}(?:definitions?|declarations?)\s+of\s+{_IT}",
+    ),
+    Asked.IMPLEMENTATIONS: (
+        rf"{_WHO}{_BUILDS}\s+{_IT}",
+        rf"{_ALL}(?:implementations?|implement[eo]rs?|subclasses|subtypes)\s+of\s+{_IT}",
+        rf"{_ALL}{_NOUN}\s+(?:that|which)\s+{_BUILDS}\s+{_IT}",
+    ),
+}
+_COMPILED = [
+    (asked, re.compile(rf"\s*{question}\s*[?.!]*\s*", re.IGNORECASE))
+    for asked, questions in _QUESTIONS.items()
+    for question in questions
+]
+_LONGEST_QUESTION = 300
+
+
+def question_of(query: str) -> tuple[Asked, str] | None:
+    """What a query asks of which name, where it is a question of that form; None for every other query."""
+    if len(query) > _LONGEST_QUESTION:
+        return None
+    for asked, question in _COMPILED:
+        if (found := question.fullmatch(query)) is not None:
+            return asked, found["name"]
+    return None
+
+
+def answer(reader: IndexReader, query: str, limit: int, wanted: SearchFilter | None = None) -> list[Place]:
+    """The places that answer a query which asks for definitions, calls or implementations of a name; else none.
+
+    A plain word (`where is configuration defined`) is a name only where something is called exactly that.
+    """
+    question = question_of(query)
+    if question is None:
+        return []
+    asked, name = question
+    found: list[Place] = []
+    for sought in (name, f"{name}?", f"{name}!"):  # names of Ruby, whose sign a question's own would hide
+        if asked is Asked.DEFINITIONS:
+            found = find_definitions(reader, sought, limit, wanted=wanted, exact=True)
+        else:
+            found = find_references(reader, sought, limit, asked=asked, wanted=wanted)
+        if found or sought not in query:
+            break
+    bare = _split(name)[1]
+    exact = [each for each in found if bare == (_split(each.name)[1])]
+    return exact or ([] if name.islower() and name.isalpha() else found)
+
+
+def answer_hits(reader: IndexReader, query: str, limit: int, wanted: SearchFilter | None = None) -> list[Hit]:
+    """The same as hits: the chunks that hold these places, each with what it is and where."""
+    places: dict[int, list[Place]] = {}
+    for each in answer(reader, query, limit, wanted):
+        places.setdefault(each.row_id, []).append(each)
+    rows = reader.fetch(list(places))
+    return [
+        Hit(
+            path=row[schema.PATH],
+            start_line=row[schema.START_LINE],
+            end_line=row[schema.END_LINE],
+            score=ANSWER_SCORE,
+            language=row[schema.LANGUAGE],
+            symbol=row[schema.SYMBOL],
+            text=row[schema.TEXT],
+            kind=row[schema.KIND],
+            parts={"symbol": ANSWER_SCORE},
+            why=_said(found),
+            matches=tuple(_matches(row, found)),
+        )
+        for row, found in zip(rows, places.values(), strict=True)
+    ]
+
+
+def _matches(row: dict[str, Any], places: Sequence[Place]) -> Iterator[Match]:
+    lines = row[schema.TEXT].split("\n")
+    for each in places:
+        at = each.first_line - row[schema.START_LINE]
+        text = lines[at] if 0 <= at < len(lines) else ""
+        begin = max(0, text.find(_split(each.name)[1]))
+        end = begin + len(_split(each.name)[1])
+        yield Match(each.first_line, begin, min(end, len(text)), _ASKED_FOR)
+
+
+def _said(places: Iterable[Place]) -> str:
+    parts: dict[str, list[str]] = {}
+    for each in places:
+        if each.kind == "call":
+            what = f"calls {each.name}" + (f" in {each.inside}" if each.inside else "")
+        elif each.kind == "implementation":
+            what = f"{each.inside or 'a type'} builds on {each.name}"
+        else:
+            what = f"defines {each.kind} {each.name}"
+        parts.setdefault(what, []).append(str(each.first_line))
+    return "; ".join(f"{what} (line{'s' * (len(lines) > 1)} {', '.join(lines)})" for what, lines in parts.items())
