@@ -69,7 +69,7 @@ def find_definitions(
     A name may be qualified (`Server.run`, `Server::run`). The case of letters decides only between names that are else
     the same. Raises `UsageError` for a bad query or filter.
     """
-    limits.QUERY.check(query)
+    limits.NAME.check(query)
     words = query.split()
     if not any(map(_SIGNS.search, words)):
         return []
@@ -113,7 +113,7 @@ def find_references(
     Of a qualified name the last part counts. Letters match in the case that is written, where there is any such
     reference, else in any. Raises `UsageError` for a bad name or filter.
     """
-    limits.QUERY.check(name)
+    limits.NAME.check(name)
     bare = _split(name.strip().removesuffix("()"))[1]
     if not _SIGNS.search(bare):
         return []

@@ -125,7 +125,7 @@ class Tools:
 
     def find_symbol(
         self,
-        name: Annotated[str, Field(description="A name, qualified or not, or words of one."), limits.QUERY],
+        name: Annotated[str, Field(description="A name, qualified or not, or words of one."), limits.NAME],
         asked: Annotated[
             Literal["definitions", "calls", "implementations"],
             Field(description="Where it is defined, what calls it, or which types extend or implement it."),
