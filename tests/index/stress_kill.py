@@ -62,9 +62,11 @@ def edit(root: Path, source: random.Random, turn: int) -> None:
 
 def rows_of(directory: Path) -> Rows:
     with IndexReader.open(directory) as reader:
-        columns = ["path", "start_line", "end_line", "text", "vector"]
+        columns = ["path", "start_line", "end_line", "text", "symbols", "vector"]
         table = reader.rows_where("start_line > 0", columns)
-    return {(row["path"], row["start_line"], row["end_line"], row["text"]): row["vector"] for row in table}
+    return {
+        (row["path"], row["start_line"], row["end_line"], row["text"] + row["symbols"]): row["vector"] for row in table
+    }
 
 
 def check_whole(directory: Path) -> bool:

@@ -279,3 +279,21 @@ def test_the_page_and_metrics(client: httpx.Client) -> None:
     assert 'tp_requests_total{method="GET",path="/",status="200"}' in text
     assert 'tp_model_loaded{kind="language",model="stories260K.gguf"} 1' in text
     assert "tp_search_seconds_bucket" in text
+
+
+def test_symbols(client: httpx.Client) -> None:
+    def places(**parameters: str) -> list[tuple[str, int, str, str]]:
+        answer = client.get("/api/symbols", params={"repo": "store", **parameters}).json()
+        return [(one["path"], one["first_line"], one["name"], one["inside"]) for one in answer["places"]]
+
+    assert places(query="retry") == [("src/retry.py", 1, "retry", "")]
+    assert places(query="Cache.get") == [("src/cache.py", 5, "Cache.get", "Cache")]
+    assert places(query="work", asked="calls") == [("src/retry.py", 4, "work", "retry")]
+    assert places(query="Cache", asked="implementations") == []
+    for wrong in ({"query": ""}, {"query": "x", "asked": "all"}, {"query": "x", "limit": "0"}):
+        assert client.get("/api/symbols", params={"repo": "store", **wrong}).status_code == 400
+    hits = client.post("/api/search", json={"query": "what calls range", "repo": "store", "mode": "lexical"}).json()[
+        "hits"
+    ]
+    assert hits[0]["why"] == "calls range in retry (line 2)"
+    assert hits[0]["shown"] == [1, 7]

@@ -323,3 +323,17 @@ def test_grep_code(connect: Connect, repo: Path) -> None:
             assert narrowed != "nothing found"
 
     session(steps)
+
+
+def test_find_symbol(connect: Connect, repo: Path) -> None:
+    async def steps() -> None:
+        async with connect(repo) as client:
+            found = await told(client, "find_symbol", name="start_server")
+            assert re.match(r"app/server\.py:1-\d+  function start_server\n1\| def start_server", found), found
+            calls = await told(client, "find_symbol", name="bind", asked="calls")
+            assert re.match(r"app/server\.py:\d+-\d+  start_server\n\d+\| ", calls), calls
+            assert await told(client, "find_symbol", name="nobody", asked="implementations") == "nothing found"
+            answer = await told(client, "search_code", query="what calls bind", limit=1)
+            assert "is: calls bind in start_server (line" in answer
+
+    session(steps)

@@ -26,9 +26,20 @@ def test_hits_come_as_one_types(open_page: Any) -> None:
     expect(page.locator(".summary")).to_contain_text("hits")
     expect(page).to_have_url(re.compile("q=try[+]again[+]after[+]a[+]failure"))
     lines = page.locator(".hit").first.locator(".line")
-    assert lines.first.get_attribute("data-n") == "1"
+    expect(lines.first).to_have_attribute("data-n", "1")
     expect(page.locator(".hit").first.locator(".t-keyword", has_text="def").first).to_be_visible()
     expect(page.locator("#said")).to_contain_text("hits")
+
+
+def test_a_hit_shows_the_lines_that_match(open_page: Any) -> None:
+    page = open_page("#/search?q=what+calls+sleep&mode=lexical")
+    first = page.locator(".hit").first
+    expect(first.locator(".hit-why")).to_have_text("calls sleep in retry (line 14)")
+    expect(first.locator(".hit-code > .cut")).to_have_text(re.compile(r"… \d+ lines? above"))
+    expect(first.locator('.line[data-n="14"]')).to_contain_text("time.sleep(wait")
+    first.get_by_role("button", name="Show all").click()
+    expect(first.locator(".hit-code > .cut")).to_have_count(0)
+    expect(first.locator('.line[data-n="1"]')).to_be_visible()
 
 
 def test_a_slow_answer_never_replaces_a_later_one(open_page: Any) -> None:
