@@ -168,7 +168,7 @@ def test_an_answer(hostile: Path) -> None:
     model = str(reference("gguf/stories260K.gguf"))
     out, err = run(
         hostile, "ask", "how is the telescope pointed?", "--model", model, "--max-tokens", "12", "--seed", "1",
-        "--source-tokens", "300", "--show-context", "--stats",
+        "--source-tokens", "900", "--show-context", "--stats",
     )  # fmt: skip
     assert "Sources:" in out
     assert acting(out) == acting(err) == []
