@@ -30,21 +30,28 @@ USUAL = Anchors(0.2, 0.7)
     ],
 )
 def test_marks_by_words_and_meaning(parts: dict[str, float], mark: Sureness) -> None:
-    assert sureness(parts, USUAL, by_words=True, is_held=True) == mark
+    assert sureness(parts, USUAL, by_words=True) == mark
 
 
 def test_where_nothing_holds_a_word_the_meaning_must_come_near() -> None:
-    marks = [
-        sureness({"words": 0.0, "cosine": cosine}, USUAL, by_words=True, is_held=False) for cosine in (0.3, 0.45, 0.5)
-    ]
+    marks = [sureness({"words": 0.0, "cosine": cosine}, USUAL, by_words=True, held=0.0) for cosine in (0.3, 0.45, 0.5)]
     assert marks == ["nothing", "nothing", "weak"]
 
 
+def test_of_few_chunks_a_word_that_all_hold_is_something() -> None:
+    parts = {"words": 0.01, "cosine": 0.1}
+    for known in (USUAL, None):
+        assert sureness(parts, known, by_words=True, held=1.0, rows=20) == "weak"
+        assert sureness(parts, known, by_words=True, held=0.3, rows=20) == "nothing"
+        assert sureness(parts, known, by_words=True, held=1.0, rows=20_000) == "nothing"
+        assert sureness({**parts, "words": 0.0}, known, by_words=True, held=1.0, rows=20) == "nothing"
+
+
 def test_each_side_alone() -> None:
-    words = [sureness({"words": share}, None, by_words=True, is_held=True) for share in (0.0, 0.05, 0.2, 0.4)]
+    words = [sureness({"words": share}, None, by_words=True) for share in (0.0, 0.05, 0.2, 0.4)]
     assert words == ["nothing", "nothing", "weak", "strong"]
     meaning = [
-        sureness({"words": 0.0, "cosine": cosine}, USUAL, by_words=False, is_held=False) for cosine in (0.1, 0.35, 0.5)
+        sureness({"words": 0.0, "cosine": cosine}, USUAL, by_words=False, held=0.0) for cosine in (0.1, 0.35, 0.5)
     ]
     assert meaning == ["nothing", "weak", "strong"]
 

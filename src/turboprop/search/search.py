@@ -134,9 +134,10 @@ def search_together(
         least = ranked[-1][1].score if ranked else math.inf
         ranked += [(at, replace(one, score=min(one.score, least))) for at, one in wider if unit(at, one) not in known]
     ranked = [each for each in ranked[:limit] if threshold is None or each[1].score >= threshold]
-    is_held = any(words.holding[term] for term, weight in analysed.terms.items() if weight > STOP_WEIGHT)
+    asked = [term for term, weight in analysed.terms.items() if weight > STOP_WEIGHT and term not in analysed.if_there]
+    held = sum(words.holding[term] > 0 for term in asked) / max(1, len(asked))
     hits: dict[int, Iterator[Hit]] = {
-        at: iter(_hits(reader, [one for place, one in ranked if place == at], mode, is_held))
+        at: iter(_hits(reader, [one for place, one in ranked if place == at], mode, held, words.rows))
         for at, reader, _ in tables
     }
     return [(at, next(hits[at])) for at, _ in ranked]
@@ -180,10 +181,11 @@ def _phrases(reader: IndexReader, query: Query, found: Candidates) -> NDArray[np
     return np.array([float(all(phrase in text for phrase in wanted)) for text in texts])
 
 
-def _hits(reader: IndexReader, ranked: list[Ranked], mode: Mode, is_held: bool) -> list[Hit]:
+def _hits(reader: IndexReader, ranked: list[Ranked], mode: Mode, held: float, in_all: int) -> list[Hit]:
     rows = reader.fetch([int(reader.lexicon.row_ids[one.row]) for one in ranked])
     known = anchors(reader.lexicon.sample) if ranked and mode != "lexical" else None
-    marks = [sureness(one.parts, known, by_words=mode != "semantic", is_held=is_held) for one in ranked]
+    by_words = mode != "semantic"
+    marks = [sureness(one.parts, known, by_words=by_words, held=held, rows=in_all) for one in ranked]
     return [_hit(row, one.score, dict(one.parts), mark) for row, one, mark in zip(rows, ranked, marks, strict=True)]
 
 

@@ -30,6 +30,8 @@ STRONG_NEARNESS, NO_NEARNESS = 0.5, 0.1
 """Bounds of the nearness in a search by meaning alone."""
 WEAK_WORDS = 0.2
 """The share of words that is something, however far the meaning is."""
+FEW_ROWS, MOST_WORDS = 200, 0.5
+"""In an index of fewer chunks, a chunk is something that holds any word of a query whose words are there mostly."""
 WORDLESS_NEARNESS = 0.55
 """How near a chunk must come in a search by both where nothing holds a word of the query."""
 _USUAL = (0.17, 0.77)
@@ -65,22 +67,26 @@ def anchors(sample: NDArray[np.float16]) -> Anchors:
     return Anchors(*(own * mine + (1 - own) * usual for mine, usual in zip(seen, _USUAL, strict=True)))
 
 
-def sureness(parts: Mapping[str, float], known: Anchors | None, *, by_words: bool, is_held: bool) -> Sureness:
-    """The mark of a hit by the parts of its score. `known` is None where vectors take no part; `is_held` says that
-    some chunk, also one that filters leave out, holds a word of the query."""
+def sureness(
+    parts: Mapping[str, float], known: Anchors | None, *, by_words: bool, held: float = 1.0, rows: int = FEW_ROWS
+) -> Sureness:
+    """The mark of a hit by the parts of its score. `known` is None where vectors take no part; `held` is the share of
+    the query's words that some chunk holds, of an index of `rows` chunks, also those that filters leave out."""
     if parts.get("place") or parts.get("path") or parts.get("phrase"):
         return "strong"
     words = parts.get("words", 0.0)
+    # A word that all of a few chunks hold counts as nothing there, and still is a word that was found.
+    least = WEAK_WORDS if rows >= FEW_ROWS or held < MOST_WORDS else 1e-6
     if known is None:
-        return _between(words, NO_WORDS, STRONG_WORDS)
+        return _between(words, min(NO_WORDS, least), STRONG_WORDS)
     near = known.nearness(parts.get("cosine", 0.0))
     if not by_words:
         return _between(near, NO_NEARNESS, STRONG_NEARNESS)
-    if not is_held and near < WORDLESS_NEARNESS:
+    if not held and near < WORDLESS_NEARNESS:
         return "nothing"
     mark = _between(BIAS + WORDS * words + NEARNESS * near, NOTHING, STRONG)
     # Where all chunks are alike, as in a repository of copies, the anchors say little and the words still do.
-    return "weak" if mark == "nothing" and words >= WEAK_WORDS else mark
+    return "weak" if mark == "nothing" and words >= least else mark
 
 
 def of_answer(hits: Iterable[Hit]) -> Sureness:

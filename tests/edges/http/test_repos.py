@@ -79,7 +79,9 @@ def test_search_finds_and_explains(client: httpx.Client) -> None:
     assert {part["name"] for part in best["parts"]} >= {"words", "cosine"}
     assert all(part["why"] for part in best["parts"])
     assert answer["seconds"] > 0
-    narrowed = client.post("/api/search", json={**body, "lang": ["go"], "path": ["src/**"]}).json()["hits"]
+    assert answer["sure"] == best["sure"] != "nothing"
+    asked = {**body, "query": "acquire", "lang": ["golang"], "path": ["./src/**"]}
+    narrowed = client.post("/api/search", json=asked).json()["hits"]
     assert {hit["path"] for hit in narrowed} == {"src/lock.go"}
     with_words = client.post("/api/search", json={**body, "mode": "lexical", "by": "file"}).json()["hits"]
     assert "parts" in with_words[0]
