@@ -185,6 +185,9 @@ _CYRILLIC = ("cp1251", "koi8_r")
 _FURTHER_CYRILLIC = "\u0401\u0451\u0404\u0454\u0406\u0456\u0407\u0457\u0490\u0491\u040e\u045e"
 """Letters of Russian, Ukrainian and Belarusian outside the main rows."""
 _FURTHER_LATIN = "\u0152\u0153\u0160\u0161\u0178\u017d\u017e"
+_JAPANESE = ("cp932", "euc_jp")
+_WITHOUT_KANA = 0.85
+"""Few Japanese comments have none, and many Chinese ones are as Japanese ones without."""
 _COMMON, _CAPITAL, _RARE = 0.8, 0.9, 0.1
 _ALONE = 0.4
 _CENTRAL = 0.15
@@ -205,12 +208,14 @@ def _commonness(text: str, codec: str) -> float:
     beyond = [place for place, one in enumerate(text) if one > "\x7f"]
     usual = _usual_of_two_bytes if codec in _COMMON_ROWS else _usual_of_one_byte
     total = sum(usual(text[place], text[place - 1], text[place + 1], codec) for place in beyond)
+    if codec == "euc_jp" and not any("\u3041" <= text[place] <= "\u30ff" for place in beyond):
+        total *= _WITHOUT_KANA
     return total / len(beyond) if beyond else 0.0
 
 
 def _usual_of_two_bytes(one: str, before: str, after: str, codec: str) -> float:
     if "\u3041" <= one <= "\u30ff":
-        return 1.0 if codec in ("cp932", "euc_jp") else _RARE
+        return 1.0 if codec in _JAPANESE else _RARE
     first_own, last_own = ("\uac00", "\ud7a3") if codec == "cp949" else ("\u4e00", "\u9fff")
     if first_own <= one <= last_own:
         if one in _frequent(codec):
