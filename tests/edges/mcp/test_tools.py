@@ -188,6 +188,8 @@ def test_index_status_and_reindex(connect: Connect, repo: Path) -> None:
     async def steps() -> None:
         async with connect(repo, refresh=False) as client:
             assert (await told(client, "index_status")).endswith("up to date")
+            (repo / "big.py").write_text("x = 1\n" * 200_000)
+            assert "1, first big.py (too large)" in await told(client, "index_status")
             (repo / "tuner.py").write_text("def tune_radio(frequency):\n    return frequency\n")
             assert "stale: 1 new or changed, 0 removed: tuner.py" in await told(client, "index_status")
             assert (await told(client, "reindex", wait_seconds=60)).endswith("up to date")

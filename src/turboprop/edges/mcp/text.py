@@ -31,6 +31,7 @@ SNIPPET_LINES = 12
 _NAMES = 3
 _NAME_CHARS = 80
 _FILES = 10
+_LEFT_OUT = 3
 
 
 def page_start(cursor: str | None) -> int:
@@ -163,6 +164,9 @@ def status_text(repository: Repository, state: IndexStatus) -> str:
         f"{name}: {state.files:,} files, {state.chunks:,} chunks, {made_with}",
         f"updated {age // 60} min ago" if age >= 60 else f"updated {age} s ago",
     ]
+    if state.left_out:
+        first = ", ".join(f"{quoted_name(each.path)} ({each.reason})" for each in state.left_out[:_LEFT_OUT])
+        lines.append(f"left out, though it looks like source: {len(state.left_out):,}, first {first}")
     job = repository.job.status if repository.job is not None else None
     changed = [*state.stale, *state.removed]
     if job is not None and not job.ended:
