@@ -141,13 +141,23 @@ def hashed_terms(text: str) -> list[int]:
 
 def defined_names(symbol: str) -> list[str]:
     """The names that a chunk with this symbol defines, bare and in lower case (`A.run, B.stop`: run, stop)."""
-    names = (folded(name.strip().rpartition(".")[2]) for name in symbol.split(","))
+    return list(dict.fromkeys(map(folded, bare_names(symbol))))
+
+
+def bare_names(symbol: str) -> list[str]:
+    """The same as they are written."""
+    names = (name.strip().rpartition(".")[2] for name in symbol.split(","))
     return list(dict.fromkeys(name for name in names if name))
 
 
 def definition_hash(name: str) -> int:
-    """The hash under which the definitions of a bare lower-case name are listed."""
+    """The hash under which the definitions of a bare name are listed, whatever the case of its letters."""
     return term_hash(f"def {folded(name)}")
+
+
+def spelled_hash(name: str) -> int:
+    """The hash under which those are listed that are spelled just so, where the name has capitals."""
+    return term_hash(f"Def {name}")
 
 
 def _split(word: str) -> list[str]:

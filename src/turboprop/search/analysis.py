@@ -71,7 +71,7 @@ class Query:
     """An analysed query.
 
     `terms` are hashes with their weights, `stems` the terms that carry meaning (for names of files and
-    folders), `names` bare lower-case names of definitions with how surely each is meant, `phrases` what
+    folders), `names` bare names of definitions, as they are written, with how surely each is meant, `phrases` what
     stood in quotes, `mentions` the places that it may name. `asks_*` say that the user wants what is held back
     otherwise. `is_long` says that it has more words than count.
     """
@@ -161,12 +161,12 @@ def _kind(text: str) -> QueryKind:
 def _names(text: str, alone: bool) -> dict[str, float]:
     if alone or (has_wide_script(text) and not re.search(r"\s", text)):
         # An operator of C++ may end with a separator.
-        last = folded(_SEPARATOR.split(text)[-1] or text).strip("()")
+        last = (_SEPARATOR.split(text)[-1] or text).strip("()")
         return {last: QUALIFIED} if last else {}
     found: dict[str, float] = {}
     for at, word in enumerate(_QUALIFIED.findall(text)):
-        last = folded(_SEPARATOR.split(word)[-1])
-        if last != folded(word) or "_" in word.strip("_") or _CASED.search(word):
+        last = _SEPARATOR.split(word)[-1]
+        if last != word or "_" in word.strip("_") or _CASED.search(word):
             found[last] = max(found.get(last, 0.0), IDENTIFIER)
         elif at > 0 and len(word) > 2 and word[0].isupper() and word[1:].islower():
             found[last] = max(found.get(last, 0.0), CAPITALISED)

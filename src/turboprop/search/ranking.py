@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from turboprop.code.terms import definition_hash
+from turboprop.code.terms import definition_hash, spelled_hash
 from turboprop.index.lexicon_build import name_words
 from turboprop.search.analysis import Query, QueryKind
 from turboprop.search.names import NameCoverage
@@ -45,6 +45,8 @@ class Weights:
 
 
 DEFAULT = Weights()
+OTHER_CASE = 0.5
+"""What the definition of a name counts beside one whose capitals are those of the query, too."""
 _DATA = frozenset({"json", "yaml", "toml", "ini", "xml"})
 DENSE_DEVIATIONS = 6.0
 """A chunk whose cosine lies this many standard deviations above the index's mean counts as a whole match. The best
@@ -187,7 +189,10 @@ def definition(
     score = np.zeros(len(rows))
     for name, weight in query.names.items():
         defining, _ = lexicon.postings(definition_hash(name))
-        score = np.maximum(score, weight * np.isin(rows, defining))
+        spelled, _ = lexicon.postings(spelled_hash(name))
+        # `Session` is the class before the function `session`; where none is spelled so, either is meant.
+        score = np.maximum(score, weight * (OTHER_CASE if len(spelled) else 1.0) * np.isin(rows, defining))
+        score = np.maximum(score, weight * np.isin(rows, spelled))
     score[np.array([language in _DATA for _, language in files], np.bool_)[file_of]] = 0
     return score
 
