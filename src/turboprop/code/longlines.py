@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 
+CUT_WORDS = "characters cut"
+"""What each note of a cut says, so that the words of an index tell which chunks lack a part of their file."""
 LONGEST_LINE = 1_000
 """Characters up to which a line stays whole, whatever is in it. One of words does at any length: many hands write a
 paragraph a line."""
@@ -71,7 +73,7 @@ def _cut(line: str) -> str:
 
 
 def _mark(characters: int) -> str:
-    return f"[... {characters:,} characters cut ...]"
+    return f"[... {characters:,} {CUT_WORDS} ...]"
 
 
 def _is_prose(line: str) -> bool:
