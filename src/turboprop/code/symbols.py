@@ -89,7 +89,8 @@ def find_symbols(root: Node, row: Language, above: int = 0) -> Symbols:
     definitions = _definitions(_in_order(captured.get("def", ()))[:_MOST], row, above)
     references = []
     for kind, name in ((CALL, "call"), (BASE, "base")):
-        for node in captured.get(name, ())[:_MOST]:
+        nodes = captured.get(name, [])
+        for node in nodes if len(nodes) <= _MOST else _in_order(nodes)[:_MOST]:
             text = (node.text or b"").decode("utf-8", "replace")
             references.append((node.start_point[0] + 1 + above, kind + (text if text.isidentifier() else _bare(text))))
     if row.grammar in _HEADS_ARE_CALLS:
@@ -132,8 +133,8 @@ def _definitions(nodes: Sequence[Node], row: Language, above: int) -> list[Defin
 
 
 def _in_order(nodes: Iterable[Node]) -> list[Node]:
-    """Captures come in the order in which they end; what is around others comes first here."""
-    return sorted(nodes, key=lambda node: (node.start_byte, -node.end_byte))
+    """Captures come in any order, another one at each run; what is around others comes first here."""
+    return sorted(nodes, key=lambda node: (node.start_byte, -node.end_byte, node.type))
 
 
 @cache
@@ -194,11 +195,15 @@ def with_symbols(chunks: Sequence[Chunk], symbols: Symbols) -> list[Chunk]:
         else:
             held[name] = [line]
     for own, lines in zip(records, places, strict=True):
-        own += [f"{name}\t{','.join(map(str, sorted({*numbers})))}" for name, numbers in lines.items() if name[1:]]
+        own += [_record(name, numbers) for name, numbers in sorted(lines.items()) if name[1:]]
     return [
         replace(chunk, symbols="".join(f"\n{record}" for record in own) + "\n" if own else "")
         for chunk, own in zip(chunks, records, strict=True)
     ]
+
+
+def _record(name: str, lines: Iterable[int]) -> str:
+    return f"{name}\t{','.join(map(str, sorted({*lines})))}"
 
 
 def read_symbols(text: str, first: int, last: int) -> tuple[list[Definition], list[Definition], list[Reference]]:
