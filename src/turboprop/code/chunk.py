@@ -10,7 +10,7 @@ from turboprop.code import markdown, syntax
 from turboprop.code.languages import LANGUAGES
 from turboprop.code.lines import cut_points, line_offsets
 from turboprop.code.read import normalise_newlines
-from turboprop.code.symbols import Symbols, with_symbols
+from turboprop.code.symbols import Symbols, records_of
 from turboprop.code.syntax import FILE, MAX_NAMES, MAX_SIGNATURE, Mark, Owner
 from turboprop.types import Chunk
 
@@ -62,8 +62,10 @@ def chunk_text(path: str, text: str, language: str, *, max_chars: int = 1500) ->
         found = markdown.marks(text)
     kind = "block" if row is not None and row.grammar else "text"
     pieces = _Merge(text, offsets, max_chars).pieces(found)
-    chunks = [_chunk(path, text, offsets, language, piece, kind) for piece in pieces]
-    return chunks if symbols is None else with_symbols(chunks, symbols)
+    records: list[str | None] = [None] * len(pieces)
+    if symbols is not None:
+        records[:] = records_of([piece.start + 1 for piece in pieces], symbols)
+    return [_chunk(path, text, offsets, language, piece, kind, own) for piece, own in zip(pieces, records, strict=True)]
 
 
 class _Merge:
@@ -231,7 +233,15 @@ def _joined(*pieces: _Piece) -> _Piece:
     )
 
 
-def _chunk(path: str, text: str, offsets: Sequence[int], language: str, piece: _Piece, plain_kind: str) -> Chunk:
+def _chunk(
+    path: str,
+    text: str,
+    offsets: Sequence[int],
+    language: str,
+    piece: _Piece,
+    plain_kind: str,
+    symbols: str | None,
+) -> Chunk:
     owner = piece.owner if piece.own else FILE
     if owner.kind == "module" and not piece.opens:
         owner = FILE  # lines somewhere in a namespace define nothing of that name
@@ -248,4 +258,5 @@ def _chunk(path: str, text: str, offsets: Sequence[int], language: str, piece: _
         end_line=piece.end,
         text=text[offsets[piece.start] : offsets[piece.end]],
         signature="\n".join(filter(None, dict.fromkeys(signatures)))[:MAX_SIGNATURE],
+        symbols=symbols,
     )
