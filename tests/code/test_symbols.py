@@ -232,3 +232,10 @@ def test_any_text_has_records_that_are_read_back(text: str, language: str) -> No
         records = [record for record in (chunk.symbols or "").split("\n") if record]
         lines = sum(record.count(",") for record in records if record[0] in CALL + BASE)
         assert len(begun) + len(going_on) + len(references) == len(records) + lines
+
+
+def test_the_same_text_has_the_same_records() -> None:
+    """Queries give their captures in another order each time."""
+    source = "class A(Z, Y, X):\n" + "".join(f"    def m{n}(self): return a{n}(b{n}(c{n}()))\n" for n in range(40))
+    first, *others = ([chunk.symbols for chunk in chunk_text("x.py", source, "python")] for _ in range(10))
+    assert all(other == first for other in others)

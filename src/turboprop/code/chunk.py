@@ -11,7 +11,7 @@ from turboprop.code.encoding import normalise_newlines
 from turboprop.code.languages import LANGUAGES
 from turboprop.code.lines import cut_points, line_offsets, split_line
 from turboprop.code.longlines import LONGEST_LINE, cut_long_lines
-from turboprop.code.symbols import Symbols, with_symbols
+from turboprop.code.symbols import Symbols, records_of
 from turboprop.code.syntax import FILE, MAX_NAMES, MAX_SIGNATURE, Mark, Owner
 from turboprop.types import Chunk
 
@@ -74,13 +74,16 @@ def _chunks(path: str, text: str, language: str, max_chars: int, above: int = 0)
         found = markdown.marks(shown)
     kind = "block" if row is not None and row.grammar else "text"
     pieces = _Merge(shown, offsets, max_chars).pieces(found)
-    chunks = [_chunk(path, shown, offsets, language, piece, kind) for piece in pieces]
+    records: list[str | None] = [None] * len(pieces)
+    if symbols is not None:
+        records[:] = records_of([above + piece.start + 1 for piece in pieces], symbols)
+    chunks = [
+        _chunk(path, shown, offsets, language, piece, kind, own) for piece, own in zip(pieces, records, strict=True)
+    ]
     if above:
         chunks = [
             replace(chunk, start_line=chunk.start_line + above, end_line=chunk.end_line + above) for chunk in chunks
         ]
-    if symbols is not None:
-        chunks = with_symbols(chunks, symbols)
     longest = max(max_chars, LONGEST_LINE)
     if max(map(len, shown.split("\n"))) <= longest:
         return chunks
@@ -267,7 +270,15 @@ def _joined(*pieces: _Piece) -> _Piece:
     )
 
 
-def _chunk(path: str, text: str, offsets: Sequence[int], language: str, piece: _Piece, plain_kind: str) -> Chunk:
+def _chunk(
+    path: str,
+    text: str,
+    offsets: Sequence[int],
+    language: str,
+    piece: _Piece,
+    plain_kind: str,
+    symbols: str | None,
+) -> Chunk:
     owner = piece.owner if piece.own else FILE
     if owner.kind == "module" and not piece.opens:
         owner = FILE  # lines somewhere in a namespace define nothing of that name
@@ -284,4 +295,5 @@ def _chunk(path: str, text: str, offsets: Sequence[int], language: str, piece: _
         end_line=piece.end,
         text=text[offsets[piece.start] : offsets[piece.end]],
         signature="\n".join(filter(None, dict.fromkeys(signatures)))[:MAX_SIGNATURE],
+        symbols=symbols,
     )
