@@ -69,6 +69,8 @@ def test_agents_are_told_and_the_rest_is_made_beside_the_search(partly_embedded:
         found = workspace.search("plum_19")
         assert list(found.vectors) == ["repo"]
         assert 0 < found.vectors["repo"] < 1
+        with workspace.get(None).opened() as index:
+            assert len(workspace.get(None).map()) == index.reader.header.vectors
         tools = Tools(workspace, None)
         told = tools.search_code("plum_19")
         assert "chunks have vectors, the others are found by their words alone" in told
@@ -119,6 +121,7 @@ def test_an_index_of_words_alone(write_files: Callable[[dict[str, str]], Path]) 
     with ModelManager() as models, Workspace(IndexPool(models), [root], model="none") as workspace:
         assert workspace.search("another_thing").hits[0].hit.path == "c.py"
         assert "words alone" in Tools(workspace, None).index_status()
+        assert workspace.get(None).map() == ()
     with Index.create(root, "minilm") as index:
         assert index.has_model
         assert index.reader.header.vectors == index.reader.rows == 3

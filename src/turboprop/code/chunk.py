@@ -89,7 +89,7 @@ def _chunks(path: str, text: str, language: str, max_chars: int, above: int = 0)
         return chunks
     # The parts of a line are one piece of code: its names are told once.
     return [
-        replace(part, symbols="" if number else part.symbols)
+        replace(part, symbols="") if number and part.symbols else part
         for chunk in chunks
         for number, part in enumerate(split_line(chunk, longest))
     ]

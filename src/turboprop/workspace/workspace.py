@@ -20,6 +20,7 @@ from turboprop.closing import Closing
 from turboprop.code.inside import lines_inside
 from turboprop.errors import BusyError, IndexNotFoundError, UsageError
 from turboprop.index.projection import project
+from turboprop.index.schema import VECTOR
 from turboprop.limits import Mode, Unit
 from turboprop.models.tokenizer.load import clean_text
 from turboprop.search.sureness import of_answer
@@ -235,13 +236,14 @@ class Repository:
             return version.languages
 
     def map(self) -> tuple[MapPoint, ...]:
-        """Chunks on a plane where what lies close means alike; of many, every n-th."""
+        """Chunks on a plane where what lies close means alike; of many, every n-th, and none that has no vector."""
         with self.opened() as index:
             version = self._version_of(index)
             if version.map is None:
                 reader = index.reader
                 columns = ["path", "start_line", "end_line", "symbol"]
-                rows = reader.rows_where("true", columns)
+                some, every = reader.header.vectors, not reader.header.waiting
+                rows = reader.rows_where("true" if every else f"{VECTOR} IS NOT NULL", columns) if some else []
                 rows = rows[:: -(-len(rows) // MAP_POINTS) or 1]
                 places = project(reader.vectors([row["_rowid"] for row in rows])).tolist()
                 points = []

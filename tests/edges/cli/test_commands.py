@@ -305,7 +305,7 @@ def test_a_default_model_that_is_nowhere(write_files: Write, tmp_path: Path) -> 
 
 def test_interrupted_indexing_leaves_a_valid_index(write_files: Write) -> None:
     body = "def f{0}(x):\n    '''Number {0} of many functions that fill this file.'''\n    return x * {0}\n\n\n"
-    files = {f"m{n}.py": "".join(body.format(n * 100 + k) for k in range(60)) for n in range(24)}
+    files = {f"m{n}.py": "".join(body.format(n * 100 + k) for k in range(60)) for n in range(60)}
     root = write_files(files)
     command = [sys.executable, "-m", "turboprop", "index", "--repo", str(root)]
     control, terminal = pty.openpty()
@@ -327,7 +327,7 @@ def test_interrupted_indexing_leaves_a_valid_index(write_files: Write) -> None:
     assert tp("status", cwd=root).returncode == 0
     done = tp("index", "--json", cwd=root)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["files"] == 24
+    assert json.loads(done.stdout)["files"] == 60
     assert "up to date" in tp("status", cwd=root).stdout
 
 
