@@ -264,7 +264,7 @@ def test_any_other_file_is_damaged(path: Path, content: bytes) -> None:
 
 
 def test_another_schema_version_is_named(path: Path) -> None:
-    path.write_bytes(path.read_bytes().replace(f'"schema": {SCHEMA_VERSION}'.encode(), b'"schema": 99'))
+    path.write_bytes(path.read_bytes().replace(b'"schema": %d' % SCHEMA_VERSION, b'"schema": 99'))
     with pytest.raises(IndexMismatchError, match=rf"schema version 99.* reads {SCHEMA_VERSION}"):
         read_header(path)
 

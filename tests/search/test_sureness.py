@@ -34,8 +34,9 @@ def test_marks_by_words_and_meaning(parts: dict[str, float], mark: Sureness) -> 
 
 
 def test_where_nothing_holds_a_word_the_meaning_must_come_near() -> None:
-    marks = [sureness({"words": 0.0, "cosine": cosine}, USUAL, by_words=True, held=0.0) for cosine in (0.3, 0.45, 0.5)]
+    marks = [sureness({"words": 0.0, "cosine": cosine}, USUAL, by_words=True, held=0.0) for cosine in (0.3, 0.4, 0.5)]
     assert marks == ["nothing", "nothing", "weak"]
+    assert sureness({"words": 0.0, "cosine": 0.35}, USUAL, by_words=True, held=0.0, rows=3) == "weak"
 
 
 def test_of_few_chunks_a_word_that_all_hold_is_something() -> None:

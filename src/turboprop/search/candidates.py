@@ -25,6 +25,10 @@ LEXICAL, DENSE = 200, 100
 WIDER = 3
 """How many times more rows each side brings where the first did not give hits enough."""
 _LEAST_SPREAD = 1e-3
+_FEW_ROWS = 3
+_USUAL = (0.1, 0.1)
+"""Mean and spread of cosines of all-MiniLM-L6-v2, which stand in for those of an index of next to no rows: a single
+chunk has no spread, and would stand out of nothing, whatever it says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,8 @@ def cosine_statistics(samples: Sequence[NDArray[np.float16]], vector: NDArray[np
     cosines = np.concatenate([np.einsum("ij,j->i", sample.astype(np.float32), unit) for sample in samples])
     if not len(cosines):
         return 0.0, 1.0
+    if len(cosines) < _FEW_ROWS:
+        return _USUAL
     return float(cosines.mean()), max(float(cosines.std()), _LEAST_SPREAD)
 
 
