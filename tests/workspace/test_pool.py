@@ -168,3 +168,14 @@ def test_many_threads(repo: Path, pool: IndexPool) -> None:
         thread.join()
     assert failures == []
     assert len(pool.describe()) == 1
+
+
+def test_an_update_keeps_what_was_included(write_files: Callable[[dict[str, str]], Path], pool: IndexPool) -> None:
+    root = write_files({**FILES, ".gitignore": "build/\n", "build/made.py": "def made_here():\n    return 1\n"})
+    Index.create(root, include=["build/*.py"]).close()
+    (root / "port.py").write_text(FILES["port.py"] + "\n\ndef close_port():\n    pass\n")
+    location = Location.around(root)
+    pool.update(location)
+    with pool.open(location) as index:
+        assert index.search("made_here", limit=1)[0].path == "build/made.py"
+        assert index.search("close_port", limit=1)[0].path == "port.py"

@@ -45,7 +45,7 @@ def test_a_search_says_how_far_the_vectors_are_and_an_edit_leaves_them(partly_em
         assert not survey(index.location, index.scope).is_current
         assert index.update().waiting_chunks == 0
         assert index.vectors_note == ""
-        assert survey(index.location, index.scope).is_current
+        assert (index.status().stale, index.reader.header.complete) == ((), True)
 
 
 def test_commands_say_how_far_the_vectors_are(partly_embedded: Path) -> None:

@@ -261,7 +261,7 @@ def answer(reader: IndexReader, query: str, limit: int, wanted: SearchFilter | N
 
 
 def answer_hits(reader: IndexReader, query: str, limit: int, wanted: SearchFilter | None = None) -> list[Hit]:
-    """The same as hits: the chunks that hold these places, each with what it is and where."""
+    """The same as hits: the chunks that hold these places, each with what it is and where. All are sure."""
     places: dict[int, list[Place]] = {}
     for each in answer(reader, query, limit, wanted):
         places.setdefault(each.row_id, []).append(each)
@@ -277,6 +277,7 @@ def answer_hits(reader: IndexReader, query: str, limit: int, wanted: SearchFilte
             text=row[schema.TEXT],
             kind=row[schema.KIND],
             parts={"symbol": ANSWER_SCORE},
+            sure="strong",
             why=_said(found),
             matches=tuple(_matches(row, found)),
         )

@@ -654,14 +654,18 @@ def search_together(
         threshold=threshold,
         by=by,
     )
-    if threshold is None and vector is None and of_answer(hit for _, hit in found) == "nothing":
+    # A line that matches speaks for its chunk, whatever the words of the query do.
+    is_narrowed = wanted is not None and bool(wanted.regex)
+    if threshold is None and vector is None and not is_narrowed and of_answer(h for _, h in found) == "nothing":
         found = []
     if rerank is not None and found:
         with ExitStack() as stack:
             second = stack.enter_context(indexes[0].reranker(rerank)).model if isinstance(rerank, str) else rerank
             again = rerank_places(query, [hit for _, hit in found], second, rerank_top or RERANKED)
         found = [(found[place][0], hit) for place, hit in again[:limit]]
-    found = _answers(readers, query, limit, narrowed, by, found)
+    # A reranker's scores end at 1.
+    score = 1.0 if rerank is not None else None
+    found = _answers(readers, query, limit, narrowed, by, found, score=score, threshold=threshold)
     analysed = analyse(query)
     shown = {
         at: iter(index._shown(reader, [hit for place, hit in found if place == at], context, full, analysed))
@@ -677,8 +681,12 @@ def _answers(
     wanted: Sequence[SearchFilter],
     by: Unit,
     found: list[tuple[int, Hit]],
+    *,
+    score: float | None,
+    threshold: float | None,
 ) -> list[tuple[int, Hit]]:
-    """The hits, behind those that answer a question for the definitions, calls or implementations of a name."""
+    """The hits, behind those that answer a question for the definitions, calls or implementations of a name: with
+    `score`, where it is given, and none below `threshold`."""
     from turboprop.search.symbols import answer_hits, question_of
 
     if question_of(query) is None:
@@ -686,7 +694,9 @@ def _answers(
     answers = [
         (at, hit)
         for at, (reader, narrowed) in enumerate(zip(readers, wanted, strict=True))
-        for hit in answer_hits(reader, query, limit, narrowed)
+        for each in answer_hits(reader, query, limit, narrowed)
+        if threshold is None or each.score >= threshold
+        for hit in [each if score is None else replace(each, score=score)]
     ]
     kept: dict[tuple[object, ...], tuple[int, Hit]] = {}
     for at, hit in (*answers, *found):

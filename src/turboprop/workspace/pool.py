@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
@@ -92,8 +92,12 @@ class IndexPool:
         *,
         progress: Callable[[Progress], None] | None = None,
     ) -> IndexSummary:
-        """As `Index.create`: make the index or bring it up to date, while others search in what was published."""
-        with Index.create(location, model, progress=progress, models=self.models) as index:
+        """As `Index.create`: make the index or bring it up to date, while others search in what was published. What
+        `include` brought into it stays, as whoever asks here cannot say it again."""
+        include: tuple[str, ...] = ()
+        with suppress(RepositoryIndexError), Index.open(location, model, models=self.models) as made:
+            include = made.reader.header.scope.include
+        with Index.create(location, model, include=include, progress=progress, models=self.models) as index:
             return index.summary or index.update()
 
     def describe(self) -> list[dict[str, Any]]:

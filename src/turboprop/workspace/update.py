@@ -14,8 +14,8 @@ from turboprop.errors import IndexBusyError
 from turboprop.index.budget import memory_budget
 from turboprop.index.build import WORDS_FIRST_SECONDS, Progress, WordsOnly, update
 from turboprop.index.lock import SHORT_WAIT_SECONDS, wait_until_free
-from turboprop.index.manifest import index_tables, read_manifest
-from turboprop.index.schema import manifest_file
+from turboprop.index.manifest import read_manifest
+from turboprop.index.schema import WORDS, manifest_file, table_name
 from turboprop.search.path_rules import place_of
 from turboprop.types import IndexSummary
 from turboprop.workspace.survey import Survey, left_out_of
@@ -80,7 +80,7 @@ def bring_up_to_date(
             if time.monotonic() >= until:
                 raise
             continue
-        known = read_manifest(manifest_file(directory, index_tables(directory)[0].table))
+        known = read_manifest(manifest_file(directory, table_name(model.fingerprint if model is not None else WORDS)))
         return replace(summary, notes=tuple(seen.walk.notes), left_out=left_out_of(seen.walk, known))
 
 

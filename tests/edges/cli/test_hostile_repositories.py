@@ -22,7 +22,7 @@ import pytest
 COMMANDS = (
     ("index", "--dry-run"),
     ("index",),
-    ("search", "what parses flags", "--limit", "1"),
+    ("search", "a.py", "--limit", "1"),
     ("status",),
     ("why", "secret.txt"),
     ("why", "d/secret.txt"),

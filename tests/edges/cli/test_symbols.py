@@ -82,6 +82,7 @@ def test_a_question_says_what_its_answer_is(repo: Path) -> None:
     assert shown.splitlines()[1] == "    = calls start_server in Main.run (line 5)"
     hits = json.loads(tp("search", "where is Main defined", "--mode", "lexical", "--json", cwd=repo).stdout)["hits"]
     assert hits[0]["why"] == "defines class Main (line 3)"
+    assert hits[0]["sure"] == "strong"
     assert not any("why" in hit for hit in hits[1:])
 
 
@@ -95,7 +96,8 @@ def test_the_lines_that_match_are_shown_and_cuts_marked(repo: Path) -> None:
     assert "step_1 " in whole
     place = tp("search", "bind_socket", "-n", "1", "--mode", "lexical", "--output", "vimgrep", cwd=repo).stdout
     assert place == "app/server.py:42:12:return bind_socket(number)\n"
-    semantic = tp("search", "zebra", "-n", "1", "--mode", "semantic", "--output", "vimgrep", cwd=repo).stdout
+    unlike = ("zebra", "-n", "1", "--mode", "semantic", "--threshold", "0")
+    semantic = tp("search", *unlike, "--output", "vimgrep", cwd=repo).stdout
     assert re.fullmatch(r"[\w/.]+:\d+:1:.*\n", semantic)
 
 

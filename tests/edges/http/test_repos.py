@@ -98,7 +98,7 @@ def test_grep(client: httpx.Client) -> None:
     for wrong in ({"pattern": "("}, {"pattern": ""}, {"pattern": "a", "limit": 0}, {"pattern": "a", "x": 1}):
         answer = client.post("/api/grep", json={"repo": "store", **wrong})
         assert answer.status_code == 400, answer.text
-    narrowed = client.post("/api/search", json={"query": "store", "repo": "store", "regex": "^class"}).json()["hits"]
+    narrowed = client.post("/api/search", json={"query": "cache", "repo": "store", "regex": "^class"}).json()["hits"]
     assert {hit["path"] for hit in narrowed} == {"src/cache.py"}
 
 
