@@ -149,6 +149,15 @@ def test_no_line_of_a_cell_is_lost(sources: list[str], indent: int | None, ascii
             assert found[number].rstrip() == source.rstrip()
 
 
+@pytest.mark.parametrize("between", ["", "\n", "\n\n", "\n\n\n"])
+@pytest.mark.parametrize("inside", ["", "\n"])
+def test_no_heading_takes_the_line_of_another_cell(between: str, inside: str) -> None:
+    cells = ('{"cell_type":"code","source":[\n"a=1\\n",\n"b=2"]}', f'{{"cell_type":"code","source":[{inside}"c=3"]}}')
+    read = read_notebook(f'{{"cells":[{cells[0]},{between}{cells[1]}]}}')
+    assert read is not None
+    assert [line for line in read.text.split("\n") if line] == ["# %% cell 1", "a=1", "b=2", "# %% cell 2", "c=3"]
+
+
 @given(
     st.recursive(
         st.none() | st.text(max_size=9) | st.integers(),
