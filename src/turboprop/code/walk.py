@@ -154,7 +154,7 @@ def _checked_root(root: Path) -> str:
 
 
 def _bare(top: str) -> str:
-    if top.endswith("/.git"):
+    if Path(top).name == ".git":
         return f"{shown(top)} is Git's own folder, which holds no files. Index the folder around it."
     return (
         f"{shown(top)} is a bare Git repository: it holds the history and no files. Index a work tree of it "
@@ -165,14 +165,11 @@ def _bare(top: str) -> str:
 def _nearest_store(top: str) -> tuple[str, str]:
     """The nearest folder, this one or one above it, that a version control works in, and what its own is called there;
     Git's where there are two. ('', '') for none."""
-    folder = top
-    while True:
+    for folder in (Path(top), *Path(top).parents):
         for store in (".git", ".jj", ".hg"):
-            if os.path.lexists(f"{folder}/{store}"):
-                return folder or "/", store
-        if not folder:
-            return "", ""
-        folder = folder.rpartition("/")[0]
+            if os.path.lexists(folder / store):
+                return str(folder), store
+    return "", ""
 
 
 def _sort_out_git(found: Walk, view: GitView, limits: _Limits) -> None:
@@ -335,8 +332,9 @@ def _list_without_git(top: str, store: str, is_mercurial: bool, found: Walk, wan
 
     `store` is the root of the repository that it is in, whose rules hold.
     """
+    below = os.path.relpath(top, store).replace(os.sep, "/")
+    offset = "" if below == "." else f"{below}/"  # names as the repository's rules have them
     store = store.rstrip("/") + "/"
-    offset = top.removeprefix(store) + "/" if top.startswith(store) else ""  # names as the repository's rules have them
     rules = IgnoreRules(store, ".gitignore")
     mercurial = None
     if is_mercurial:
