@@ -14,8 +14,6 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 
 SUFFIX = ".ipynb"
-LARGEST = 20_000_000
-"""Bytes up to which a notebook is read: most of a large one is images among its outputs."""
 _TOKEN = re.compile(r'"([^"\\]*(?:\\.[^"\\]*)*)"|[\[\]{}:]', re.DOTALL)
 _CELL = re.compile(r"# %% (?:\[(markdown|raw)\] )?cell (\d+)$")
 _PROSE = ("markdown", "heading")

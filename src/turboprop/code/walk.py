@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from turboprop.code import attributes, include
+from turboprop.code import attributes
 from turboprop.code.attributes import AttributeRules
 from turboprop.code.detect import language_by_name
 from turboprop.code.exclude import Reason, extension_of, reason_by_name
@@ -22,9 +22,9 @@ from turboprop.code.gitfolder import bare_repository
 from turboprop.code.gitview import GitView, git_view, ignored_names, is_work_tree
 from turboprop.code.ignore import IgnoreRules, is_real_folder, rule_lines
 from turboprop.code.include import IncludeRules
-from turboprop.code.notebook import LARGEST as LARGEST_NOTEBOOK
 from turboprop.code.notebook import SUFFIX as NOTEBOOK
 from turboprop.errors import UsageError
+from turboprop.files import MOST_BYTES
 
 INDEX_FOLDER = ".turboprop"
 _TPIGNORE = ".tpignore"
@@ -280,9 +280,9 @@ def _sort_out(found: Walk, names: Iterable[str], limits: _Limits) -> list[str]:
 
 
 def _largest(extension: str, exempt: frozenset[Reason], limits: _Limits) -> int:
-    if Reason.TOO_LARGE in exempt:
-        return max(limits.max_filesize, include.LARGEST)
-    return max(limits.max_filesize, LARGEST_NOTEBOOK) if extension == NOTEBOOK else limits.max_filesize
+    # Most of a large notebook is images among its outputs.
+    is_judged_otherwise = Reason.TOO_LARGE in exempt or extension == NOTEBOOK
+    return max(limits.max_filesize, MOST_BYTES) if is_judged_otherwise else limits.max_filesize
 
 
 def _as_said(said: attributes.Attributes, by_name: Reason | None) -> tuple[Reason | None, str, frozenset[Reason]]:
