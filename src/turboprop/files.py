@@ -24,6 +24,10 @@ _CREATE |= getattr(os, "O_BINARY", 0)
 _READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
+MOST_BYTES = 20_000_000
+"""Of a file whose text is held in memory: more is not read, unless the user raises `max_filesize` over it."""
+
+
 class NotRegularFileError(OSError):
     """What lies there is a link, a pipe, a device or a folder."""
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
+from turboprop.code import detect
 from turboprop.code.detect import language_by_name, refine_language
 from turboprop.code.exclude import extension_of
 
@@ -38,6 +41,16 @@ TEXTS = [
     ("guide.asc", "= Guide\n\nText.\n", "text"),
     ("logo.svg", "<svg/>\n", "xml"),
 ]
+
+
+def test_what_begins_at_any_line_is_looked_for_in_that_line() -> None:
+    patterns = [pattern for rules in detect._BY_CONTENT.values() for pattern, _ in rules]
+    assert len(patterns) > 10
+    assert not [pattern for pattern in patterns if re.search(r"\^\\s\*|\[\^(?![^\]]*\\n)[^\]]*\]\*", pattern)]
+
+
+def test_what_only_cpp_sees_need_not_end_in_the_sample() -> None:
+    assert refine_language("c", "a.h", "int f(void);\n#ifdef __cplusplus\nnamespace a {\n") == "c"
 
 
 @pytest.mark.parametrize(("name", "text", "language"), TEXTS)

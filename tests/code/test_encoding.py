@@ -76,6 +76,15 @@ def test_all_that_is_utf8_is_read_as_it_is(text: str) -> None:
         assert (found.text, found.encoding, found.replaced) == (text, "utf-8", 0)
 
 
+@pytest.mark.parametrize("name", ["utf-16", "utf-16-le", "utf-7", "unicode_escape", "cp037", "cp864", "shift_jis_2004"])
+@pytest.mark.parametrize("more", ["", " "])
+def test_a_declared_encoding_that_does_not_keep_ascii_is_not_believed(name: str, more: str) -> None:
+    text = f'<?xml version="1.0" encoding="{name}"?>\n<a>Größe \\n für die Straße ~ 5 %</a>{more}\n'
+    found = decode(text.encode("cp1252"))
+    assert found is not None
+    assert (found.text, found.encoding) == (text, "cp1252")
+
+
 @pytest.mark.parametrize("head", ["# -*- coding: koi8-r -*-\n", '<?xml version="1.0" encoding="iso-8859-5"?>\n'])
 def test_what_a_file_says_of_itself_counts_more_than_a_guess(head: str) -> None:
     encoding = "koi8-r" if "koi8" in head else "iso-8859-5"

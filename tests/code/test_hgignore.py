@@ -70,6 +70,11 @@ def test_an_expression_that_backtracks_takes_no_time(tmp_path: Path) -> None:
     assert ignored(tmp_path, "^(a+)+$\n(.*a){20}b\n", ["a" * 4_000 + "c"]) == set()
 
 
+def test_rules_too_large_for_one_expression_hold(tmp_path: Path) -> None:
+    rules = "".join(f"{number}\\pL{{100}}\n" for number in range(300)) + "\\Qa\n"
+    assert ignored(tmp_path, rules, ["299" + "é" * 100, "7" + "é" * 99, "a.py"]) == {"299" + "é" * 100}
+
+
 def test_a_folder_of_a_repository_has_the_rules_of_all(tmp_path: Path) -> None:
     (tmp_path / ".hg/store").mkdir(parents=True)
     (tmp_path / "sub/out").mkdir(parents=True)

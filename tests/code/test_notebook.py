@@ -149,6 +149,29 @@ def test_no_line_of_a_cell_is_lost(sources: list[str], indent: int | None, ascii
             assert found[number].rstrip() == source.rstrip()
 
 
+class Counted(str):
+    splits = 0
+
+    def split(self, *given: Any, **named: Any) -> list[str]:
+        self.splits += 1
+        return super().split(*given, **named)
+
+
+def test_a_notebook_is_split_as_often_whatever_its_cells() -> None:
+    few, many = (Counted("".join(f"# %% cell {one}\nx\n" for one in range(1, count))) for count in (3, 40))
+    assert (len(chunk_text("a.ipynb", few, "python")), len(chunk_text("a.ipynb", many, "python"))) == (2, 39)
+    assert few.splits == many.splits > 0
+
+
+@pytest.mark.parametrize("between", ["", "\n", "\n\n", "\n\n\n"])
+@pytest.mark.parametrize("inside", ["", "\n"])
+def test_no_heading_takes_the_line_of_another_cell(between: str, inside: str) -> None:
+    cells = ('{"cell_type":"code","source":[\n"a=1\\n",\n"b=2"]}', f'{{"cell_type":"code","source":[{inside}"c=3"]}}')
+    read = read_notebook(f'{{"cells":[{cells[0]},{between}{cells[1]}]}}')
+    assert read is not None
+    assert [line for line in read.text.split("\n") if line] == ["# %% cell 1", "a=1", "b=2", "# %% cell 2", "c=3"]
+
+
 @given(
     st.recursive(
         st.none() | st.text(max_size=9) | st.integers(),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import pytest
 
+from turboprop.code import gitfolder
+from turboprop.code import walk as walking
 from turboprop.code.walk import Walk, walk
 from turboprop.errors import UsageError
 
@@ -196,6 +198,18 @@ def test_without_git_the_rules_hold_and_installed_packages_are_left_out(tmp_path
     found = walk(tmp_path)
     assert not found.from_git
     assert paths(found) == ["a.py"]
+
+
+def test_folders_above_are_found_by_the_paths_of_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (walking, gitfolder):
+        monkeypatch.setattr(module, "Path", PureWindowsPath)
+    monkeypatch.setattr(walking.os.path, "lexists", lambda path: str(path) == r"C:\work\.hg")
+    assert walking._nearest_store(r"C:\work\src\deep") == (r"C:\work", ".hg")
+    assert walking._nearest_store(r"D:\work\src") == ("", "")
+    assert "Git's own folder" in walking._bare(r"C:\work\.git")
+    assert list(gitfolder._upward(r"C:\work\src")) == [r"C:\work\src", r"C:\work", "C:\\"]
+    monkeypatch.setattr(gitfolder, "_is_repository", lambda *_: True)
+    assert gitfolder.bare_repository(r"C:\work\.git")
 
 
 @pytest.mark.parametrize("name", ["missing", "file"])

@@ -263,6 +263,18 @@ def test_changes_are_found_by_size_time_and_inode() -> None:
     assert changes.any
 
 
+def test_a_notebook_is_judged_anew_under_another_limit(tmp_path: Path, embedder) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    cell = {"cell_type": "code", "source": ["value = 1\n"] * 100}
+    (root / "a.ipynb").write_text(json.dumps({"cells": [cell], "metadata": {}}))
+    age(root)
+    for largest, files in ((100, 0), (10_000, 1), (200, 0), (200, 0)):
+        scope = IndexScope(max_filesize=largest)
+        summary = update(tmp_path / "index", walk(root, max_filesize=largest).files, embedder, scope=scope)
+        assert (summary.files, summary.skipped) == (files, {} if files else {"too large": 1})
+
+
 KILLED = """
 import sys, time
 from pathlib import Path

@@ -53,7 +53,8 @@ def chunk_text(path: str, text: str, language: str, *, max_chars: int = 1500) ->
         raise ValueError("max_chars must be at least 1")
     text = normalise_newlines(text)
     if path.endswith(notebook.SUFFIX) and (cells := notebook.cells_of(text)):
-        return [chunk for cell in cells for chunk in _cell_chunks(path, text, language, cell, max_chars)]
+        lines = text.split("\n")
+        return [chunk for cell in cells for chunk in _cell_chunks(path, lines, language, cell, max_chars)]
     return _chunks(path, text, language, max_chars)
 
 
@@ -95,9 +96,9 @@ def _chunks(path: str, text: str, language: str, max_chars: int, above: int = 0)
     ]
 
 
-def _cell_chunks(path: str, text: str, language: str, cell: notebook.Cell, max_chars: int) -> list[Chunk]:
-    """The chunks of one cell of a notebook, at the cell's lines."""
-    of_cell = "\n".join(text.split("\n")[cell.start : cell.end]) + "\n"
+def _cell_chunks(path: str, lines: list[str], language: str, cell: notebook.Cell, max_chars: int) -> list[Chunk]:
+    """The chunks of one cell of a notebook with these lines, at the cell's."""
+    of_cell = "\n".join(lines[cell.start : cell.end]) + "\n"
     language = language if cell.kind == "code" else "markdown" if cell.kind == "markdown" else ""
     return [
         replace(chunk, symbol=", ".join(filter(None, (f"cell {cell.number}", chunk.symbol))))

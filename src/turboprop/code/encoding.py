@@ -28,6 +28,12 @@ _DECLARED = re.compile(
     rb"""coding[:=][ \t]*["']?([-\w.]+)|encoding=["']([-\w.]+)|charset=["']?([-\w.]+)""", re.IGNORECASE
 )
 _DECLARED_WITHIN = 1_024
+# What a file may say of itself, as Python calls them: codecs in which ASCII bytes are their own characters. Any byte is
+# something in UTF-16, so a wrong "utf-16" would be believed, and `unicode_escape` makes lines of what is none.
+_DECLARABLE = re.compile(
+    r"cp(?:125[0-8]|437|720|737|775|85[025678]|86[0123569]|874|932|949|950|1006|1125)|iso8859-\d+|koi8-[rtu]|kz1048"
+    r"|mac-\w+|tis-620|ptcp154|hp-roman8|big5(?:hkscs)?|gb2312|gbk|gb18030|euc_\w+|johab|shift_jis"
+)
 _SAMPLE = 65_536
 # Bytes of text next to none of which are in hand-written files; tab, line ends, form feed and escape are not counted.
 _CONTROL = bytes(range(1, 7)) + bytes(range(14, 27)) + bytes(range(28, 32))
@@ -127,7 +133,7 @@ def _legacy(data: bytes) -> tuple[Decoded, bool]:
         name = next(filter(None, said.groups())).decode("ascii", "replace")
         try:
             codec = codecs.lookup(name).name
-            if codec != "utf-8":
+            if _DECLARABLE.fullmatch(codec):
                 return Decoded(data.decode(codec), codec), False
         except (LookupError, UnicodeError, TypeError, ValueError):  # no such codec, not of it, or none of text
             continue

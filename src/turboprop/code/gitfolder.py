@@ -88,7 +88,7 @@ def bare_repository(folder: str) -> bool:
     """Whether a folder is a `.git`, or what such a folder is and says that there are no files beside it."""
     if os.path.lexists(f"{folder}/.git") or not _is_repository(folder, folder):
         return False
-    return folder.endswith("/.git") or re.search(_BARE, _content(f"{folder}/config")) is not None
+    return Path(folder).name == ".git" or re.search(_BARE, _content(f"{folder}/config")) is not None
 
 
 def problems_below(folder: str) -> Iterator[str]:
@@ -119,10 +119,8 @@ def problems_below(folder: str) -> Iterator[str]:
 
 
 def _upward(folder: str) -> Iterator[str]:
-    while folder:
-        yield folder.removesuffix("/")
-        folder = folder.rpartition("/")[0]
-    yield ""
+    for top in (folder, *Path(folder).parents):
+        yield str(top).removesuffix("/")
 
 
 def _directories(git: str) -> tuple[str, ...]:

@@ -46,12 +46,13 @@ class HgIgnore:
                 self._take(_SYNTAXES[kind], rest, globs)
             elif syntax:
                 self._take(syntax, rule, globs)
+        self._regexps = _joined(self._regexps)
         if globs:
             self._globs = compiled(globs)
 
     def _take(self, syntax: str, rule: str, globs: list[str]) -> None:
         if syntax == "regexp":
-            if not _is_valid(rule):
+            if not (_is_valid(rule) and _is_valid(f"(?:{rule})")):  # `\Q` would go on into the next one
                 self.notes.append(f"{FILE}: {rule!r} is no regular expression of RE2 and does not hold here.")
             else:
                 self._regexps.append(rule)
@@ -67,8 +68,9 @@ class HgIgnore:
         if self._regexps and names:
             # `build$` is about a folder, too, and `^build/` about what is in it.
             asked = [*names, *(name.rstrip("/") for name in names)]
-            matched = _search("|".join(f"(?:{one})" for one in self._regexps), asked)
-            found = [one or matched[at] or matched[at + len(names)] for at, one in enumerate(found)]
+            for expression in self._regexps:
+                matched = _search(expression, asked)
+                found = [one or matched[at] or matched[at + len(names)] for at, one in enumerate(found)]
         return found
 
 
@@ -78,6 +80,15 @@ def _search(expression: str, names: Sequence[str]) -> list[bool]:
 
     texts: Any = pa.array([name.encode("utf-8", "replace").decode() for name in names], pa.string())
     return list(pc.match_substring_regex(texts, expression).to_pylist())
+
+
+def _joined(expressions: list[str]) -> list[str]:
+    """As few expressions for all as RE2 takes, which has a limit on what one is compiled to."""
+    whole = "|".join(f"(?:{one})" for one in expressions)
+    if len(expressions) < 2 or _is_valid(whole):
+        return [whole] if whole else []
+    middle = len(expressions) // 2
+    return _joined(expressions[:middle]) + _joined(expressions[middle:])
 
 
 def _is_valid(expression: str) -> bool:

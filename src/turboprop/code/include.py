@@ -12,9 +12,6 @@ from fnmatch import fnmatchcase
 
 from turboprop.code.ignore import IgnoreRules
 
-LARGEST = 20_000_000
-"""Bytes of an included file: it is held in memory while it is read, and a repository's own file may say what is."""
-
 
 class IncludeRules:
     """What is wanted of the files that are ignored, by lines in gitignore syntax from the root on."""

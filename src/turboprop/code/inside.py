@@ -17,10 +17,8 @@ from turboprop.code import notebook
 from turboprop.code.longlines import cut_long_lines
 from turboprop.code.read import read_text
 from turboprop.errors import IndexNotFoundError, UsageError
-from turboprop.files import NotRegularFileError, open_regular
+from turboprop.files import MOST_BYTES, NotRegularFileError, open_regular
 
-MOST_BYTES = 20_000_000
-"""Larger files are not read for a caller; it is what a repository's own settings may raise `max_filesize` to."""
 _FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
 _FILE = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 

@@ -14,8 +14,6 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 
 SUFFIX = ".ipynb"
-LARGEST = 20_000_000
-"""Bytes up to which a notebook is read: most of a large one is images among its outputs."""
 _TOKEN = re.compile(r'"([^"\\]*(?:\\.[^"\\]*)*)"|[\[\]{}:]', re.DOTALL)
 _CELL = re.compile(r"# %% (?:\[(markdown|raw)\] )?cell (\d+)$")
 _PROSE = ("markdown", "heading")
@@ -71,9 +69,8 @@ def read_notebook(text: str) -> Notebook | None:
             at = [bisect_right(starts, offset) - 1 for offset in offsets]
             if at and at == list(range(at[0], at[0] + len(source.lines))):
                 source.file_line = at[0]
-    if all(source.file_line > 0 or not source.lines for source in sources):
-        return Notebook(_in_place(sources, len(starts) - 1), language)
-    return Notebook(_in_order(sources), language)
+    in_place = _has_room([source for source in sources if source.lines])
+    return Notebook(_in_place(sources, len(starts) - 1) if in_place else _in_order(sources), language)
 
 
 def cells_of(text: str) -> list[Cell]:
@@ -104,6 +101,16 @@ def _source(cell: dict[str, Any]) -> _Source:
 def _heading(number: int, source: _Source) -> str:
     kind = "" if source.kind == "code" else f"[{source.kind}] "
     return f"# %% {kind}cell {number}"
+
+
+def _has_room(sources: list[_Source]) -> bool:
+    """Whether each has lines of its own in the file, and one before them for its heading."""
+    end = 0
+    for source in sources:
+        if source.file_line - 1 < end:
+            return False
+        end = source.file_line + len(source.lines)
+    return True
 
 
 def _in_place(sources: list[_Source], count: int) -> str:

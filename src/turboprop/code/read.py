@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import xxhash
 
-from turboprop.code import include, notebook
+from turboprop.code import notebook
 from turboprop.code.detect import refine_language
 from turboprop.code.encoding import Decoded, decode, normalise_newlines
 from turboprop.code.exclude import Reason
@@ -16,7 +16,7 @@ from turboprop.code.generated import generator_mark
 from turboprop.code.languages import LANGUAGES
 from turboprop.code.longlines import is_minified
 from turboprop.code.walk import Skipped, SourceFile
-from turboprop.files import NotRegularFileError, open_regular
+from turboprop.files import MOST_BYTES, NotRegularFileError, open_regular
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +61,8 @@ def read_source(file: SourceFile, *, max_filesize: int = 1_000_000) -> SourceTex
     read since the walk is a `Skipped`, never an exception.
     """
     largest = max_filesize
-    if Reason.TOO_LARGE in file.exempt:
-        largest = max(largest, include.LARGEST)
-    elif file.path.endswith(notebook.SUFFIX):
-        largest = max(largest, notebook.LARGEST)
+    if Reason.TOO_LARGE in file.exempt or file.path.endswith(notebook.SUFFIX):
+        largest = max(largest, MOST_BYTES)
     # A link put in the file's place is not followed; a pipe in its place does not block.
     try:
         with open_regular(file.location) as stream:
@@ -91,7 +89,7 @@ def read_source(file: SourceFile, *, max_filesize: int = 1_000_000) -> SourceTex
         notes.append(f"bytes that are no {decoded.encoding}, which are replaced: {decoded.replaced:,}")
     if language:
         language = language if language in LANGUAGES else ""
-        if len(text) > max(max_filesize, include.LARGEST if Reason.TOO_LARGE in file.exempt else 0):
+        if len(text) > max(max_filesize, MOST_BYTES if Reason.TOO_LARGE in file.exempt else 0):
             return Skipped(file.path, Reason.TOO_LARGE, f"{len(text)} characters of cells, the limit is {max_filesize}")
     else:
         language = refine_language(file.language, file.path, text)

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from turboprop.code import attributes, include
+from turboprop.code import attributes
 from turboprop.code.attributes import AttributeRules
 from turboprop.code.detect import language_by_name
 from turboprop.code.exclude import Reason, extension_of, reason_by_name
@@ -22,9 +22,9 @@ from turboprop.code.gitfolder import bare_repository
 from turboprop.code.gitview import GitView, git_view, ignored_names, is_work_tree
 from turboprop.code.ignore import IgnoreRules, is_real_folder, rule_lines
 from turboprop.code.include import IncludeRules
-from turboprop.code.notebook import LARGEST as LARGEST_NOTEBOOK
 from turboprop.code.notebook import SUFFIX as NOTEBOOK
 from turboprop.errors import UsageError
+from turboprop.files import MOST_BYTES
 
 INDEX_FOLDER = ".turboprop"
 _TPIGNORE = ".tpignore"
@@ -154,7 +154,7 @@ def _checked_root(root: Path) -> str:
 
 
 def _bare(top: str) -> str:
-    if top.endswith("/.git"):
+    if Path(top).name == ".git":
         return f"{shown(top)} is Git's own folder, which holds no files. Index the folder around it."
     return (
         f"{shown(top)} is a bare Git repository: it holds the history and no files. Index a work tree of it "
@@ -165,14 +165,11 @@ def _bare(top: str) -> str:
 def _nearest_store(top: str) -> tuple[str, str]:
     """The nearest folder, this one or one above it, that a version control works in, and what its own is called there;
     Git's where there are two. ('', '') for none."""
-    folder = top
-    while True:
+    for folder in (Path(top), *Path(top).parents):
         for store in (".git", ".jj", ".hg"):
-            if os.path.lexists(f"{folder}/{store}"):
-                return folder or "/", store
-        if not folder:
-            return "", ""
-        folder = folder.rpartition("/")[0]
+            if os.path.lexists(folder / store):
+                return str(folder), store
+    return "", ""
 
 
 def _sort_out_git(found: Walk, view: GitView, limits: _Limits) -> None:
@@ -283,9 +280,9 @@ def _sort_out(found: Walk, names: Iterable[str], limits: _Limits) -> list[str]:
 
 
 def _largest(extension: str, exempt: frozenset[Reason], limits: _Limits) -> int:
-    if Reason.TOO_LARGE in exempt:
-        return max(limits.max_filesize, include.LARGEST)
-    return max(limits.max_filesize, LARGEST_NOTEBOOK) if extension == NOTEBOOK else limits.max_filesize
+    # Most of a large notebook is images among its outputs.
+    is_judged_otherwise = Reason.TOO_LARGE in exempt or extension == NOTEBOOK
+    return max(limits.max_filesize, MOST_BYTES) if is_judged_otherwise else limits.max_filesize
 
 
 def _as_said(said: attributes.Attributes, by_name: Reason | None) -> tuple[Reason | None, str, frozenset[Reason]]:
@@ -335,8 +332,9 @@ def _list_without_git(top: str, store: str, is_mercurial: bool, found: Walk, wan
 
     `store` is the root of the repository that it is in, whose rules hold.
     """
+    below = os.path.relpath(top, store).replace(os.sep, "/")
+    offset = "" if below == "." else f"{below}/"  # names as the repository's rules have them
     store = store.rstrip("/") + "/"
-    offset = top.removeprefix(store) + "/" if top.startswith(store) else ""  # names as the repository's rules have them
     rules = IgnoreRules(store, ".gitignore")
     mercurial = None
     if is_mercurial:

@@ -186,7 +186,13 @@ def update(
     """
     started = time.monotonic()
     with TableWriter.open(directory, index_spec(embedder), rebuild=rebuild) as writer:
-        changes = find_changes(found, writer.files, writer.left_out, scope.limit)
+        changes = find_changes(
+            found,
+            writer.files,
+            writer.left_out,
+            scope.limit,
+            other_max_filesize=scope.max_filesize != writer.header.scope.max_filesize,
+        )
         writer.buffer_bytes = budget.buffer_bytes
         run = _Run(writer, embedder, len(changes.to_read), scope.max_filesize, budget, publish_seconds, progress)
         run.sources = sources or {}

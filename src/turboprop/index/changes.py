@@ -7,6 +7,8 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from turboprop.code import notebook
+from turboprop.code.exclude import Reason
 from turboprop.code.walk import Skipped, SourceFile
 from turboprop.index.manifest import LeftOutFile, Manifest
 from turboprop.types import CHUNKER, IndexedFile
@@ -40,10 +42,14 @@ def find_changes(
     indexed: Mapping[str, IndexedFile],
     left_out: Mapping[str, LeftOutFile],
     limit: int | None = None,
+    *,
+    other_max_filesize: bool = False,
 ) -> Changes:
     """Compare by size, time of change and inode; what differs has to be read to know.
 
     Only the first `limit` files are compared; a file counts as removed when the whole walk lacks it.
+    With `other_max_filesize`, where the index was made with another one, files that it is applied to after reading
+    (notebooks, by the characters of their cells) are read again.
     """
     unchanged = 0
     to_read: list[SourceFile] = []
@@ -54,6 +60,10 @@ def find_changes(
             to_read.append(file)
         elif isinstance(known, LeftOutFile) and known.reason in file.exempt:
             to_read.append(file)  # somebody has asked for it since
+        elif other_max_filesize and (
+            file.path.endswith(notebook.SUFFIX) or (isinstance(known, LeftOutFile) and known.reason == Reason.TOO_LARGE)
+        ):
+            to_read.append(file)
         elif isinstance(known, LeftOutFile):
             skipped[known.reason] += 1
         else:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from turboprop.errors import SettingsError
-from turboprop.files import open_regular
+from turboprop.files import MOST_BYTES, open_regular
 from turboprop.settings.schema import KEYS, Value, from_file, nearest
 
 PROJECT_FILE = ".turboprop.toml"
@@ -20,8 +20,6 @@ INDEX_ENTRY = re.compile(
     r"|\.new-[0-9a-f]{16}|\.lexicon-\w+"
 )
 """What the entries of an index folder are called; `turboprop.index.schema` says what they are."""
-_HARMLESS_FILESIZE = 20_000_000
-"""A repository may raise the limit to this much: a file is held in memory while it is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +43,7 @@ class ProjectFile:
 
     def _is_harmless(self, name: str) -> bool:
         if name == "max_filesize":
-            return int(str(self.values[name])) <= _HARMLESS_FILESIZE
+            return int(str(self.values[name])) <= MOST_BYTES
         return name != "index" or self._index_is_harmless()
 
     def _index_is_harmless(self) -> bool:

@@ -140,7 +140,8 @@ def survey(location: Location, scope: IndexScope, known: Manifest | None = None)
             known = read_manifest(manifest_file(location.directory, tables[0].table))
     found = walk(location.root, max_filesize=scope.max_filesize, exclude=scope.exclude, include=scope.include)
     indexed = (known.files, known.left_out) if known else ({}, {})
-    changes = find_changes(found.files, *indexed, scope.limit)
+    other = known is not None and known.header.scope.max_filesize != scope.max_filesize
+    changes = find_changes(found.files, *indexed, scope.limit, other_max_filesize=other)
     sources: dict[str, SourceText | Skipped] = {}
     differ: tuple[SourceFile, ...] | None = None
     if known is not None and refresh.may_be_read(changes.to_read):
