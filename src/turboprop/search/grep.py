@@ -225,9 +225,11 @@ def read_texts(root: Path, paths: Iterable[str]) -> Iterator[Texts]:
 def _search(texts: Texts, wanted: Collection[str], pattern: LinePattern, options: GrepOptions) -> list[FileMatches]:
     import numpy as np
 
-    held = None if options.invert else pattern.in_texts(texts.array, texts.is_ascii)
-    chosen = range(len(texts.paths)) if held is None else np.flatnonzero(held).tolist()
-    chosen = [at for at in chosen if texts.paths[at] in wanted]
+    chosen = [at for at, path in enumerate(texts.paths) if path in wanted]
+    array = texts.array if len(chosen) == len(texts.paths) else texts.array.take(chosen)
+    held = None if options.invert or not chosen else pattern.in_texts(array, texts.is_ascii)
+    if held is not None:
+        chosen = [at for at, may in zip(chosen, held.tolist(), strict=True) if may]
     if not chosen:
         return []
     lines, first = _lines([texts.array[at].as_buffer().to_pybytes() for at in chosen])
