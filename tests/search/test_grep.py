@@ -147,6 +147,22 @@ def test_files_are_read_as_they_are_now(small: tuple[Path, IndexReader]) -> None
     assert found(*small, "café") == {"src/zpool.py": [1]}
 
 
+def test_few_files_of_texts_that_were_kept(small: tuple[Path, IndexReader]) -> None:
+    root, _ = small
+    (root / "src/use.py").write_text("from pool import ConnectionPool\nshared = ConnectionPool('é')\n")
+    kept = KeptTexts()
+    assert len(found(*small, "Pool", current=True, kept=kept)) == 4
+    # Of one of the batches nothing is wanted.
+    assert found(*small, r"\bacquire\b", current=True, kept=kept) == {"src/zpool.py": [4]}
+    assert found(*small, "é", current=True, kept=kept, within=["src/use.py"]) == {"src/use.py": [2]}
+
+
+def test_no_context_where_all_lines_match(small: tuple[Path, IndexReader]) -> None:
+    root, reader = small
+    every = grep(root, reader, pattern=Pattern(("",)), options=GrepOptions(before=1, after=1))
+    assert [each.context for each in every] == [{}] * 4
+
+
 def test_no_folder_on_the_way_is_a_link(small: tuple[Path, IndexReader], tmp_path: Path) -> None:
     root, _ = small
     (tmp_path / "elsewhere").mkdir()

@@ -226,8 +226,10 @@ def _search(texts: Texts, wanted: Collection[str], pattern: LinePattern, options
     import numpy as np
 
     chosen = [at for at, path in enumerate(texts.paths) if path in wanted]
+    if not chosen:
+        return []
     array = texts.array if len(chosen) == len(texts.paths) else texts.array.take(chosen)
-    held = None if options.invert or not chosen else pattern.in_texts(array, texts.is_ascii)
+    held = None if options.invert else pattern.in_texts(array, texts.is_ascii)
     if held is not None:
         chosen = [at for at, may in zip(chosen, held.tolist(), strict=True) if may]
     if not chosen:
@@ -259,6 +261,8 @@ def _around(lines: Any, first: int, end: int, numbers: Sequence[int], options: G
         for near in range(max(1, number - options.before), min(end - first, number + options.after) + 1)
     }
     chosen = sorted(wanted.difference(numbers))
+    if not chosen:
+        return {}
     return dict(zip(chosen, lines.take([first + number - 1 for number in chosen]).to_pylist(), strict=True))
 
 
