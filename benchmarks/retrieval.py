@@ -3,7 +3,8 @@
     scripts/bench retrieval --corpora DIR --labels DIR [--model NAME] [--ablate] [--leave-one-out]
 
 - semble: repositories checked out under DIR/<name> at the pins of LABELS/semble/repos.json; only `benchmark_root` is
-  indexed. NDCG@10 in chunk mode, macro-averaged over repositories.
+  indexed. NDCG@10 in chunk mode, macro-averaged over repositories; by kind of question, by language beside the best
+  published figure (LABELS/semble/published.json), and over the first nine repositories, which rules were tried on.
 - CoSQA (LABELS/cosqa_dev.json): each function one file; mean reciprocal rank.
 - issue to file (LABELS/swebench_flask.jsonl): a history of the repository under DIR/flask; the rank of the first file
   that the fix touched, issue text as the query.
@@ -39,14 +40,17 @@ from turboprop.search.ranking import DEFAULT, Candidates, Weights, rank, without
 from turboprop.search.search import search
 
 RESULTS = Path(__file__).parent / "results" / "retrieval.json"
+FIRST = 9
+"""The repositories at the head of repos.json that the rules were tried on before the others came."""
 MODES = ("hybrid", "lexical", "semantic")
 GRID: dict[str, tuple[float, ...]] = {
     "dense": (0.7, 1.3),
     "dense_symbol": (0.1, 1.0),
     "file_name": (0.4, 0.8),
-    "file_name_recall": (0.3, 0.8),
+    "file_name_recall": (0.1, 0.5, 0.8),
+    "file_words": (0.1, 0.3),
     "folder": (0.1, 0.4),
-    "definition": (0.2, 0.6),
+    "definition": (0.4, 0.8),
     "coherence": (0.2, 0.5),
     "tests": (0.2, 0.6),
     "prose": (0.2, 0.6),
@@ -69,6 +73,7 @@ class Repository:
     """An opened index of one checkout, and its queries."""
 
     name: str
+    language: str
     prefix: str
     index: Index
     cases: list[Case]
@@ -100,7 +105,7 @@ def open_repository(entry: dict[str, Any], options: argparse.Namespace) -> Repos
     prefix = f"{inside}/" if inside else ""
     items = json.loads((options.labels / "semble" / "annotations" / f"{entry['name']}.json").read_text())
     model = index.embedding().model
-    repository = Repository(entry["name"], prefix, index, [], seconds, {mode: [] for mode in MODES})
+    repository = Repository(entry["name"], entry["language"], prefix, index, [], seconds, {mode: [] for mode in MODES})
     for item in items:
         vector = model.embed_query(item["query"])
         query, found = analyse(item["query"]), {}
@@ -113,7 +118,6 @@ def open_repository(entry: dict[str, Any], options: argparse.Namespace) -> Repos
                 cosine_statistics([index.reader.lexicon.sample], vector),
                 by_words=mode != "semantic",
                 where=None,
-                limit=10,
             )
             started = time.perf_counter()
             hits = search(index.reader, item["query"], vector, mode=mode)
@@ -136,6 +140,25 @@ def overall(repositories: list[Repository], weights: Weights, mode: str) -> dict
     }
 
 
+def by_language(
+    repositories: list[Repository], reached: dict[str, float], published: dict[str, Any]
+) -> dict[str, dict[str, float]]:
+    """The mean of each language's repositories, and the best published one over the same repositories."""
+    table = {}
+    for language in sorted({one.language for one in repositories}):
+        names = [one.name for one in repositories if one.language == language]
+        others = [
+            statistics.fmean(figures[name]["ndcg10"] for name in names)
+            for figures in published.values()
+            if all(name in figures for name in names)
+        ]
+        table[language] = {
+            "ndcg@10": round(statistics.fmean(reached[name] for name in names), 4),
+            "best published": round(max(others), 4) if others else float("nan"),
+        }
+    return table
+
+
 def ablation(repositories: list[Repository]) -> dict[str, dict[str, float]]:
     """NDCG@10 lost by switching each rule off, by mode; negative where the rule harms."""
     table: dict[str, dict[str, float]] = {}
@@ -148,7 +171,8 @@ def ablation(repositories: list[Repository]) -> dict[str, dict[str, float]]:
 
 
 def leave_one_out(repositories: list[Repository], mode: str) -> dict[str, Any]:
-    """The mean over repositories of what weights fitted on all others reach (one pass of coordinate search)."""
+    """The mean over repositories of what weights reach that were fitted on those of all other languages (one pass of
+    coordinate search)."""
     means: dict[Weights, dict[str, float]] = {}
 
     def by_repository(weights: Weights) -> dict[str, float]:
@@ -166,32 +190,35 @@ def leave_one_out(repositories: list[Repository], mode: str) -> dict[str, Any]:
                 gain = sum(
                     by_repository(tried)[one.name] - by_repository(best)[one.name]
                     for one in repositories
-                    if one.name != left_out
+                    if one.language != left_out
                 )
                 if gain > 1e-4 * len(repositories):
                     best = tried
         return best
 
-    reached = {one.name: by_repository(fitted(one.name))[one.name] for one in repositories}
+    weights = {language: fitted(language) for language in {one.language for one in repositories}}
+    reached = {one.name: by_repository(weights[one.language])[one.name] for one in repositories}
     return {"ndcg@10": round(statistics.fmean(reached.values()), 4)}
 
 
 def cosqa(path: Path, options: argparse.Namespace) -> dict[str, float]:
     """Mean reciprocal rank over functions, each a file of its own."""
     data = json.loads(path.read_text())
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        for number, code in enumerate(data["codes"]):
-            (folder / f"{number}.py").write_text(code, "utf-8")
-        with Index.create(folder, options.model, index_dir=options.indexes / "cosqa") as index:
-            ranks: dict[str, list[float]] = {mode: [] for mode in MODES}
-            for item in data["queries"]:
-                for mode in MODES:
-                    hits = index.search(item["query"], 100, mode)
-                    paths = list(dict.fromkeys(hit.path for hit in hits))
-                    wanted = {f"{number}.py" for number in item["relevant"]}
-                    rank_of = next((at for at, name in enumerate(paths, start=1) if name in wanted), None)
-                    ranks[mode].append(1 / rank_of if rank_of else 0.0)
+    # Kept, as an index belongs to its folder.
+    folder = options.indexes / "of" / "cosqa"
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, code in enumerate(data["codes"]):
+        if not (file := folder / f"{number}.py").exists():
+            file.write_text(code, "utf-8")
+    with Index.create(folder, options.model, index_dir=options.indexes / "cosqa") as index:
+        ranks: dict[str, list[float]] = {mode: [] for mode in MODES}
+        for item in data["queries"]:
+            for mode in MODES:
+                hits = index.search(item["query"], 100, mode)
+                paths = list(dict.fromkeys(hit.path for hit in hits))
+                wanted = {f"{number}.py" for number in item["relevant"]}
+                rank_of = next((at for at, name in enumerate(paths, start=1) if name in wanted), None)
+                ranks[mode].append(1 / rank_of if rank_of else 0.0)
     return {mode: round(statistics.fmean(values), 4) for mode, values in ranks.items()}
 
 
@@ -201,15 +228,17 @@ def issue_to_file(path: Path, history: Path, options: argparse.Namespace) -> dic
     for line in path.read_text().splitlines():
         issue = json.loads(line)
         touched = set(re.findall(r"^diff --git a/(\S+) b/", issue["patch"], re.MULTILINE))
-        with tempfile.TemporaryDirectory() as scratch:
+        folder = options.indexes / "of" / issue["instance_id"]
+        if not folder.exists():
             tree = subprocess.run(
                 ["git", "-C", history, "archive", issue["base_commit"]], capture_output=True, check=False
             )
             if tree.returncode:
                 continue
-            subprocess.run(["tar", "-x", "-C", scratch], input=tree.stdout, check=True)
-            with Index.create(scratch, options.model, index_dir=options.indexes / issue["instance_id"]) as index:
-                hits = index.search(issue["problem_statement"], 50)
+            folder.mkdir(parents=True)
+            subprocess.run(["tar", "-x", "-C", folder], input=tree.stdout, check=True)
+        with Index.create(folder, options.model, index_dir=options.indexes / issue["instance_id"]) as index:
+            hits = index.search(issue["problem_statement"], 50)
         paths = list(dict.fromkeys(hit.path for hit in hits))
         ranks.append(next((at for at, name in enumerate(paths, start=1) if name in touched), None))
     return {"issues": len(ranks), "ranks": ranks}
@@ -228,7 +257,7 @@ def main() -> None:
     parser.add_argument("--indexes", type=Path, default=Path(tempfile.gettempdir()) / "tp-bench-indexes")
     parser.add_argument("--model")
     parser.add_argument("--ablate", action="store_true")
-    parser.add_argument("--leave-one-out", action="store_true")
+    parser.add_argument("--leave-one-out", action="store_true", help="fit the weights without each language in turn")
     parser.add_argument("--whole", action="store_true", help="index whole checkouts: tests, examples and docs too")
     parser.add_argument("--only", help="names of repositories, by commas")
     options = parser.parse_args()
@@ -252,6 +281,16 @@ def main() -> None:
             "query_p50_ms": round(statistics.median(times), 1),
             "query_p95_ms": round(float(np.quantile(times, 0.95)), 1),
         }
+    reached = result["hybrid"]["repositories"]
+    published = json.loads((options.labels / "semble" / "published.json").read_text())
+    result["hybrid"]["languages"] = by_language(repositories, reached, published)
+    first = [entry["name"] for entry in json.loads((options.labels / "semble" / "repos.json").read_text())[:FIRST]]
+    for name, values in {
+        "first nine": [value for one, value in reached.items() if one in first],
+        "others": [value for one, value in reached.items() if one not in first],
+    }.items():
+        if values:
+            result["hybrid"][name] = round(statistics.fmean(values), 4)
     result["index_seconds"] = {one.name: round(one.index_seconds, 1) for one in repositories}
     result["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000
     if (file := options.labels / "cosqa_dev.json").exists():

@@ -126,3 +126,23 @@ def write_files(tmp_path: Path) -> Callable[[dict[str, str]], Path]:
         return root
 
     return write
+
+
+@pytest.fixture
+def partly_embedded(write_files: Callable[[dict[str, str]], Path], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository of 60 chunks whose words are all published, and of whose vectors about a third are made."""
+    from turboprop import Index
+    from turboprop.index import build
+    from turboprop.workspace import update
+
+    body = "def {0}_{1}(value):\n    # Number {1} of the {0} functions.\n    return value + {1}\n"
+    root = write_files(
+        {f"src/{name}_{n}.py": body.format(name, n) * 6 for name in ("apple", "pear", "plum") for n in range(20)}
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "MANY_BYTES", 0)
+        patch.setattr(update, "WORDS_FIRST_SECONDS", 0.0)
+        with Index.create(root, fill=False) as index:
+            assert index.summary is not None
+            assert 0 < index.summary.waiting_chunks < index.summary.chunks
+    return root

@@ -199,7 +199,7 @@ class Given:
     def __init__(self, index: Index, hits: list[Hit]) -> None:
         self.repo, self.reader, self._hits = index.repo, index.reader, hits
 
-    def search(self, query: str, limit: int = 10, *, below: str = "") -> list[Hit]:
+    def search(self, query: str, limit: int = 10, *, threshold: float | None = None, below: str = "") -> list[Hit]:
         return self._hits[:limit]
 
 

@@ -146,7 +146,7 @@ class Still:
     # The index without the look for changed files, which asks Git.
     def __init__(self, index):
         self.repo, self.reader, self.index = index.repo, index.reader, index
-    def search(self, query, limit=10, *, below=""):
+    def search(self, query, limit=10, *, threshold=None, below=""):
         return self.index.search(query, limit, freshness="none")
 with Index.open(root) as opened, LanguageModel.load(model) as loaded:
     index = Still(opened)

@@ -30,6 +30,8 @@ def _run(arguments: list[str]) -> None:
     try:
         command_line(arguments)
     except SystemExit as done:
+        if client.hands_over(arguments) and done.code == 0:
+            start_one = not client.hand_over(arguments)
         if start_one and done.code in (0, 1):
             from turboprop.edges.warm.start import start
 

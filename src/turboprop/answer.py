@@ -70,7 +70,7 @@ class Retriever(Protocol):
     def reader(self) -> IndexReader:
         """The version of the index that `search` searches."""
 
-    def search(self, query: str, limit: int = 10, *, below: str = "") -> list[Hit]:
+    def search(self, query: str, limit: int = 10, *, threshold: float | None = None, below: str = "") -> list[Hit]:
         """The best chunks of a folder (all, for '') for a query, best first."""
 
 
@@ -175,7 +175,8 @@ class AnswerSession:
         limits.QUESTION.check(question)
         # A follow-up such as "and where is it closed?" says too little by itself.
         query = question if not self._questions else f"{self._questions[-1]} {question}"[-limits.QUERY.most :]
-        hits = self._index.search(query, _CANDIDATES, below=self._below)
+        # Also what the search is not sure of: whether it carries an answer is judged below, and it is shown if not.
+        hits = self._index.search(query, _CANDIDATES, threshold=0, below=self._below)
         weak = is_weak(query, hits)
         found = widened(hits, self._index.reader)
         if weak:

@@ -152,7 +152,7 @@ def evaluate(
 
 
 def _sources(root: Path, most: int, chance: random.Random, settings: Settings) -> list[SourceText]:
-    found = walk(root, max_filesize=settings.max_filesize, exclude=settings.exclude).files
+    found = walk(root, max_filesize=settings.max_filesize, exclude=settings.exclude, include=settings.include).files
     chosen = sorted(chance.sample(found, min(most, len(found))), key=lambda file: file.path)
     read = (read_source(file, max_filesize=settings.max_filesize) for file in chosen)
     return [source for source in read if not isinstance(source, Skipped)]

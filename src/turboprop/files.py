@@ -82,7 +82,10 @@ def open_regular(path: str | os.PathLike[str], *, follow: bool = False, dir_fd: 
     try:
         descriptor = os.open(path, flags, dir_fd=dir_fd)
     except OSError as error:
-        if not follow and _is_link(path, dir_fd):  # ELOOP on Linux and macOS, EMLINK or EFTYPE elsewhere
+        missing = isinstance(error, FileNotFoundError)  # a link that leads nowhere is one all the same
+        if (
+            not follow and not missing and _is_link(path, dir_fd)
+        ):  # ELOOP on Linux and macOS, EMLINK or EFTYPE elsewhere
             raise NotRegularFileError(error.errno, "it is a link, which is not followed", os.fspath(path)) from None
         raise
     try:

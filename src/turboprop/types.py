@@ -59,6 +59,11 @@ class Match(NamedTuple):
     weight: float
 
 
+Sureness = Literal["strong", "weak", "nothing"]
+SURENESS: tuple[Sureness, ...] = get_args(Sureness)
+"""How sure a hit is; what speaks for each is in `turboprop.search.sureness`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hit:
     """One search result: lines `start_line` to `end_line` (1-based, inclusive) of `path`, relative to the repository.
@@ -67,8 +72,9 @@ class Hit:
     query or stands out by its meaning as the best one of a good query does; rules (names, definitions) add to it. It
     compares between queries of one index and between indexes of one model. With a reranker it is 0 to 1, and for
     `similar` the cosine. `parts` say what it is made of, by rule: "words" is the share of the query's words (0 to 1),
-    "cosine" the cosine similarity, the others what their rule added or multiplied. `why` says what it is, where the
-    query asked for definitions, calls or implementations of a name; `matches` are words of the query in its text.
+    "cosine" the cosine similarity, the others what their rule added or multiplied. `sure` is the mark of a hit of a
+    search, None for `similar`. `why` says what it is, where the query asked for definitions, calls or implementations
+    of a name; `matches` are words of the query in its text.
     """
 
     path: str
@@ -80,6 +86,7 @@ class Hit:
     text: str
     kind: str = ""
     parts: Mapping[str, float] = field(default_factory=dict, compare=False, hash=False)
+    sure: Sureness | None = field(default=None, compare=False, hash=False)
     why: str = ""
     matches: tuple[Match, ...] = field(default=(), compare=False, hash=False)
 
@@ -135,12 +142,14 @@ class SearchFilter:
 @dataclass(frozen=True, slots=True)
 class IndexScope:
     """Which files of a repository an index is of: the first `limit` of those of at most `max_filesize` bytes
-    that `exclude` (gitignore syntax, from the root) does not match. `root` is where the repository was then."""
+    that `exclude` (gitignore syntax, from the root) does not match, and those that `include` matches, whatever would
+    leave them out. `root` is where the repository was then."""
 
     max_filesize: int = 1_000_000
     limit: int | None = None
     exclude: tuple[str, ...] = ()
     root: str = field(default="", compare=False)
+    include: tuple[str, ...] = ()
 
 
 DEFAULT_SCOPE = IndexScope()
@@ -157,6 +166,19 @@ class IndexedFile:
     digest: str
     chunks: int
     language: str = ""
+
+
+NO_MODEL = "none"
+"""What an index of words alone has in the place of a model's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A file or folder that is not indexed. `reason` is one of `turboprop.code.exclude.Reason`, `detail` may be ''."""
+
+    path: str
+    reason: str
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +199,10 @@ class IndexSummary:
     """Chunks whose vectors were kept from another index of this user."""
     notes: tuple[str, ...] = ()
     """Whole sentences for the user about how the files were found."""
+    left_out: tuple[LeftOut, ...] = ()
+    """Files that look like source and are not indexed for what is in them, for their size or by an attribute."""
+    waiting_chunks: int = 0
+    """Chunks that have no vector yet and are found by their words alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +222,22 @@ class IndexStatus:
     """Files whose content was added or changed since they were indexed."""
     removed: tuple[str, ...]
     """Files that are indexed and no longer there."""
+    left_out: tuple[LeftOut, ...] = ()
+    """As in `IndexSummary`, with the folders that were not looked into; empty where no file was looked at."""
+    vectors: int = 0
+    """Chunks that have a vector; the others are found by their words alone."""
+
+    @property
+    def vectors_note(self) -> str:
+        """`vectors_note` of this index."""
+        return vectors_note(self.vectors, self.chunks) if self.dimensions else ""
+
+
+def vectors_note(vectors: int, chunks: int) -> str:
+    """How far the vectors of an index with a model are, '' where all are there."""
+    if vectors >= chunks:
+        return ""
+    return f"{vectors:,} of {chunks:,} chunks have vectors, the others are found by their words alone"
 
 
 @dataclass(frozen=True, slots=True)

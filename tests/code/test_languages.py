@@ -11,10 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from turboprop.code.chunk import chunk_text
+from turboprop.code.encoding import normalise_newlines
 from turboprop.code.hooks import HOOKS
 from turboprop.code.languages import KINDS, LANGUAGES
+from turboprop.code.longlines import cut_long_lines
 from turboprop.code.names import NAMINGS
-from turboprop.code.read import normalise_newlines
 from turboprop.code.syntax import MAX_NAMES, MAX_SIGNATURE, parser_for
 from turboprop.types import Chunk
 
@@ -1482,7 +1483,7 @@ CASES["xml"] = (
 
 def check_chunks(text: str, chunks: list[Chunk], max_chars: int) -> None:
     """What holds for every text in every language: each line is in exactly one chunk, in order."""
-    text = normalise_newlines(text)
+    text = cut_long_lines(normalise_newlines(text))
     assert "".join(chunk.text for chunk in chunks) == text
     line = 1
     for chunk in chunks:

@@ -79,13 +79,13 @@ def test_tpignore_excludes_on_top(tree: Path) -> None:
 
 
 def test_reasons_by_name_and_size(tree: Path) -> None:
-    write(tree, {"a.png": "x", "uv.lock": "x", "lib.min.js": "x", "big.py": "x" * 2001, "ok.py": "x" * 2000})
+    write(tree, {"a.png": "x", "uv.lock": "x", "b.pyc": "x", "big.py": "x" * 2001, "ok.py": "x" * 2000})
     found = walk(tree, max_filesize=2000)
     assert paths(found) == ["ok.py"]
     assert reasons(found) == {
         "a.png": "binary",
         "big.py": "too large",
-        "lib.min.js": "minified",
+        "b.pyc": "binary",
         "uv.lock": "lock file",
     }
 

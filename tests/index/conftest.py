@@ -48,6 +48,9 @@ class HashingEmbedder:
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
         return vectors / np.where(norms == 0, 1, norms)
 
+    def kept_vectors(self, texts: Sequence[str]) -> dict[int, np.ndarray]:
+        return {}
+
     def fits(self, texts: Sequence[str]) -> list[bool]:
         return [len(text) <= self.longest for text in texts]
 

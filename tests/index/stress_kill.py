@@ -1,13 +1,16 @@
 """Edit a repository, kill `tp index` at a random moment, run it again; at the end compare with a fresh index.
 
-    python tests/index/stress_kill.py --repo FOLDER [--rounds 300] [--seed 0] [--model NAME] [--beside warm|mcp] [--fix]
+    python tests/index/stress_kill.py --repo FOLDER [--rounds 300] [--seed 0] [--model NAME] [--beside warm|mcp]
+                                      [--fix] [--anew]
 
 FOLDER is copied first. A round edits, adds, renames and removes files, starts `tp index` (with --fix every third
 time `tp doctor --fix` on an index that was damaged) and kills it with SIGKILL; what readers see must then be whole.
 Every other round, on average, is run again to its end, so that kills also meet what killed runs left. `--beside`
 keeps a program that brings in changes by itself alive meanwhile, and asks it in each round: the warm server through
-`tp search`, or an MCP server with its background refresh; one round in ten kills that, too. The vectors that a user
-keeps are switched off: each index embeds for itself. Prints one line of JSON and ends with 1 where anything was lost.
+`tp search`, or an MCP server with its background refresh; one round in ten kills that, too. `--anew` removes the index
+every fourth round: where FOLDER takes over ten seconds to embed, words come first then, and kills meet both parts of
+a run. The vectors that a user keeps are switched off: each index embeds for itself. Prints one line of JSON and ends
+with 1 where anything was lost.
 """
 
 from __future__ import annotations
@@ -188,11 +191,13 @@ def main() -> int:
     parser.add_argument("--model")
     parser.add_argument("--beside", choices=["warm", "mcp"])
     parser.add_argument("--fix", action="store_true")
+    parser.add_argument("--anew", action="store_true")
     options = parser.parse_args()
     source = random.Random(options.seed)
     environment = {**os.environ, "TP_OFFLINE": "1", "TP_EMBEDDING_CACHE": "0"}
     model = ["--model", options.model] if options.model else []
     killed = ended = asked = 0
+    met = {"reading": 0, "waiting": 0, "whole": 0}
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch) / "repository"
@@ -205,6 +210,8 @@ def main() -> int:
         longest = 3.0
         for turn in range(options.rounds):
             edit(root, source, turn)
+            if options.anew and turn % 4 == 0:
+                shutil.rmtree(directory, ignore_errors=True)
             if beside is not None:
                 beside.ask()
             what = command
@@ -229,7 +236,11 @@ def main() -> int:
                     beside.kill()
                 asked += beside.answered()
             if what is command:
-                check_whole(directory)
+                if check_whole(directory):
+                    with IndexReader.open(directory) as reader:
+                        met[
+                            "waiting" if reader.header.waiting else "reading" if not reader.header.complete else "whole"
+                        ] += 1
             else:  # killed in the middle of a repair: another one must do it
                 done = subprocess.run(what, env=environment, capture_output=True, text=True, check=False)
                 assert done.returncode == 0, done.stdout + done.stderr
@@ -238,7 +249,7 @@ def main() -> int:
                 begun = time.monotonic()
                 done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
                 assert done.returncode == 0, done.stderr
-                longest = min(30.0, 0.7 * longest + 0.3 * (time.monotonic() - begun))
+                longest = min(120.0 if options.anew else 30.0, 0.7 * longest + 0.3 * (time.monotonic() - begun))
                 assert check_whole(directory)
         if beside is not None:
             beside.close()
@@ -254,6 +265,7 @@ def main() -> int:
         "answers_beside": asked,
         "killed": killed,
         "ended_before_the_kill": ended,
+        "found_after_it": met,
         "rows": len(ours),
         "rows_of_a_fresh_index": len(theirs),
         "same_chunks": ours.keys() == theirs.keys(),

@@ -29,7 +29,7 @@ from turboprop.index.manifest import (
     read_stored,
     write_manifest,
 )
-from turboprop.index.schema import IndexSpec, manifest_file, table_name
+from turboprop.index.schema import SCHEMA_VERSION, IndexSpec, manifest_file, table_name
 from turboprop.settings import user_data_home
 from turboprop.settings.trust import grant, sign
 from turboprop.types import IndexedFile, Prompts
@@ -264,8 +264,8 @@ def test_any_other_file_is_damaged(path: Path, content: bytes) -> None:
 
 
 def test_another_schema_version_is_named(path: Path) -> None:
-    path.write_bytes(path.read_bytes().replace(b'"schema": 4', b'"schema": 99'))
-    with pytest.raises(IndexMismatchError, match=r"schema version 99.* reads 4"):
+    path.write_bytes(path.read_bytes().replace(b'"schema": %d' % SCHEMA_VERSION, b'"schema": 99'))
+    with pytest.raises(IndexMismatchError, match=rf"schema version 99.* reads {SCHEMA_VERSION}"):
         read_header(path)
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from turboprop.code.terms import term_hash
-from turboprop.search.analysis import MAX_WORDS, STOP_WEIGHT, QueryKind, analyse
+from turboprop.search.analysis import MAX_WORDS, STOP_WEIGHT, QueryKind, analyse, by_worth
 
 
 @pytest.mark.parametrize(
@@ -18,8 +18,8 @@ from turboprop.search.analysis import MAX_WORDS, STOP_WEIGHT, QueryKind, analyse
         ("net/pool.py:12", QueryKind.PATH, None),
         ("how is the config parsed", QueryKind.WORDS, {}),
         ("where does parse_config read it", QueryKind.MIXED, {"parse_config": 0.5}),
-        ("what calls getUserName", QueryKind.MIXED, {"getusername": 0.5}),
-        ("how does Router match", QueryKind.WORDS, {"router": 0.3}),
+        ("what calls getUserName", QueryKind.MIXED, {"getUserName": 0.5}),
+        ("how does Router match", QueryKind.WORDS, {"Router": 0.3}),
         ("TypeError: unsupported operand", QueryKind.ERROR, None),
         ("retry backoff", QueryKind.WORDS, {}),
     ],
@@ -40,6 +40,23 @@ def test_stop_words_count_little_in_sentences_and_whole_alone() -> None:
     assert analyse("is_in").terms[term_hash("is")] == 1.0
 
 
+def test_the_verb_of_a_question_names_no_file() -> None:
+    query = analyse("where is the retry timeout configured?")
+    assert query.stems == {"retri", "timeout"}
+    assert term_hash("configur") in query.terms
+    assert analyse("how is configuration loaded").stems == {"configur", "load"}
+    assert analyse("where is it used").stems == {"us"}
+
+
+def test_a_sentence_without_blanks_is_no_symbol() -> None:
+    query = analyse("尝试获取锁失败返回")
+    assert query.kind is QueryKind.WORDS
+    assert query.names == {"尝试获取锁失败返回": 1.0}
+    assert analyse("获取锁").names == {"获取锁": 1.0}
+    assert analyse("文档/说明.md").kind is QueryKind.PATH
+    assert analyse("operator->").names == {"operator->": 1.0}
+
+
 def test_a_sentence_of_stop_words_still_has_stems() -> None:
     assert analyse("what is this").stems
 
@@ -53,9 +70,24 @@ def test_phrases_paths_and_wishes() -> None:
     assert (plain.asks_tests, plain.asks_prose) == (False, False)
 
 
-def test_only_the_first_words_count() -> None:
-    query = analyse(" ".join("w" + "abcdefghij"[number // 10] + "abcdefghij"[number % 10] for number in range(90)))
-    assert len(query.terms) == MAX_WORDS
+def test_of_a_long_query_the_words_count_that_say_most() -> None:
+    words = [f"{one}{two}w{three}o" for one in "abcdefgh" for two in "abcde" for three in "abcdefghij"]
+    query = analyse(" ".join(words))
+    assert (query.is_long, len(query.terms)) == (True, 400)
+    rare = set(list(query.terms)[100:110])
+    fewer = by_worth(query, lambda term: 5.0 if term in rare else 0.0)
+    assert rare < set(fewer.terms)
+    assert len(fewer.terms) == len(fewer.stems) == 2 * MAX_WORDS
+    short = analyse(" ".join(words[:MAX_WORDS]))
+    assert by_worth(short, lambda _: 0.0) is short
+
+
+def test_a_traceback_is_read_by_its_message_and_its_last_frames() -> None:
+    frames = "".join(f'  File "/x/m{n}.py", line {n}, in f{n}\n    deep{n}()\n' for n in range(1, 900))
+    query = analyse(f"Traceback (most recent call last):\n{frames}MyError: cookie conflict")
+    assert {term_hash(word) for word in ("cooki", "conflict", "deep", "=deep899", "=deep890")} <= set(query.terms)
+    assert term_hash("=deep10") not in query.terms
+    assert query.phrases == ()
 
 
 @given(st.text(max_size=400))

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from turboprop.code.language_names import languages_called, nearest_language
 from turboprop.errors import UsageError
 from turboprop.search.filters import MAX_GLOB_CHARS, compile_filter, glob_regex
 from turboprop.types import SearchFilter
@@ -94,6 +95,82 @@ def test_what_a_glob_means(table, glob: str, paths: list[str]) -> None:
     assert fits(glob) == paths
 
 
+@pytest.mark.parametrize(
+    ("glob", "paths"),
+    [
+        ("./setup.py", ["setup.py"]),
+        ("./src/net", ["src/net/pool.py", "src/net/pool.go", "src/net/a/b/deep.ts"]),
+        (".\\src\\net\\", ["src/net/pool.py", "src/net/pool.go", "src/net/a/b/deep.ts"]),
+        ("src\\net\\pool.py", ["src/net/pool.py"]),
+        ("src\\net\\*.go", ["src/net/pool.go"]),
+        ("docs/back\\slash.md", ["docs/back\\slash.md"]),
+        ("docs/\\xff.md", ["docs/\\xff.md"]),
+        ("docs/\udcff.md", ["docs/\\xff.md"]),
+        ("docs/[x].md", ["docs/[x].md", "docs/x.md"]),
+        ("docs/[x]*", ["docs/[x].md", "docs/x.md"]),
+        ("[x].md", ["docs/[x].md", "docs/x.md"]),
+        ("/home/me/repo/src/app.py", ["src/app.py"]),
+        ("/home/me/repo/src/net/", ["src/net/pool.py", "src/net/pool.go", "src/net/a/b/deep.ts"]),
+        ("/home/me/repo/setup.py", ["setup.py"]),
+        ("!/home/me/repo/src", [path for path in PATHS if not path.startswith("src/")]),
+        ("/home/me/other/setup.py", []),
+    ],
+)
+def test_globs_as_people_write_them(table, glob: str, paths: list[str]) -> None:
+    where = compile_filter(SearchFilter(globs=(glob,)), "/home/me/repo")
+    assert sorted(table.to_table(columns=["path"], filter=where)["path"].to_pylist()) == sorted(paths)
+
+
+@pytest.mark.parametrize(
+    ("name", "languages"),
+    [
+        ("py", "python"),
+        (".py", "python"),
+        ("PY", "python"),
+        ("js", "javascript"),
+        ("jsx", "javascript"),
+        ("ts", "typescript tsx"),
+        ("typescript", "typescript tsx"),
+        ("tsx", "tsx"),
+        ("c++", "cpp"),
+        ("cc", "cpp"),
+        ("hpp", "cpp"),
+        ("c#", "csharp"),
+        ("cs", "csharp"),
+        ("golang", "go"),
+        ("rs", "rust"),
+        ("rb", "ruby"),
+        ("sh", "bash"),
+        ("shell", "bash"),
+        ("yml", "yaml"),
+        ("md", "markdown"),
+        ("kt", "kotlin"),
+        ("hs", "haskell"),
+        ("objective-c", "objc"),
+        ("terraform", "hcl"),
+        ("klingon", "klingon"),
+    ],
+)
+def test_languages_as_people_call_them(name: str, languages: str) -> None:
+    assert languages_called(name) == tuple(languages.split())
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [("typescrpt", "typescript"), ("pyhton", "python"), ("javscript", "javascript"), ("python", ""), ("klingon", "")],
+)
+def test_a_slip_in_a_language(table, name: str, near: str) -> None:
+    assert nearest_language(name) == near
+    if near:
+        with pytest.raises(UsageError, match=f"did you mean {near}"):
+            found(table, languages=(name,))
+
+
+@pytest.mark.parametrize("kind", ["languages", "extensions", "globs"])
+def test_bytes_that_are_not_utf_8_find_nothing(table, kind: str) -> None:
+    assert found(table, **{kind: ("q\udcffz",)}) == []
+
+
 PIECES = st.sampled_from([*"ab.*?/_[]{},!-\\'%^$|()+#é漢\n\" ", "**", "**/", "src", "docs/", "[a-x]", "{a,b}"])
 
 
@@ -114,7 +191,10 @@ def test_the_table_and_python_agree_on_every_glob(table, glob: str) -> None:
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=20))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_no_value_breaks_out_of_its_place(table, value: str) -> None:
-    assert found(table, languages=(value,)) == [path for path in PATHS if value.lower() == "markdown"]
+    if not nearest_language(value):
+        every = languages_called(value)
+        expected = [path for path in PATHS if ("python" if path.lower().endswith(".py") else "markdown") in every]
+        assert found(table, languages=(value,)) == expected
     ending = value.lower() if value.startswith(".") else "." + value.lower()
     if value.strip("."):
         expected = [path for path in PATHS if path.lower().endswith(ending)]

@@ -177,3 +177,18 @@ def test_an_empty_index(tmp_path: Path) -> None:
     reader = indexed(tmp_path, [], tmp_path / "index")
     assert grep(tmp_path, reader, pattern=Pattern(("x",))) == []
     assert first_lines([FileMatches("a", "", [1], ["x"])], 0) == []
+
+
+def test_what_is_cut_out_of_a_chunk_is_found_in_its_file(tmp_path: Path) -> None:
+    """Of a line that nobody can read the index has the ends alone."""
+    table = ",".join(f"{number:05d}" for number in range(2_000))
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "data.py").write_text(
+        f"def load():\n    return 1\n\n\nTABLE = [{table}, needle_word ,{table}]\n"
+    )
+    (tmp_path / "root" / "other.py").write_text("def needle():\n    return 2\n")
+    with indexed(tmp_path / "root", ["data.py", "other.py"], tmp_path / "index") as reader:
+        assert not reader.rows_where("text LIKE '%needle_word%'")
+        for pattern in (r"\bneedle_word\b", "needle_word", r" needle_word "):
+            for current in (True, False):
+                assert found(tmp_path / "root", reader, pattern, current=current) == {"data.py": [5]}

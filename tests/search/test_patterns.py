@@ -120,6 +120,21 @@ def test_words_that_a_line_must_hold(pattern: str, words: str) -> None:
     assert Pattern((pattern,), ignore_case=True).compile().terms == ()
 
 
+@pytest.mark.parametrize(
+    ("pattern", "lines"),
+    [
+        (r"\bfoo\b", {"foo", "(foo)", "é foo", "foo-bar", "foo é"}),
+        (r"\bfoo", {"foo", "(foo)", "é foo", "foo-bar", "foo é", "foobar", "fooé"}),
+        (r"foo\b", {"foo", "(foo)", "é foo", "foo-bar", "foo é", "éfoo", "xfoo"}),
+        (r"\bfoo\b-bar", {"foo-bar"}),
+    ],
+)
+def test_boundaries_of_words_are_those_of_all_alphabets(pattern: str, lines: set[str]) -> None:
+    every = ["foo", "(foo)", "é foo", "foo-bar", "foo é", "éfoo", "xfoo", "fooé", "foobar", "éfooé", "fo o"]
+    assert {every[at] for at in found(Pattern((pattern,)), every)} == lines
+    assert {line for line in every if re.search(pattern, line)} == lines, "as Python's engine, which is Unicode's"
+
+
 @given(
     st.from_regex(r"[a-z_A-Z0-9$. (]{1,12}", fullmatch=True),
     st.text("aB_1$ .é(", max_size=6),

@@ -24,17 +24,24 @@ FILES = {
     "docs/router.md": [""],
     "examples/router_demo.py": ["main"],
 }
-NOTHING = Weights(0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1)
+_ADDED = ("file words", "file name", "folder", "definition", "path", "coherence")
+NOTHING = Weights(0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1)
 
 
 @pytest.fixture(scope="module")
 def lexicon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lexicon]:
-    directory: Path = tmp_path_factory.mktemp("ranking")
+    with written(tmp_path_factory.mktemp("ranking"), FILES) as reader:
+        yield reader.lexicon
+
+
+def written(directory: Path, files: dict[str, list[str]]) -> IndexReader:
+    """An index of files with one chunk for each symbol."""
     with TableWriter.open(directory, IndexSpec("by hand", "by-hand", 8, Prompts(), "by hand")) as writer:
-        for path, symbols in FILES.items():
-            language = "markdown" if path.endswith(".md") else "python"
+        for path, symbols in files.items():
+            language = {".md": "markdown", ".json": "json"}.get(Path(path).suffix, "python")
+            kind = "key" if language == "json" else ""
             chunks = [
-                Chunk(path, language, "", symbol, row + 1, row + 1, f"text {row}\n")
+                Chunk(path, language, kind, symbol, row + 1, row + 1, f"text {row}\n")
                 for row, symbol in enumerate(symbols)
             ]
             writer.begin_file(path)
@@ -43,8 +50,7 @@ def lexicon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lexicon]:
             )
             writer.end_file(IndexedFile(path, 1, 1, 1, "0" * 32, len(chunks), language))
         writer.publish()
-    with IndexReader.open(directory) as reader:
-        yield reader.lexicon
+    return IndexReader.open(directory)
 
 
 def ranked(lexicon: Lexicon, query: str, weights: Weights, lexical: list[float] | None = None, **more: list[float]):
@@ -96,9 +102,31 @@ def test_what_a_rule_puts_first(lexicon: Lexicon, rule: str, query: str, path: s
     assert first(lexicon, query, replace(NOTHING, **{rule: 1.0})) == path
 
 
+def test_capitals_of_a_query_tell_one_definition_from_another(tmp_path: Path) -> None:
+    names = ["session", "Session", "SESSION"]
+    with written(tmp_path, {"sessions.py": [*names, "HTTPServer"], "state.json": ["session"]}) as reader:
+
+        def worth(query: str) -> list[float]:
+            found = ranked(reader.lexicon, query, replace(NOTHING, definition=1.0))
+            return [found[key].parts["definition"] for key in sorted(found, key=lambda key: key[1])]
+
+        assert worth("Session") == [0.5, 1.0, 0.5, 0.0, 0.0], "a key of a data file defines nothing"
+        assert worth("SESSION") == [0.5, 0.5, 1.0, 0.0, 0.0]
+        assert worth("session") == [1.0, 1.0, 1.0, 0.0, 0.0], "without capitals any is meant"
+        assert worth("sEssion") == [1.0, 1.0, 1.0, 0.0, 0.0], "none is spelled so"
+        assert worth("httpserver") == worth("HTTPServer") == [0.0, 0.0, 0.0, 1.0, 0.0]
+
+
 def test_phrases_are_put_first(lexicon: Lexicon) -> None:
     phrases = [0.0] * 6 + [1.0]
     assert first(lexicon, 'a "b c d"', replace(NOTHING, phrase=1.0), phrases=phrases) == "examples/router_demo.py"
+
+
+def test_words_in_different_chunks_speak_for_their_file_together(lexicon: Lexicon) -> None:
+    weights = replace(NOTHING, file_words=1.0)
+    of_files = {path: one.parts["file words"] for (path, _), one in ranked(lexicon, "router match", weights).items()}
+    assert of_files.pop("src/router.py") == 1.0
+    assert set(of_files.values()) == {0.0}, "a file of one chunk adds nothing to it"
 
 
 def test_a_file_with_several_good_chunks_is_preferred(lexicon: Lexicon) -> None:
@@ -130,7 +158,7 @@ def test_further_chunks_of_a_file_step_back(lexicon: Lexicon) -> None:
 
 def test_parts_and_score_agree(lexicon: Lexicon) -> None:
     for one in ranked(lexicon, "Router match", DEFAULT, lexical=[0.5, 0.4, 0.3, 0.2, 0.6, 0.1, 0.2]).values():
-        added = sum(one.parts[name] for name in ("file name", "folder", "definition", "path", "coherence"))
+        added = sum(one.parts[name] for name in _ADDED)
         wanted = (one.parts["words"] + added) * one.parts["kind of file"] * one.parts["same file"]
         assert one.score == pytest.approx(wanted)
 

@@ -68,6 +68,6 @@ def test_a_search_with_a_reranker(write_files: Callable[[dict[str, str]], Path],
         read = index.search("open a file", limit=6, rerank=index.reranker(str(folder)).model, rerank_top=2)
         assert sum("reranker" in hit.parts for hit in read) == 2
         assert index.search("open a file", limit=3) == plain
-        with pytest.raises(ModelUnsupportedError, match="kind embedding"):
+        with pytest.raises(ModelUnsupportedError, match="is an embedding model, and a reranker is asked for"):
             index.search("open a file", rerank="minilm")
     assert RERANKED == 30

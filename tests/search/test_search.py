@@ -97,10 +97,11 @@ def test_threshold_is_a_bound_on_the_score(reader: IndexReader, mode: str) -> No
     assert search(reader, "parse_config", CONFIG, mode=mode, threshold=1e9) == []
 
 
-def test_pasted_code_is_looked_up_by_its_first_words(reader: IndexReader) -> None:
+def test_pasted_code_is_looked_up_by_the_words_that_are_held(reader: IndexReader) -> None:
     filler = " ".join("filler" + "x" * number for number in range(MAX_WORDS))
     assert search(reader, f"self.acquire({filler}) " * 200, None, mode="lexical")
-    assert not search(reader, f"{filler} acquire", None, mode="lexical")
+    assert symbols(search(reader, f"{filler} acquire", None, mode="lexical")) == ["ConnectionPool.acquire"]
+    assert not search(reader, filler, None, mode="lexical")
 
 
 @pytest.mark.parametrize(

@@ -36,9 +36,6 @@ def test_the_index_is_looked_for_upward(root: Path) -> None:
     with Index.open(root / "src/app") as index:
         assert index.search("enqueue a job", 1)[0].path == "src/app/queue.py"
     assert Location.at(root / "src/app").root == root / "src/app"
-    for given in ("queue.py", "src/app/queue.py"):
-        assert found.from_root(given) == "src/app/queue.py"
-    assert found.from_root("../../docs/guide.md") == "docs/guide.md"
 
 
 def test_an_index_that_the_settings_put_elsewhere_is_found(write_files: Write) -> None:
@@ -110,6 +107,11 @@ def test_a_server_without_a_repository_takes_that_of_the_current_folder(
     git(tree, "init", "-q")
     monkeypatch.chdir(tree / "sub")
     assert repository_here() == tree
+    for store in (".jj", ".hg"):
+        (tmp_path / store[1:] / store).mkdir(parents=True)
+        (tmp_path / store[1:] / "sub").mkdir()
+        monkeypatch.chdir(tmp_path / store[1:] / "sub")
+        assert repository_here() == tmp_path / store[1:]
     monkeypatch.chdir(plain)
     assert repository_here() is None
 
@@ -156,7 +158,7 @@ def test_an_index_elsewhere_is_of_the_repository_that_it_was_made_from(root: Pat
         Index.create(root / "src").close()
         Index.create(root, index_dir=root / "src/.turboprop")
     with Index.create(other, index_dir=place, rebuild=True) as index:
-        assert index.search("enqueue a job", 1)[0].path == "fox.py"
+        assert index.search("fox", 1)[0].path == "fox.py"
 
 
 def test_an_index_inside_of_its_repository_moves_with_it(root: Path) -> None:

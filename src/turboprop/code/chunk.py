@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from turboprop.code import markdown, syntax
+from turboprop.code import markdown, notebook, syntax
+from turboprop.code.encoding import normalise_newlines
 from turboprop.code.languages import LANGUAGES
-from turboprop.code.lines import cut_points, line_offsets
-from turboprop.code.read import normalise_newlines
+from turboprop.code.lines import cut_points, line_offsets, split_line
+from turboprop.code.longlines import LONGEST_LINE, cut_long_lines
 from turboprop.code.symbols import Symbols, records_of
 from turboprop.code.syntax import FILE, MAX_NAMES, MAX_SIGNATURE, Mark, Owner
 from turboprop.types import Chunk
@@ -42,30 +43,66 @@ class _Piece:
 def chunk_text(path: str, text: str, language: str, *, max_chars: int = 1500) -> list[Chunk]:
     """The chunks of one file in line order; every line is in exactly one of them.
 
-    Joined, their texts are the text with its line ends normalised (`normalise_newlines`). A chunk is
-    over `max_chars` characters only where a single line is, or where blank lines join it. `language`
-    is a name of `LANGUAGES`; any other, and '', is cut by lines. An empty text has no chunks. Raises
-    `ValueError` when `max_chars` is below 1.
+    Joined, their texts are the text with its line ends normalised (`normalise_newlines`) and with the lines that nobody
+    can read cut (`cut_long_lines`). A chunk is over `max_chars` characters only where a single line is, or where blank
+    lines join it; a line of more than that and `LONGEST_LINE` is cut into parts that share its number. Of a notebook's
+    text each cell has chunks of its own, named by its number. `language` is a name of `LANGUAGES`; any other, and '',
+    is cut by lines. An empty text has no chunks. Raises `ValueError` when `max_chars` is below 1.
     """
     if max_chars < 1:
         raise ValueError("max_chars must be at least 1")
     text = normalise_newlines(text)
+    if path.endswith(notebook.SUFFIX) and (cells := notebook.cells_of(text)):
+        return [chunk for cell in cells for chunk in _cell_chunks(path, text, language, cell, max_chars)]
+    return _chunks(path, text, language, max_chars)
+
+
+def _chunks(path: str, text: str, language: str, max_chars: int, above: int = 0) -> list[Chunk]:
+    """The chunks of a text that has `above` lines of its file before it."""
     if not text:
         return []
-    offsets = line_offsets(text)
+    shown = cut_long_lines(text)
+    offsets = line_offsets(shown)
     row = LANGUAGES.get(language)
     found: list[Mark] = []
     symbols: Symbols | None = None
     if row is not None and row.grammar:
-        found, symbols = syntax.outline(text, row, offsets, max_chars)
+        # A string that was cut has no end, and a parser would take the rest of the file for a part of it;
+        # at a zero byte some end.
+        found, symbols = syntax.outline(text.replace("\0", " "), row, offsets, max_chars, above)
     elif language == "markdown":
-        found = markdown.marks(text)
+        found = markdown.marks(shown)
     kind = "block" if row is not None and row.grammar else "text"
-    pieces = _Merge(text, offsets, max_chars).pieces(found)
+    pieces = _Merge(shown, offsets, max_chars).pieces(found)
     records: list[str | None] = [None] * len(pieces)
     if symbols is not None:
-        records[:] = records_of([piece.start + 1 for piece in pieces], symbols)
-    return [_chunk(path, text, offsets, language, piece, kind, own) for piece, own in zip(pieces, records, strict=True)]
+        records[:] = records_of([above + piece.start + 1 for piece in pieces], symbols)
+    chunks = [
+        _chunk(path, shown, offsets, language, piece, kind, own) for piece, own in zip(pieces, records, strict=True)
+    ]
+    if above:
+        chunks = [
+            replace(chunk, start_line=chunk.start_line + above, end_line=chunk.end_line + above) for chunk in chunks
+        ]
+    longest = max(max_chars, LONGEST_LINE)
+    if max(map(len, shown.split("\n"))) <= longest:
+        return chunks
+    # The parts of a line are one piece of code: its names are told once.
+    return [
+        replace(part, symbols="") if number and part.symbols else part
+        for chunk in chunks
+        for number, part in enumerate(split_line(chunk, longest))
+    ]
+
+
+def _cell_chunks(path: str, text: str, language: str, cell: notebook.Cell, max_chars: int) -> list[Chunk]:
+    """The chunks of one cell of a notebook, at the cell's lines."""
+    of_cell = "\n".join(text.split("\n")[cell.start : cell.end]) + "\n"
+    language = language if cell.kind == "code" else "markdown" if cell.kind == "markdown" else ""
+    return [
+        replace(chunk, symbol=", ".join(filter(None, (f"cell {cell.number}", chunk.symbol))))
+        for chunk in _chunks(path, of_cell, language, max_chars, cell.start)
+    ]
 
 
 class _Merge:

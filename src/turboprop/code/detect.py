@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from turboprop.code.exclude import extension_of
 from turboprop.code.languages import LANGUAGES
 
 _BY_EXTENSION = {extension: row.name for row in LANGUAGES.values() for extension in row.extensions}
@@ -21,9 +22,37 @@ _CPP = (
     r"|#\s*include\s*<(?:c?(?:string|vector|memory|map|functional|utility|algorithm|type_traits|iostream))>"
     r"|virtual\s|constexpr\s|explicit\s)|\bstd::"
 )
-_OBJC = r"(?m)^\s*(?:@interface|@protocol|@class|#\s*import)\b"
+_OBJC = r"(?m)^\s*(?:@interface|@implementation|@protocol|@class|@import|#\s*import)\b"
 _EXTERN_C = r"(?s)#\s*ifdef\s+__cplusplus.*?#\s*endif"
-_HEADER_SAMPLE = 64_000
+_SAMPLE = 64_000
+# What tells languages apart that share an extension, in order; where nothing does, the name's own language holds.
+_BY_CONTENT: dict[str, tuple[tuple[str, str], ...]] = {
+    ".h": ((_OBJC, "objc"), (_CPP, "cpp")),
+    ".m": (
+        (_OBJC, "objc"),
+        (r"(?m)^\s*#\s*(?:include|define|ifn?def)\b", "objc"),
+        (r"(?m)^:-\s*(?:module|interface|import_module)\b", "mercury"),
+        (r"(?m)^\s*(?:BeginPackage|Begin)\[|^\(\*", "mathematica"),
+        (r"(?m)^\s*(?:function\b|classdef\b|%|end\s*;?\s*$|\w+\s*=[^;{]*;\s*$)", "matlab"),
+    ),
+    ".pl": (
+        (r"(?m)^\s*(?:use\s+[\w:]+|package\s+\w|sub\s+\w+|my\s*[$@%(]|#!.*perl)|^=\w+", "perl"),
+        (r"(?m)^:-\s*\w|^[a-z]\w*(?:\([^)\n]*\))?\s*(?::-|-->|\.\s*$)", "prolog"),
+    ),
+    ".v": (
+        (r"(?m)^\s*(?:module\s+\w+|`(?:include|timescale|define))", "verilog"),
+        (r"(?m)^\s*(?:Require|From\s+\w+\s+Require|Theorem|Lemma|Definition|Inductive|Fixpoint|Proof\b)", "coq"),
+    ),
+    ".fs": ((r"(?m)^\s*(?:#version\b|precision\s+\w+p\s+float|void\s+main\s*\()", "glsl"),),
+    ".ts": ((r"(?:<\?xml[^>]*>\s*)?<!DOCTYPE TS>", "xml"),),
+    ".sig": ((r"-----BEGIN |untrusted comment:", ""),),
+    ".inc": (
+        (r"(?i)<\?(?:php|=)", "php"),
+        (_CPP + r"|(?m:^\s*#\s*(?:include|define|ifn?def|pragma)\b)", "cpp"),
+        (r"(?m)^[\w.-]+\s*[+:?]?=", "make"),
+        (r"", ""),
+    ),
+}
 
 
 def language_by_name(name: str, extension: str) -> str:
@@ -45,14 +74,18 @@ def _by_prefix(name: str) -> str:
 
 
 def refine_language(language: str, path: str, text: str) -> str:
-    """The final language, once the text is at hand: a shebang, or what a C header holds."""
+    """The final language, once the text is at hand: a shebang tells, or what a file of an ambiguous name holds."""
     if not language:
         return _by_shebang(text) if text.startswith("#!") else ""
-    if language == "c" and path.endswith((".h", ".H")):
-        sample = text[:_HEADER_SAMPLE]
-        if re.search(_OBJC, sample):
-            return "objc"
-        return "cpp" if re.search(_CPP, re.sub(_EXTERN_C, "", sample)) else "c"
+    rules = _BY_CONTENT.get(extension_of(path))
+    if rules is None:
+        return language
+    sample = text[:_SAMPLE]
+    if language == "c":
+        sample = re.sub(_EXTERN_C, "", sample)
+    for pattern, found in rules:
+        if re.search(pattern, sample):
+            return found
     return language
 
 

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from turboprop.code import syntax
+from turboprop.code.encoding import normalise_newlines
 from turboprop.code.languages import LANGUAGES
 from turboprop.code.lines import line_offsets
-from turboprop.code.read import normalise_newlines
 
 _COMMENT = re.compile(r"^\s*(?:///?!?|/\*\*?|\*/|\*|#(?!\[|!|\s*(?:include|define|if|endif|pragma))|--\|?|;;+|%+)\s?")
 _MARK_CHARS = 400  # small, so that every definition of some size has a mark of its own

@@ -43,7 +43,8 @@ _ESCAPES = {b"\\t": b"\t", b"\\n": b"\n", b"\\b": b"\b", b'\\"': b'"', b"\\\\": 
 _LEADS_ELSEWHERE = re.compile(rb"include|excludesfile", re.IGNORECASE)
 # The name of a section may hold what looks like a setting, so a value ends no match.
 _PATH_VALUE = rb"(?im)(?:^|\])[ \t]*(path|excludesfile)[ \t]*=[ \t]*(?=(.{0,10000}))"
-# Both are compiled for the few that name another file: 2 ms.
+_BARE = rb"(?im)^[ \t]*bare[ \t]*(?:=[ \t]*(?:true|yes|on|1)[ \t]*)?\r?$"
+# All are compiled for the few that name another file: 2 ms.
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,13 @@ def find_git_folder(folder: str) -> GitFolder:
 def has_git_above(folder: str) -> bool:
     """Whether `folder` or one above it has something called `.git`."""
     return any(os.path.lexists(f"{top}/.git") for top in _upward(folder))
+
+
+def bare_repository(folder: str) -> bool:
+    """Whether a folder is a `.git`, or what such a folder is and says that there are no files beside it."""
+    if os.path.lexists(f"{folder}/.git") or not _is_repository(folder, folder):
+        return False
+    return folder.endswith("/.git") or re.search(_BARE, _content(f"{folder}/config")) is not None
 
 
 def problems_below(folder: str) -> Iterator[str]:
@@ -216,9 +224,10 @@ def paths_named(text: bytes) -> list[tuple[str, str]]:
     """
     if not _LEADS_ELSEWHERE.search(text):
         return []
-    # A line that ends with a backslash goes on, but not in a comment: both readings are taken.
-    joined = re.sub(_CONTINUED, lambda pair: b"" if pair[1] else pair[0], text)
-    texts = [text] if joined == text else [text, joined]
+    # A line that ends with a backslash goes on, but not in a comment: both readings are taken, and one where a zero
+    # byte keeps the blanks before the backslash, which are of the value even where the next line is empty.
+    joined, marked = (re.sub(_CONTINUED, lambda pair: by if pair[1] else pair[0], text) for by in (b"", b"\0"))  # noqa: B023
+    texts = [text] if joined == text else [text, joined, marked]
     found = itertools.chain.from_iterable(itertools.islice(re.finditer(_PATH_VALUE, one), _MOST_NAMED) for one in texts)
     return [(one[1].lower().decode(), _unquoted(one[2])) for one in found]
 
@@ -234,7 +243,7 @@ def _unquoted(value: bytes) -> str:
             path += _ESCAPES.get(piece, piece)
             # Blanks before a comment are none of the value, unless they are quoted or escaped.
             kept = len(path) if quoted or piece in _ESCAPES else max(kept, len(path.rstrip(_SPACE)))
-    return os.fsdecode(bytes(path[:kept]))
+    return os.fsdecode(bytes(path[:kept]).replace(b"\0", b""))
 
 
 def _absolute(path: str, folder: str) -> str:

@@ -13,6 +13,7 @@ from turboprop.code.gitfolder import has_git_above
 from turboprop.files import open_regular
 
 _LIST = ("-z", "--cached", "--others", "--exclude-standard")
+_IGNORED = ("-z", "--others", "--ignored", "--exclude-standard", "--directory")
 # The files of a commit need no content: only whole renames are found, no order is read from a file, and no
 # signature, note or address book.
 _LOG = (
@@ -30,7 +31,7 @@ class GitView:
     `names` are relative to the asked folder, as Git gave them (surrogate escapes for raw bytes); a
     submodule is among them, by the name of its folder. `nested` are repositories inside that are not
     submodules, `unreadable` are folders. `error`, a sentence, is set when Git would not list a work
-    tree, or must not be asked; `stopped` when it had to be ended.
+    tree, or must not be asked; `stopped` when it had to be ended; `is_bare` when there is no work tree.
     """
 
     names: list[str] = field(default_factory=list)
@@ -38,6 +39,7 @@ class GitView:
     unreadable: list[str] = field(default_factory=list)
     error: str = ""
     stopped: bool = False
+    is_bare: bool = False
 
 
 def git_view(top: str) -> GitView | None:
@@ -52,7 +54,7 @@ def git_view(top: str) -> GitView | None:
         return GitView(error="This is a Git work tree, but the program git could not be started.")
     if done.returncode != 0:
         refusal = _refusal(top, done.stderr)
-        return GitView(error=refusal) if refusal else None
+        return GitView(error=refusal, is_bare=b"must be run in a work tree" in done.stderr) if refusal else None
     view = GitView(unreadable=_UNREADABLE.findall(done.stderr.decode("utf-8", "surrogateescape")))
     for name in done.stdout.decode("utf-8", "surrogateescape").split("\0"):
         if name.endswith("/"):
@@ -64,9 +66,23 @@ def git_view(top: str) -> GitView | None:
     return view
 
 
+def ignored_names(top: str) -> list[str]:
+    """What Git ignores under `top`; a folder that is ignored as a whole ends with `/` and is not looked into."""
+    try:
+        done = ask_git(top, "ls-files", *_IGNORED)
+    except (GitError, OSError):
+        return []
+    return [name for name in done.stdout.decode("utf-8", "surrogateescape").split("\0") if name]
+
+
 def is_work_tree(folder: str) -> bool:
     """Whether `folder` is the top of a work tree (a submodule that is checked out)."""
     return os.path.lexists(f"{folder}/.git")
+
+
+def is_repository(folder: str) -> bool:
+    """Whether `folder` is the top of a work tree of Git, jj or Mercurial."""
+    return any(os.path.lexists(f"{folder}/{store}") for store in (".git", ".jj", ".hg"))
 
 
 def is_submodule(folder: str) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from turboprop.files import open_regular
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from pathspec import GitIgnoreSpec
 
@@ -38,33 +38,43 @@ class IgnoreRules:
     def __init__(self, prefix: str, file_name: str = "", top: Sequence[str] = ()) -> None:
         self._prefix = prefix
         self._file_name = file_name
-        self._specs: dict[str, GitIgnoreSpec | None] = {"": _compiled(list(top))} if top else {}
-        self._excluded: dict[str, bool] = {"": False}
+        self._specs: dict[str, GitIgnoreSpec | None] = {"": compiled(top)} if top else {}
+        self._folders: dict[str, bool | None] = {"": None}
         # Folders whose chain up to the top holds no rules at all: the usual case, kept cheap.
         self._free: dict[str, bool] = {}
 
     def excludes(self, folder: str, base: str) -> bool:
         """Whether the file `base` in `folder` is excluded."""
-        if self._is_free(folder):
-            return False
-        return self.excludes_folder(folder) or self._decision(folder, base)
+        return self.decision(folder, base) is True
 
     def excludes_folder(self, folder: str) -> bool:
         """Whether a folder, or one that it lies in, is excluded."""
-        known = self._excluded.get(folder)
-        if known is None:
+        return self._of_folder(folder) is True
+
+    def decision(self, folder: str, base: str) -> bool | None:
+        """Whether the file `base` in `folder` is excluded, or taken back by a `!`; None where no rule is about it."""
+        if self._is_free(folder):
+            return None
+        around = self._of_folder(folder)
+        if around:
+            return True
+        own = self._decision(folder, base)
+        return around if own is None else own
+
+    def _of_folder(self, folder: str) -> bool | None:
+        if folder not in self._folders:
             # From the top down and without recursion: a tree may be thousands of folders deep.
-            known = False
+            known: bool | None = None
             parts = folder.split("/")
             for depth in range(1, len(parts) + 1):
                 name = "/".join(parts[:depth])
-                if name not in self._excluded:
-                    parent = "/".join(parts[: depth - 1])
-                    self._excluded[name] = known or self._decision(parent, parts[depth - 1] + "/")
-                known = self._excluded[name]
-        return known
+                if name not in self._folders:
+                    own = None if known else self._decision("/".join(parts[: depth - 1]), parts[depth - 1] + "/")
+                    self._folders[name] = known if own is None else own
+                known = self._folders[name]
+        return self._folders[folder]
 
-    def _decision(self, folder: str, base: str) -> bool:
+    def _decision(self, folder: str, base: str) -> bool | None:
         below = base
         while True:
             spec = self._spec(folder)
@@ -73,7 +83,7 @@ class IgnoreRules:
                 if include is not None:
                     return include
             if not folder:
-                return False
+                return None
             folder, _, last = folder.rpartition("/")
             below = f"{last}/{below}"
 
@@ -95,30 +105,35 @@ class IgnoreRules:
 
     def _read(self, folder: str) -> GitIgnoreSpec | None:
         location = f"{self._prefix}{folder}/{self._file_name}" if folder else self._prefix + self._file_name
-        try:
-            # A link may lead out of the repository and a pipe would block: neither is a rule file.
-            with open_regular(location) as stream:
-                data = stream.read(_MAX_RULES_BYTES + 1)
-        except (OSError, ValueError):
-            return None
-        if len(data) > _MAX_RULES_BYTES:
-            return None
-        return _compiled(data.decode("utf-8", "surrogateescape").split("\n"))
+        lines = rule_lines(location)
+        return compiled(lines) if lines else None
 
 
-def _compiled(lines: list[str]) -> GitIgnoreSpec | None:
+def rule_lines(location: str) -> list[str]:
+    """The lines of a rule file; none where it is missing, or is something else under its name."""
+    try:
+        # A link may lead out of the repository and a pipe would block: neither is a rule file.
+        with open_regular(location) as stream:
+            data = stream.read(_MAX_RULES_BYTES + 1)
+    except (OSError, ValueError):
+        return []
+    if len(data) > _MAX_RULES_BYTES:
+        return []
+    text = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
+    return [line.removesuffix("\r") for line in text.split("\n")]
+
+
+def compiled(lines: Iterable[str]) -> GitIgnoreSpec:
+    """The rules of some lines; those that cannot be read are passed over, as Git does."""
     from pathspec import GitIgnoreSpec
     from pathspec.patterns.gitignore import GitIgnorePatternError
 
     from turboprop.code.ignore_pattern import IgnorePattern
 
-    if lines and lines[0].startswith("\ufeff"):
-        lines[0] = lines[0][1:]
-    lines = [line.removesuffix("\r") for line in lines]
+    lines = list(lines)
     try:
         return GitIgnoreSpec.from_lines(lines, IgnorePattern, backend="simple")
     except GitIgnorePatternError:
-        # Git passes over a line that it cannot read; so do we, and keep the others.
         return GitIgnoreSpec.from_lines([line for line in lines if _is_valid(line)], IgnorePattern, backend="simple")
 
 

@@ -13,7 +13,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
-from turboprop.code.read import decode, normalise_newlines
+from turboprop.code import notebook
+from turboprop.code.longlines import cut_long_lines
+from turboprop.code.read import read_text
 from turboprop.errors import IndexNotFoundError, UsageError
 from turboprop.files import NotRegularFileError, open_regular
 
@@ -24,7 +26,8 @@ _FILE = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0
 
 
 def read_inside(root: Path, path: str) -> str:
-    """The text of a file, as it was read for the index; `path` is relative to `root`, as an index has it.
+    """The text of a file, as it was read for the index: a notebook's is that of its cells. `path` is relative to
+    `root`, as an index has it.
 
     No link on the way is followed, also none that leads to another file of the repository: what is indexed has none.
     Raises `IndexNotFoundError` for what cannot be read and `UsageError` for more than `MOST_BYTES`.
@@ -37,12 +40,14 @@ def read_inside(root: Path, path: str) -> str:
         raise IndexNotFoundError(f"{path} cannot be read now ({why}); bring the index up to date") from error
     if len(content) > MOST_BYTES:
         raise UsageError(f"{path} has more than {MOST_BYTES:,} bytes")
-    return normalise_newlines(decode(content)[0])
+    read = read_text(path, content)
+    return read[0].text if read is not None else content.decode("utf-8", "replace")
 
 
 def lines_inside(root: Path, path: str) -> list[str]:
-    """Its lines, the first one at 0, without their ends; otherwise as `read_inside`."""
-    return read_inside(root, path).removesuffix("\n").split("\n")
+    """Its lines, the first one at 0, without their ends, and those that nobody can read cut as in a chunk; otherwise as
+    `read_inside`."""
+    return cut_long_lines(read_inside(root, path)).removesuffix("\n").split("\n")
 
 
 def is_inside(root: Path, path: str) -> bool:
@@ -69,7 +74,7 @@ def read_each(root: Path, paths: Iterable[str]) -> Iterator[tuple[str, bytes]]:
             yield path, content
 
 
-def _as_utf8(content: bytes) -> bytes:
+def _as_utf8(path: str, content: bytes) -> bytes:
     """The text that `read_inside` would give, in UTF-8; what is that already is not decoded."""
     try:
         plain = content.isascii() or not (content.startswith(codecs.BOM_UTF8) or b"\0" in content[:64])
@@ -77,9 +82,10 @@ def _as_utf8(content: bytes) -> bytes:
             content.decode("utf-8")
     except UnicodeDecodeError:
         plain = False
-    if plain and b"\r" not in content:
+    if plain and b"\r" not in content and not path.endswith(notebook.SUFFIX):
         return content
-    return normalise_newlines(decode(content)[0]).encode("utf-8", "replace")
+    read = read_text(path, content)
+    return (read[0].text if read is not None else content.decode("utf-8", "replace")).encode("utf-8", "replace")
 
 
 class _Way:
@@ -105,7 +111,7 @@ class _Way:
             content = os.read(descriptor, status.st_size)
         finally:
             os.close(descriptor)
-        return _as_utf8(content)
+        return _as_utf8(path, content)
 
     def _go(self, folders: list[str]) -> None:
         shared = 0

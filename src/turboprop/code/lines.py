@@ -128,6 +128,22 @@ def split_chunk(chunk: Chunk, max_chars: int) -> list[Chunk]:
     ]
 
 
+def split_line(chunk: Chunk, max_chars: int) -> list[Chunk]:
+    """The chunk in parts of about `max_chars` characters, where it holds a line of more: those are cut between words,
+    and the parts of a line share its number. The text is kept whole."""
+    parts: list[Chunk] = []
+    for part in split_chunk(chunk, max_chars):
+        while len(part.text) >= 2 * max_chars:
+            blank = part.text.rfind(" ", max_chars // 2, max_chars)
+            cut = blank + 1 if blank >= 0 else max_chars
+            passed = part.text.count("\n", 0, cut)
+            # Blank lines before it may share a chunk with a long line.
+            parts.append(replace(part, text=part.text[:cut], end_line=part.start_line + passed))
+            part = replace(part, text=part.text[cut:], start_line=part.start_line + passed)
+        parts.append(part)
+    return parts
+
+
 def _without_blank_parts(text: str, offsets: Sequence[int], cuts: list[int]) -> list[int]:
     """The cuts without those that would leave a part of whitespace alone."""
     kept = [cuts[0]]

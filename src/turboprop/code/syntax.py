@@ -96,17 +96,20 @@ def marks(text: str, row: Language, offsets: Sequence[int], max_chars: int) -> l
     return outline(text, row, offsets, max_chars)[0]
 
 
-def outline(text: str, row: Language, offsets: Sequence[int], max_chars: int) -> tuple[list[Mark], Symbols]:
-    """The same, and what the text defines and refers to, from one parse."""
+def outline(
+    text: str, row: Language, offsets: Sequence[int], max_chars: int, above: int = 0
+) -> tuple[list[Mark], Symbols]:
+    """The same, and what the text defines and refers to, from one parse. `above` lines of its file stand before it, and
+    count where lines of symbols are told."""
     source = text.encode("utf-8", "replace")
     if row.has_macros:
         source = _MACRO.sub(lambda found: b" " * len(found[0]), source)
     if too_deep(source, row.name):
         return [], Symbols([], [])
     tree = parser_for(row.grammar).parse(source)
-    walked = _Outline(row, offsets, max_chars)
+    walked = _Outline(row, offsets, max_chars, above)
     found = walked.walk(tree.root_node)
-    symbols = find_symbols(tree.root_node, row)
+    symbols = find_symbols(tree.root_node, row, above)
     for inner in walked.embedded:
         symbols.definitions.extend(inner.definitions)
         symbols.references.extend(inner.references)
@@ -116,8 +119,9 @@ def outline(text: str, row: Language, offsets: Sequence[int], max_chars: int) ->
 class _Outline:
     """One walk over one tree."""
 
-    def __init__(self, row: Language, offsets: Sequence[int], max_chars: int) -> None:
+    def __init__(self, row: Language, offsets: Sequence[int], max_chars: int, above: int) -> None:
         self.row = row
+        self.above = above
         self.offsets = offsets
         self.lines = len(offsets) - 1
         self.max_chars = max_chars
@@ -224,8 +228,8 @@ class _Outline:
         if len(offsets) < 3:
             return
         tree = parser_for(row.grammar).parse(raw.text)
-        self.embedded.append(find_symbols(tree.root_node, row, above=first))
-        for mark in _Outline(row, offsets, self.max_chars).walk(tree.root_node):
+        self.embedded.append(find_symbols(tree.root_node, row, self.above + first))
+        for mark in _Outline(row, offsets, self.max_chars, self.above).walk(tree.root_node):
             self.add(mark._replace(line=mark.line + first))
 
     def add(self, mark: Mark) -> None:

@@ -1,9 +1,9 @@
 """Which files of a folder are indexed: names and `stat` only, no file is opened but ignore files.
 
-In a Git work tree these are exactly the files that Git sees (tracked or untracked, and not ignored);
-elsewhere the `.gitignore` rules are applied by a library. `.tpignore` files (gitignore syntax, in any
-folder) exclude further on top of both. They can only exclude: a `!` takes back what an earlier line
-of theirs excluded, never what Git ignores.
+In a Git work tree these are exactly the files that Git sees (tracked or untracked, and not ignored); elsewhere the
+`.gitignore` rules are applied by a library, in a Mercurial repository those of `.hgignore` as well. `.tpignore` files
+(gitignore syntax, in any folder) and settings exclude further. What somebody asked for by name is taken whatever
+leaves it out (`include`).
 """
 
 from __future__ import annotations
@@ -14,56 +14,35 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from turboprop.code import attributes, include
+from turboprop.code.attributes import AttributeRules
 from turboprop.code.detect import language_by_name
 from turboprop.code.exclude import Reason, extension_of, reason_by_name
-from turboprop.code.gitview import GitView, git_view, is_work_tree
-from turboprop.code.ignore import IgnoreRules, is_real_folder
+from turboprop.code.gitfolder import bare_repository
+from turboprop.code.gitview import GitView, git_view, ignored_names, is_work_tree
+from turboprop.code.ignore import IgnoreRules, is_real_folder, rule_lines
+from turboprop.code.include import IncludeRules
+from turboprop.code.notebook import LARGEST as LARGEST_NOTEBOOK
+from turboprop.code.notebook import SUFFIX as NOTEBOOK
 from turboprop.errors import UsageError
 
 INDEX_FOLDER = ".turboprop"
+_TPIGNORE = ".tpignore"
 _NO_NAMES = ("", ".", "..", ".git")
+_STORES = frozenset([".git", ".hg", ".svn", ".bzr", ".jj", "CVS"])
+"""Version control's own folders: nothing in them was written there by hand."""
 
-# Outside Git nobody said what is not source: version-control stores, installed packages and caches.
-_NEVER_SOURCE = frozenset(
+# Outside Git nobody said what is not source: installed packages and caches.
+_TOOL_FOLDERS = frozenset(
     [
-        ".git",
-        ".hg",
-        ".svn",
-        ".bzr",
-        ".jj",
-        "CVS",
-        "node_modules",
-        "bower_components",
-        "jspm_packages",
-        "__pycache__",
-        ".venv",
-        "venv",
-        ".tox",
-        ".nox",
-        ".eggs",
-        ".mypy_cache",
-        ".ruff_cache",
-        ".pytest_cache",
-        ".hypothesis",
-        ".ipynb_checkpoints",
-        ".gradle",
-        ".terraform",
-        ".next",
-        ".nuxt",
-        ".svelte-kit",
-        ".parcel-cache",
-        ".cache",
-        ".bundle",
-        ".cargo",
-        ".dart_tool",
-        ".stack-work",
-        ".idea",
-        ".vs",
-        "DerivedData",
-        "Pods",
-        "Carthage",
+        *("node_modules", "bower_components", "jspm_packages", "__pycache__", ".venv", "venv", ".tox", ".nox"),
+        *(".eggs", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", ".ipynb_checkpoints", ".gradle"),
+        *(".terraform", ".next", ".nuxt", ".svelte-kit", ".parcel-cache", ".cache", ".bundle", ".cargo"),
+        *(".dart_tool", ".stack-work", ".idea", ".vs", "DerivedData", "Pods", "Carthage"),
     ]
 )
+_JUDGEMENTS = frozenset({Reason.GENERATED, Reason.MINIFIED, Reason.TOO_LARGE})
+_NO_JUDGEMENTS: frozenset[Reason] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +51,8 @@ class SourceFile:
 
     `path` is relative to the walk's root, with `/`, bytes that are not UTF-8 as `\\xNN`. `location`
     opens it (bytes that are not UTF-8 as surrogate escapes). `language` is what the name promises,
-    '' for plain text; reading may correct it.
+    '' for plain text; reading may correct it. `exempt` are reasons that do not leave it out, since `wanted_by`
+    says so.
     """
 
     path: str
@@ -81,6 +61,8 @@ class SourceFile:
     mtime_ns: int
     inode: int
     language: str
+    exempt: frozenset[Reason] = _NO_JUDGEMENTS
+    wanted_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,30 +85,45 @@ class Walk:
     from_git: bool = False
 
 
-@dataclass(frozen=True, slots=True)
 class _Limits:
-    max_filesize: int
-    excluded: IgnoreRules | None
+    """What settings and a call leave out, and ask for."""
+
+    def __init__(self, top: str, max_filesize: int, exclude: Sequence[str], wanted: Sequence[str]) -> None:
+        prefix = f"{top}/"
+        self.max_filesize = max_filesize
+        self.excluded = IgnoreRules(prefix, top=exclude) if exclude else None
+        self.wanted = IncludeRules(wanted)
+        # Of what is ignored, `.tpignore` files bring some back, too.
+        self.wanted_of_ignored = IncludeRules(wanted)
 
 
-def walk(root: Path, *, max_filesize: int = 1_000_000, exclude: Sequence[str] = ()) -> Walk:
+def walk(
+    root: Path, *, max_filesize: int = 1_000_000, exclude: Sequence[str] = (), include: Sequence[str] = ()
+) -> Walk:
     """The files under `root` that may be indexed, and what was left out and why.
 
-    What Git ignores (or `.gitignore` excludes) is not listed at all. Files over `max_filesize` bytes, binary,
-    minified, generated and lock files (by name), links, special files, nested repositories and matches of
-    `.tpignore` files or of `exclude` (gitignore syntax, from `root`) are listed as skipped. Links are never
-    followed and special files never opened. Raises `UsageError` when `root` is no folder or cannot be listed.
+    What Git ignores (or `.gitignore` excludes) is not listed at all. Files over `max_filesize` bytes, binary and lock
+    files (by name), links, special files, nested repositories and matches of `.tpignore` files or of `exclude`
+    (gitignore syntax, from `root`) are listed as skipped; so are files that `.gitattributes` call binary or generated.
+    `include` (the same syntax) and lines with `!` in `.tpignore` files bring files back, also those that Git ignores.
+    Links are never followed and special files never opened. Raises `UsageError` when `root` is no folder, cannot be
+    listed or is a bare repository.
     """
     top = _checked_root(root)
-    limits = _Limits(max_filesize, IgnoreRules(f"{top}/", top=exclude) if exclude else None)
-    view = git_view(top)
+    limits = _Limits(top, max_filesize, exclude, include)
+    store, place = _nearest_store(top)
+    view = git_view(top) if place in ("", ".git") else None
+    if view is not None and view.is_bare:
+        raise UsageError(_bare(top))
     if view is None or view.error:
         found = Walk(root=Path(top))
         if view is not None:
             found.notes.append(shown(f"{view.error} The .gitignore rules were applied without Git."))
-        _sort_out(found, _list_without_git(top, found.skipped), limits)
+        names = list(_list_without_git(top, store or top, place == ".hg", found, limits.wanted_of_ignored))
+        _sort_out(found, names, limits)
     else:
         found = Walk(root=Path(top), from_git=True)
+        view.names += _wanted_though_ignored(top, view.names, limits.wanted_of_ignored)
         _sort_out_git(found, view, limits)
     # As shown, so that "the first N files" are the same on every machine.
     found.files.sort(key=lambda file: file.path)
@@ -151,7 +148,31 @@ def _checked_root(root: Path) -> str:
         raise UsageError(f"{root} is not a folder. Name the folder that holds the repository.")
     if not os.access(top, os.R_OK | os.X_OK):
         raise UsageError(f"The folder {root} may not be read. Check its permissions.")
+    if bare_repository(top):
+        raise UsageError(_bare(top))
     return top
+
+
+def _bare(top: str) -> str:
+    if top.endswith("/.git"):
+        return f"{shown(top)} is Git's own folder, which holds no files. Index the folder around it."
+    return (
+        f"{shown(top)} is a bare Git repository: it holds the history and no files. Index a work tree of it "
+        f"(`git worktree add FOLDER`, or `git clone {shown(top)} FOLDER`)."
+    )
+
+
+def _nearest_store(top: str) -> tuple[str, str]:
+    """The nearest folder, this one or one above it, that a version control works in, and what its own is called there;
+    Git's where there are two. ('', '') for none."""
+    folder = top
+    while True:
+        for store in (".git", ".jj", ".hg"):
+            if os.path.lexists(f"{folder}/{store}"):
+                return folder or "/", store
+        if not folder:
+            return "", ""
+        folder = folder.rpartition("/")[0]
 
 
 def _sort_out_git(found: Walk, view: GitView, limits: _Limits) -> None:
@@ -186,13 +207,16 @@ def _sort_out(found: Walk, names: Iterable[str], limits: _Limits) -> list[str]:
     top = str(found.root)
     files, skipped = found.files, found.skipped
     prefix = top if top.endswith("/") else top + "/"
-    rules = IgnoreRules(prefix, ".tpignore")
+    rules = IgnoreRules(prefix, _TPIGNORE)
+    # Each name once (a conflict lists a path once a stage), in an order that does not hang on the disk.
+    ordered = sorted(set(names))
+    marked = AttributeRules(prefix, (name.rpartition("/")[0] for name in ordered if name.endswith(attributes.FILE)))
+    wanted = limits.wanted if limits.wanted else None
     folders_within: list[str] = []
     enterable: dict[str, bool] = {"": True}
     escaped: set[str] = set()
 
-    # Each name once (a conflict lists a path once a stage), in an order that does not hang on the disk.
-    for name in sorted(set(names)):
+    for name in ordered:
         folder, _, base = name.rpartition("/")
         if base in _NO_NAMES:
             continue  # no file of a work tree is called so, but an index that Git did not write can say it
@@ -215,19 +239,37 @@ def _sort_out(found: Walk, names: Iterable[str], limits: _Limits) -> list[str]:
                 folders_within.append(name)
             continue
         path = shown(name)
-        if rules.excludes(folder, base):
+        decision = rules.decision(folder, base)
+        exempt, wanted_by = _NO_JUDGEMENTS, ""
+        if wanted is not None and wanted.match(folder, base):
+            exempt, wanted_by = _JUDGEMENTS, "the setting include or --include"
+        elif decision is False:
+            exempt, wanted_by = _JUDGEMENTS, f"a line with ! in {_TPIGNORE}"
+        extension = extension_of(base)
+        if decision and not wanted_by:
             skipped.append(Skipped(path, Reason.TPIGNORE))
-        elif stat.S_ISLNK(mode):
+            continue
+        if stat.S_ISLNK(mode):
             skipped.append(Skipped(path, Reason.SYMBOLIC_LINK, _link_detail(top, location)))
-        elif not stat.S_ISREG(mode):
+            continue
+        if not stat.S_ISREG(mode):
             skipped.append(Skipped(path, Reason.SPECIAL_FILE))
-        elif (reason := reason_by_name(base, extension := extension_of(base))) is not None:
-            skipped.append(Skipped(path, reason, "by name"))
-        elif limits.excluded is not None and limits.excluded.excludes(folder, base):
-            skipped.append(Skipped(path, Reason.EXCLUDED))
-        elif status.st_size > limits.max_filesize:
-            detail = f"{status.st_size} bytes, the limit is {limits.max_filesize}"
-            skipped.append(Skipped(path, Reason.TOO_LARGE, detail))
+            continue
+        if not wanted_by:
+            if limits.excluded is not None and limits.excluded.excludes(folder, base):
+                skipped.append(Skipped(path, Reason.EXCLUDED))
+                continue
+            reason, detail = reason_by_name(base, extension), "by name"
+            if marked.any:
+                said = marked.of(folder, base, text=reason is Reason.BINARY)
+                if said is not attributes.NOTHING:
+                    reason, detail, exempt = _as_said(said, reason)
+                    wanted_by = attributes.FILE if exempt else ""
+            if reason is not None:
+                skipped.append(Skipped(path, reason, detail))
+                continue
+        if status.st_size > limits.max_filesize and status.st_size > (largest := _largest(extension, exempt, limits)):
+            skipped.append(Skipped(path, Reason.TOO_LARGE, f"{status.st_size} bytes, the limit is {largest}"))
         # Only a name with a backslash can look like the escaped form of another.
         elif "\\" in path and path in escaped:
             skipped.append(Skipped(path, Reason.NAME_CLASH, "another file is shown by the same name"))
@@ -235,8 +277,31 @@ def _sort_out(found: Walk, names: Iterable[str], limits: _Limits) -> list[str]:
             if "\\" in path:
                 escaped.add(path)
             language = language_by_name(base, extension)
-            files.append(SourceFile(path, location, status.st_size, status.st_mtime_ns, status.st_ino, language))
+            size, times = status.st_size, status.st_mtime_ns
+            files.append(SourceFile(path, location, size, times, status.st_ino, language, exempt, wanted_by))
     return folders_within
+
+
+def _largest(extension: str, exempt: frozenset[Reason], limits: _Limits) -> int:
+    if Reason.TOO_LARGE in exempt:
+        return max(limits.max_filesize, include.LARGEST)
+    return max(limits.max_filesize, LARGEST_NOTEBOOK) if extension == NOTEBOOK else limits.max_filesize
+
+
+def _as_said(said: attributes.Attributes, by_name: Reason | None) -> tuple[Reason | None, str, frozenset[Reason]]:
+    """What `.gitattributes` make of a file that its name leaves out for `by_name`, or does not."""
+    if said.generated:
+        return Reason.GENERATED, f"linguist-generated in {attributes.FILE}", _NO_JUDGEMENTS
+    if said.binary:
+        return Reason.BINARY, f"binary or -diff in {attributes.FILE}", _NO_JUDGEMENTS
+    exempt: set[Reason] = set()
+    if said.generated is False:
+        exempt |= {Reason.GENERATED, Reason.MINIFIED}
+    if said.binary is False:
+        exempt |= {Reason.BINARY}
+    called_text = by_name is Reason.BINARY and (said.text or said.binary is False)
+    called_written = by_name is Reason.LOCK_FILE and said.generated is False
+    return None if called_text or called_written else by_name, "by name", frozenset(exempt)
 
 
 def _may_enter(prefix: str, folder: str, known: dict[str, bool]) -> bool:
@@ -249,7 +314,8 @@ def _may_enter(prefix: str, folder: str, known: dict[str, bool]) -> bool:
     allowed = known[folder]
     for name in reversed(unknown):
         base = name.rpartition("/")[2]
-        allowed = allowed and base != INDEX_FOLDER and base not in _NO_NAMES and is_real_folder(prefix + name)
+        allowed = allowed and base != INDEX_FOLDER and base not in _NO_NAMES and base not in _STORES
+        allowed = allowed and is_real_folder(prefix + name)
         known[name] = allowed
     return allowed
 
@@ -264,23 +330,87 @@ def _link_detail(top: str, location: str) -> str:
     return "leads out of the repository"
 
 
-def _list_without_git(top: str, skipped: list[Skipped]) -> Iterator[str]:
-    """Relative names of everything under `top` that `.gitignore` files do not exclude."""
-    rules = IgnoreRules(f"{top}/", ".gitignore")
+def _list_without_git(top: str, store: str, is_mercurial: bool, found: Walk, wanted: IncludeRules) -> Iterator[str]:
+    """Relative names of everything under `top` that ignore files do not exclude, or that is wanted nevertheless.
+
+    `store` is the root of the repository that it is in, whose rules hold.
+    """
+    store = store.rstrip("/") + "/"
+    offset = top.removeprefix(store) + "/" if top.startswith(store) else ""  # names as the repository's rules have them
+    rules = IgnoreRules(store, ".gitignore")
+    mercurial = None
+    if is_mercurial:
+        from turboprop.code.hgignore import HgIgnore
+
+        mercurial = HgIgnore(store)
+        found.notes.extend(mercurial.notes)
     pending = [""]
     while pending:
         folder = pending.pop()
         try:
-            with os.scandir(f"{top}/{folder}") as listing:
-                entries = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in listing]
+            entries = _entries(f"{top}/{folder}")
         except OSError as error:
-            skipped.append(Skipped(shown(folder), Reason.UNREADABLE, error.strerror or str(error)))
+            found.skipped.append(Skipped(shown(folder), Reason.UNREADABLE, error.strerror or str(error)))
+            continue
+        inside = f"{folder}/" if folder else ""
+        if (_TPIGNORE, False) in entries:
+            wanted.take_back(folder, rule_lines(f"{top}/{inside}{_TPIGNORE}"))
+        by_mercurial = [False] * len(entries)
+        if mercurial is not None:
+            by_mercurial = mercurial.excludes([f"{offset}{inside}{base}{'/' * is_dir}" for base, is_dir in entries])
+        for (base, is_folder), ignored in zip(entries, by_mercurial, strict=True):
+            name = inside + base
+            if not is_folder:
+                ignored = ignored or rules.excludes(f"{offset}{folder}".rstrip("/"), base)
+                if not ignored or wanted.match(folder, base):
+                    yield name
+                continue
+            if base in _TOOL_FOLDERS:
+                detail = "--include brings in what it names there"
+                found.skipped.append(Skipped(shown(name), Reason.TOOL_FOLDER, detail))
+            elif not ignored and not rules.excludes_folder(offset + name):
+                pending.append(name)
+                continue
+            yield from _wanted_below(top, name, wanted)
+
+
+def _entries(location: str) -> list[tuple[str, bool]]:
+    """Names in a folder, and whether each is a folder; without those of version control and our own."""
+    with os.scandir(location) as listing:
+        entries = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in listing]
+    return [(base, is_folder) for base, is_folder in entries if base not in _STORES and base != INDEX_FOLDER]
+
+
+def _wanted_though_ignored(top: str, names: Sequence[str], wanted: IncludeRules) -> list[str]:
+    """Names of files that Git ignores and that rules name."""
+    for folder in sorted({_split(name)[0] for name in names if name.endswith(_TPIGNORE)} | {""}):
+        wanted.take_back(folder, rule_lines(f"{top}/{folder}/{_TPIGNORE}" if folder else f"{top}/{_TPIGNORE}"))
+    found: list[str] = []
+    for name in ignored_names(top) if wanted else ():
+        if name.endswith("/"):
+            found += _wanted_below(top, name[:-1], wanted)
+        elif wanted.match(*_split(name)):
+            found.append(name)
+    return found
+
+
+def _wanted_below(top: str, folder: str, wanted: IncludeRules) -> Iterator[str]:
+    """What is wanted in a folder that is ignored, where a rule names that folder."""
+    pending = [folder] if wanted and _split(folder)[1] != INDEX_FOLDER and wanted.lead_into(folder) else []
+    while pending:
+        folder = pending.pop()
+        try:
+            entries = _entries(f"{top}/{folder}")
+        except OSError:
             continue
         for base, is_folder in entries:
-            name = f"{folder}/{base}" if folder else base
-            if is_folder:
-                if base in _NEVER_SOURCE or base == INDEX_FOLDER or rules.excludes_folder(name):
-                    continue
-                pending.append(name)
-            elif base not in _NEVER_SOURCE and not rules.excludes(folder, base):
-                yield name
+            if not is_folder:
+                if wanted.match(folder, base):
+                    yield f"{folder}/{base}"
+            elif wanted.lead_into(f"{folder}/{base}", below=True) or wanted.match(folder, base):
+                pending.append(f"{folder}/{base}")
+
+
+def _split(name: str) -> tuple[str, str]:
+    folder, _, base = name.rpartition("/")
+    return folder, base

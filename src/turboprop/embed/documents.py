@@ -71,6 +71,13 @@ class IndexingEmbedder:
         self.cached += len(texts) - len(missing)
         return vectors
 
+    def kept_vectors(self, texts: Sequence[str]) -> dict[int, NDArray[np.float16]]:
+        """The vectors that the user's cache has, by the place of their text, float16 [dimensions]."""
+        keys = [cache_key(self._space, "document", text) for text in texts]
+        known = self._cache.get(keys, self.dimensions)
+        self.cached += sum(key in known for key in keys)
+        return {number: known[key] for number, key in enumerate(keys) if key in known}
+
     def fits(self, texts: Sequence[str]) -> list[bool]:
         """Which texts are `MAX_PARTS` inputs of the model at most."""
         most = self._model.max_tokens * MAX_PARTS

@@ -53,6 +53,14 @@ class RowBuffer:
         if self._waiting_rows >= BATCH_ROWS:
             self._pack()
 
+    def add_batch(self, batch: pa.RecordBatch) -> None:
+        """Take whole rows as they are; no file may be open."""
+        self._pack()
+        self._batches.append(batch)
+        self._whole_batches = len(self._batches)
+        self.rows += batch.num_rows
+        self.bytes += batch.nbytes
+
     def end_file(self) -> None:
         """What was added is of whole files."""
         self._whole_batches, self._whole_waiting = len(self._batches), len(self._waiting)

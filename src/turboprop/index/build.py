@@ -1,7 +1,10 @@
 """One pass over a repository: read what changed, chunk it, embed what is new, write.
 
-Memory holds one group of chunks, the writer's buffer and the manifest, whatever the size of the
-repository.
+Where embedding will take long, all files are read and their words published first; the rows wait for their vectors in
+the table, and get them in a second part of the run, or of a later one: what `first` puts first, before the rest.
+
+Memory holds one group of chunks, the writer's buffer, the manifest and 30 bytes of each row that waits, whatever the
+size of the repository.
 """
 
 from __future__ import annotations
@@ -11,20 +14,41 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from turboprop.code.chunk import chunk_text
 from turboprop.code.exclude import Reason
 from turboprop.code.read import SourceText, read_source
 from turboprop.code.walk import Skipped, SourceFile
+from turboprop.engines.resident import give_back_heap
 from turboprop.errors import MemoryBudgetError
-from turboprop.index.budget import MemoryBudget
+from turboprop.index.budget import ROW_CHARS, MemoryBudget
 from turboprop.index.changes import Changes, chunker_name, find_changes
 from turboprop.index.fit import fit_chunks
 from turboprop.index.manifest import LeftOutFile
-from turboprop.index.schema import IndexSpec, bytes_on_disk, embedded_text, text_digest
+from turboprop.index.schema import (
+    DIGEST,
+    PATH,
+    SYMBOL,
+    TEXT,
+    WORDS,
+    IndexSpec,
+    bytes_on_disk,
+    embedded_text,
+    text_digest,
+    text_to_embed,
+)
 from turboprop.index.write import TableWriter, expect_shape
-from turboprop.types import DEFAULT_SCOPE, Chunk, IndexedFile, IndexScope, IndexSummary, Prompts
+from turboprop.types import (
+    DEFAULT_SCOPE,
+    MAX_CHUNK_CHARS,
+    NO_MODEL,
+    Chunk,
+    IndexedFile,
+    IndexScope,
+    IndexSummary,
+    Prompts,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,6 +62,14 @@ take 35% longer, as the last batch of a call leaves a core idle. Slow models fil
 
 PUBLISH_SECONDS = 30.0
 """A run that is killed loses at most this much work."""
+
+WORDS_FIRST_SECONDS = 10.0
+"""Words are published first where embedding will take longer by the rate so far. Two parts take a second more for each
+25,000 rows, which are written twice."""
+
+READ_GROUP = 2_048
+MANY_BYTES = 200_000
+"""Where more has to be read, the first call takes few chunks: with a large model it alone takes many seconds."""
 
 WITHOUT_BOUND = MemoryBudget()
 
@@ -72,14 +104,42 @@ class DocumentEmbedder(Protocol):
         """The vectors of texts, float32 [n, dimensions], finite, in their order."""
         ...
 
+    def kept_vectors(self, texts: Sequence[str]) -> dict[int, NDArray[np.float16]]:
+        """The vectors that are known from elsewhere, by the place of their text; they count as `cached`."""
+        ...
+
     def fits(self, texts: Sequence[str]) -> Sequence[bool]:
         """Which texts the model takes whole, its prompt included."""
         ...
 
 
+class WordsOnly:
+    """What stands in the place of a model for an index that is searched by words alone."""
+
+    name = NO_MODEL
+    fingerprint = WORDS
+    dimensions = 0
+    prompts = Prompts()
+    max_chars = MAX_CHUNK_CHARS
+    tokens_embedded = cached = 0
+
+    def embed_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Raises `RuntimeError`: there is nothing to embed with."""
+        raise RuntimeError(f"{len(texts)} texts to embed without a model")
+
+    def kept_vectors(self, texts: Sequence[str]) -> dict[int, NDArray[np.float16]]:  # noqa: ARG002
+        """None."""
+        return {}
+
+    def fits(self, texts: Sequence[str]) -> Sequence[bool]:
+        """All of them."""
+        return [True] * len(texts)
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run is. `files_total` counts the files that have to be read."""
+    """How far a run is. `files_total` counts the files that have to be read; of rows that waited for their vectors
+    `filled` of `waiting` have them, 0 of 0 while files are read."""
 
     files: int
     files_total: int
@@ -87,6 +147,8 @@ class Progress:
     embedded_chunks: int
     tokens: int
     seconds: float
+    filled: int = 0
+    waiting: int = 0
 
 
 def index_spec(embedder: DocumentEmbedder) -> IndexSpec:
@@ -107,13 +169,18 @@ def update(
     sources: Mapping[str, SourceText | Skipped] | None = None,
     progress: Callable[[Progress], None] | None = None,
     publish_seconds: float = PUBLISH_SECONDS,
+    words_first_seconds: float = WORDS_FIRST_SECONDS,
+    first: Callable[[str, str], int] = lambda path, language: 0,  # noqa: ARG005
+    fill: bool = True,
 ) -> IndexSummary:
     """Bring the index in `directory` up to the files of a walk, or to the first of them that `scope` takes.
 
     Work is published every `publish_seconds` and at the end; an interrupt publishes the files that are whole
     (at most about `GROUP_SECONDS` of work are lost) and goes on its way, and so does a run that takes more memory
-    than its budget. `skipped` are the walk's own
-    counts by reason, added to the summary; `sources` are files that were read already, by path. Raises
+    than its budget. Where embedding would take more than `words_first_seconds`, the words of all files are published
+    before the other vectors are made: of rows of a path and language with a lower `first` before others, of files that
+    changed last before others. Without `fill` rows that wait for their vectors go on waiting. `skipped` are the walk's
+    own counts by reason, added to the summary; `sources` are files that were read already, by path. Raises
     `IndexBusyError`, `IndexMismatchError`, `IndexDamagedError`, `StorageError`, and what the embedder raises; the
     index is then as it was last published.
     """
@@ -123,13 +190,19 @@ def update(
         writer.buffer_bytes = budget.buffer_bytes
         run = _Run(writer, embedder, len(changes.to_read), scope.max_filesize, budget, publish_seconds, progress)
         run.sources = sources or {}
+        run.words_first_seconds = words_first_seconds
+        complete, read = scope.limit is None or scope.limit >= len(found), False
         try:
             run.apply(changes)
-            writer.publish(complete=scope.limit is None or scope.limit >= len(found), scope=scope)
+            writer.publish(complete=complete, scope=scope)
+            read = True
+            if fill and writer.header.waiting:
+                run.fill(first, complete)
+                writer.publish(complete=complete)
         except (KeyboardInterrupt, MemoryBudgetError):
             writer.drop_unfinished()
             if writer.settled:
-                writer.publish(complete=False)
+                writer.publish(complete=read and complete)
             raise
         budget.check(writer.header.rows)
         writer.maintain()
@@ -149,6 +222,7 @@ def update(
         bytes_on_disk=bytes_on_disk(directory),
         model=embedder.name,
         skipped=dict(counts),
+        waiting_chunks=header.waiting,
     )
 
 
@@ -182,6 +256,11 @@ class _Run:
         self._started = self._published = time.monotonic()
         self._files = 0
         self._chunks = 0
+        self.words_first_seconds = WORDS_FIRST_SECONDS
+        self._words_first = not embedder.dimensions
+        self._rate = 0.0  # chunks embedded a second
+        self._bytes_left = self._chunks_left = 0
+        self._filled = self._waiting = 0
         self._group_size = FIRST_GROUP
         self._group: list[tuple[SourceText, list[Chunk]]] = []
         self._group_chunks = 0
@@ -191,8 +270,14 @@ class _Run:
         """Write what changed; the last files are not published yet."""
         for path in changes.removed:
             self._writer.remove_file(path)
+        self._bytes_left = sum(file.size for file in changes.to_read)
+        if self._bytes_left > MANY_BYTES:
+            self._group_size = SMALLEST_GROUP  # to learn the rate from, before there are words to search
+        if self._words_first:
+            self._group_size = READ_GROUP
         for file in changes.to_read:
             self._take(file)
+            self._bytes_left -= file.size
             if self._group_chunks >= self._group_size or self._group_chars >= self._budget.group_chars:
                 self._finish_group()
         self._finish_group()
@@ -225,59 +310,110 @@ class _Run:
     def _finish_group(self) -> None:
         group, self._group = self._group, []
         self._group_chunks = self._group_chars = 0
-        for pieces in _slices(group, _even(sum(len(chunks) for _, chunks in group), self._group_size)):
+        self._chunks_left = sum(len(chunks) for _, chunks in group)
+        for pieces in _slices(group, _even(self._chunks_left, self._group_size)):
             self._write(pieces)
-            self._budget.check()
-            if self._writer.settled and time.monotonic() - self._published >= self._publish_seconds:
-                self._writer.publish(complete=False)
-                self._published = time.monotonic()
-            self._report()
+            self._after_a_call(complete=False)
+
+    def fill(self, first: Callable[[str, str], int], complete: bool) -> None:
+        """Embed the rows that wait for their vectors; the last ones are not published yet."""
+        self._words_first = False
+        give_back_heap()
+        self._writer.keep_lexicon()
+        row_ids = self._in_order(first)
+        self._waiting, self._published = len(row_ids), time.monotonic()
+        self._group_size = min(self._group_size, FIRST_GROUP) if not self._rate else self._sized(self._rate)
+        while self._filled < len(row_ids):
+            rows = self._writer.rows(row_ids[self._filled : self._filled + self._group_size].tolist())
+            columns = (rows[name].to_pylist() for name in (PATH, SYMBOL, TEXT))
+            texts = [text_to_embed(path, symbol, text) for path, symbol, text in zip(*columns, strict=True)]
+            vectors, _ = self._vectors(texts, rows[DIGEST].to_pylist())
+            self._writer.fill(rows, vectors)
+            self._filled += len(texts)
+            self._after_a_call(complete)
+
+    def _in_order(self, first: Callable[[str, str], int]) -> NDArray[np.uint64]:
+        """The rows that wait, in the order in which they are embedded."""
+        import numpy as np
+
+        row_ids, paths, languages = self._writer.waiting_rows()
+        files = dict(zip(paths, languages, strict=True))
+        # One that changed a moment ago is recorded with the time 0.
+        changed = {path: self._writer.files[path].mtime_ns or time.time_ns() for path in files}
+        ordered = sorted(files, key=lambda path: (first(path, files[path]), -changed[path]))
+        place = {path: number for number, path in enumerate(ordered)}
+        return row_ids[np.lexsort((row_ids, np.array([place[path] for path in paths])))]
+
+    def _after_a_call(self, complete: bool) -> None:
+        self._budget.check()
+        if self._writer.settled and time.monotonic() - self._published >= self._publish_seconds:
+            self._writer.publish(complete=complete)
+            self._published = time.monotonic()
+            give_back_heap()  # 5 ms; what Lance read and wrote grows by 5 MB for each 1,000 rows otherwise
+        self._report()
 
     def _write(self, pieces: list[_Piece]) -> None:
         """Embed the chunks of files, or of a part of a large file, in one call and write them."""
         chunks = [chunk for piece in pieces for chunk in piece.chunks]
         texts = [embedded_text(chunk) for chunk in chunks]
         digests = [text_digest(text) for text in texts]
-        vectors = self._vectors(texts, digests)
+        vectors, waiting = self._vectors(texts, digests)
         begin = 0
         for piece in pieces:
             end = begin + len(piece.chunks)
             if piece.first:
                 self._writer.begin_file(piece.source.path)
-            self._writer.add(piece.chunks, digests[begin:end], vectors[begin:end])
+            self._writer.add(piece.chunks, digests[begin:end], vectors[begin:end], waiting[begin:end])
             if piece.last:
                 self._writer.end_file(_record(piece.source, piece.file_chunks))
                 self._files += 1
             begin = end
         self._chunks += len(chunks)
+        self._chunks_left -= len(chunks)
+        if self._rate and (self._chunks_left + self._bytes_left / ROW_CHARS) / self._rate > self.words_first_seconds:
+            self._words_first, self._group_size = True, READ_GROUP
 
-    def _vectors(self, embedded: list[str], digests: list[bytes]) -> NDArray[np.float32]:
-        """The vectors of texts, float32 [n, dimensions]: known ones from the table, equal texts once."""
+    def _vectors(self, embedded: list[str], digests: list[bytes]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """The vectors of texts, float32 [n, dimensions]: known ones from the table, equal texts once; and which of
+        them have to wait for theirs, bool [n]."""
         import numpy as np
 
         texts = dict(zip(digests, embedded, strict=True))
-        known = self._writer.known_vectors(list(texts))
+        known: dict[bytes, NDArray[Any]] = dict(self._writer.known_vectors(list(texts)))
         missing = [digest for digest in texts if digest not in known]
-        place = {digest: row for row, digest in enumerate(missing)}
-        dimensions = self._writer.dimensions
-        fresh = np.empty((0, dimensions), np.float32)
-        if missing:
-            started = time.monotonic()
-            fresh = self._embedder.embed_documents([texts[digest] for digest in missing])
-            expect_shape(fresh, len(missing), dimensions, self._embedder.name)
-            known_before, self.cached = self.cached, self._embedder.cached - self._cached_before
-            self.embedded += len(missing)
-            # Vectors that were kept say nothing about how long the next group will take.
-            self._adapt(len(missing) - (self.cached - known_before), time.monotonic() - started)
-        vectors = np.empty((len(embedded), dimensions), np.float32)
+        if missing and self._words_first:
+            kept = self._embedder.kept_vectors([texts[digest] for digest in missing])
+            known.update((missing[place], vector) for place, vector in kept.items())
+            self.cached += len(kept)
+            self.embedded += len(kept)
+        elif missing:
+            known.update(zip(missing, self._fresh([texts[digest] for digest in missing]), strict=True))
+        vectors = np.zeros((len(embedded), self._writer.dimensions), np.float32)
+        waiting = np.zeros(len(embedded), np.bool_)
         for row, digest in enumerate(digests):
-            vectors[row] = known[digest] if digest in known else fresh[place[digest]]
-        return vectors
+            if digest in known:
+                vectors[row] = known[digest]
+            else:
+                waiting[row] = True
+        return vectors, waiting
 
-    def _adapt(self, count: int, seconds: float) -> None:
-        if count >= SMALLEST_GROUP:  # fewer say little about the rate
-            wanted = int(count * GROUP_SECONDS / max(seconds, 1e-6))
-            self._group_size = min(max(wanted, SMALLEST_GROUP), LARGEST_GROUP)
+    def _fresh(self, texts: list[str]) -> NDArray[np.float32]:
+        """The vectors of different texts, float32 [n, dimensions], in one call of the model."""
+        started = time.monotonic()
+        fresh = self._embedder.embed_documents(texts)
+        expect_shape(fresh, len(texts), self._writer.dimensions, self._embedder.name)
+        known_before, self.cached = self.cached, self._embedder.cached - self._cached_before
+        self.embedded += len(texts)
+        # Vectors that were kept say nothing about how long the next group will take, few ones little.
+        computed = len(texts) - (self.cached - known_before)
+        if computed >= SMALLEST_GROUP:
+            self._rate = computed / max(time.monotonic() - started, 1e-6)
+            self._group_size = self._sized(self._rate)
+        return fresh
+
+    @staticmethod
+    def _sized(rate: float) -> int:
+        return min(max(int(rate * GROUP_SECONDS), SMALLEST_GROUP), LARGEST_GROUP)
 
     def _report(self) -> None:
         if self._progress is not None:
@@ -289,6 +425,8 @@ class _Run:
                     embedded_chunks=self.embedded,
                     tokens=self._embedder.tokens_embedded - self.tokens_before,
                     seconds=time.monotonic() - self._started,
+                    filled=self._filled,
+                    waiting=self._waiting,
                 )
             )
 

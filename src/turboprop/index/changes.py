@@ -52,6 +52,8 @@ def find_changes(
         known = indexed.get(file.path) or left_out.get(file.path)
         if known is None or known.mtime_ns != file.mtime_ns or known.size != file.size or known.inode != file.inode:
             to_read.append(file)
+        elif isinstance(known, LeftOutFile) and known.reason in file.exempt:
+            to_read.append(file)  # somebody has asked for it since
         elif isinstance(known, LeftOutFile):
             skipped[known.reason] += 1
         else:

@@ -123,6 +123,8 @@ def _table(directory: Path, header: Header, facts: list[IndexFacts]) -> Iterator
                 yield from _upkeep(directory, reader, folder)
             if not header.complete:
                 yield Finding("index", f"{path.name} is of a run that did not end", "go on: tp index", "index")
+            elif header.waiting and not is_being_written(directory):
+                yield Finding("vectors", f"{header.waiting} chunks have none yet", "go on: tp index", "index")
     except RepositoryIndexError as error:
         yield _rebuild("index", str(error), model)
 
@@ -164,16 +166,24 @@ def _rows(reader: IndexReader, chunks: dict[str, int], model: str) -> Iterator[F
     counted: dict[str, int] = {}
     broken = 0
     zero = 0
-    for batch in reader.dataset.scanner(columns=[schema.PATH, schema.VECTOR]).to_batches():
+    waiting = 0
+    columns = [schema.PATH, *([schema.VECTOR] if width else [])]
+    for batch in reader.dataset.scanner(columns=columns).to_batches():
         for path in batch[schema.PATH].to_pylist():
             counted[path] = counted.get(path, 0) + 1
-        vectors = vector_array(_Column(batch[schema.VECTOR]), width)
+        if not width:
+            continue
+        waiting += batch[schema.VECTOR].null_count
+        vectors = vector_array(_Column(batch[schema.VECTOR].drop_null()), width)
         broken += int((~np.isfinite(vectors).all(axis=1)).sum())
         zero += int((~vectors.any(axis=1)).sum())
     if orphans := sorted(set(counted) - set(chunks)):
         yield _rebuild("rows", f"{len(orphans)} files have rows and are not in the manifest{_some(orphans)}", model)
     if wrong := sorted(path for path, count in chunks.items() if counted.get(path, 0) != count):
         yield _rebuild("rows", f"{len(wrong)} files have other rows than the manifest says{_some(wrong)}", model)
+    if waiting != reader.header.waiting:
+        told = f"{waiting} rows have no vector where the manifest says {reader.header.waiting}"
+        yield _rebuild("vectors", told, model)
     if broken:
         yield _rebuild("vectors", f"{broken} vectors are not finite", model)
     if zero:

@@ -97,10 +97,10 @@ def sql_in(column: str, values: Iterable[str]) -> str:
 def row_batch(
     chunks: Sequence[Chunk], digests: Sequence[bytes], vectors: NDArray[np.float16], dimensions: int
 ) -> pa.RecordBatch:
-    """Rows of the table from chunks and their vectors, float16 [n, dimensions]."""
+    """Rows of the table from chunks and their vectors, float16 [n, dimensions]; NaN stands for one that waits for its
+    vector."""
     import pyarrow as pa
 
-    flat = pa.array(vectors.reshape(-1), pa.float16())
     terms, weights, lengths = row_terms(chunks)
     row_schema = schema.arrow_schema(dimensions)
     columns = [
@@ -117,9 +117,20 @@ def row_batch(
         _lists(weights, row_schema.field(schema.WEIGHTS).type),
         pa.array(lengths, pa.int32()),
         pa.array(digests, pa.binary(16)),
-        pa.FixedSizeListArray.from_arrays(flat, dimensions),
+        *([vector_column(vectors)] if dimensions else []),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=row_schema)
+
+
+def vector_column(vectors: NDArray[np.float16]) -> pa.Array:
+    """Vectors, float16 [n, dimensions], as a column; null where they are NaN."""
+    import numpy as np
+    import pyarrow as pa
+
+    waiting = np.isnan(vectors[:, 0])
+    mask = pa.array(waiting) if waiting.any() else None
+    flat = pa.array(np.where(waiting[:, None], np.float16(0), vectors).reshape(-1) if mask else vectors.reshape(-1))
+    return pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1], mask=mask)
 
 
 def _lists(values: list[NDArray[Any]], kind: pa.ListType) -> pa.Array:

@@ -5,7 +5,7 @@ version, so it may be deleted at any time. All integers are little-endian.
 
     magic         8 bytes   "TPLEX002"
     head length   uint64    bytes of the JSON that follows
-    head          JSON      {"table_version", "made_from", "rows", "average_length",
+    head          JSON      {"table_version", "made_from", "rows", "average_length", "sampled",
                              "arrays": {name: [dtype, offset, count]}}
     arrays                  each at its offset from the file's start, a multiple of 64
     checksum      16 bytes  xxh3-128 of everything before
@@ -23,7 +23,7 @@ version, so it may be deleted at any time. All integers are little-endian.
     stem_files    uint32
     folder_words  uint32    the same of the innermost folders
     folder_files  uint32
-    sample        float16   up to 512 row vectors of unit length, one after the other
+    sample        float16   `sampled` row vectors of unit length, up to 512, one after the other
 """
 
 from __future__ import annotations
@@ -81,10 +81,12 @@ class Lexicon:
     def __init__(self, head: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
         self.version: int = head["table_version"]
         self.rows: int = head["rows"]
+        self._sampled: int = head["sampled"]
         self._a = arrays
         self.row_ids: NDArray[np.uint64] = arrays["row_ids"]
         self.file_of: NDArray[np.uint32] = arrays["file_of"]
         self._files: list[tuple[str, str]] | None = None
+        self._file_lengths: NDArray[np.float64] | None = None
         self._idfs: dict[tuple[str, str], float] = {}
 
     @classmethod
@@ -117,7 +119,7 @@ class Lexicon:
             if head["made_from"] != made_from:
                 raise LexiconError(f"{path} is of another table")
             arrays = {name: _array(view, end, name, head["arrays"][name]) for name in ARRAYS}
-            _check(head["rows"], arrays)
+            _check(head["rows"], head["sampled"], arrays)
         except (KeyError, TypeError, ValueError) as error:
             raise LexiconError(f"{path} is no sound lexicon: {error}") from error
         return cls(head, arrays)
@@ -132,11 +134,8 @@ class Lexicon:
 
     @property
     def sample(self) -> NDArray[np.float16]:
-        """Vectors of some rows, spread evenly over the table, float16 [n, dimensions], unit length."""
-        return self._a["sample"].reshape(self._sample_rows(), -1)
-
-    def _sample_rows(self) -> int:
-        return min(self.rows, 512) if len(self._a["sample"]) else 0
+        """Vectors of some rows, spread evenly over those that have one, float16 [n, dimensions], unit length."""
+        return self._a["sample"].reshape(self._sampled, -1 if self._sampled else 0)
 
     def postings(self, term: int) -> tuple[NDArray[np.uint32], NDArray[np.uint16]]:
         """Rows that hold a term, rising, and the weights it has there."""
@@ -165,13 +164,40 @@ class Lexicon:
         for term, weight in query.items():
             rows, packed = self.postings(term)
             held, among = (len(rows), self.rows) if holding is None or in_all is None else (holding[term], in_all)
-            idf = math.log(1 + (among - held + 0.5) / (held + 0.5))
+            idf = _idf(among, held)
             reachable += weight * idf
             if not len(rows):
                 continue
             counts = (packed & 0xFF).astype(np.float32) / (1 - B + B * lengths[rows]) + (packed >> 8)
             total[rows] += np.float32(weight * idf) * counts / (counts + np.float32(K1))
         return total / np.float32(reachable) if reachable else total
+
+    def file_scores(self, query: Mapping[int, float], numbers: NDArray[np.uint32]) -> NDArray[np.float64]:
+        """BM25F of some files for weighted terms, float64 [files]: `scores` with a file for a document, and no share.
+
+        `numbers` are those of the files, rising. How rare a term is is counted over rows, as there.
+        """
+        norms = 1 - B + B * self._lengths_of_files()[numbers]
+        place = np.full(len(self.files), -1)
+        place[numbers] = np.arange(len(numbers))
+        place_of_row = place[self.file_of]
+        total = np.zeros(len(numbers))
+        for term, weight in query.items():
+            rows, packed = self.postings(term)
+            at = place_of_row[rows]
+            at, packed = at[at >= 0], packed[at >= 0]
+            named = np.zeros(len(numbers))
+            np.maximum.at(named, at, packed >> 8)
+            counts = np.bincount(at, packed & 0xFF, len(numbers)) / norms + named
+            total += weight * _idf(self.rows, len(rows)) * counts / (counts + K1)
+        return total
+
+    def _lengths_of_files(self) -> NDArray[np.float64]:
+        """Terms of each file over the average, float64 [files]."""
+        if self._file_lengths is None:
+            lengths = np.bincount(self.file_of, self._a["lengths"].astype(np.float64), len(self.files))
+            self._file_lengths = lengths / max(float(lengths.sum()) / max(len(lengths), 1), 1e-9)
+        return self._file_lengths
 
     def stem_idf(self, word: str) -> float:
         """How rare a lower-case word is among the names of files."""
@@ -201,6 +227,11 @@ class Lexicon:
         return np.where(self.row_ids[at] == wanted, at, -1)
 
 
+def _idf(among: int, held: int) -> float:
+    """How rare what `held` of `among` documents hold is."""
+    return math.log(1 + (among - held + 0.5) / (held + 0.5))
+
+
 def _array(view: memoryview, end: int, name: str, entry: Any) -> NDArray[Any]:
     dtype, offset, count = entry
     if dtype != ARRAYS[name] or not isinstance(offset, int) or not isinstance(count, int):
@@ -211,10 +242,12 @@ def _array(view: memoryview, end: int, name: str, entry: Any) -> NDArray[Any]:
     return np.frombuffer(view, dtype, count, offset)
 
 
-def _check(rows: int, arrays: Mapping[str, NDArray[Any]]) -> None:
+def _check(rows: int, sampled: int, arrays: Mapping[str, NDArray[Any]]) -> None:
     """That no index in the arrays leads out of another; the checksum has shown that they are what was written."""
     if not len(arrays["row_ids"]) == len(arrays["lengths"]) == len(arrays["file_of"]) == rows:
         raise ValueError("the arrays of rows differ in length")
+    if len(arrays["sample"]) % (sampled or 1) or (not sampled and len(arrays["sample"])):
+        raise ValueError("the sample is not one of whole vectors")
     starts, postings = arrays["starts"], arrays["posting_rows"]
     if (
         len(starts) != len(arrays["terms"]) + 1

@@ -82,6 +82,7 @@ def build_lexicon(dataset: Any) -> tuple[dict[str, Any], dict[str, NDArray[Any]]
     average = float(lengths.mean()) if len(lengths) else 0.0
     paths, languages, file_of = _files(names)
     del names
+    sample = _sample(dataset)
     arrays: dict[str, NDArray[Any]] = {
         **_postings(dataset, row_ids),
         "row_ids": row_ids,
@@ -90,9 +91,14 @@ def build_lexicon(dataset: Any) -> tuple[dict[str, Any], dict[str, NDArray[Any]]
         "paths": np.frombuffer("".join(map(_file_record, paths, languages)).encode(), np.uint8),
         **_name_words(paths, "stem", lambda path: path.stem),
         **_name_words(paths, "folder", lambda path: path.parent.name),
-        "sample": _sample(dataset, row_ids),
+        "sample": sample,
     }
-    head = {"table_version": int(dataset.version), "rows": len(row_ids), "average_length": average}
+    head = {
+        "table_version": int(dataset.version),
+        "rows": len(row_ids),
+        "average_length": average,
+        "sampled": len(sample),
+    }
     return head, {name: np.ascontiguousarray(arrays[name], ARRAYS[name]).reshape(-1) for name in ARRAYS}
 
 
@@ -170,9 +176,14 @@ def _name_words(paths: list[str], which: str, name_of: Callable[[PurePosixPath],
     }
 
 
-def _sample(dataset: Any, row_ids: NDArray[np.uint64]) -> NDArray[np.float16]:
+def _sample(dataset: Any) -> NDArray[np.float16]:
+    """Vectors of rows that have one, of unit length, float16 [n, dimensions]."""
+    if schema.VECTOR not in dataset.schema.names:
+        return np.empty((0, 0), np.float16)
+    found = dataset.scanner(columns=[], filter=f"{schema.VECTOR} IS NOT NULL", with_row_id=True).to_table()
+    row_ids = np.sort(found["_rowid"].to_numpy())
     if not len(row_ids):
-        return np.empty(0, np.float16)
+        return np.empty((0, 0), np.float16)
     chosen = row_ids[np.linspace(0, len(row_ids) - 1, min(SAMPLE_ROWS, len(row_ids))).astype(np.int64)]
     table = dataset.scanner(
         columns=[schema.VECTOR], filter=f"_rowid IN ({','.join(map(str, chosen.tolist()))})"

@@ -39,6 +39,8 @@ makes one. One that is 128 times as large as the smaller ones together is left a
 rewritten (50 ms) after 40 updates and not after three; a table of up to 20,000 rows then has one to four."""
 
 FRAGMENT_ROWS = 100_000
+_COMPACTED_AT_ONCE = 256
+"""Rows that are rewritten in one batch: of 36,000 in Lance's own ones the memory grows by 117 MB, in these by 78."""
 DELETED_SHARE = 0.1
 """A table is rewritten where more of it is deleted; any deleted row at all costs a scan 12%, more of them little."""
 
@@ -126,6 +128,7 @@ def compact(dataset: Any) -> bool:
     dataset.optimize.compact_files(
         target_rows_per_fragment=FRAGMENT_ROWS,
         materialize_deletions_threshold=DELETED_SHARE,
+        batch_size=_COMPACTED_AT_ONCE,
         excluded_fragment_ids=[name for name in fragments if name not in small and name not in worn],
     )
     return bool(dataset.version != before)

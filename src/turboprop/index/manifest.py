@@ -5,7 +5,7 @@ Three lines of JSON. The first is small and is all that most looks read:
     {"format": "turboprop-index", "schema": 4, "place": ..., "table": ..., "version": 7, "rows": 1234,
      "model": ..., "fingerprint": ..., "dimensions": 384, "prompts": ["", ""], "chunker": ...,
      "created": ..., "updated": ..., "superseded": [[5, 1700000000.0]], "complete": true,
-     "scope": [1000000, null, []], "files": 210, "body": "BLAKE2b-128 of the second line",
+     "waiting": 0, "scope": [1000000, null, []], "files": 210, "body": "BLAKE2b-128 of the second line",
      "stored": "BLAKE2b-128 of the third line", "signature": ..., "sum": "xxh3-64 of the others"}
 
 The second holds the repository's files column by column, which loads five times faster than an object a file:
@@ -40,7 +40,7 @@ from turboprop.files import NotRegularFileError, open_regular, replacing
 from turboprop.index.failures import damaged, translated
 from turboprop.index.integrity import BLOCK_BYTES, StoredFile
 from turboprop.index.provenance import manifest_files, place_of, why_foreign
-from turboprop.index.schema import SCHEMA_VERSION, IndexSpec, manifest_file, table_name
+from turboprop.index.schema import SCHEMA_VERSION, WORDS, IndexSpec, manifest_file, table_name
 from turboprop.settings import user_data_home
 from turboprop.settings.trust import is_trusted, sign
 from turboprop.types import DEFAULT_SCOPE, IndexedFile, IndexScope, Prompts
@@ -77,9 +77,10 @@ class Header:
     """The first line. `version` is the Lance version that counts, times are seconds since the epoch.
 
     `superseded` are the versions that an earlier manifest named, with the time when it was replaced:
-    readers may still hold them. `complete` is false while a run still has files to index. `scope` is
-    what the last run was asked for. `place` is the folder where it was written. `made_here` is false for
-    a manifest of someone else that the user trusts: its model is a name to compare with, and not a wish.
+    readers may still hold them. `complete` is false while a run still has files to index, and `waiting` counts the
+    rows that have no vector yet. `scope` is what the last run was asked for. `place` is the folder where it was
+    written. `made_here` is false for a manifest of someone else that the user trusts: its model is a name to compare
+    with, and not a wish.
     """
 
     spec: IndexSpec
@@ -90,12 +91,18 @@ class Header:
     updated: float
     superseded: tuple[tuple[int, float], ...] = ()
     complete: bool = True
+    waiting: int = 0
     scope: IndexScope = DEFAULT_SCOPE
     file_count: int = 0
     stored_digest: str = ""
     body_digest: str = ""
     place: str = ""
     made_here: bool = True
+
+    @property
+    def vectors(self) -> int:
+        """How many rows have a vector."""
+        return self.rows - self.waiting if self.spec.dimensions else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,7 +320,8 @@ def _header_json(header: Header) -> dict[str, Any]:
         "updated": header.updated,
         "superseded": [list(item) for item in header.superseded],
         "complete": header.complete,
-        "scope": [header.scope.max_filesize, header.scope.limit, list(header.scope.exclude), header.scope.root],
+        "waiting": header.waiting,
+        "scope": _scope_json(header.scope),
         "files": header.file_count,
         "stored": header.stored_digest,
         "body": header.body_digest,
@@ -355,7 +363,7 @@ def _header(values: Mapping[str, Any]) -> Header:
         spec=IndexSpec(
             model=_text(values["model"], _LONGEST_NAME, least=1),
             fingerprint=fingerprint,
-            dimensions=_count(values["dimensions"], 1, _MOST_DIMENSIONS),
+            dimensions=_count(values["dimensions"], 0 if fingerprint == WORDS else 1, _MOST_DIMENSIONS),
             prompts=Prompts(_text(query, _LONGEST_PROMPT), _text(document, _LONGEST_PROMPT)),
             chunker=_text(values["chunker"], _LONGEST_NAME),
         ),
@@ -366,6 +374,7 @@ def _header(values: Mapping[str, Any]) -> Header:
         updated=_seconds(values["updated"]),
         superseded=tuple((_count(version, 1, _LATEST_VERSION), _seconds(when)) for version, when in superseded),
         complete=_switch(values["complete"]),
+        waiting=_count(values["waiting"], 0, values["rows"]),
         scope=_scope(values["scope"]),
         file_count=_count(values["files"]),
         stored_digest=_text(values["stored"], 64),
@@ -448,11 +457,17 @@ def _rows(kind: type[Any], columns: Mapping[str, list[Any]]) -> dict[str, Any]:
     return {values[0]: kind(*values) for values in zip(*ordered, strict=True)}
 
 
+def _scope_json(scope: IndexScope) -> list[Any]:
+    return [scope.max_filesize, scope.limit, list(scope.exclude), scope.root, list(scope.include)]
+
+
 def _scope(value: Any) -> IndexScope:
-    max_filesize, limit, exclude, root = value if len(value) != 3 else [*value, ""]  # before roots were recorded
+    # Before roots were recorded, and then what is included.
+    max_filesize, limit, exclude, root, included = [*value, *("", [])[len(value) - 3 :]] if len(value) < 5 else value
     return IndexScope(
         _count(max_filesize),
         None if limit is None else _count(limit),
         tuple(_text(pattern, _LONGEST_PATH) for pattern in exclude),
         _text(root, _LONGEST_PATH),
+        tuple(_text(pattern, _LONGEST_PATH) for pattern in included),
     )

@@ -109,7 +109,7 @@ class IndexReader:
         query = np.asarray(vector, np.float32)
         if query.shape != (self.header.spec.dimensions,):
             raise ValueError(f"a query of the shape {list(query.shape)} on {self.header.spec.dimensions} dimensions")
-        if self.rows == 0 or limit < 1 or not np.isfinite(query).all() or not query.any():
+        if not self.header.vectors or limit < 1 or not np.isfinite(query).all() or not query.any():
             return []
         nearest = {
             "column": schema.VECTOR,
@@ -172,15 +172,25 @@ class IndexReader:
         return rows
 
     def vectors(self, row_ids: Sequence[int]) -> NDArray[np.float16]:
-        """The vectors of rows, float16 [n, dimensions], in the order asked for."""
+        """The vectors of rows, float16 [n, dimensions], in the order asked for; zeros for one that has none yet."""
         import numpy as np
 
-        if not row_ids:
-            return np.empty((0, self.header.spec.dimensions), np.float16)
+        if not row_ids or not self.header.spec.dimensions:
+            return np.empty((len(row_ids), self.header.spec.dimensions), np.float16)
         table = self._take(row_ids, [schema.VECTOR])
         at = {row_id: place for place, row_id in enumerate(table["_rowid"].to_pylist())}
         vectors = vector_array(table[schema.VECTOR], self.header.spec.dimensions)
         return vectors[[at[row_id] for row_id in row_ids]]
+
+    def cosines(self, row_ids: Sequence[int], vector: NDArray[np.float32]) -> NDArray[np.float64]:
+        """The cosines of rows with a vector, float32 [dimensions], in the order asked for; NaN without one."""
+        import numpy as np
+
+        rows = self.vectors(row_ids).astype(np.float32)
+        norms = np.linalg.norm(rows, axis=1) * np.linalg.norm(vector)
+        # Not `@`: see `search.candidates.cosine_statistics`.
+        dots: NDArray[np.float64] = np.einsum("ij,j->i", rows, vector).astype(np.float64)
+        return np.where(norms > 0, dots / np.maximum(norms, 1e-12), np.nan)
 
     def close(self) -> None:
         """Let go of the table; safe to call twice."""

@@ -19,14 +19,15 @@ _TAKE_ROWS = 1_000
 
 
 class KnownVectors:
-    """The vectors of one version of a table; rows deleted later are still found."""
+    """The vectors of one version of a table; rows deleted later are still found. `waiting`: some rows have none."""
 
-    def __init__(self, dataset: Any, dimensions: int) -> None:
+    def __init__(self, dataset: Any, dimensions: int, waiting: bool = False) -> None:
         import numpy as np
 
         self._dataset = dataset
         self._dimensions = dimensions
-        table = dataset.scanner(columns=[schema.DIGEST], with_row_id=True).to_table()
+        has_vector = f"{schema.VECTOR} IS NOT NULL" if waiting else None
+        table = dataset.scanner(columns=[schema.DIGEST], filter=has_vector, with_row_id=True).to_table()
         digests = _digest_array(table[schema.DIGEST])
         order = np.argsort(digests[:, 0], kind="stable")
         self._digests = digests[order]
@@ -61,10 +62,17 @@ class KnownVectors:
 
 
 def vector_array(column: Any, dimensions: int) -> NDArray[np.float16]:
-    """A vector column as float16 [rows, dimensions]."""
+    """A vector column as float16 [rows, dimensions]; zeros where a row waits for its vector."""
     import numpy as np
 
-    parts = [chunk.flatten().to_numpy().reshape(-1, dimensions) for chunk in column.chunks]
+    parts = []
+    for chunk in column.chunks:
+        part = chunk.flatten().to_numpy().reshape(-1, dimensions)  # without those that are null
+        if chunk.null_count:
+            whole = np.zeros((len(chunk), dimensions), np.float16)
+            whole[chunk.is_valid().to_numpy(zero_copy_only=False)] = part
+            part = whole
+        parts.append(part)
     return np.concatenate(parts) if parts else np.empty((0, dimensions), np.float16)
 
 

@@ -37,6 +37,9 @@ _MOST_PREFIX = 200
 
 INDEX_FOLDER = ".turboprop"
 
+WORDS = "words"
+"""What an index of words alone has in the place of a model's fingerprint."""
+
 PATH, LANGUAGE, KIND, SYMBOL, SIGNATURE, SYMBOLS = "path", "language", "kind", "symbol", "signature", "symbols"
 START_LINE, END_LINE, TEXT, TERMS, WEIGHTS, LENGTH, DIGEST, VECTOR = (
     "start_line",
@@ -55,7 +58,7 @@ class IndexSpec:
     """What an index was made with; a reader or writer that brings another one is refused.
 
     `fingerprint` identifies the weights, pooling and precision class of the model (an opaque string),
-    `chunker` the rules that cut files and compose the embedded text.
+    `chunker` the rules that cut files and compose the embedded text. An index of words alone has no `dimensions`.
     """
 
     model: str
@@ -99,8 +102,13 @@ def embedded_text(chunk: Chunk) -> str:
 
     Dense search alone gains 0.05 NDCG@10 by it (docs/decisions/0003-ranking.md).
     """
-    path, symbol = chunk.path[-_MOST_PREFIX:], chunk.symbol[:_MOST_PREFIX]
-    return f"{path}\n{symbol}\n{chunk.text}" if symbol else f"{path}\n{chunk.text}"
+    return text_to_embed(chunk.path, chunk.symbol, chunk.text)
+
+
+def text_to_embed(path: str, symbol: str, text: str) -> str:
+    """The same of the columns of a row."""
+    path, symbol = path[-_MOST_PREFIX:], symbol[:_MOST_PREFIX]
+    return f"{path}\n{symbol}\n{text}" if symbol else f"{path}\n{text}"
 
 
 def text_digest(text: str) -> bytes:
@@ -113,7 +121,8 @@ def arrow_schema(dimensions: int) -> pa.Schema:
 
     `terms`, `weights` and `length` are what words are searched by, see `terms_column`.
 
-    Vectors are float16: half the disk of float32, and no neighbour lost (see `benchmarks/vectors.py`).
+    Vectors are float16: half the disk of float32, and no neighbour lost (see `benchmarks/vectors.py`). A row that waits
+    for its vector has null there, which a search by vectors passes over; a table of 0 dimensions has no such column.
     """
     import pyarrow as pa
 
@@ -132,6 +141,6 @@ def arrow_schema(dimensions: int) -> pa.Schema:
             pa.field(WEIGHTS, pa.list_(pa.field("item", pa.uint16(), nullable=False)), nullable=False),
             pa.field(LENGTH, pa.int32(), nullable=False),
             pa.field(DIGEST, pa.binary(16), nullable=False),
-            pa.field(VECTOR, pa.list_(pa.float16(), dimensions), nullable=False),
+            *([pa.field(VECTOR, pa.list_(pa.float16(), dimensions))] if dimensions else []),
         ]
     )

@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from turboprop.code.symbols import defined_in
-from turboprop.code.terms import defined_names, definition_hash, hashed_terms
+from turboprop.code.terms import bare_names, definition_hash, folded, hashed_terms, spelled_hash
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,14 +38,18 @@ def row_terms(chunks: Sequence[Chunk]) -> tuple[list[NDArray[np.uint32]], list[N
             places[chunk.path] = _place_terms(chunk.path)
         body = hashed_terms(chunk.text)
         named = Counter(places[chunk.path])
+        # The keys around a place of a data file are no more than other words of it.
+        worth = 1 if chunk.kind == "key" else SYMBOL_WEIGHT
         for term in hashed_terms(chunk.symbol):
-            named[term] += SYMBOL_WEIGHT
+            named[term] += worth
         counted = Counter(body)
         packed = {
             term: min(counted[term], _MOST) | min(named[term], _MOST) << 8 for term in counted.keys() | named.keys()
         }
         for name in _defined(chunk):
             packed.setdefault(definition_hash(name), 0)
+            if name != folded(name):
+                packed.setdefault(spelled_hash(name), 0)
         ordered = sorted(packed)
         hashes.append(np.array(ordered, np.uint32))
         weights.append(np.array([packed[term] for term in ordered], np.uint16))
@@ -54,13 +58,13 @@ def row_terms(chunks: Sequence[Chunk]) -> tuple[list[NDArray[np.uint32]], list[N
 
 
 def _defined(chunk: Chunk) -> list[str]:
-    """The bare names, in lower case, that the chunk defines: where a tree told, those whose definitions begin in it.
+    """The bare names that the chunk defines: where a tree told, those whose definitions begin in it.
 
     The pieces of a class that come after its first are named after it, too, and define it no more than its docstring.
     """
     if chunk.symbols is None:
-        return defined_names(chunk.symbol)
-    return list(dict.fromkeys(name.lower() for name in defined_in(chunk.symbols)))
+        return bare_names(chunk.symbol)
+    return list(dict.fromkeys(defined_in(chunk.symbols)))
 
 
 def _place_terms(path: str) -> Counter[int]:

@@ -16,25 +16,36 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from turboprop.engines.resident import give_back_heap
 from turboprop.errors import EngineError, IndexDamagedError
 from turboprop.files import sync_folder
 from turboprop.index import maintain, recover
 from turboprop.index.buffer import RowBuffer
 from turboprop.index.failures import translated
 from turboprop.index.integrity import measure, version_files
-from turboprop.index.lance_table import load_lance, open_version, sql_in
+from turboprop.index.lance_table import load_lance, open_version, sql_in, vector_column
 from turboprop.index.lease import version_file
 from turboprop.index.lexicon_build import keep_lexicon
 from turboprop.index.lock import WriterLock
 from turboprop.index.manifest import Header, LeftOutFile, write_manifest
 from turboprop.index.reuse import KnownVectors
-from turboprop.index.schema import PATH, IndexSpec, manifest_file, table_folder
+from turboprop.index.schema import (
+    END_LINE,
+    LANGUAGE,
+    PATH,
+    START_LINE,
+    VECTOR,
+    IndexSpec,
+    manifest_file,
+    table_folder,
+)
 from turboprop.settings import user_data_home
 from turboprop.settings.trust import sign
 from turboprop.types import Chunk, IndexedFile, IndexScope
 
 if TYPE_CHECKING:
     import numpy as np
+    import pyarrow as pa
     from numpy.typing import NDArray
 
 BUFFER_ROWS = 20_000
@@ -46,6 +57,7 @@ RETENTION_SECONDS = 600.0
 holds it; elsewhere it goes with its last reader, see `turboprop.index.lease`."""
 
 _DELETE_PATHS = 500  # names in one filter
+_DELETE_ROWS = 5_000
 _SYNC_THREADS = 16
 
 
@@ -68,6 +80,8 @@ class TableWriter:
         self.buffer_bytes = BUFFER_BYTES
         self._buffer = RowBuffer(self.dimensions)
         self._stale: set[str] = set()
+        self._filled: list[int] = []
+        self._may_wait = bool(opened.header.waiting) and not opened.begun
         self._unsettled = self._flushing = False
         self._open_file: str | None = None
         self._begun = opened.begun
@@ -127,11 +141,12 @@ class TableWriter:
 
     def known_vectors(self, digests: Sequence[bytes]) -> dict[bytes, NDArray[np.float16]]:
         """The vectors of those digests that were in the table when it was opened; none in a rebuild."""
-        if self._begun or (self._header.rows == 0 and self._known is None):
+        if self._begun or not self.dimensions or (self._header.rows == 0 and self._known is None):
             return {}
         with self._translated("read known vectors"):
             if self._known is None:
-                self._known = KnownVectors(open_version(self._folder, self._header.version), self.dimensions)
+                published = open_version(self._folder, self._header.version)
+                self._known = KnownVectors(published, self.dimensions, bool(self._header.waiting))
             return self._known.find(digests)
 
     def begin_file(self, path: str) -> None:
@@ -146,14 +161,19 @@ class TableWriter:
         chunks: Sequence[Chunk],
         digests: Sequence[bytes],
         vectors: NDArray[np.float32] | NDArray[np.float16],
+        waiting: NDArray[np.bool_] | None = None,
     ) -> None:
         """Add chunks of the file that was begun, with their vectors [n, dimensions].
 
+        Those that are `waiting`, bool [n], have none yet: `waiting_rows` tells of them once they are published.
         Raises `EngineError` for vectors of another width or with values that are not finite.
         """
         if not chunks:
             return
-        stored = self._checked(vectors, chunks)
+        stored = self._checked(vectors, [f"{each.path}:{each.start_line}-{each.end_line}" for each in chunks])
+        if waiting is not None and waiting.any():
+            stored[waiting] = float("nan")
+            self._may_wait = True
         with self._translated("add rows"):
             self._buffer.add(chunks, digests, stored)
         if self._buffer.rows >= BUFFER_ROWS or self._buffer.bytes >= self.buffer_bytes:
@@ -180,6 +200,34 @@ class TableWriter:
         self._stale.add(self._open_file)  # some of it may be in the table already
         self._changed = True
         self._unsettled = False
+
+    def waiting_rows(self) -> tuple[NDArray[np.uint64], list[str], list[str]]:
+        """The published rows that have no vector: their ids, paths and languages. Ids hold until `maintain`."""
+        with self._translated("read the index"):
+            table = self._dataset.scanner(
+                columns=[PATH, LANGUAGE], filter=f"{VECTOR} IS NULL", with_row_id=True
+            ).to_table()
+        return table["_rowid"].to_numpy(), table[PATH].to_pylist(), table[LANGUAGE].to_pylist()
+
+    def rows(self, row_ids: Sequence[int]) -> pa.Table:
+        """Rows by their ids, as the table has them, with their `_rowid`, in any order."""
+        with self._translated("read the index"):
+            return self._dataset.scanner(filter=_rows_in(row_ids), with_row_id=True).to_table()
+
+    def fill(self, rows: pa.Table, vectors: NDArray[np.float32]) -> None:
+        """Give rows that `rows` told their vectors [n, dimensions]. Raises `EngineError` as `add` does."""
+        places = zip(rows[PATH].to_pylist(), rows[START_LINE].to_pylist(), rows[END_LINE].to_pylist(), strict=True)
+        stored = self._checked(vectors, [f"{path}:{start}-{end}" for path, start, end in places])
+        # Unsettled, and of no file: an interrupt in between drops what was not published.
+        self._open_file, self._unsettled = None, True
+        with self._translated("add rows"):
+            whole = rows.drop_columns(["_rowid", VECTOR]).append_column(VECTOR, vector_column(stored))
+            for batch in whole.combine_chunks().to_batches():
+                self._buffer.add_batch(batch)
+        self._filled += rows["_rowid"].to_pylist()
+        self._changed, self._unsettled = True, False
+        if self._buffer.rows >= BUFFER_ROWS or self._buffer.bytes >= self.buffer_bytes:
+            self._flush()
 
     def refresh_file(self, file: IndexedFile) -> None:
         """Record another size, time or inode of a file whose content is the same."""
@@ -227,19 +275,22 @@ class TableWriter:
         if self._changed or self._buffer or self._stale:
             raise RuntimeError("maintain before publish")
         try:
-            with self._translated("update the search indexes"):
-                updated = maintain.update_indexes(self._dataset)
+            updated = False
+            if self.dimensions and not self._header.waiting:
+                with self._translated("update the search indexes"):
+                    updated = maintain.update_indexes(self._dataset)
             if updated:
                 self._name_newest(self._header.complete)
+                give_back_heap()  # of 36,000 rows 40 MB, and what follows takes as much
             with self._translated("compact the index"):
                 compacted = maintain.compact(self._dataset)
             if compacted:
                 self._name_newest(self._header.complete)
+                give_back_heap()
         except BaseException:
             self._go_back()
             raise
-        with self._translated("keep the lexicon"):
-            keep_lexicon(self._directory, self._header.table, self._dataset)
+        self.keep_lexicon()
         self._lock.check()
         with self._translated("remove old versions"):
             removed = maintain.remove_old_versions(self._dataset, self._folder, self._header.version, self._kept())
@@ -247,6 +298,11 @@ class TableWriter:
             self._known = None  # it may have read from one of them
         with contextlib.suppress(OSError):  # the note of the newest version helps object stores, no more
             recover.mend_hint(self._folder)
+
+    def keep_lexicon(self) -> None:
+        """Write the postings of what is published, so that no search has to make them."""
+        with self._translated("keep the lexicon"):
+            keep_lexicon(self._directory, self._header.table, self._dataset)
 
     def close(self) -> None:
         """Drop what was not published and release the lock; safe to call twice."""
@@ -280,20 +336,19 @@ class TableWriter:
             self._lock.check()  # two writers do that to each other
             raise
 
-    def _checked(self, vectors: Any, chunks: Sequence[Chunk]) -> NDArray[np.float16]:
+    def _checked(self, vectors: Any, places: Sequence[str]) -> NDArray[np.float16]:
         import numpy as np
 
         values = np.asarray(vectors)
         name = self._header.spec.model
-        expect_shape(values, len(chunks), self.dimensions, name)
+        expect_shape(values, len(places), self.dimensions, name)
         with np.errstate(over="ignore"):
             stored = values.astype(np.float16)
         finite = np.isfinite(stored).all(axis=1)
         if not finite.all():
-            chunk = chunks[int(np.argmin(finite))]
             raise EngineError(
                 f"{name} gave a vector with values that are not finite (or beyond 65504) for "
-                f"{chunk.path}:{chunk.start_line}-{chunk.end_line}; try --engine with another engine"
+                f"{places[int(np.argmin(finite))]}; try --engine with another engine"
             )
         return stored
 
@@ -305,6 +360,9 @@ class TableWriter:
             for start in range(0, len(stale), _DELETE_PATHS):
                 self._dataset.delete(sql_in(PATH, stale[start : start + _DELETE_PATHS]))
             self._stale.clear()
+            for start in range(0, len(self._filled), _DELETE_ROWS):
+                self._dataset.delete(_rows_in(self._filled[start : start + _DELETE_ROWS]))
+            self._filled.clear()
             if self._buffer:
                 import pyarrow as pa
 
@@ -327,6 +385,8 @@ class TableWriter:
         with self._translated("write to the index"):
             self._sync_new_files()
             self._stored = measure(self._folder, version_files(self._dataset), self._stored)
+            waiting = int(self._dataset.count_rows(f"{VECTOR} IS NULL")) if self._may_wait and self.dimensions else 0
+        self._may_wait = waiting > 0
         now = time.time()
         superseded = self._superseded(now)
         header = replace(
@@ -336,6 +396,7 @@ class TableWriter:
             updated=now,
             superseded=superseded,
             complete=complete,
+            waiting=waiting,
         )
         path = manifest_file(self._directory, header.table)
         self._lock.check()
@@ -373,6 +434,7 @@ class TableWriter:
         """Return the table to what is published and give back the room of what was not."""
         self._buffer.clear()
         self._stale.clear()
+        self._filled.clear()
         self._changed = False
         # The next writer does this too, so a disk that is too full for it now is no harm.
         with contextlib.suppress(Exception), self._translated("go back to the last commit"):
@@ -381,6 +443,10 @@ class TableWriter:
                 recover.remove_table(self._folder)
             else:
                 self._dataset = recover.restore(self._folder, self._header.version)
+
+
+def _rows_in(row_ids: Sequence[int]) -> str:
+    return f"_rowid IN ({','.join(map(str, row_ids))})"
 
 
 def expect_shape(vectors: Any, count: int, dimensions: int, model: str) -> None:

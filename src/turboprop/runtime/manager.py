@@ -307,8 +307,9 @@ class ModelManager(Closing):
             return known
         local = resolve(name, settings, download=self._download, progress=progress)
         files = model_files(local)
-        # Opening its files a second time costs a command of one model 1 to 200 ms, and its loader refuses others.
-        kind = kind_of(local) if self.budgets else None
+        # Opening its files a second time costs a command of one model 1 to 200 ms, and its loader refuses others; what
+        # the catalogue says of it costs nothing.
+        kind = kind_of(local) if self.budgets or local.row is not None else None
         self._found[key] = found = _Found(local, files, stamp_of(files), kind)
         return found
 

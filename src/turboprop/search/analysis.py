@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import islice
 
-from turboprop.code.terms import split_identifier, term_hash, terms, words
+from turboprop.code.terms import folded, has_wide_script, split_identifier, stem, term_hash, terms, words
+from turboprop.search.places import Mention, find_mentions, gist
 
 MAX_WORDS = 64
-"""Different words of a query that are looked up, the first ones; pasted code can have thousands."""
+"""Different words of a query that all count; of a longer one, as pasted code is, those count that say most."""
+MOST_WORDS = 1_000
+"""Different words of a query that are looked at for those."""
+WORDS_OF_FRAMES = 200
+"""The same of a traceback, whose message and telling frames come first."""
+_LONGEST_QUESTION = 300
+_NAMES_WITHIN = 10_000
+"""Characters within which names and phrases are looked for."""
 STOP_WEIGHT = 0.2
 """What a word such as `the` or `how` counts in a sentence: 0 loses queries made of them, 1 costs 0.006."""
 
@@ -27,12 +36,19 @@ STOP_WORDS = frozenset(
     """.split()  # noqa: SIM905  a list of words reads better than a list of literals
 )
 """Words of English that say nothing of what a text is about."""
-_QUALIFIED = re.compile(r"[A-Za-z_$][\w$]*(?:(?:::|\.|#|->)[A-Za-z_$][\w$]*)*")
+_QUALIFIED = re.compile(r"[^\W\d][\w$]*(?:(?:::|\.|#|->)[^\W\d][\w$]*)*|\$[\w$]+")
 _SEPARATOR = re.compile(r"::|\.|#|->")
 _CASED = re.compile(r"[a-z0-9][A-Z]|[A-Z]{2}[a-z]")
 _PHRASE = re.compile(r'"([^"\n]{3,200})"')
 _PATH = re.compile(r"\.?/?(?:[\w.@+-]+/)+[\w.@+-]*(?::\d+)?")
 _ERROR = re.compile(r"\b(?:[A-Z]\w*(?:Error|Exception|Warning)|Traceback|panic|fatal|segfault|undefined reference)\b")
+_PREDICATE = re.compile(
+    r"\s*(?:where|how|when)\s+(?:is|are|was|were|does|do|gets?)\s.*\s(?P<verb>configured|defined|declared|implemented|"
+    r"located|specified|set|used|called)\s*\??\s*",
+    re.IGNORECASE,
+)
+"""A question whose verb says nothing of what the file is called: "where is the timeout configured" means no
+`config.yml`."""
 _TESTS = re.compile(r"\b(?:tests?|testing|tested|specs?)\b", re.IGNORECASE)
 _PROSE = re.compile(
     r"\b(?:docs?|documentation|readme|changelog|guide|tutorial|markdown|release notes?|licen[cs]e|install(?:ation)?)\b",
@@ -55,8 +71,9 @@ class Query:
     """An analysed query.
 
     `terms` are hashes with their weights, `stems` the terms that carry meaning (for names of files and
-    folders), `names` bare lower-case names of definitions with how surely each is meant, `phrases` what
-    stood in quotes. `asks_*` say that the user wants what is held back otherwise.
+    folders), `names` bare names of definitions, as they are written, with how surely each is meant, `phrases` what
+    stood in quotes, `mentions` the places that it may name. `asks_*` say that the user wants what is held back
+    otherwise. `is_long` says that it has more words than count.
     """
 
     text: str
@@ -65,6 +82,8 @@ class Query:
     stems: frozenset[str]
     names: Mapping[str, float]
     phrases: tuple[str, ...] = ()
+    mentions: tuple[Mention, ...] = ()
+    is_long: bool = False
     path: str = ""
     if_there: frozenset[int] = frozenset()
     """Terms that count only where something holds them: `httpserver` may be `HTTPServer` without its capitals."""
@@ -74,33 +93,64 @@ class Query:
 
 def analyse(text: str) -> Query:
     """Take a query apart. Any text will do; one without a word has no terms."""
-    stripped = text.strip()
+    pasted, mentions = text.strip(), tuple(find_mentions(text))
+    stripped = gist(pasted) if mentions else pasted
     kind = _kind(stripped)
     alone = kind in (QueryKind.SYMBOL, QueryKind.PATH)
     weights: dict[str, float] = {}
-    for word in list(dict.fromkeys(words(stripped)))[:MAX_WORDS]:
+    most = MOST_WORDS if stripped is pasted else WORDS_OF_FRAMES
+    different = list(dict.fromkeys(islice(words(stripped), 20 * MOST_WORDS)))[:most]
+    for word in different:
         parts = split_identifier(word)
         is_stop = not alone and len(parts) == 1 and parts[0] in STOP_WORDS
         for term in terms(word):
             weights[term] = max(weights.get(term, 0.0), STOP_WEIGHT if is_stop else 1.0)
     strong = {term for term, weight in weights.items() if weight > STOP_WEIGHT} or set(weights)
-    whole = {f"={word.lower()}" for word in words(stripped) if len(split_identifier(word)) == 1} if alone else set()
+    whole = {f"={folded(word)}" for word in words(stripped) if len(split_identifier(word)) == 1} if alone else set()
     return Query(
         text=text,
         kind=kind,
         terms={term_hash(term): weight for term, weight in (weights | dict.fromkeys(whole, 1.0)).items()},
         if_there=frozenset(term_hash(term) for term in whole),
-        stems=frozenset(strong),
-        names=_names(stripped, alone),
-        phrases=tuple(_PHRASE.findall(stripped)),
+        stems=frozenset(strong - {_verb(stripped)} or strong),
+        names=_names(stripped[:_NAMES_WITHIN], alone),
+        mentions=mentions,
+        is_long=len(different) > MAX_WORDS,
+        phrases=tuple(
+            phrase
+            for phrase in _PHRASE.findall(stripped[:_NAMES_WITHIN])
+            if not any(mention.before.endswith(phrase) for mention in mentions)
+        ),
         path=stripped.partition(":")[0].strip("/").lower() if kind is QueryKind.PATH else "",
         asks_tests=_TESTS.search(stripped) is not None,
         asks_prose=_PROSE.search(stripped) is not None,
     )
 
 
+def _verb(text: str) -> str:
+    """The stem of a question's verb that no file is named after, '' where there is none."""
+    asked = _PREDICATE.fullmatch(text) if len(text) <= _LONGEST_QUESTION else None
+    return stem(asked["verb"].lower()) if asked is not None else ""
+
+
+def is_searchable(text: str) -> bool:
+    """Whether a query has a word, or names a place; `???` has neither."""
+    return next(words(text), None) is not None or bool(find_mentions(text))
+
+
+def by_worth(query: Query, worth: Callable[[int], float]) -> Query:
+    """A long query with the terms alone that say most: those that are held at all, rare ones first. `worth` is a
+    term's, 0 for one that nothing holds; any other query is returned as it is."""
+    if not query.is_long:
+        return query
+    valued = sorted(query.terms, key=lambda term: -worth(term) * query.terms[term])
+    kept = {term: query.terms[term] for term in valued[: 2 * MAX_WORDS]}
+    return replace(query, terms=kept, stems=frozenset(stem for stem in query.stems if term_hash(stem) in kept))
+
+
 def _kind(text: str) -> QueryKind:
-    if not re.search(r"\s", text):
+    # A sentence of a script without blanks has none either.
+    if not re.search(r"\s", text) and (not has_wide_script(text) or _PATH.fullmatch(text)):
         return QueryKind.PATH if _PATH.fullmatch(text) else QueryKind.SYMBOL
     if _ERROR.search(text):
         return QueryKind.ERROR
@@ -109,13 +159,14 @@ def _kind(text: str) -> QueryKind:
 
 
 def _names(text: str, alone: bool) -> dict[str, float]:
-    if alone:
-        last = _SEPARATOR.split(text)[-1].lower().strip("()")
+    if alone or (has_wide_script(text) and not re.search(r"\s", text)):
+        # An operator of C++ may end with a separator.
+        last = (_SEPARATOR.split(text)[-1] or text).strip("()")
         return {last: QUALIFIED} if last else {}
     found: dict[str, float] = {}
     for at, word in enumerate(_QUALIFIED.findall(text)):
-        last = _SEPARATOR.split(word)[-1].lower()
-        if last != word.lower() or "_" in word.strip("_") or _CASED.search(word):
+        last = _SEPARATOR.split(word)[-1]
+        if last != word or "_" in word.strip("_") or _CASED.search(word):
             found[last] = max(found.get(last, 0.0), IDENTIFIER)
         elif at > 0 and len(word) > 2 and word[0].isupper() and word[1:].islower():
             found[last] = max(found.get(last, 0.0), CAPITALISED)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from turboprop.code.language_names import languages_called, nearest_language
+from turboprop.code.walk import shown
 from turboprop.errors import UsageError
 from turboprop.index.lance_table import sql_in, sql_text
 from turboprop.index.schema import LANGUAGE, PATH, TEXT
@@ -17,22 +19,38 @@ from turboprop.types import SearchFilter
 MAX_GLOB_CHARS = 1_000
 
 
-def compile_filter(wanted: SearchFilter) -> str | None:
-    """The SQL condition of a filter, None where everything may be found. Raises `UsageError`."""
+def compile_filter(wanted: SearchFilter, root: str = "") -> str | None:
+    """The SQL condition of a filter, None where everything may be found. Raises `UsageError`.
+
+    Languages may be called as people do (`py`, `c++`). `root` is the repository's folder, below which a glob may be an
+    absolute path. Bytes that are not UTF-8 stand in paths as `\\xNN`, and so they do here.
+    """
     conditions = []
     if wanted.languages:
-        conditions.append(sql_in(LANGUAGE, [name.lower() for name in wanted.languages]))
+        for name in wanted.languages:
+            if near := nearest_language(name):
+                raise UsageError(f"there is no language '{shown(name)[:80]}'; did you mean {near}?")
+        meant = [language for name in wanted.languages for language in languages_called(shown(name))]
+        conditions.append(sql_in(LANGUAGE, dict.fromkeys(meant)))
     if wanted.extensions:
-        endings = [extension.lower() for extension in wanted.extensions]
+        endings = [shown(extension.lower()) for extension in wanted.extensions]
         either = " OR ".join(f"ends_with(lower({PATH}), {sql_text(_dotted(ending))})" for ending in endings)
         conditions.append(f"({either})")
     if wanted.below:
         conditions.append(f"starts_with({PATH}, {sql_text(wanted.below + '/')})")
     if wanted.globs:
-        conditions.append(_globs(wanted.globs))
+        conditions.append(_globs(tuple(_from_root(shown(glob), root) for glob in wanted.globs)))
     if wanted.regex:
         conditions.append(f"regexp_like({TEXT}, {sql_text(Pattern((wanted.regex,)).compile().in_text)})")
     return " AND ".join(conditions) or None
+
+
+def _from_root(glob: str, root: str) -> str:
+    """A glob relative to the root, where it is written as an absolute path below it."""
+    sign, path = ("!", glob[1:]) if glob.startswith("!") else ("", glob)
+    if root and path.replace("\\", "/").startswith(root.replace("\\", "/").rstrip("/") + "/"):
+        return f"{sign}/{path[len(root.rstrip('/')) + 1 :]}"
+    return glob
 
 
 def _dotted(extension: str) -> str:
@@ -57,17 +75,22 @@ def glob_regex(glob: str) -> str:
     r"""The regular expression (for Rust's `regex` and Python's `re`) of one glob over whole paths.
 
     `*` and `?` stay within a folder, `**` crosses folders, `[a-z]` and `[!a-z]` are sets, `{a,b}`
-    alternatives, `\` takes the next character as it is. A glob with a `/` before its end starts at the
-    root, any other matches at every depth; one whose last part is a plain name or ends in `/` also
-    covers what lies below that folder. Raises `UsageError`.
+    alternatives, `\` takes the next sign as it is; before a letter or a digit it is a separator of Windows, or itself.
+    What stands in brackets is also found as it is written (`pages/[slug]/**`). A glob with a `/` before its end, as
+    after `./`, starts at the root, any other matches at every depth; one whose last part is a plain name or ends in
+    `/` also covers what lies below that folder. Raises `UsageError`.
     """
+    if re.search(r"[^\\]\\$", glob):
+        glob = f"{glob[:-1]}/"
+    if glob.startswith(("./", ".\\")):
+        glob = f"/{glob[2:]}"
     if not glob.strip("/") or len(glob) > MAX_GLOB_CHARS:
         raise UsageError(f"{glob[:80]!r} is no path pattern; write one such as 'src/**' or '*.py'")
     folder = glob.endswith("/")
     body = glob.strip("/")
     anchored = "/" in glob.rstrip("/")
-    name = body.rpartition("/")[2]
-    below = "/(?s:.)*" if folder else "(?:/(?s:.)*)?" if not re.search(r"[*?\[{]", name) else ""
+    name = re.split(r"/|\\(?=\w)", body)[-1]
+    below = "/(?s:.)*" if folder else "(?:/(?s:.)*)?" if not re.search(r"[*?{]", name) else ""
     start = "^" if anchored else "^(?:(?s:.)*/)?"
     return f"{start}{_translate(body, glob)}{below}$"
 
@@ -75,6 +98,7 @@ def glob_regex(glob: str) -> str:
 def _translate(body: str, glob: str) -> str:
     parts: list[str] = []
     depth, at = 0, 0
+    windows = "/" not in body and re.search(r"\\\w", body) is not None
     while at < len(body):
         char = body[at]
         at += 1
@@ -92,7 +116,7 @@ def _translate(body: str, glob: str) -> str:
         elif char == "?":
             parts.append("[^/]")
         elif char == "[" and (end := _set_end(body, at)) > 0:
-            parts.append(_set(body[at:end]))
+            parts.append(f"(?:{_set(body[at:end])}|{''.join(map(_literal, body[at - 1 : end + 1]))})")
             at = end + 1
         elif char == "{":
             depth += 1
@@ -102,6 +126,8 @@ def _translate(body: str, glob: str) -> str:
             parts.append(")")
         elif char == "," and depth:
             parts.append("|")
+        elif char == "\\" and (windows or body[at : at + 1].isalnum() or body[at : at + 1] in ("_", ".", "-")):
+            parts.append("[/\\x5c]")
         elif char == "\\" and at < len(body):
             parts.append(_literal(body[at]))
             at += 1

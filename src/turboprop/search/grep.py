@@ -7,11 +7,13 @@ from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from turboprop.code.inside import read_each
-from turboprop.code.terms import defined_names, definition_hash
+from turboprop.code.longlines import CUT_WORDS
+from turboprop.code.terms import defined_names, definition_hash, hashed_terms
 from turboprop.search.filters import compile_filter
 from turboprop.search.path_rules import place_of
 
@@ -177,15 +179,24 @@ def _files(
     lexicon = reader.lexicon
     if lexicon.rows == 0:
         return {}
-    where = compile_filter(wanted) if wanted is not None else None
+    where = compile_filter(wanted, reader.header.scope.root) if wanted is not None else None
     chosen = np.unique(lexicon.file_of if where is None else lexicon.file_of[reader.allowed(where)])
-    for term in terms:
-        chosen = np.intersect1d(chosen, lexicon.file_of[lexicon.postings(term)[0]])
+    if terms:
+        # A line that nobody can read is looked at whole, though its chunk has only its ends.
+        may_hold = np.union1d(_holding(lexicon, terms), _holding(lexicon, hashed_terms(CUT_WORDS)))
+        chosen = np.intersect1d(chosen, may_hold)
     files = [lexicon.files[int(number)] for number in chosen]
     below = tuple(f"{place}/" for place in within if place)
     if within and "" not in within:
         files = [(path, language) for path, language in files if path in within or path.startswith(below)]
     return dict(files)
+
+
+def _holding(lexicon: Lexicon, terms: Iterable[int]) -> NDArray[np.uint32]:
+    """The files that hold all terms, in one chunk or in several."""
+    import numpy as np
+
+    return reduce(np.intersect1d, (np.unique(lexicon.file_of[lexicon.postings(term)[0]]) for term in terms))
 
 
 def search_texts(

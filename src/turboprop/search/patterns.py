@@ -2,7 +2,8 @@
 
 The engine is RE2, which pyarrow brings along: it neither backtracks nor recurses, so that `(a+)+$` takes no longer than
 `a+$`. The syntax is the one that RE2 and ripgrep's engine share. `\\w`, `\\d` and `\\s` mean Unicode's letters, digits
-and blanks, as in ripgrep; `\\b` knows ASCII's alone.
+and blanks, as in ripgrep; so does `\\b` before the first and behind the last letter of a pattern, elsewhere it knows
+ASCII's alone.
 """
 
 from __future__ import annotations
@@ -118,6 +119,8 @@ class _Forms:
         flag = "(?i)" if ignore_case else ""
         core = f"(?:{either})"
         self.marked = f"{flag}({core})"
+        if not pattern.fixed and not pattern.whole_lines and not pattern.words:
+            core = f"(?:{'|'.join(f'(?:{_bounded(each, word)})' for each in translated)})"
         if pattern.whole_lines:
             core = f"^{core}$"
             self.marked = f"{flag}({core})"
@@ -127,6 +130,24 @@ class _Forms:
         self.line = flag + core
         # In a text the ends of lines are ends, too, so that one look tells whether there is a line to look for.
         self.text = "" if _WHOLE_TEXT.search(either) else f"(?m){flag}{core}"
+
+
+def _edges(source: str) -> tuple[str, bool, bool]:
+    """A pattern without `\\b` before its first and behind its last character, where these are of a word; and which
+    there were."""
+    if "|" in source:
+        return source, False, False
+    before = re.match(r"\\b(?=[0-9A-Za-z_])", source) is not None
+    source = source[2:] if before else source
+    behind = re.search(r"(?:^|[^\\])[0-9A-Za-z_]\\b$", source) is not None
+    return (source[:-2] if behind else source), before, behind
+
+
+def _bounded(source: str, word: str) -> str:
+    """The pattern with the boundaries of a Unicode word in place of ASCII's at its edges. What lies beyond them is
+    matched, too, which does not matter where whole lines are told."""
+    inner, before, behind = _edges(source)
+    return f"{f'(?:^|[^{word}])' if before else ''}{inner}{f'(?:[^{word}]|$)' if behind else ''}"
 
 
 def _matches(texts: Any, regex: str) -> NDArray[np.bool_]:
@@ -219,18 +240,20 @@ def _translated(source: str, classes: tuple[Mapping[str, str], Mapping[str, str]
 
 _BY_NUMBER = re.compile(r"\\[pPxXuUQE0-9]")
 _UNCERTAIN = re.compile(r"\[\^?\]?(?:\\.|[^\]\\])*\]|\\.|\{[^}]*\}|.", re.DOTALL)
-_LITERAL = re.compile(r"\\(?P<escaped>[^\w\s])|(?P<bound>\\b)|(?P<plain>[^\\.^$|?*+()\[\]{}])")
+_LITERAL = re.compile(r"\\(?P<escaped>[^\w\s])|(?P<plain>[^\\.^$|?*+()\[\]{}])")
 
 
 def _certain_terms(pattern: Pattern) -> tuple[int, ...]:
     """Hashes of terms that every matching line holds, from words that the pattern has whole: `\\bfoo_bar\\(` has
     foo and bar. The parts of a word are what the index has of it, wherever the word ends in the text."""
-    source = pattern.source[0]
+    source, before, behind = pattern.source[0], False, False
+    if not pattern.fixed:
+        source, before, behind = _edges(source)
     text = source if pattern.fixed else _plain_run(source)
     if text is None:
         return ()
-    if pattern.words or pattern.whole_lines:
-        text = f"\0{text}\0"
+    bounded = pattern.words or pattern.whole_lines
+    text = "\0" * (before or bounded) + text + "\0" * (behind or bounded)
     terms = []
     for word in re.finditer(r"(?<=[^\w$\x01])[A-Za-z]\w*(?=[^\w$\x01])", text, re.ASCII):
         if len(word[0]) <= MAX_WORD:
@@ -256,6 +279,6 @@ def _plain_run(source: str) -> str | None:
             out.append("\0" if skipped[0] in ("^", "$", "\\s", "\\W") else "\1")
             at = skipped.end()
             continue
-        out.append("\0" if found["bound"] else found["escaped"] or found["plain"])
+        out.append(found["escaped"] or found["plain"])
         at = found.end()
     return "".join(out)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from turboprop.errors import UsageError
@@ -10,11 +12,14 @@ from turboprop.index.lance_table import sql_text
 from turboprop.index.read import IndexReader
 from turboprop.index.schema import PATH
 from turboprop.limits import Mode, Unit
-from turboprop.search.analysis import Query, analyse
-from turboprop.search.candidates import cosine_statistics, find_candidates, word_statistics
+from turboprop.search.analysis import STOP_WEIGHT, Query, analyse, by_worth
+from turboprop.search.candidates import WIDER, cosine_statistics, find_candidates, word_statistics
 from turboprop.search.filters import compile_filter
+from turboprop.search.located import place_rows, with_places
+from turboprop.search.places import as_indexed
 from turboprop.search.ranking import DEFAULT, Ranked, Weights, base_score, rank
-from turboprop.types import Hit, SearchFilter
+from turboprop.search.sureness import anchors, sureness
+from turboprop.types import Hit, SearchFilter, Sureness
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,60 +55,90 @@ def search_together(
     """The best chunks for a query in all tables, best first, each with the place of its table in `readers`; with
     `by="file"` the best one of each file.
 
-    `vectors` are the query's embeddings by each table's model, float32 [dimensions]; `lexical` needs none. `filters`
-    are each table's. How rare a word is, and how far a cosine stands out, is counted over all tables (cosines over
-    those of one model), so that one order holds for all of them. Scores are those of `ranking.rank` in every mode;
-    hits below `threshold` are left out. `limits.check_search` says what may be asked. Raises `UsageError` for a
-    missing vector or a bad filter.
+    `vectors` are the query's embeddings by each table's model, float32 [dimensions]; `lexical` needs none, nor does a
+    table without vectors, which is ranked by words. `filters` are each table's. How rare a word is, and how far a
+    cosine stands out, is counted over all tables (cosines over those of one model), so that one order holds for all.
+    Scores are those of `ranking.rank` in every mode; hits below `threshold` are left out. `limits.check_search` says
+    what may be asked. Raises `UsageError` for a missing vector or a bad filter.
     """
-    if mode != "lexical" and any(vector is None for vector in vectors):
+    with_vectors = [bool(reader.header.vectors) for reader in readers]
+    if mode != "lexical" and any(has and vector is None for has, vector in zip(with_vectors, vectors, strict=True)):
         raise UsageError(f"the search mode {mode} needs the query's vector")
-    where = [compile_filter(each) if each is not None else None for each in filters]
+    if mode == "semantic" and any(reader.rows for reader in readers) and not any(with_vectors):
+        raise UsageError("this index has no vectors (yet), so nothing can be found by meaning alone: search by words")
+    where = [
+        compile_filter(each, reader.header.scope.root) if each is not None else None
+        for each, reader in zip(filters, readers, strict=True)
+    ]
     analysed = analyse(query)
     tables = [
-        (at, reader, None if mode == "lexical" else vector)
+        (at, reader, vector if mode != "lexical" and with_vectors[at] else None)
         for at, (reader, vector) in enumerate(zip(readers, vectors, strict=True))
         if reader.rows
     ]
     words = word_statistics(analysed, [reader.lexicon for _, reader, _ in tables])
+    analysed = by_worth(analysed, words.rarity)
     cosines = {
-        model: cosine_statistics([r.lexicon.sample for _, r, _ in tables if _model(r) == model], vector)
-        for model, vector in {_model(reader): vector for _, reader, vector in tables}.items()
-        if vector is not None
+        model: cosine_statistics(
+            [r.lexicon.sample for _, r, v in tables if _model(r) == model and v is not None], vector
+        )
+        for model, vector in {_model(reader): vector for _, reader, vector in tables if vector is not None}.items()
     }
-    found = [
-        find_candidates(
-            reader,
-            analysed,
-            vector,
-            words,
-            cosines.get(_model(reader), (0.0, 1.0)),
-            by_words=mode != "semantic",
-            where=where[at],
-            limit=limit,
-        )
-        for at, reader, vector in tables
-    ]
-    best = max((float(base_score(analysed, each, weights).max()) for each in found if len(each)), default=0.0)
-    ranked = [
-        (at, one)
-        for (at, reader, _), each in zip(tables, found, strict=True)
-        for one in rank(
-            analysed,
-            reader.lexicon,
-            each,
-            _phrases(reader, analysed, each),
-            weights,
-            limit=limit,
-            by_file=by == "file",
-            best=best,
-        )
-        if threshold is None or one.score >= threshold
-    ]
-    if len(tables) > 1:
-        ranked = sorted(ranked, key=lambda each: -each[1].score)[:limit]
+
+    def ranked_among(times: int) -> tuple[list[tuple[int, Ranked]], bool]:
+        """Each table's best rows with its place in `readers`, and whether more candidates would give others."""
+        found = [
+            find_candidates(
+                reader,
+                analysed,
+                vector,
+                words,
+                cosines.get(_model(reader), (0.0, 1.0)),
+                by_words=mode != "semantic",
+                where=where[at],
+                times=times,
+            )
+            for at, reader, vector in tables
+        ]
+        best = max((float(base_score(analysed, each, weights).max()) for each in found if len(each)), default=0.0)
+        orders = [
+            rank(
+                analysed,
+                reader.lexicon,
+                each,
+                _phrases(reader, analysed, each),
+                weights,
+                limit=limit,
+                by_file=by == "file",
+                best=best,
+            )
+            for (_, reader, _), each in zip(tables, found, strict=True)
+        ]
+        if analysed.mentions:
+            named = [place_rows(reader, analysed.mentions, where[at]) for at, reader, _ in tables]
+            lexicons = [reader.lexicon for _, reader, _ in tables]
+            orders = with_places(orders, named, lexicons, limit, by_file=by == "file")
+        every = [(at, one) for (at, _, _), order in zip(tables, orders, strict=True) for one in order if one.score > 0]
+        return sorted(every, key=lambda each: -each[1].score), any(each.more for each in found)
+
+    def unit(at: int, one: Ranked) -> tuple[int, int]:
+        return at, one.row if by == "chunk" else int(readers[at].lexicon.file_of[one.row])
+
+    times = 1
+    ranked, more = ranked_among(times)
+    # What the first candidates gave stays in front, so that the first ten are the same whatever `limit` is.
+    while more and len(ranked) < limit:
+        times *= WIDER
+        wider, more = ranked_among(times)
+        known = {unit(*each) for each in ranked}
+        least = ranked[-1][1].score if ranked else math.inf
+        ranked += [(at, replace(one, score=min(one.score, least))) for at, one in wider if unit(at, one) not in known]
+    ranked = [each for each in ranked[:limit] if threshold is None or each[1].score >= threshold]
+    asked = [term for term, weight in analysed.terms.items() if weight > STOP_WEIGHT and term not in analysed.if_there]
+    held = sum(words.holding[term] > 0 for term in asked) / max(1, len(asked))
     hits: dict[int, Iterator[Hit]] = {
-        at: iter(_hits(reader, [one for place, one in ranked if place == at])) for at, reader, _ in tables
+        at: iter(_hits(reader, [one for place, one in ranked if place == at], mode, held, words.rows))
+        for at, reader, _ in tables
     }
     return [(at, next(hits[at])) for at, _ in ranked]
 
@@ -116,8 +151,7 @@ def similar_to(
     reader: IndexReader, path: str, line: int, *, limit: int, filters: SearchFilter | None = None
 ) -> list[Hit]:
     """The chunks nearest to the one at a line, by cosine, itself left out. Raises `UsageError` for no such place."""
-    # A name may hold a backslash itself, or one by which a byte that is no UTF-8 is shown.
-    wanted = path if path in reader.manifest().files else path.replace("\\", "/").removeprefix("./")
+    wanted = as_indexed(path, reader.manifest().files)
     here = reader.rows_where(f"{PATH} = {sql_text(wanted)}", ["start_line", "end_line"])
     if not here:
         raise UsageError(f"{wanted} is not indexed; give a path relative to the repository, as `tp search` prints it")
@@ -126,7 +160,10 @@ def similar_to(
         last = max(row["end_line"] for row in here)
         raise UsageError(f"nothing is indexed at line {line} of {wanted}, which has {last} lines")
     vector = reader.vectors([at["_rowid"]])[0].astype("float32")
-    where = compile_filter(filters) if filters is not None else None
+    if not vector.any():
+        why = "waits for its vector: `tp index` makes what is missing" if reader.header.waiting else "has no vector"
+        raise UsageError(f"{wanted}:{line} {why}, so there is nothing to compare by meaning")
+    where = compile_filter(filters, reader.header.scope.root) if filters is not None else None
     nearest = [one for one in reader.vector_search(vector, limit + 1, where) if one.row_id != at["_rowid"]][:limit]
     rows = reader.fetch([one.row_id for one in nearest])
     return [_hit(row, one.score, {"cosine": one.score}) for row, one in zip(rows, nearest, strict=True)]
@@ -144,12 +181,15 @@ def _phrases(reader: IndexReader, query: Query, found: Candidates) -> NDArray[np
     return np.array([float(all(phrase in text for phrase in wanted)) for text in texts])
 
 
-def _hits(reader: IndexReader, ranked: list[Ranked]) -> list[Hit]:
+def _hits(reader: IndexReader, ranked: list[Ranked], mode: Mode, held: float, in_all: int) -> list[Hit]:
     rows = reader.fetch([int(reader.lexicon.row_ids[one.row]) for one in ranked])
-    return [_hit(row, one.score, dict(one.parts)) for row, one in zip(rows, ranked, strict=True)]
+    known = anchors(reader.lexicon.sample) if ranked and mode != "lexical" else None
+    by_words = mode != "semantic"
+    marks = [sureness(one.parts, known, by_words=by_words, held=held, rows=in_all) for one in ranked]
+    return [_hit(row, one.score, dict(one.parts), mark) for row, one, mark in zip(rows, ranked, marks, strict=True)]
 
 
-def _hit(row: dict[str, Any], score: float, parts: dict[str, float]) -> Hit:
+def _hit(row: dict[str, Any], score: float, parts: dict[str, float], sure: Sureness | None = None) -> Hit:
     return Hit(
         path=row["path"],
         start_line=row["start_line"],
@@ -160,4 +200,5 @@ def _hit(row: dict[str, Any], score: float, parts: dict[str, float]) -> Hit:
         text=row["text"],
         kind=row["kind"],
         parts=parts,
+        sure=sure,
     )

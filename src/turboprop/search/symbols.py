@@ -69,7 +69,7 @@ def find_definitions(
     A name may be qualified (`Server.run`, `Server::run`). The case of letters decides only between names that are else
     the same. Raises `UsageError` for a bad query or filter.
     """
-    limits.QUERY.check(query)
+    limits.NAME.check(query)
     words = query.split()
     if not any(map(_SIGNS.search, words)):
         return []
@@ -113,7 +113,7 @@ def find_references(
     Of a qualified name the last part counts. Letters match in the case that is written, where there is any such
     reference, else in any. Raises `UsageError` for a bad name or filter.
     """
-    limits.QUERY.check(name)
+    limits.NAME.check(name)
     bare = _split(name.strip().removesuffix("()"))[1]
     if not _SIGNS.search(bare):
         return []
@@ -152,7 +152,7 @@ def find_references(
 def _rows(reader: IndexReader, conditions: list[str], wanted: SearchFilter | None) -> Iterator[dict[str, Any]]:
     if reader.rows == 0:
         return iter(())
-    where = compile_filter(wanted) if wanted is not None else None
+    where = compile_filter(wanted, reader.header.scope.root) if wanted is not None else None
     return iter(reader.rows_where(" AND ".join([*([where] if where else []), *conditions]), _COLUMNS))
 
 

@@ -56,6 +56,8 @@ class Settings:
     """Where the index of the repository lies; None means its own `.turboprop`."""
     exclude: tuple[str, ...] = ()
     """What is left out of an index, in gitignore syntax from the repository's root."""
+    include: tuple[str, ...] = ()
+    """What is taken into an index whatever would leave it out, in the same syntax."""
     max_filesize: int = MAX_FILESIZE
     limit: int | None = None
     data_home: Path = Path()

@@ -70,6 +70,7 @@ KEYS = {
         # Not in the user's file: all repositories would share one folder.
         Key("index", "text", None, project=True, user=False),
         Key("exclude", "globs", (), project=True),
+        Key("include", "globs", (), project=True),
         Key("max_filesize", "size", MAX_FILESIZE, project=True),
         Key("limit", "count", None, project=True),
         Key("threads", "count", None),

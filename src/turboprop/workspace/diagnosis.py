@@ -116,6 +116,8 @@ def _model(location: Location, facts: dict[str, Any]) -> list[Finding]:
     try:
         with Index.open(location) as index:
             facts["name"] = index.model_name
+            if not index.has_model:
+                return []
             own = index.model_name if index.reader.header.made_here else None
             local = resolve(own, index.settings, download=False)
             if faults := examine_model(local, index.settings):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 import time
 import weakref
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,11 +14,29 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from turboprop import limits
 from turboprop.closing import Closing
-from turboprop.errors import IndexBusyError, IndexMismatchError, TurboPropError, UsageError
+from turboprop.errors import (
+    DownloadError,
+    IndexBusyError,
+    IndexMismatchError,
+    ModelNotFoundError,
+    TurboPropError,
+    UsageError,
+)
+from turboprop.index.schema import WORDS
 from turboprop.limits import Mode, Unit
 from turboprop.runtime.leases import Lease, LoadOptions
-from turboprop.settings import Settings
-from turboprop.types import Hit, IndexScope, IndexStatus, IndexSummary, Refresh, SearchFilter, WeightFormat
+from turboprop.settings import DEFAULT_MODEL, Settings
+from turboprop.types import (
+    NO_MODEL,
+    Hit,
+    IndexScope,
+    IndexStatus,
+    IndexSummary,
+    Refresh,
+    SearchFilter,
+    WeightFormat,
+    vectors_note,
+)
 from turboprop.workspace.location import Location
 from turboprop.workspace.survey import Survey, quick_survey, status_of, survey
 
@@ -40,6 +58,8 @@ if TYPE_CHECKING:
     from turboprop.search.symbols import Asked, Place
 
 Freshness = Literal["quick", "all", "none"]
+_EMBEDDED = 20_000
+"""Characters of a query that its vector is made from; most models take less."""
 
 
 class Index(Closing):
@@ -79,8 +99,10 @@ class Index(Closing):
         index_dir: str | Path | None = None,
         limit: int | None = None,
         max_filesize: int | None = None,
+        include: Sequence[str] = (),
         rebuild: bool = False,
         upkeep: bool = False,
+        fill: bool = True,
         engine: str | None = None,
         weights: WeightFormat | None = None,
         memory: int | None = None,
@@ -91,14 +113,17 @@ class Index(Closing):
     ) -> Self:
         """Index a repository, or bring its index up to date, and open it. `repo` is its root.
 
-        `limit` indexes the first files only, `max_filesize` is in bytes, `rebuild` starts anew, `upkeep` looks
-        after the table even where no file changed. `memory` in bytes bounds the conversion of a model; what is
+        `limit` indexes the first files only, `max_filesize` is in bytes, `include` (gitignore syntax) brings in what
+        would be left out, `rebuild` starts anew, `upkeep` looks
+        after the table even where no file changed. Without `fill` rows whose words were published first wait for their
+        vectors until the next run. `memory` in bytes bounds the conversion of a model; what is
         None comes from the settings, which are those of the user and of the repository; `model_progress` is told
-        of its download and conversion. `models` lends models for each use, and may unload them in between.
+        of its download and conversion. The model "none" makes an index of words alone, and so does the default where
+        it is neither here nor can be fetched. `models` lends models for each use, and may unload them in between.
         `index.summary` says what was done. Raises `UsageError`, `ModelError`, `RepositoryIndexError`.
         """
         location = repo if isinstance(repo, Location) else Location.at(repo, index_dir, settings)
-        seen = survey(location, location.scope(limit=limit, max_filesize=max_filesize))
+        seen = survey(location, location.scope(limit=limit, max_filesize=max_filesize, include=include))
         options = LoadOptions(engine, weights, location.settings, memory, model_progress)
         if model is None and not rebuild:
             model = location.recorded_model()
@@ -110,9 +135,23 @@ class Index(Closing):
         if not rebuild and seen.known is not None and (why := location.why_not_of(seen.known.header.scope)):
             raise UsageError(f"{why}: give another folder with --index DIR, or replace it with --rebuild")
         index = cls(location, model, options, models)
-        with _manager(models).embedding(model, options) as lease:
-            index._bring_up_to(seen, lease.model, rebuild=rebuild, progress=progress, memory=memory)
-            index._keep(lease)
+        why = ""
+        if (model or location.settings.model) != NO_MODEL:
+            try:
+                lease = _manager(models).embedding(model, options)
+            except (ModelNotFoundError, DownloadError) as error:
+                if model is not None or location.settings.model != DEFAULT_MODEL or seen.known is not None:
+                    raise
+                why = str(error)
+            else:
+                with lease:
+                    index._bring_up_to(seen, lease.model, rebuild=rebuild, progress=progress, memory=memory, fill=fill)
+                    index._keep(lease)
+                return index
+        summary = index._bring_up_to(seen, None, rebuild=rebuild, progress=progress, memory=memory)
+        if why:
+            add = f"by words alone now; once a model is here, `tp index --model {DEFAULT_MODEL}` adds search by meaning"
+            index.summary = replace(summary, notes=(*summary.notes, why, add))
         return index
 
     @classmethod
@@ -139,6 +178,8 @@ class Index(Closing):
         options = LoadOptions(engine, weights, location.settings, None, model_progress)
         if model is None:
             return cls(location, None, options, models, IndexReader.open(location.directory))
+        if model == NO_MODEL:
+            return cls(location, model, options, models, IndexReader.open(location.directory, WORDS, NO_MODEL))
         with _manager(models).embedding(model, options) as lease:
             reader = IndexReader.open(location.directory, lease.model.fingerprint, lease.model.name)
             index = cls(location, model, options, models, reader)
@@ -186,10 +227,13 @@ class Index(Closing):
     def embedding(self) -> EmbeddingLease:
         """The index's own model, loaded now where it has not been yet, until the lease is closed.
 
-        Raises `IndexMismatchError` where the model of that name is not the one that the index was made with.
+        Raises `UsageError` for an index of words alone, and `IndexMismatchError` where the model of that name is not
+        the one that the index was made with.
         """
         header = self.reader.header
         spec, recorded = header.spec, header.spec.model if header.made_here else None
+        if not self.has_model:
+            raise UsageError(f"the index in {self.location.directory} is of words alone and has no model")
         lease = _manager(self._models).embedding(self._asked_for or recorded, self._options)
         self._keep(lease)
         model = lease.model
@@ -203,6 +247,26 @@ class Index(Closing):
             )
         self._checked = weakref.ref(model)
         return lease
+
+    @property
+    def vectors_note(self) -> str:
+        """How far the vectors of what a search sees are, '' where all are there or no model was asked for."""
+        header = self.reader.header
+        return vectors_note(header.vectors, header.rows) if self.has_model else ""
+
+    @property
+    def has_model(self) -> bool:
+        """Whether it was made with a model, or else of words alone."""
+        return self.reader.header.spec.dimensions > 0
+
+    @contextmanager
+    def _own_model(self) -> Iterator[EmbeddingModel | None]:
+        """What a run needs: its model, None for an index of words alone."""
+        if not self.has_model:
+            yield None
+            return
+        with self.embedding() as lease:
+            yield lease.model
 
     def reranker(self, name: str) -> Lease[Reranker]:
         """The reranker of that name, loaded now where it has not been yet, until the lease is closed."""
@@ -242,8 +306,9 @@ class Index(Closing):
 
         `filters` are path globs (`src/**`, `!tests/**`), `languages` and `extensions` (`.py`) narrow
         further, and so do `regex`, which a line of the chunk has to match, and the folder `below`; all hold before the
-        top `limit` is taken. Hits under `threshold` are
-        left out; scores grow with relevance and compare between queries of one index. `full` widens a hit to its whole
+        top `limit` is taken. Hits under `threshold` are left out; without one there are none where nothing carries the
+        query (each hit's `sure` would say "nothing"). Scores grow with relevance and compare between queries of one
+        index. `full` widens a hit to its whole
         definition, `context` adds lines around it. `vector` is the query's, float32 [dimensions], from the
         index's own model, where the caller has it.
 
@@ -396,8 +461,8 @@ class Index(Closing):
         scope = self.scope if limit is None else replace(self.scope, limit=limit)
         if max_filesize is not None:
             scope = replace(scope, max_filesize=max_filesize)
-        with self.embedding() as lease:
-            return self._bring_up_to(survey(self.location, scope), lease.model, progress=progress)
+        with self._own_model() as model:
+            return self._bring_up_to(survey(self.location, scope), model, progress=progress)
 
     def bring_in(self, freshness: Freshness = "quick", progress: Callable[[Progress], None] | None = None) -> Refresh:
         """Bring in what changed, as a search with that `freshness` does before it looks; the result is kept as
@@ -436,8 +501,9 @@ class Index(Closing):
             # Another search that brings in the same edit is done in a moment; without it this one would miss the edit.
             patience = short_wait(self.location.directory)
             try:
-                with self.embedding() as lease:
-                    return Refresh(changed=changed, summary=self._bring_up_to(seen, lease.model, patience=patience))
+                with self._own_model() as model:
+                    summary = self._bring_up_to(seen, model, patience=patience, words_first=False, fill=False)
+                return Refresh(changed=changed, summary=summary)
             except IndexBusyError:
                 return Refresh("the index is being written", changed)
         except TurboPropError as error:  # what is indexed can still be searched
@@ -452,27 +518,40 @@ class Index(Closing):
 
     @property
     def scope(self) -> IndexScope:
-        """Which files belong in it: as when it was made, but for what the settings exclude now."""
-        root = self.location.scope().root
-        return replace(self.reader.header.scope, exclude=self.settings.exclude, root=root)
+        """Which files belong in it: as when it was made, but for what the settings exclude and include now."""
+        made, now = self.reader.header.scope, self.location.scope()
+        included = tuple(dict.fromkeys((*now.include, *made.include)))
+        return replace(made, exclude=now.exclude, include=included, root=now.root)
 
     def _bring_up_to(
         self,
         seen: Survey,
-        model: EmbeddingModel,
+        model: EmbeddingModel | None,
         *,
         rebuild: bool = False,
         progress: Callable[[Progress], None] | None = None,
         memory: int | None = None,
         patience: float | None = None,
+        words_first: bool = True,
+        fill: bool = True,
     ) -> IndexSummary:
         from turboprop.workspace.update import bring_up_to_date
 
         memory = memory or self.settings.memory
         self.summary = bring_up_to_date(
-            seen, model, rebuild=rebuild, progress=progress, memory=memory, patience=patience
+            seen,
+            model,
+            rebuild=rebuild,
+            progress=progress,
+            memory=memory,
+            patience=patience,
+            words_first=words_first,
+            fill=fill,
         )
-        self._move_on(model.fingerprint, model.name)
+        if model is None:
+            self._move_on(WORDS, NO_MODEL)
+        else:
+            self._move_on(model.fingerprint, model.name)
         return self.summary
 
     def _move_on(self, fingerprint: str, model: str) -> None:
@@ -503,6 +582,13 @@ def _manager(models: ModelManager | None) -> ModelManager:
     return models
 
 
+def nearest_words(indexes: Sequence[Index], query: str) -> tuple[str, ...]:
+    """Words of the indexes for those of a query that nothing holds, written nearly like them; the likest first."""
+    from turboprop.search.nearest import nearest_words as nearest
+
+    return nearest([index.reader for index in indexes], query)
+
+
 def search_together(
     indexes: Sequence[Index],
     query: str,
@@ -522,28 +608,37 @@ def search_together(
 ) -> list[tuple[Index, Hit]]:
     """The best chunks of several indexes in one order, as `Index.search`; each with the index that it is of.
 
+    Without a `threshold` there are none where nothing carries the query (`turboprop.search.sureness`); `nearest_words`
+    then has what may have been meant.
+
     Scores of indexes that one model made compare. `vector` is for indexes of that one model alone. `below` narrows
     each index to a folder of its repository, '' to none.
     """
-    from turboprop.search.analysis import analyse
+    from turboprop.search.analysis import analyse, is_searchable
+    from turboprop.search.places import gist
     from turboprop.search.search import search_together as best_of
+    from turboprop.search.sureness import of_answer
 
     limits.check_search(query, limit, mode, by)
     if rerank_top is not None:
         limits.RERANKED_HITS.check(rerank_top)
     for index in indexes:
         index.bring_in(freshness)
+    if vector is None and not is_searchable(query):
+        return []
     readers = [index.reader for index in indexes]
     narrowed = [replace(wanted or SearchFilter(), below=folder) for folder in below or [""] * len(indexes)]
     vectors: dict[str, NDArray[np.float32]] = {}
     if mode != "lexical":
         for index, reader in zip(indexes, readers, strict=True):
             fingerprint = reader.header.spec.fingerprint
+            if not reader.header.vectors:
+                continue
             if vector is not None:
                 vectors[fingerprint] = vector
             elif fingerprint not in vectors:
                 with index.embedding() as lease:
-                    vectors[fingerprint] = lease.embed_query(query)
+                    vectors[fingerprint] = lease.embed_query(gist(query)[:_EMBEDDED])
     most = limit
     if rerank is not None:
         from turboprop.search.rerank import RERANKED, rerank_places
@@ -559,6 +654,8 @@ def search_together(
         threshold=threshold,
         by=by,
     )
+    if threshold is None and vector is None and of_answer(hit for _, hit in found) == "nothing":
+        found = []
     if rerank is not None and found:
         with ExitStack() as stack:
             second = stack.enter_context(indexes[0].reranker(rerank)).model if isinstance(rerank, str) else rerank

@@ -165,6 +165,12 @@ class Jobs:
             jobs = list(self._jobs.values())
         return next((j for j in jobs if (j.kind, j.subject) == (kind, subject) and not j.status.ended), None)
 
+    @property
+    def busy(self) -> bool:
+        """Whether any is under way."""
+        with self._lock:
+            return any(not job.status.ended for job in self._jobs.values())
+
     def close(self, seconds: float | None = None) -> None:
         """Cancel everything and wait until it has ended, `seconds` at most."""
         with self._lock:

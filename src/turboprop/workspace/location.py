@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import posixpath
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from turboprop.code.gitview import is_submodule, is_work_tree
+from turboprop.code.gitview import is_repository, is_submodule
 from turboprop.code.walk import shown
 from turboprop.errors import (
     IndexMismatchError,
@@ -57,25 +57,23 @@ class Location:
         settings = settings or load_settings(root)
         return cls(root, index_directory(root, None, settings), settings, _below(root, here))
 
-    def from_root(self, path: str) -> str:
-        """A path as the index has it: what is given relative to `below` is, where only there is something."""
-        if not self.below or os.path.lexists(self.root / path) or not os.path.lexists(self.root / self.below / path):
-            return path
-        return posixpath.normpath(f"{self.below}/{path}")
-
     def seen_from_here(self) -> str:
         """The current folder relative to the root, '' where it is the root or outside: paths are told as from there."""
         with contextlib.suppress(OSError):  # the current folder may be gone
             return _below(self.root, Path.cwd())
         return ""
 
-    def scope(self, *, limit: int | None = None, max_filesize: int | None = None) -> IndexScope:
-        """Which files are asked for; None means as the settings say. Raises `UsageError`."""
+    def scope(
+        self, *, limit: int | None = None, max_filesize: int | None = None, include: Sequence[str] = ()
+    ) -> IndexScope:
+        """Which files are asked for; None means as the settings say, `include` adds to them. Raises `UsageError`."""
         if limit is not None and limit < 1:
             raise UsageError(f"--limit must be at least 1, not {limit}")
         settings = self.settings
         root = shown(str(self.root))
-        return IndexScope(max_filesize or settings.max_filesize, limit or settings.limit, settings.exclude, root)
+        included = tuple(dict.fromkeys((*settings.include, *include)))
+        largest = max_filesize or settings.max_filesize
+        return IndexScope(largest, limit or settings.limit, settings.exclude, root, included)
 
     def why_not_of(self, scope: IndexScope) -> str:
         """Why an index of that scope is not this repository's, '' where it is. The one in the repository's own place
@@ -115,8 +113,8 @@ def _recorded_root(directory: Path) -> Path | None:
 def root_around(folder: str | Path) -> Path:
     """The nearest indexed folder, the given one or one above it; the given one where there is none.
 
-    The search ends where a Git work tree does: what is around it does not index its files. A folder above whose
-    index another user owns is passed over. Raises `UsageError` for a folder that cannot be read.
+    The search ends where a work tree (of Git, jj or Mercurial) does: what is around it does not index its files. A
+    folder above whose index another user owns is passed over. Raises `UsageError` for a folder that cannot be read.
     """
     return _nearest_indexed(checked_repo(folder))
 
@@ -125,18 +123,18 @@ def _nearest_indexed(here: Path) -> Path:
     for root in (here, *here.parents):
         if _is_indexed(root, ours=root != here):
             return root
-        if (root / ".git").exists() and not is_submodule(str(root)):
+        if is_repository(str(root)) and not is_submodule(str(root)):
             break
     return here
 
 
 def repository_here() -> Path | None:
-    """The repository of the current folder, for a server that was given none: the indexed one, else the Git work
+    """The repository of the current folder, for a server that was given none: the indexed one, else the work
     tree. A home is neither, so it is not served or indexed because nobody named another folder."""
     root = root_around(".")
     if _is_indexed(root, ours=False):
         return root
-    return next((each for each in (root, *root.parents) if is_work_tree(str(each))), None)
+    return next((each for each in (root, *root.parents) if is_repository(str(each))), None)
 
 
 def checked_repo(repo: str | Path) -> Path:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from turboprop.errors import RepositoryIndexError
 from turboprop.index.manifest import index_tables
 from turboprop.models.model_files import stamp_of
+from turboprop.types import NO_MODEL
 from turboprop.workspace.index import Index
 from turboprop.workspace.location import Location
 
@@ -62,7 +63,7 @@ class IndexPool:
     ) -> Iterator[Index]:
         """As `Index.open`, and with the same errors; the version that is published now."""
         root, directory, settings = location.root, location.directory, location.settings
-        files = self.models.stamp(model, settings) if model else ()
+        files = self.models.stamp(model, settings) if model and model != NO_MODEL else ()
         key = (root, directory, model, engine, weights, repr(settings), stamp_of((settings.config_file,)), files)
         with self._lock:
             kept = self._kept.get(key)

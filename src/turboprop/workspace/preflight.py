@@ -21,6 +21,7 @@ from turboprop.runtime.manager import DEFAULT_MANAGER
 from turboprop.types import MAX_CHUNK_CHARS, IndexScope
 from turboprop.workspace.location import Location
 from turboprop.workspace.survey import survey
+from turboprop.workspace.update import DATA_LANGUAGES
 
 _SAMPLE_FILES = 60
 _SAMPLE_SECONDS = 3.0
@@ -35,7 +36,6 @@ _NOT_SOURCE = {
 }
 _NOTEWORTHY_SHARE = 0.2
 _NOTEWORTHY_BYTES = 1_000_000
-_DATA_LANGUAGES = {"json", "csv", "xml", "yaml", "html", ""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +153,7 @@ def _warnings(plan: Preview, folders: Counter[str]) -> list[str]:
             f"a line `/{folder}` in .tpignore leaves it out"
         )
     for language, (files, size) in plan.languages.items():
-        if language in _DATA_LANGUAGES and size > max(_NOTEWORTHY_BYTES, 0.5 * plan.bytes):
+        if language in DATA_LANGUAGES and size > max(_NOTEWORTHY_BYTES, 0.5 * plan.bytes):
             found.append(
                 f"{files:,} files of {language or 'plain text'} are {size / plan.bytes:.0%} of what would be indexed; "
                 "if they are data, leave them out with lines in .tpignore"

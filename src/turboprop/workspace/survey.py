@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from turboprop.code.detect import language_by_name
+from turboprop.code.exclude import Reason, extension_of
 from turboprop.code.walk import SourceFile, Walk, walk
 from turboprop.errors import RepositoryIndexError, UsageError
 from turboprop.index import refresh
@@ -20,7 +22,7 @@ from turboprop.index.integrity import sample_damage
 from turboprop.index.lease import is_whole
 from turboprop.index.manifest import Header, Manifest, index_tables, read_manifest
 from turboprop.index.schema import bytes_on_disk, lexicon_file, manifest_file, table_folder
-from turboprop.types import MAX_CHUNK_CHARS, IndexScope, IndexStatus, IndexSummary, Refresh
+from turboprop.types import MAX_CHUNK_CHARS, IndexScope, IndexStatus, IndexSummary, LeftOut, Refresh
 
 if TYPE_CHECKING:
     from turboprop.code.read import SourceText
@@ -58,6 +60,7 @@ class Survey:
         folder = table_folder(directory, header.table)
         return (
             header.complete
+            and not header.waiting
             and header.scope == self.scope
             and header.spec.chunker == chunker_name(MAX_CHUNK_CHARS)
             and lexicon_file(directory, header.table, header.version).exists()  # the last writer came to its end
@@ -91,6 +94,8 @@ class Survey:
             model=header.spec.model,
             skipped=dict(self.skipped + Counter(self.changes.skipped)),
             notes=tuple(self.walk.notes),
+            left_out=left_out_of(self.walk, self.known),
+            waiting_chunks=header.waiting,
         )
 
     @property
@@ -110,7 +115,8 @@ class Survey:
         """What `tp status` tells; reads the files whose size or time changed. Raises `ValueError` without an index."""
         if self.known is None:
             raise ValueError("there is no index to tell of")
-        return status_of(self.location, self.known.header, self.stale_paths(), tuple(self.changes.removed))
+        left_out = left_out_of(self.walk, self.known)
+        return status_of(self.location, self.known.header, self.stale_paths(), tuple(self.changes.removed), left_out)
 
     def stale_paths(self) -> tuple[str, ...]:
         """Files whose content was added or changed since they were indexed. Raises `ValueError` without an index."""
@@ -132,7 +138,7 @@ def survey(location: Location, scope: IndexScope, known: Manifest | None = None)
     if known is None and tables:
         with contextlib.suppress(RepositoryIndexError):
             known = read_manifest(manifest_file(location.directory, tables[0].table))
-    found = walk(location.root, max_filesize=scope.max_filesize, exclude=scope.exclude)
+    found = walk(location.root, max_filesize=scope.max_filesize, exclude=scope.exclude, include=scope.include)
     indexed = (known.files, known.left_out) if known else ({}, {})
     changes = find_changes(found.files, *indexed, scope.limit)
     sources: dict[str, SourceText | Skipped] = {}
@@ -155,8 +161,33 @@ def _versions(tables: Sequence[Header]) -> frozenset[tuple[str, int]]:
     return frozenset((header.table, header.version) for header in tables)
 
 
+# What nobody asked for: a `.tpignore`, a setting and a link say themselves what they leave out.
+_TOLD = {Reason.GENERATED, Reason.MINIFIED, Reason.TOO_LARGE, Reason.BINARY, Reason.UNREADABLE, Reason.NAME_CLASH}
+FOLDERS = {Reason.TOOL_FOLDER, Reason.NESTED_REPOSITORY}
+
+
+def left_out_of(found: Walk, known: Manifest) -> tuple[LeftOut, ...]:
+    """Files that look like source by their names, or were read as it, and are not indexed; and folders that were not
+    looked into. In path order."""
+    there = {file.path for file in found.files}
+    every = [LeftOut(each.path, str(each.reason), each.detail) for each in found.skipped]
+    every += [LeftOut(each.path, each.reason) for each in known.left_out.values() if each.path in there]
+    return tuple(sorted((each for each in every if _is_told(each)), key=lambda each: each.path))
+
+
+def _is_told(each: LeftOut) -> bool:
+    name = each.path.rpartition("/")[2]
+    if each.reason in FOLDERS or each.reason in (Reason.GENERATED, Reason.MINIFIED):
+        return True
+    return each.reason in _TOLD and bool(language_by_name(name, extension_of(name)))
+
+
 def status_of(
-    location: Location, header: Header, stale: tuple[str, ...] = (), removed: tuple[str, ...] = ()
+    location: Location,
+    header: Header,
+    stale: tuple[str, ...] = (),
+    removed: tuple[str, ...] = (),
+    left_out: tuple[LeftOut, ...] = (),
 ) -> IndexStatus:
     """What the header of a table tells, and what differs."""
     return IndexStatus(
@@ -171,6 +202,8 @@ def status_of(
         complete=header.complete,
         stale=stale,
         removed=removed,
+        left_out=left_out,
+        vectors=header.vectors,
     )
 
 

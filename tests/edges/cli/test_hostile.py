@@ -166,8 +166,9 @@ def test_a_place_that_an_editor_jumps_to_is_the_file_s_own(hostile: Path) -> Non
 
 def test_an_answer(hostile: Path) -> None:
     model = str(reference("gguf/stories260K.gguf"))
+    question = "how is the telescope pointed, and what does it exclude?"
     out, err = run(
-        hostile, "ask", "how is the telescope pointed?", "--model", model, "--max-tokens", "12", "--seed", "1",
+        hostile, "ask", question, "--model", model, "--max-tokens", "12", "--seed", "1",
         "--source-tokens", "300", "--show-context", "--stats",
     )  # fmt: skip
     assert "Sources:" in out

@@ -79,7 +79,9 @@ def test_search_finds_and_explains(client: httpx.Client) -> None:
     assert {part["name"] for part in best["parts"]} >= {"words", "cosine"}
     assert all(part["why"] for part in best["parts"])
     assert answer["seconds"] > 0
-    narrowed = client.post("/api/search", json={**body, "lang": ["go"], "path": ["src/**"]}).json()["hits"]
+    assert answer["sure"] == best["sure"] != "nothing"
+    asked = {**body, "query": "acquire", "lang": ["golang"], "path": ["./src/**"]}
+    narrowed = client.post("/api/search", json=asked).json()["hits"]
     assert {hit["path"] for hit in narrowed} == {"src/lock.go"}
     with_words = client.post("/api/search", json={**body, "mode": "lexical", "by": "file"}).json()["hits"]
     assert "parts" in with_words[0]
@@ -297,3 +299,20 @@ def test_symbols(client: httpx.Client) -> None:
     ]
     assert hits[0]["why"] == "calls range in retry (line 2)"
     assert hits[0]["shown"] == [1, 7]
+
+
+def test_an_answer_says_how_far_the_vectors_are(partly_embedded: Path, start_server: Any) -> None:
+    started = start_server("--repo", partly_embedded)
+    with started.http() as client:
+        answer = client.post("/api/search", json={"query": "plum_19"}).json()
+        assert answer["hits"][0]["path"] == "src/plum_19.py"
+        assert 0 < answer["vectors"]["repo"] < 1
+        (row,) = client.get("/api/status").json()["repos"]
+        assert row["complete"]
+        assert 0 < row["vectors"] < row["chunks"]
+        job = client.post("/api/index", json={"repo": "repo"}).json()["job"]
+        with client.stream("GET", f"/api/index/{job['id']}/events") as response:
+            last = list(events_of(response))[-1]
+        assert (last[0], last[1]["message"], last[1]["done"]) == ("done", "vectors", row["chunks"] - row["vectors"])
+        assert client.post("/api/search", json={"query": "plum_19"}).json()["vectors"] == {}
+    started.stop()

@@ -27,6 +27,7 @@ Warm = Callable[..., dict[str, Any]]
 Status = Callable[[], dict[str, Any]]
 WaitFor = Callable[..., dict[str, Any]]
 Servers = Callable[[], list[int]]
+Tp = Callable[..., subprocess.CompletedProcess[bytes]]
 
 CASES = [
     ["listen on a port"],
@@ -427,3 +428,27 @@ def test_a_closed_pipe_is_no_error(repo: Path, warm: Warm, environment: dict[str
     command = f"{sys.executable} -m turboprop search server | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], cwd=repo, env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_vectors_of_an_index_are_made_in_the_background(partly_embedded: Path, tp: Tp, status: Status) -> None:
+    """By a server that is started for it and answers searches meanwhile."""
+    done = tp("index", "--background", cwd=partly_embedded)
+    assert done.returncode == 0, done.stderr
+    assert b"the vectors follow in the background" in done.stderr
+    until = time.monotonic() + 300
+    while time.monotonic() < until:
+        found = tp("search", "plum_19", "--json", cwd=partly_embedded)
+        assert json.loads(found.stdout)["hits"][0]["path"] == "src/plum_19.py"
+        if json.loads(found.stdout)["vectors"] == 1.0:
+            break
+        time.sleep(0.2)
+    with Index.open(partly_embedded) as index:
+        assert index.vectors_note == ""
+    assert status()["running"]
+
+
+def test_a_background_run_that_no_server_may_take_is_refused(partly_embedded: Path, tp: Tp) -> None:
+    done = tp("index", "--background", cwd=partly_embedded, TP_SERVER="0")
+    assert (done.returncode, b"which the settings forbid" in done.stderr) == (2, True)
+    done = tp("index", "--background", "--watch", cwd=partly_embedded)
+    assert (done.returncode, b"give one of them" in done.stderr) == (2, True)

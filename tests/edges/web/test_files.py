@@ -48,7 +48,8 @@ def test_what_is_imported_is_used_and_exported() -> None:
 
 
 def test_modules_stay_readable() -> None:
-    assert [path.name for path in PAGE.rglob("*.*") if len(path.read_text("utf-8").splitlines()) > 400] == []
+    pages = [path for kind in ("css", "html", "js", "py") for path in PAGE.rglob(f"*.{kind}")]
+    assert [path.name for path in pages if len(path.read_text("utf-8").splitlines()) > 400] == []
 
 
 def test_colours_stand_in_the_palette_alone() -> None:

@@ -90,8 +90,9 @@ def test_one_hit_per_file_and_how_many(open_page: Any) -> None:
     page.get_by_label("One per file").check()
     expect(page.locator(".hit .path", has_text="table.py")).to_have_count(1)
     page.get_by_label("Hits at most").select_option("10")
-    expect(page.locator(".summary")).to_contain_text("10 hits")
     expect(page).to_have_url(re.compile("n=10"))
+    page.get_by_label("One per file").uncheck()
+    expect(page.locator(".summary")).to_contain_text("10 hits")
     assert len(found(page)) == 10
 
 

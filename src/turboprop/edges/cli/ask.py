@@ -82,7 +82,7 @@ def ask(
         name = model or installed_language_model(index.settings)
         if name is None:
             _print_without_model(index, text, below, as_json, how_to_get_one())
-            options.tell_what_is_left(index.last_refresh)
+            options.tell_what_is_left(index)
             raise click.exceptions.Exit(2)
         with load_language_model(name, context, engine, weights, memory) as loaded:
             session = AnswerSession(index, loaded, source_tokens or SOURCE_TOKENS, below=below)
@@ -96,7 +96,7 @@ def ask(
                     break
                 if text:
                     _answer(session, text, wishes, show_context, stats, as_json, loaded.name)
-        options.tell_what_is_left(index.last_refresh)
+        options.tell_what_is_left(index)
     if not answered:
         raise click.exceptions.Exit(1)
 

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from turboprop.edges.cli.options import plural
 from turboprop.printable import echo, echo_json, human_size, printable_message, printable_name
+from turboprop.types import NO_MODEL
 
 if TYPE_CHECKING:
+    from turboprop.types import IndexScope
     from turboprop.workspace.location import Location
     from turboprop.workspace.preflight import Estimate
 
@@ -17,15 +19,13 @@ def show_dry_run(
     location: Location,
     model: str | None,
     engine: str | None,
+    scope: IndexScope,
     *,
-    limit: int | None,
-    max_filesize: int | None,
     as_json: bool,
 ) -> None:
     """Print it; nothing is written or downloaded."""
     from turboprop.workspace.preflight import preflight
 
-    scope = location.scope(limit=limit, max_filesize=max_filesize)
     found = preflight(location, model, scope=scope, engine=engine)
     plan = found.preview
     if as_json:
@@ -68,7 +68,9 @@ def _estimate_text(estimate: Estimate) -> str:
     if not estimate.files:
         return "nothing changed since the last run: nothing would be embedded"
     lines = [f"to read: {plural(estimate.files, 'file')} that are new or changed, {human_size(estimate.bytes)}"]
-    if estimate.tokens is None or estimate.seconds is None:
+    if estimate.model == NO_MODEL:
+        lines.append(f"by words alone: about {plural(estimate.chunks, 'chunk')}")
+    elif estimate.tokens is None or estimate.seconds is None:
         lines.append(
             f"{estimate.model} is not on this machine; about {plural(estimate.chunks, 'chunk')}. "
             f"With it here (`tp model download {estimate.model}`) time and memory are estimated too"

@@ -156,7 +156,7 @@ def grep(
             freshness="quick" if refresh is None else "all" if refresh else "none",
         )
         if refresh is not False:
-            options.tell_what_is_left(index.last_refresh)
+            options.tell_what_is_left(index)
     if as_json:
         echo_json(
             {"pattern": patterns[0] if len(patterns) == 1 else patterns, "files": [_as_json(each) for each in found]}

@@ -24,7 +24,7 @@ SNIPPET_LINES = 12
 LONGEST_LINE = 400
 TAB_SIZE = 4
 _NAMES = 3
-_ADDED = ("file name", "folder", "definition", "path", "phrase", "coherence")
+_ADDED = ("place", "file words", "file name", "folder", "definition", "path", "phrase", "coherence")
 
 
 def print_hits(
@@ -76,6 +76,8 @@ def _as_json(one: RepoHit, explain: bool) -> dict[str, Any]:
     keys = ("path", "start_line", "end_line", "score", "language", "symbol", "text")
     found: dict[str, Any] = {"repo": one.repo} if one.repo else {}
     found |= {key: getattr(hit, key) for key in keys}
+    if hit.sure is not None:
+        found["sure"] = hit.sure
     if hit.why:
         found["why"] = hit.why
     if explain:
@@ -87,6 +89,11 @@ def _symbols(hit: Hit) -> str:
     """The first names that a chunk defines; of many small ones a page would be full."""
     names = printable_name(hit.symbol).split(", ")
     return ", ".join(names) if len(names) <= _NAMES else f"{', '.join(names[:_NAMES])}, ... ({len(names)})"
+
+
+def _score(hit: Hit) -> str:
+    """The score, and the mark of a hit that is less than strong."""
+    return f"{hit.score:.4f}" + (f" {hit.sure}" if hit.sure not in (None, "strong") else "")
 
 
 def _vim_place(hit: Hit) -> str:
@@ -125,7 +132,7 @@ def _cut(line: str, matches: Sequence[Match]) -> tuple[str, int]:
 def _print_plain(found: Sequence[RepoHit], whole: bool, explain: bool) -> None:
     for one in found:
         hit = one.hit
-        title = [f"{printable_name(one.place)}:{hit.start_line}-{hit.end_line}", _symbols(hit), f"{hit.score:.4f}"]
+        title = [f"{printable_name(one.place)}:{hit.start_line}-{hit.end_line}", _symbols(hit), _score(hit)]
         echo("  ".join(part for part in title if part))
         if hit.why:
             echo(f"    = {printable_name(hit.why)}")
@@ -148,7 +155,7 @@ def _print_rich(found: Sequence[RepoHit], whole: bool, explain: bool) -> None:
         title = Text(f"{printable_name(one.place)}:{hit.start_line}-{hit.end_line}", style=f"bold cyan{link}")
         if hit.symbol:
             title.append(f"  {_symbols(hit)}", style="yellow")
-        title.append(f"  {hit.score:.4f}", style="dim")
+        title.append(f"  {_score(hit)}", style="dim")
         console.print(title, soft_wrap=True)
         if hit.why:
             console.print(Text(f"      = {printable_name(hit.why)}", style="green"))

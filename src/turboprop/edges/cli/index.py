@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,9 @@ import click
 
 from turboprop.edges.cli import options
 from turboprop.edges.cli.options import plural
+from turboprop.errors import UsageError
 from turboprop.printable import echo, echo_json, human_size, printable_message, printable_name
+from turboprop.types import NO_MODEL, vectors_note
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
     from turboprop.index.build import Progress
-    from turboprop.types import IndexSummary
+    from turboprop.types import IndexSummary, LeftOut
     from turboprop.workspace.index import Index
     from turboprop.workspace.location import Location
 
@@ -41,33 +43,47 @@ _SPEED_COLUMNS = 80
     metavar="SIZE",
     help="Leave out larger files [default: 1mb].",
 )
+@click.option(
+    "--include",
+    multiple=True,
+    metavar="PATTERN",
+    help="Take in what would be left out, also what Git ignores (gitignore syntax; may be repeated).",
+)
 @options.engine
 @options.weights
 @options.memory
 @click.option("--rebuild", is_flag=True, help="Start anew, whatever is there.")
 @click.option("--dry-run", is_flag=True, help="Say what would be indexed and what is left out; write nothing.")
 @click.option("--watch", is_flag=True, help="Stay, and bring in what changes until Ctrl-C.")
+@click.option(
+    "--background", is_flag=True, help="Return once words can be searched; the server of `tp daemon` makes the vectors."
+)
 @options.verbose
 @options.as_json
+@click.pass_context
 def index(
+    ctx: click.Context,
     repo: str | None,
     model: str | None,
     limit: int | None,
     index_dir: str | None,
     max_filesize: int | None,
+    include: tuple[str, ...],
     engine: str | None,
     weights: Any,
     memory: int | None,
     rebuild: bool,
     dry_run: bool,
     watch: bool,
+    background: bool,
     verbose: bool,
     as_json: bool,
 ) -> None:
     """Index a repository, or bring its index up to date.
 
     Without PATH that is the indexed repository which the current folder is in, else the current folder. Files that
-    did not change since the last run are not read again.
+    did not change since the last run are not read again. Where embedding takes long, words can be searched first, and
+    the vectors follow. The model `none` makes an index of words alone.
     """
     from turboprop.workspace.location import Location
 
@@ -75,33 +91,51 @@ def index(
     if dry_run:
         from turboprop.edges.cli.dry_run import show_dry_run
 
-        show_dry_run(location, model, engine, limit=limit, max_filesize=max_filesize, as_json=as_json)
+        scope = location.scope(limit=limit, max_filesize=max_filesize, include=include)
+        show_dry_run(location, model, engine, scope, as_json=as_json)
         return
     if repo is not None and index_dir is None:
         _tell_of_the_one_around(location)
     from turboprop.edges.cli.download import transfer_progress
     from turboprop.workspace.index import Index
 
+    how: dict[str, Any] = {
+        "limit": limit,
+        "max_filesize": max_filesize,
+        "include": include,
+        "engine": engine,
+        "weights": weights,
+    }
+    if background and (in_background := ctx.obj.get("in_background")) is not None:  # we are the server
+        in_background(
+            str(location.directory),
+            lambda models, report: Index.create(location, model, **how, models=models, progress=report).close(),
+        )
+        return
+    if background and watch:
+        raise UsageError("--background returns at once and --watch stays; give one of them")
+    if background and not location.settings.server:
+        raise UsageError("--background leaves the vectors to the server, which the settings forbid; leave it out")
     with progress_bar() as progress:
         made = Index.create(
             location,
             model,
-            limit=limit,
-            max_filesize=max_filesize,
+            **how,
             rebuild=rebuild,
-            engine=engine,
-            weights=weights,
             memory=memory,
+            fill=not background,
             progress=progress,
             model_progress=transfer_progress(),
         )
     with made:  # the bar is gone by now, or it would stand in the lines that follow
         summary = made.summary
         assert summary is not None
-        if verbose:
+        if verbose and made.has_model:
             with made.embedding() as lease:
                 echo(options.choice_text(lease.model), err=True)
         _show(made.repo, summary, as_json)
+        if background and summary.waiting_chunks:
+            echo("tp: the vectors follow in the background; `tp status` says how far they are", err=True)
         if watch:
             _watch(made, as_json)
 
@@ -156,14 +190,17 @@ def summary_text(summary: IndexSummary) -> str:
     """What a run did, for people."""
     content = f"{plural(summary.files, 'file')}, {plural(summary.chunks, 'chunk')}"
     size = human_size(summary.bytes_on_disk)
-    lines = [f"{content} indexed with {summary.model} in {summary.seconds:.1f} s ({size} on disk)"]
+    how = "by words alone" if summary.model == NO_MODEL else f"with {summary.model}"
+    lines = [f"{content} indexed {how} in {summary.seconds:.1f} s ({size} on disk)"]
+    if summary.waiting_chunks:
+        lines.append(vectors_note(summary.chunks - summary.waiting_chunks, summary.chunks))
     if summary.embedded_chunks:
         rate = summary.tokens / summary.seconds if summary.seconds else 0.0
         lines.append(
             f"embedded {plural(summary.embedded_chunks, 'chunk')}, {plural(summary.tokens, 'token')}, "
             f"{rate:,.0f} tokens a second"
         )
-    elif not summary.cached_chunks:
+    elif not summary.cached_chunks and summary.model != NO_MODEL:
         lines.append("nothing changed: no chunk was embedded")
     if summary.cached_chunks:
         lines.append(f"{plural(summary.cached_chunks, 'chunk')} known from another index")
@@ -172,7 +209,26 @@ def summary_text(summary: IndexSummary) -> str:
     if summary.skipped:
         left = ", ".join(f"{count:,} {reason}" for reason, count in sorted(summary.skipped.items()))
         lines.append(f"left out: {left}")
+        if said := left_out_text(summary.left_out):
+            lines.append(f"  {said}; `tp why FILE` says more, and how to bring it in")
     return "\n".join(lines)
+
+
+_NAMED = 3
+"""Files that are named where more are left out."""
+
+
+def left_out_text(left_out: Sequence[LeftOut]) -> str:
+    """How many source files are left out, and the first of them; '' for none."""
+    from turboprop.workspace.survey import FOLDERS
+
+    said: list[str] = []
+    for noun, wanted in (("source file", False), ("folder", True)):
+        some = [each for each in left_out if (each.reason in FOLDERS) is wanted]
+        if some:
+            named = ", ".join(f"{printable_name(each.path)} ({each.reason})" for each in some[:_NAMED])
+            said.append(f"{plural(len(some), noun)}: {named}{', ...' if len(some) > _NAMED else ''}")
+    return "; ".join(said)
 
 
 @contextmanager
@@ -189,8 +245,13 @@ def progress_bar() -> Iterator[Callable[[Progress], None] | None]:
         if bar is None:  # a model's download or conversion has shown its own bars until now
             bar = _bar()
             bar.start()
-            task = bar.add_task("indexing", total=state.files_total, chunks=0, rate=0.0)
+            task = bar.add_task("indexing", total=state.files_total, chunks=0, rate=0.0, unit="files")
         rate = state.tokens / state.seconds if state.seconds else 0.0
+        if state.waiting:  # the words are published, and the vectors follow
+            if bar.tasks[0].fields["unit"] == "files":
+                bar.reset(task, description="embedding", unit="chunks", total=state.waiting)
+            bar.update(task, completed=state.filled, rate=rate)
+            return
         bar.update(task, completed=state.files, total=state.files_total, chunks=state.chunks, rate=rate)
 
     try:
@@ -206,7 +267,7 @@ def _bar() -> Bar:
     from rich.progress import Progress as Bar
 
     console = Console(stderr=True)
-    speed = TextColumn("files, {task.fields[chunks]:,} chunks, {task.fields[rate]:,.0f} tokens/s,")
+    speed = TextColumn("{task.fields[unit]}, {task.fields[chunks]:,} chunks in all, {task.fields[rate]:,.0f} tokens/s,")
     return Bar(
         TextColumn("{task.description}"),
         BarColumn(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posixpath
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from turboprop.embed.model import EmbeddingModel
     from turboprop.limits import Range
     from turboprop.rerank.model import Reranker
-    from turboprop.types import Refresh
+    from turboprop.workspace.index import Index
 
 
 class Size(click.ParamType[int]):
@@ -135,18 +136,40 @@ def repo_or_path(command: Any) -> Any:
 
 
 def words_and_folder(words: tuple[str, ...]) -> tuple[str, str | None]:
-    """A text of several words, and the folder that its last word is where that is written as a path (`./app`, `..`).
+    """A text of several words, and the folder that its last word is where that is written as a path (`./app`, `..`,
+    `src/app`).
 
-    Other tools take the folder second. A folder's bare name stays a word: `blueprint flask` asks for both. Raises
-    `UsageError` where what begins with `./` or `../` is nothing that is there.
+    Other tools take the folder second. A folder's bare name stays a word: `blueprint flask` asks for both, and stderr
+    tells how to mean the folder. Raises `UsageError` where what begins with `./` or `../` is nothing that is there.
     """
     # Not pathlib: it raises for a word that is too long for a name, or that begins with the home of nobody.
     last = os.path.expanduser(words[-1]) if len(words) > 1 else ""  # noqa: PTH111
-    if last.startswith((".", os.sep, "/")) and os.path.isdir(last):  # noqa: PTH112
+    if (last.startswith(".") or "/" in last or os.sep in last) and os.path.isdir(last):  # noqa: PTH112
         return " ".join(words[:-1]), words[-1]
+    if last and os.path.isdir(last):  # noqa: PTH112
+        name = printable_name(last)
+        echo(f"tp: {name} is taken for a word of the query; the folder of that name is ./{name}", err=True)
     if last.startswith(("./", "../")) and not os.path.lexists(last):
         raise UsageError(f"there is no folder {printable_name(last)}; put the whole query in quotes if it is a word")
     return " ".join(words), None
+
+
+def last_is_a_file(words: tuple[str, ...]) -> bool:
+    """Whether the last of several words is written as a path, and is that of a file: it narrows what is searched."""
+    last = words[-1] if len(words) > 1 else ""
+    return ("/" in last or os.sep in last) and os.path.isfile(last)  # noqa: PTH113
+
+
+def seen_from_root(globs: tuple[str, ...], seen_from: str) -> tuple[str, ...]:
+    """Globs that begin with `./` or `../`, which are told from the current folder, as they are from the root."""
+    told = []
+    for glob in globs:
+        sign, path = ("!", glob[1:]) if glob.startswith("!") else ("", glob)
+        if path.startswith(("./", "../")) and seen_from:
+            folder = "/" if path.endswith("/") else ""
+            path = "/" + posixpath.normpath(f"{seen_from}/{path}") + folder
+        told.append(sign + path)
+    return tuple(told)
 
 
 def narrowing(command: Any) -> Any:
@@ -174,8 +197,11 @@ def widening(command: Any) -> Any:
     return command
 
 
-def tell_what_is_left(done: Refresh) -> None:
-    """Say on stderr what of changed files was not brought in before a search."""
+def tell_what_is_left(index: Index) -> None:
+    """Say on stderr what of changed files was not brought in before a search, and how far the vectors are."""
+    done = index.last_refresh
+    if note := index.vectors_note:
+        echo(f"tp: {note}; `tp index` goes on with them", err=True)
     if done.failed:
         echo(f"tp: not brought up to date: {printable_message(done.left)}", err=True)
     elif done.left and done.changed:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, ExitStack
@@ -12,8 +14,9 @@ import click
 from turboprop import limits
 from turboprop.edges.cli import options
 from turboprop.edges.cli.hits import OUTPUTS, print_hits
+from turboprop.edges.cli.input import text_or_input
 from turboprop.errors import IndexNotFoundError, UsageError
-from turboprop.printable import echo, printable_message
+from turboprop.printable import echo, printable_message, printable_name
 from turboprop.types import SearchFilter
 from turboprop.workspace.merged import RepoHit, repository_names
 
@@ -103,8 +106,9 @@ def search(
 ) -> None:
     """Search a repository by meaning and by words.
 
-    The repository is the indexed one that the current folder is in. Several words need no quotes. A last word that is
-    written as a path and names a folder (./app) is the repository, or the part of one, to search in.
+    The repository is the indexed one that the current folder is in. Several words need no quotes; `-` reads the query
+    from standard input, as a long traceback. A last word that is written as a path and names a folder or a file (./app,
+    src/app.py) is the repository, or the part of one, to search in.
 
     Ends with 0 when something was found, 1 when nothing was and 2 on an error.
     """
@@ -112,10 +116,17 @@ def search(
         raise UsageError("--index belongs to one repository; leave it out, or search in one")
     if rerank_top is not None and rerank is None:
         raise UsageError("--rerank-top says how many hits a reranker reads; name one with --rerank MODEL")
-    from turboprop.workspace.index import search_together
+    from turboprop.code.language_names import languages_called
+    from turboprop.search.analysis import is_searchable
+    from turboprop.search.sureness import of_answer
+    from turboprop.workspace.index import nearest_words, search_together
     from turboprop.workspace.location import Location
 
+    if not repos and options.last_is_a_file(query):
+        query, filters = query[:-1], (*filters, re.sub(r"[*?\[\]{}]", r"\\\g<0>", os.path.realpath(query[-1])))
     text, folder = (" ".join(query), None) if repos else options.words_and_folder(query)
+    if text == "-":
+        text = text_or_input(())
     started = time.perf_counter()
     with ExitStack() as stack:
         indexes: dict[Path, Index] = {}
@@ -139,12 +150,13 @@ def search(
             echo(f"tp: left out: {printable_message(str(absent))}", err=True)
         _bring_in(indexes.values(), refresh)
         first = next(iter(indexes.values()))
+        seen_from = first.location.seen_from_here()  # as other programs tell their paths
         found = search_together(
             list(indexes.values()),
             text,
             limit,
             mode,
-            wanted=SearchFilter.of(filters, lang, filetype, regex),
+            wanted=SearchFilter.of(options.seen_from_root(filters, seen_from), lang, filetype, regex),
             threshold=threshold,
             by=by,
             context=context,
@@ -154,35 +166,49 @@ def search(
             freshness="none",
             below=list(below.values()),
         )
-        if verbose and mode != "lexical":
+        if verbose and mode != "lexical" and first.has_model:
             echo(options.choice_text(stack.enter_context(first.embedding()).model), err=True)
         if verbose and rerank is not None:
             echo(options.choice_text(stack.enter_context(first.reranker(rerank)).model), err=True)
         names = dict(zip(indexes, [""] if len(indexes) == 1 else repository_names(list(indexes)), strict=True))
         models = ", ".join(dict.fromkeys(index.model_name for index in indexes.values()))
         indexed = _languages(indexes.values()) if lang and not found else []
+        nearest = [] if found or not is_searchable(text) else list(nearest_words(list(indexes.values()), text))
+        headers = [index.reader.header for index in indexes.values()]
+        chunks = sum(header.rows for header in headers)
+        vectors = round(sum(header.vectors for header in headers) / chunks, 4) if chunks else 1.0
     seen_from = first.location.seen_from_here()  # as other programs tell their paths
     best = [RepoHit(names[index.repo], hit, seen_from, index.repo) for index, hit in found]
     took = round((time.perf_counter() - started) * 1000, 1)
     kind = "json" if as_json else output
-    print_hits(best, kind, whole=full or context > 0, explain=explain, query=text, model=models, took_ms=took)
+    sure = of_answer(one.hit for one in best)
+    facts = {"query": text, "model": models, "vectors": vectors, "took_ms": took, "sure": sure, "nearest": nearest}
+    print_hits(best, kind, whole=full or context > 0, explain=explain, **facts)
     if not best and kind == "text":
-        unknown = [name for name in lang if name.lower() not in indexed]
-        why = f": no {' or '.join(unknown)} is indexed; there is {', '.join(indexed)}" if unknown else ""
-        echo(f"nothing found{why}", err=True)
+        unknown = [name for name in lang if not set(languages_called(name)) & set(indexed)]
+        if unknown:
+            why = f"no {' or '.join(unknown)} is indexed; there is {', '.join(indexed)}"
+        elif not is_searchable(text):
+            why = "the query has no word to look for"
+        else:
+            why = f"did you mean {' or '.join(map(printable_name, nearest))}?" if nearest else ""
+        echo("nothing found" + (f": {why}" if why else ""), err=True)
+    elif kind == "text" and sure == "weak":
+        echo("tp: no hit is sure: each holds few of the query's words, or is only somewhat near in meaning", err=True)
     ctx.exit(0 if best else 1)
 
 
 def _bring_in(indexes: Iterable[Index], wanted: bool | None) -> None:
     """Bring in what changed: always, never, or where that is quick."""
-    if wanted is False:
-        return
     from turboprop.edges.cli.index import progress_bar
 
     for index in indexes:
+        if wanted is False:
+            options.tell_what_is_left(index)
+            continue
         with progress_bar() as progress:
-            done = index.bring_in("all" if wanted else "quick", progress)
-        options.tell_what_is_left(done)
+            index.bring_in("all" if wanted else "quick", progress)
+        options.tell_what_is_left(index)
 
 
 def _languages(indexes: Iterable[Index]) -> list[str]:
@@ -220,5 +246,7 @@ def _open(
             model_progress=transfer_progress(),
         )
     if made.summary is not None:
+        for note in made.summary.notes:
+            echo(f"tp: {printable_message(note)}", err=True)
         echo(summary_text(made.summary), err=True)
     return made

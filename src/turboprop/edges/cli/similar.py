@@ -9,6 +9,7 @@ import click
 from turboprop.edges.cli import options
 from turboprop.edges.cli.hits import OUTPUTS, print_hits
 from turboprop.errors import UsageError
+from turboprop.search.places import as_indexed
 from turboprop.workspace.merged import RepoHit
 
 _PLACE = re.compile(r"(?P<path>.+?):(?P<line>\d+)(?:[-:].*)?")
@@ -51,17 +52,17 @@ def similar(
     location = Location.around(repo, index_dir)
     with Index.open(location) as index:
         hits = index.similar(
-            location.from_root(match["path"]),
+            as_indexed(match["path"], index.manifest().files, location.seen_from_here() or location.below),
             int(match["line"]),
             limit,
-            filters=filters,
+            filters=options.seen_from_root(filters, location.seen_from_here()),
             languages=lang,
             extensions=filetype,
             context=context,
             full=full,
         )
         name = index.model_name
-        options.tell_what_is_left(index.last_refresh)
+        options.tell_what_is_left(index)
     kind = "json" if as_json else output
     seen_from = location.seen_from_here()
     found = [RepoHit("", hit, seen_from, location.root) for hit in hits]

@@ -8,6 +8,7 @@ import time
 import click
 
 from turboprop.edges.cli import options
+from turboprop.edges.cli.index import left_out_text
 from turboprop.edges.cli.options import plural
 from turboprop.printable import echo, echo_json, human_size, printable_name
 
@@ -28,11 +29,18 @@ def status(repo: str | None, index_dir: str | None, as_json: bool) -> None:
         echo_json(values)
         return
     echo(f"index    {state.directory}")
-    echo(f"model    {state.model} ({state.dimensions} dimensions)")
+    if state.dimensions:
+        echo(f"model    {state.model} ({state.dimensions} dimensions)")
+    else:
+        echo("model    none: searched by words alone; `tp index --model NAME` adds search by meaning")
     echo(f"content  {plural(state.files, 'file')}, {plural(state.chunks, 'chunk')}, {human_size(state.bytes_on_disk)}")
     echo(f"updated  {_age(time.time() - state.updated)} ago")
+    if said := left_out_text(state.left_out):
+        echo(f"left out {said}")
     if not state.complete:
         echo("state    incomplete: `tp index` goes on where it stopped")
+    elif note := state.vectors_note:
+        echo(f"state    {note}; `tp index` goes on")
     elif state.stale or state.removed:
         changed = plural(len(state.stale), "file") + " new or changed"
         gone = f", {len(state.removed):,} removed" if state.removed else ""

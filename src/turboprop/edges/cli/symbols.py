@@ -78,7 +78,7 @@ def _list(
     location = Location.around(repo, index_dir)
     with Index.open(location) as index:
         found = index.symbols(name, limit, asked, filters=filters, languages=lang, extensions=filetype)
-        options.tell_what_is_left(index.last_refresh)
+        options.tell_what_is_left(index)
     if as_json:
         echo_json({"query": name, "asked": str(asked), "places": [place_row(each) for each in found]})
     else:

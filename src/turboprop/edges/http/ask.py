@@ -116,8 +116,8 @@ class _Retriever:
     def reader(self) -> IndexReader:
         return self._index.reader
 
-    def search(self, query: str, limit: int = 10, *, below: str = "") -> list[Hit]:
-        self.hits = self._index.search(query, limit, below=below)
+    def search(self, query: str, limit: int = 10, *, threshold: float | None = None, below: str = "") -> list[Hit]:
+        self.hits = self._index.search(query, limit, threshold=threshold, below=below)
         return self.hits
 
 

@@ -22,6 +22,7 @@ from turboprop.errors import IndexNotFoundError, TurboPropError, UsageError
 from turboprop.machine import peak_resident_bytes, resident_bytes
 from turboprop.search.excerpt import shown_lines
 from turboprop.search.patterns import Pattern
+from turboprop.types import Sureness
 from turboprop.workspace.workspace import Found, FoundLines
 
 if TYPE_CHECKING:
@@ -36,10 +37,12 @@ _WHY = {
     "words": "the share of the query's words that it holds, rare ones counting more",
     "symbol": "it answers a question for definitions, calls or implementations of a name",
     "cosine": "how near its meaning is to the query's",
+    "file words": "its file as a whole holds the query's words",
     "file name": "the query covers words of the file's name",
     "folder": "the query covers words of the folder's name",
     "definition": "it defines a name that the query has",
     "path": "the query is this path",
+    "place": "the query names this place",
     "phrase": "it holds what the query has in quotes",
     "coherence": "other chunks of its file are good too",
     "kind of file": "tests and prose stand behind code unless asked for",
@@ -130,6 +133,7 @@ class HitRow(TypedDict):
     language: str
     symbol: str
     text: str
+    sure: NotRequired[Sureness]
     shown: list[int]
     why: NotRequired[str]
     parts: NotRequired[list[ScorePart]]
@@ -137,9 +141,12 @@ class HitRow(TypedDict):
 
 class SearchAnswer(TypedDict):
     query: str
+    sure: NotRequired[Sureness]
+    nearest: NotRequired[list[str]]
     hits: list[HitRow]
     not_indexed: list[str]
     stale: dict[str, int]
+    vectors: dict[str, float]
     seconds: float
 
 
@@ -197,6 +204,7 @@ class RepoRow(TypedDict):
     indexed: bool
     files: NotRequired[int]
     chunks: NotRequired[int]
+    vectors: NotRequired[int]
     bytes_on_disk: NotRequired[int]
     updated: NotRequired[float]
     complete: NotRequired[bool]
@@ -295,8 +303,11 @@ def _answer(query: str, rows: list[HitRow], started: float, found: Found | None 
         "hits": rows,
         "not_indexed": list(found.not_indexed) if found else [],
         "stale": dict(found.stale) if found else {},
+        "vectors": dict(found.vectors) if found else {},
         "seconds": time.perf_counter() - started,
     }
+    if found is not None:
+        answer |= {"sure": found.sure, "nearest": list(found.nearest)}
     return JSONResponse(answer)
 
 
@@ -318,6 +329,8 @@ def hit_row(repo: str, hit: Hit, *, explain: bool) -> HitRow:
         "text": hit.text,
         "shown": list(shown_lines(hit, SHOWN_LINES)),
     }
+    if hit.sure is not None:
+        row["sure"] = hit.sure
     if hit.why:
         row["why"] = hit.why
     if explain:
@@ -478,6 +491,7 @@ def _repo_row(state: ServerState, repository: Repository, *, look: bool) -> Repo
         "indexed": True,
         "files": found.files,
         "chunks": found.chunks,
+        "vectors": found.vectors,
         "bytes_on_disk": found.bytes_on_disk,
         "updated": found.updated,
         "complete": found.complete,

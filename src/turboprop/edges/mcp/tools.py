@@ -28,11 +28,16 @@ from turboprop.errors import IndexNotFoundError, ModelNotFoundError, UsageError
 from turboprop.models.inventory import language_model_name
 from turboprop.printable import named, printable_message, quoted_name
 from turboprop.search.patterns import Pattern
+from turboprop.search.places import as_indexed
 from turboprop.types import Hit
-from turboprop.workspace.index import Index
+from turboprop.workspace.index import Index, nearest_words
 from turboprop.workspace.workspace import Freshness, Repository, Workspace
 
-Query = Annotated[str, Field(description="What the code does, an identifier, or an error message."), limits.QUERY]
+Query = Annotated[
+    str,
+    Field(description="What the code does, an identifier, a path with a line, an error message or a traceback."),
+    limits.QUERY,
+]
 Repo = Annotated[str | None, Field(description="Name of the repository, where several are served.")]
 Cursor = Annotated[str | None, Field(description="Where to go on: the cursor that the last page ended with.")]
 Limit = Annotated[int, Field(description="Hits of one page."), limits.HITS]
@@ -79,6 +84,8 @@ class Tools:
     ) -> str:
         """Find code by meaning and by words. Hits come best first, each as path:start-end, names, and its lines.
 
+        A query may be a traceback or a path with a line. "(weak)" behind a hit says that little speaks for it,
+        "(nothing)" that it is only the nearest there is.
         Where several repositories are served and none is named, all are searched, and each hit names its own.
         """
         if repo is None and len(self._workspace) > 1:
@@ -88,7 +95,7 @@ class Tools:
             narrowing: dict[str, Any] = {"filters": paths or (), "languages": languages or (), "regex": regex}
             return index.search(query, most, mode, freshness="none", **narrowing)
 
-        return self._hits(find, limit, lines, repo, cursor)
+        return self._hits(find, limit, lines, repo, cursor, query)
 
     def grep_code(
         self,
@@ -114,11 +121,11 @@ class Tools:
         )
         several = repo is None and len(self._workspace) > 1
         page = matches_page([(name if several else "", each) for name, each in found.files], start, limit)
-        return page + self._stale(sum(found.stale.values()))
+        return page + self._notes(sum(found.stale.values()), "")
 
     def find_symbol(
         self,
-        name: Annotated[str, Field(description="A name, qualified or not, or words of one."), limits.QUERY],
+        name: Annotated[str, Field(description="A name, qualified or not, or words of one."), limits.NAME],
         asked: Annotated[
             Literal["definitions", "calls", "implementations"],
             Field(description="Where it is defined, what calls it, or which types extend or implement it."),
@@ -132,7 +139,7 @@ class Tools:
         with self._opened(self._workspace.get(repo)) as index:
             found = index.symbols(name, limit, asked, filters=paths or (), languages=languages or (), freshness="none")
             left = index.last_refresh
-        return places_page(found) + self._stale(left.changed if left.left else 0)
+        return places_page(found) + self._notes(left.changed if left.left else 0, "")
 
     def similar_code(
         self,
@@ -166,9 +173,7 @@ class Tools:
         repository = self._workspace.get(repo)
         with self._opened(repository) as index:
             files = index.manifest().files
-        wanted = named(path)
-        if wanted not in files:
-            wanted = wanted.replace("\\", "/").removeprefix("./")
+        wanted = as_indexed(named(path), files)
         if wanted not in files:
             raise UsageError(f"{wanted!r} is not an indexed file; give a path as search_code prints it")
         lines = lines_inside(repository.root, wanted)
@@ -222,13 +227,21 @@ class Tools:
         return self._status(repository)
 
     def _hits(
-        self, find: Callable[[Index, int], list[Hit]], limit: int, lines: int, repo: str | None, cursor: str | None
+        self,
+        find: Callable[[Index, int], list[Hit]],
+        limit: int,
+        lines: int,
+        repo: str | None,
+        cursor: str | None,
+        query: str = "",
     ) -> str:
         start = page_start(cursor)
         with self._opened(self._workspace.get(repo)) as index:
             hits = find(index, min(start + limit + 1, limits.HITS.most))
-            left = index.last_refresh
-        return hits_page(hits, start, limit, lines) + self._stale(left.changed if left.left else 0)
+            nearest = nearest_words([index], query) if query and not hits else ()
+            left, vectors = index.last_refresh, index.vectors_note
+        page = hits_page(hits, start, limit, lines, nearest=nearest)
+        return page + self._notes(left.changed if left.left else 0, vectors)
 
     def _everywhere(
         self,
@@ -246,15 +259,20 @@ class Tools:
         found = self._workspace.search(
             query, most, mode, globs=paths or (), languages=languages or (), regex=regex, freshness=self._freshness
         )
-        page = hits_page([hit.hit for hit in found.hits], start, limit, lines, [hit.repo for hit in found.hits])
+        page = hits_page(
+            [hit.hit for hit in found.hits], start, limit, lines, [hit.repo for hit in found.hits], found.nearest
+        )
         for name in found.not_indexed:
             page += f"\n\nnote: {quoted_name(name)} has no index and was not searched; reindex makes one"
-        return page + self._stale(sum(found.stale.values()))
+        few = ", ".join(f"{quoted_name(name)} {share:.0%}" for name, share in found.vectors.items())
+        vectors = f"of the chunks so many have vectors, the others are found by words alone: {few}" if few else ""
+        return page + self._notes(sum(found.stale.values()), vectors)
 
-    def _stale(self, changed: int) -> str:
-        if not changed or self._freshness == "none":
-            return ""
-        return f"\n\nnote: {changed} files changed and are not in these hits yet; ask again in a while"
+    def _notes(self, changed: int, vectors: str) -> str:
+        notes = [vectors] if vectors else []
+        if changed and self._freshness != "none":
+            notes.append(f"{changed} files changed and are not in these hits yet; ask again in a while")
+        return "".join(f"\n\nnote: {note}" for note in notes)
 
     def _opened(self, repository: Repository) -> AbstractContextManager[Index]:
         return repository.opened(self._freshness, create=self._create)

@@ -22,7 +22,8 @@ CONNECT_SECONDS = 1.5
 busy that a search without it would take longer still (0.5 s from cold on a quiet one)."""
 ANSWER_SECONDS = 60.0
 """A server that loads a large model for a request takes as long as the command itself would."""
-_COLD = frozenset(["--no-server", "--build", "--help", "-h", "--debug"])
+_COLD = frozenset(["--no-server", "--build", "--help", "-h", "--debug", "-"])
+"""What a server may not do for another process; `-` reads that one's standard input."""
 _ON = frozenset(["1", "true", "yes", "on"])
 
 
@@ -45,6 +46,19 @@ def takes(arguments: list[str]) -> bool:
         return False
     # A Windows console is written to by its own calls, which no bytes stand for.
     return sys.platform != "win32" or not (os.isatty(1) or os.isatty(2))
+
+
+def hands_over(arguments: list[str]) -> bool:
+    """Whether a command line leaves work to the server once its own part has ended well."""
+    return arguments[:1] == ["index"] and "--background" in arguments
+
+
+def hand_over(arguments: list[str]) -> bool:
+    """Have the server that runs do the rest of such a command line; False where none takes it."""
+    try:
+        return bool(ask("search", **request(arguments))["code"] == 0)
+    except (Refused, OSError, ValueError, KeyError, IndexError, TypeError):
+        return False
 
 
 def search(arguments: list[str]) -> tuple[int | None, bool]:

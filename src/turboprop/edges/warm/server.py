@@ -23,10 +23,10 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from turboprop import __version__
 from turboprop.edges.warm import place
@@ -37,7 +37,11 @@ from turboprop.files import replace_file
 from turboprop.machine import resident_bytes
 from turboprop.runtime.manager import ModelManager
 from turboprop.settings import load_settings
+from turboprop.workspace.jobs import Job, Jobs
 from turboprop.workspace.pool import IndexPool
+
+if TYPE_CHECKING:
+    from turboprop.index.build import Progress
 
 MOST_WAITING = 16
 """Searches that wait for the one before; more are sent away, and run in their own process."""
@@ -78,6 +82,7 @@ class Server:
         # The server itself ends when it was idle for long: until then models go where others need their room.
         self._models = ModelManager(keep_alive=None)
         self._pool = IndexPool(self._models)
+        self._background = Jobs()
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()  # a signal's handler may put into this kind
         self._connections = threading.BoundedSemaphore(MOST_CONNECTIONS)
         self._ending = threading.Event()
@@ -112,6 +117,7 @@ class Server:
                 self._withdraw(state)
                 listener.close()
                 self._send_away()
+                self._background.close(LAST_SECONDS)  # what is done is published, and the next run goes on
                 self._clear()
 
     def _lock(self) -> Any:
@@ -240,6 +246,8 @@ class Server:
             try:
                 job = self._jobs.get(timeout=min(_LOOK_SECONDS, self._idle))
             except queue.Empty:
+                if self._background.busy:
+                    self._last_used = time.monotonic()
                 if time.monotonic() - self._last_used > self._idle:
                     return
                 try:
@@ -266,7 +274,8 @@ class Server:
     def _render(self, request: Mapping[str, Any]) -> tuple[int | None, list[tuple[int, bytes]]]:
         """What a search ends with and prints; None for an error, which the client's own process meets and words."""
         try:
-            code, frames = run_for(request, self._run, {"open_index": self._pool.open})
+            services = {"open_index": self._pool.open, "in_background": self._in_background}
+            code, frames = run_for(request, self._run, services)
         except TurboPropError:  # as with --debug
             return None, []
         except Exception:  # a defect, of which what is open here may be the cause
@@ -274,6 +283,14 @@ class Server:
             self._clear()
             return None, []
         return (code, frames) if code in (0, 1) else (None, [])
+
+    def _in_background(self, subject: str, work: Callable[[ModelManager, Callable[[Progress], None]], None]) -> None:
+        """Begin the rest of a `tp index --background`; where it is under way already nothing."""
+
+        def run(job: Job) -> None:
+            work(self._models, lambda now: job.report(now.filled, now.waiting))
+
+        self._background.start("index", subject, run)
 
     def _clear(self) -> None:
         self._pool.clear()

@@ -17,7 +17,9 @@ const NAMES = 3;
 
 /** Put hits into a list; `query` marks its words in them. */
 export function drawHits(list, hits, query = "") {
-  const best = Math.max(...hits.map((hit) => hit.score), 0);
+  // Where no hit is sure, the best one has half a bar.
+  const part = hits.some((hit) => (hit.sure ?? "strong") === "strong") ? 1 : 2;
+  const best = part * Math.max(...hits.map((hit) => hit.score), 0);
   refill(
     list,
     hits.map((hit, at) => h("li", {}, card(hit, at, best, query))),
@@ -83,6 +85,7 @@ function card(hit, at, best, query) {
         { class: "score" },
         meter(hit.score, best, "Score beside the best"),
         h("span", { class: "number" }, h("span", { class: "unseen" }, "Score "), hit.score.toFixed(2)),
+        hit.sure && hit.sure !== "strong" && h("span", { class: "unit sure" }, hit.sure),
       ),
     ),
     hit.why ? h("p", { class: "hit-why" }, visible(hit.why)) : null,

@@ -27,13 +27,16 @@ export function repoFacts(name, ended) {
     run.disabled = following !== null;
     if (following === null && repo.job && repo.job.id !== over) follow(repo.job);
     const changed = (repo.stale?.length ?? 0) + (repo.removed?.length ?? 0);
-    const current = repo.indexed && repo.complete !== false && changed === 0;
+    const waiting = repo.dimensions ? repo.chunks - repo.vectors : 0;
+    const current = repo.indexed && repo.complete !== false && changed === 0 && waiting === 0;
     const said = repo.problem
       ? "The index cannot be used"
       : !repo.indexed
         ? "Not indexed yet"
         : repo.complete === false
           ? "Not complete: the last run was interrupted"
+          : waiting
+            ? `${count(waiting)} of ${count(repo.chunks)} chunks wait for their vectors and are found by words alone`
           : changed
             ? `${plural(changed, "file")} changed since`
             : "Up to date";

@@ -6,8 +6,8 @@ import { bytes, count, duration } from "./format.js";
 import { progressBar } from "./notice.js";
 
 /**
- * Follow a job at `base` (`api/index`, `api/models/jobs`). `unit` is "bytes" or a noun. `ended` is told the error
- * or null.
+ * Follow a job at `base` (`api/index`, `api/models/jobs`). `unit` is "bytes" or a noun, which the message of a job
+ * may replace by "vectors". `ended` is told the error or null.
  */
 export function followJob({ base, job, label, unit, ended }) {
   const bar = progressBar(label);
@@ -18,16 +18,17 @@ export function followJob({ base, job, label, unit, ended }) {
   bar.set(0, 0);
 
   const amount = (value) => (unit === "bytes" ? bytes(value) : count(Math.round(value)));
-  function draw({ done = 0, total = 0, rate = 0, eta = null }) {
+  function draw({ done = 0, total = 0, rate = 0, eta = null, message = "" }) {
+    const noun = unit === "bytes" ? "" : ` ${message === "vectors" ? message : unit}`;
     bar.set(done, total);
     const said = [
       total > 0
-        ? `${amount(done)} of ${amount(total)}${unit === "bytes" ? "" : ` ${unit}`}`
+        ? `${amount(done)} of ${amount(total)}${noun}`
         : done > 0
           ? amount(done)
           : "Starting…",
     ];
-    if (rate > 0) said.push(`${amount(rate)}${unit === "bytes" ? "" : ` ${unit}`}/s`);
+    if (rate > 0) said.push(`${amount(rate)}${noun}/s`);
     if (Number.isFinite(eta) && eta !== null) said.push(`${duration(Math.max(1, Math.round(eta)))} left`);
     refill(told, said.join(" · "));
   }

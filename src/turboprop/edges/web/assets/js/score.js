@@ -7,6 +7,7 @@ const FACTORS = new Set(["kind of file", "same file"]);
 const WHY = {
   words: "the share of the query's words that it holds, rare ones counting more",
   cosine: "how near its meaning is to the query's",
+  "file words": "its file as a whole holds the query's words",
   "file name": "the query covers words of the file's name",
   folder: "the query covers words of the folder's name",
   definition: "it defines a name that the query has",

@@ -166,18 +166,24 @@ function drawState(key, node) {
   setHits("", []);
 }
 
-function drawHitsOf(wish, key, { hits, seconds, not_indexed: without = [] }, measured) {
+function drawHitsOf(wish, key, { hits, seconds, sure, nearest, not_indexed: without = [], vectors = {} }, measured) {
   drawn = { key, hits, missing: without };
   drawHits(list, hits, wish.query ?? "");
   setHits(wish.query ?? "", hits);
-  refill(summary, told(wish, hits.length, duration(seconds ?? measured)));
+  const said = told(wish, hits.length, duration(seconds ?? measured), sure);
+  const partly = Object.entries(vectors).filter(([, share]) => share > 0);
+  refill(
+    summary,
+    said,
+    partly.map(([name, share]) => [" · ", h("bdi", {}, visible(name)), `: vectors of ${Math.floor(share * 100)}%, words of all`]),
+  );
   missing.hidden = without.length === 0;
   refill(missing, without.length > 0 && leftOut(without));
-  refill(rest, hits.length === 0 && nothing(wish, fields.isNarrowed() ? widen : null));
+  refill(rest, hits.length === 0 && nothing(wish, fields.isNarrowed() ? widen : null, nearest));
   announce(hits.length > 0 ? plural(hits.length, "hit") : "No hits");
 }
 
-function told(wish, found, took) {
+function told(wish, found, took, sure) {
   if (wish.like) {
     const back = { ...Object.fromEntries(route().params), like: null, of: null, source: null };
     const place = h("bdi", { class: "mono" }, `${visible(wish.like.path)}:${wish.like.line}`);
@@ -187,5 +193,6 @@ function told(wish, found, took) {
   if (found === 0) return null;
   const map = h("a", { href: linkTo("map") }, "See them on the map");
   const ask = h("a", { href: linkTo("ask", { q: wish.query }) }, "Ask about this");
-  return [`${plural(found, "hit")} · ${took} · `, map, " · ", ask];
+  const doubt = sure === "weak" ? "none is sure · " : "";
+  return [`${plural(found, "hit")} · ${doubt}${took} · `, map, " · ", ask];
 }

@@ -60,7 +60,7 @@ export const input = h("input", {
   autocapitalize: "off",
   spellcheck: "false",
   enterkeyhint: "search",
-  maxlength: 2000,
+  maxlength: 8000,
 });
 const modes = h(
   "fieldset",

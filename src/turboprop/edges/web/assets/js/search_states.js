@@ -46,7 +46,7 @@ function holdings(repo) {
 }
 
 /** Nothing was found; `widened` is called to take the filters away, null where there are none. */
-export function nothing(wish, widened) {
+export function nothing(wish, widened, nearest = []) {
   if (wish.like) return empty("Nothing is like this place.", "Only indexed code is compared.");
   const other =
     wish.body.mode === "lexical"
@@ -54,9 +54,11 @@ export function nothing(wish, widened) {
       : "Say it in other words, or name what you look for.";
   const clear =
     widened && h("button", { type: "button", class: "plain", onClick: widened }, icon("close"), "Clear filters");
+  const meant = nearest.map((word) => h("a", { class: "button example", href: linkTo("search", { q: word }) }, visible(word)));
   return empty(
     `Nothing found for “${visible(wish.query.slice(0, 80))}”`,
     widened ? "The filters leave nothing over." : other,
+    meant.length > 0 && h("p", { class: "examples", "aria-label": "Did you mean" }, "Did you mean ", meant),
     clear && h("p", {}, clear),
   );
 }

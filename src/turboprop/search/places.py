@@ -1,0 +1,375 @@
+"""Places that a query names: files with lines, as people, tracebacks, compilers and hosting sites write them.
+
+Two steps, since only the index knows where a path begins in a line of text. `find_mentions` looks for what stands
+beside a path (`:12`, `#L12`, `", line 12`, `(3,5)`); `match_files` compares what stands before that with the paths
+that are indexed, from their ends. So a machine's own folders before a path do not matter, and `localhost:8080` or a
+time of day is no place.
+
+Every expression is linear: all repeats are bounded, and none can share its characters with the next one.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from bisect import bisect_right
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from urllib.parse import unquote
+
+from turboprop.code.walk import shown
+from turboprop.printable import printable_name
+
+MOST_BEFORE = 400
+"""Characters of a line before its number that are compared with paths."""
+MOST_MENTIONS = 20_000
+MOST_FILES = 5
+"""Files that one mention may mean where several fit it equally well (`utils.py:3`)."""
+
+_QUOTES = "\"'`\u2019\u201d»"
+_N = r"(\d{1,7})(?!\d)"
+_AFTER_A_PATH = tuple(
+    re.compile(pattern)
+    for pattern in (
+        rf":(?:L|line )?{_N}(?:-(\d{{1,7}})(?!\d))?",
+        rf"#(?:L|n|lines-|line-|line=|L=|[\w.]{{1,80}}\.\w{{1,8}}-)?{_N}(?:C\d{{1,7}})?(?:[-:,]L?(\d{{1,7}})(?!\d))?",
+        rf"[?&;,](?:L|l=|line=|lines=|L=)L?{_N}(?:[-,:]L?(\d{{1,7}})(?!\d))?",
+        rf":? ?\((?:line )?{_N}(?:[,:] ?\d{{1,7}})?(?:-\d{{1,7}})?\)(?:-\((\d{{1,7}}),\d{{1,7}}\))?",
+        (
+            rf"[{_QUOTES}]?[,:]? {{1,3}}(?:on |at |in |\()?[Ll]ines?(?: no\.?|:)? {{1,2}}{_N}"
+            r"(?: ?(?:-|to) ?(\d{1,7})(?!\d))?"
+        ),
+        rf" {_N}:\d{{1,5}}(?=\)|\s|-\d|$)",
+        rf":\[{_N}[,;]\d{{1,5}}\]",
+        rf"\|{_N}(?: col \d{{1,5}}(?:-\d{{1,5}})?)?\|",
+        rf": {_N}(?=\s{{0,9}}$)",
+        rf" \+{_N}(?!\S)",
+        rf"[\"']?\}}?, ?\{{line, ?{_N}",
+    )
+)
+"""What follows a path: the first group is the line, the second the last line."""
+_BEFORE_A_PATH = tuple(
+    re.compile(pattern)
+    for pattern in (
+        rf"[Ll]ine {_N} (?:of|in|from)(?: the)?(?: file)?:? [\"'`]?([^\s\"'`]{{1,{MOST_BEFORE}}})",
+        rf"(?<!\S)\+{_N} {{1,4}}(\S{{1,{MOST_BEFORE}}})",
+    )
+)
+_FUNCTION_AFTER = re.compile(r"(?:,|:| ) ?in [`']?(?:block (?:\(\d{1,3} levels\) )?in )?([^\s'`(]{1,200})")
+_FUNCTION_BEFORE = re.compile(r"(?:\bat|\bin|#\d{1,5}) {1,8}(?:async |new )?([A-Za-z_$][\w$.:<>]{0,200})(?: ?\(| /)")
+_FUNCTION_ABOVE = re.compile(r"(?:\s{0,8}\d{1,5}: )?([\w$.:<>/*()-]{1,300}?)(?:\([^()]{0,200}\))?$")
+_LAST_NAME = re.compile(r"[A-Za-z_$]\w{0,200}(?=\W{0,8}$)")
+_TEST_ID = re.compile(r"(\.\w{1,8})::([A-Za-z_]\w{0,200})(?:::([A-Za-z_]\w{0,200}))?")
+_TOLD_LATER = re.compile(r"\((\d{1,7}):\d{1,5}\)\s{0,9}$")
+"""Babel tells the file first, then what is wrong, then the line."""
+_HUNK = re.compile(r"@@ -\d{1,7}(?:,\d{1,7})? \+(\d{1,7})(?:,(\d{1,7}))? @@")
+_UNDER_A_HEADING = re.compile(rf"[ \t]{{0,12}}{_N} ?[:|]")
+_BARE_PATH = re.compile(r"\S*[\w\])}]\.\w{1,12}:?")
+
+_LAST_CALL_LAST = re.compile(
+    r"""most\ recent\ call\ last | File\ "[^"\n]{1,400}",\ line\ \d{1,7},\ in\ | ^E\ {3,}\S | ^\.{3}\ from\ """,
+    re.VERBOSE | re.MULTILINE,
+)
+"""Python (pytest too), Nim and some Ruby tell the innermost frame last; all others tell it first."""
+_CAUSE = re.compile(r"^[ \t]{0,8}(?:Caused by:|\[cause\]:|\S{0,3} ?Suppressed:)", re.MULTILINE)
+_INCLUDED = re.compile(r"\s{0,30}(?:In file included from|from) (?=\S{1,400}:\d{1,7}(?::\d{1,7})?[,:]\s{0,3}$)")
+
+_PACKAGES = re.compile(
+    r"""
+      (?:site|dist)-packages/
+    | /(?:usr|opt)/(?:local/)?(?:lib|include|share)/(?:python\d[.\d]{0,5}/)?
+    | (?i:python)\d[.\d]{0,5}/(?:[Ll]ib/)?(?=[\w/]{1,100}\.py)
+    | node_modules/(?:@[^/]{1,100}/)?(?P<node>[^/]{1,100})/
+    | node:internal/
+    | pkg/mod/(?:[^@\n]{0,200}/)?(?P<go>[^/@\n]{1,100})(?:/v\d{1,4})?@[^/\n]{1,100}/
+    | (?:usr/(?:local|lib)/go[^/]{0,20}|goroot|toolcache/go/[^/]{1,30}/[^/]{1,30})/src/
+    | registry/src/[^/]{1,100}/(?P<crate>[\w-]{1,100}?)-\d[^/]{0,40}/
+    | rustc/[0-9a-f]{1,64}/
+    | gems/(?P<gem>[\w.-]{1,100}?)-\d[^/]{0,40}/
+    | vendor/[^/]{1,100}/(?P<composer>[^/]{1,100})/
+    | hosted/[^/]{1,100}/(?P<dart>[\w-]{1,100}?)-\d[^/]{0,40}/
+    """,
+    re.VERBOSE,
+)
+"""Where the code of others begins in a path, and what that package is called, which may be the repository's own."""
+_JVM = re.compile(r"([\w$]{1,100}(?:\.[\w$<>]{1,100}){1,20})\([^()]{0,200}$")
+_PLATFORM = ("java.", "javax.", "jdk.", "sun.", "kotlin.", "scala.", "android.", "clojure.")
+_OPTIONS = re.compile(r"\.\w{1,12}(\?)")
+_DELIMITERS = " \t\"'`\u2018\u201c«(<>[{=@:|,;?*"
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """A line number and what stands before it: the end of `before` is a path, if this is a place at all.
+
+    `line` and `last` are 1-based, 0 for a file without a line. `symbol` is the name of what is there, and `code` the
+    line itself, '' where the text does not tell: they find the place again in a file that has changed since.
+    """
+
+    before: str
+    line: int
+    last: int
+    symbol: str = ""
+    code: str = ""
+
+
+def find_mentions(text: str) -> list[Mention]:
+    """The places that a text may name, those that help most first: the innermost frame, the root cause before what it
+    led to, an error before the files that included it."""
+    found = _found(text)
+    if not found:
+        return _whole_path(text)
+    causes = [match.start() for match in _CAUSE.finditer(text)]
+    order = {at: (_later(text, at, mention), -sum(cause <= at for cause in causes), at) for at, mention in found}
+    backwards = _LAST_CALL_LAST.search(text) is not None
+    if backwards:
+        order = {at: (later, block, -place) for at, (later, block, place) in order.items()}
+    return list(dict.fromkeys(mention for _, mention in sorted(found, key=lambda each: order[each[0]])))
+
+
+def gist(text: str) -> str:
+    """A text with frames in the order in which it is worth reading: what is said besides them, then the frames, the
+    most telling first, each with the lines of code below it. Any other text is returned as it stands."""
+    found = _found(text)
+    lines = text.split("\n")
+    starts = _line_starts(lines)
+    frames: dict[int, list[str]] = {}
+    said: list[str] = []
+    at_line = {_line_of(starts, at) for at, _ in found}
+    if len(at_line) < 2:
+        return text
+    open_frame: list[str] | None = None
+    for number, line in enumerate(lines):
+        if number in at_line:
+            open_frame = frames[number] = [line]
+        elif open_frame is not None and line[:1] in (" ", "\t"):
+            open_frame.append(line)
+        else:
+            open_frame = None
+            said.append(line)
+    order: dict[int, None] = {}
+    first_at = {mention: at for at, mention in reversed(found)}
+    for mention in find_mentions(text):
+        order.setdefault(_line_of(starts, first_at[mention]))
+    return "\n".join([*said, *(line for number in order for line in frames[number])])
+
+
+def match_files(mentions: Sequence[Mention], paths: Sequence[str], repository: str = "") -> Iterator[tuple[int, int]]:
+    """The mention and the path (places in their lists) for each file that a mention means, in the mentions' order;
+    what is only alike by its name follows at the end.
+
+    `repository` is its folder's name: a package of that name, wherever it is installed, is its own code.
+    """
+    befores = [_comparable(mention.before) for mention in mentions]
+    wanted = [_last_names(before) for before in befores]
+    every = set().union(*wanted)
+    by_name: dict[str, list[int]] = {}
+    for at, path in enumerate(paths):
+        name = path.replace("\\", "/").rpartition("/")[2].casefold()
+        if name in every:
+            by_name.setdefault(name, []).append(at)
+    weak: list[tuple[int, int]] = []
+    for number, (before, names) in enumerate(zip(befores, wanted, strict=True)):
+        alike = next((by_name[name] for name in names if name in by_name), None)
+        if alike is None:
+            continue
+        fits = sorted(((_fit(before, paths[at], repository), at) for at in alike), key=lambda each: each[0])
+        best = fits[-1][0]
+        if best[0] == 0:
+            continue
+        chosen = [at for fit, at in fits if fit == best]
+        if best[0] == 1:
+            if len(chosen) == len(alike) == 1:
+                weak.append((number, chosen[0]))
+            continue
+        chosen.sort(key=lambda at: (paths[at].count("/"), paths[at]))
+        yield from ((number, at) for at in chosen[:MOST_FILES])
+    yield from weak
+
+
+def as_indexed(path: str, files: Collection[str], seen_from: str = "") -> str:
+    """The indexed file that a path is, as it was printed: relative to the folder `seen_from` or to the root, with `./`,
+    with the separators of Windows, its hidden characters and stray bytes by their numbers. The path itself where it is
+    none of them."""
+    told = shown(path)
+    # A name may hold a backslash itself, or one by which a byte or a line end is shown.
+    for each in dict.fromkeys((told, told.replace("\\", "/"))):
+        for base in dict.fromkeys((seen_from, "")):
+            if (known := posixpath.normpath(f"{base}/{each}" if base else each)) in files:
+                return known
+    printed = {printable_name(name): name for name in files if name != printable_name(name)}
+    if printed and (known := as_indexed(told, printed.keys() - set(files), seen_from)) in printed:
+        return printed[known]
+    return path
+
+
+@lru_cache(4)  # a query is asked for its places, for its words and for what is embedded of it
+def _found(text: str) -> Sequence[tuple[int, Mention]]:
+    """Mentions with where they stand, in the order of the text."""
+    lines = text.split("\n")
+    starts = _line_starts(lines)
+    found: dict[int, Mention] = {}
+    for number, line in enumerate(lines):
+        if len(found) >= MOST_MENTIONS:
+            break
+        after = sorted((match for each in _AFTER_A_PATH for match in each.finditer(line)), key=re.Match.span)
+        end = -1
+        for match in after:
+            before = line[max(0, match.start() - MOST_BEFORE) : match.start()]
+            # What stands behind a line's number is a column.
+            is_column, end = match.start() <= end, max(end, match.end())
+            if before[-1:] and before[-1] not in " \t:" and not is_column:
+                first = int(match[1])
+                last = int(match[2]) if match.re.groups > 1 and match[2] else first
+                symbol = _function(line, match, lines[number - 1] if number else "")
+                code = lines[number + 1] if number + 1 < len(lines) and symbol else ""
+                code = code.strip() if code.startswith("    ") else ""
+                mention = Mention(before, first, max(first, last), symbol, code)
+                found.setdefault(starts[number] + match.start(), mention)
+        for pattern in _BEFORE_A_PATH:
+            for match in pattern.finditer(line):
+                first = int(match[1])
+                found[starts[number] + match.start()] = Mention(match[2].rstrip(".,;:)"), first, first)
+        if (later := _TOLD_LATER.search(line[-40:])) is not None and ": " in line[:MOST_BEFORE]:
+            first = int(later[1])
+            pieces = line[:MOST_BEFORE].split(": ")
+            path = next((piece for piece in pieces if _BARE_PATH.fullmatch(piece)), "")
+            found[starts[number] + len(line) - 1] = Mention(path, first, first)
+        for match in _TEST_ID.finditer(line):
+            before = line[max(0, match.start() - MOST_BEFORE) : match.end(1)]
+            found[starts[number] + match.start()] = Mention(before, 0, 0, match[3] or match[2])
+    for number, mention in _under_headings(lines):
+        found.setdefault(starts[number], mention)
+    return sorted(found.items())
+
+
+def _function(line: str, match: re.Match[str], above: str) -> str:
+    """The bare name of the function that a frame says it is in, '' where it says none."""
+    after = _FUNCTION_AFTER.match(line, match.end())
+    name = after[1] if after is not None else ""
+    if not name:
+        before = _FUNCTION_BEFORE.search(line[: match.start()][-MOST_BEFORE:])
+        name = before[1] if before is not None else ""
+    if not name and line[:1].isspace() and (told := _FUNCTION_ABOVE.fullmatch(above[:500])) is not None:
+        name = told[1]  # Go and Rust
+    last = _LAST_NAME.search(name[:300])
+    return last[0] if last is not None else ""
+
+
+def _under_headings(lines: Sequence[str]) -> Iterator[tuple[int, Mention]]:
+    """What a path on a line of its own says of the numbered lines below it (ESLint, `rg --heading`, Elm, a diff)."""
+    heading = ""
+    for number, line in enumerate(lines):
+        if line.startswith(("+++ ", "--- ")):
+            path = line[4:].partition("\t")[0].strip()
+            heading = heading if path == "/dev/null" else re.sub(r"^[abiwco]/", "", path)
+        elif match := _HUNK.match(line):
+            if heading:
+                # The lines that differ lie behind three that do not.
+                first, count = int(match[1]), int(match[2] or 1)
+                yield number, Mention(heading, first + min(3, max(0, count - 1)), first + max(0, count - 1))
+        elif heading and (match := _UNDER_A_HEADING.match(line)):
+            yield number, Mention(heading, int(match[1]), int(match[1]))
+        elif (name := line.strip().rpartition(" ")[2] if line.startswith("-- ") else line.strip()) and len(name) <= 400:
+            if _BARE_PATH.fullmatch(name) and len(lines) > 1:
+                heading = name.rstrip(":")
+            elif not line[:1].isspace():
+                heading = ""
+
+
+def _whole_path(text: str) -> list[Mention]:
+    """A query that is nothing but a path with an ending."""
+    name = text.strip().strip("\"'`")
+    return [Mention(name, 0, 0)] if len(name) <= MOST_BEFORE and _BARE_PATH.fullmatch(name) else []
+
+
+def _later(text: str, at: int, mention: Mention) -> bool:
+    """Whether a mention says less than the others: who included the file, or the name of a test in a summary."""
+    begin = text.rfind("\n", 0, at) + 1
+    end = text.find("\n", at)
+    line = text[begin : end if end >= 0 else len(text)]
+    return not mention.line or (len(line) <= 500 and _INCLUDED.match(line) is not None)
+
+
+def _line_starts(lines: Sequence[str]) -> list[int]:
+    starts, at = [], 0
+    for line in lines:
+        starts.append(at)
+        at += len(line) + 1
+    return starts
+
+
+def _line_of(starts: Sequence[int], at: int) -> int:
+    return bisect_right(starts, at) - 1
+
+
+def _comparable(before: str) -> str:
+    before = before.replace("\\", "/").rstrip(_QUOTES + ")]")
+    # Behind a name webpack puts a hash, hosting sites put options.
+    if match := _OPTIONS.search(before, before.rfind("/") + 1):
+        before = before[: match.start(1)]
+    return unquote(before) if "%" in before else before
+
+
+def _last_names(before: str) -> list[str]:
+    """What the file may be called: all behind the last slash, then less and less of it."""
+    tail = before.rpartition("/")[2].casefold()
+    names = [tail]
+    for at in range(len(tail) - 1, -1, -1):
+        if tail[at] in _DELIMITERS:
+            names.append(tail[at + 1 :])
+            if len(names) > 12:
+                break
+    return [name for name in names if name]
+
+
+_Fit = tuple[int, int, int]
+
+
+def _fit(before: str, path: str, repository: str) -> _Fit:
+    """How well a path fits what is written: first 3 where one is an ending of the other, 2 where they share more than
+    the name, 1 where they share the name alone, 0 where the file is somebody else's; then how much they share."""
+    own = path.replace("\\", "/").split("/")
+    written = [part for part in before.split("/") if part not in (".", "")]
+    shared, begins = _shared_ending(written, own)
+    if (jvm := _JVM.search(before)) is not None and "/" not in jvm[0]:
+        return _jvm_fit(jvm[1], own)
+    outside = max(_PACKAGES.finditer(before), key=re.Match.start, default=None)
+    exact = sum(path.endswith("/".join(written[-count:])) for count in range(1, shared + 1))
+    if outside is not None:
+        package = next((name for name in outside.groupdict().values() if name), "")
+        rest = len([part for part in before[outside.end() :].split("/") if part])
+        ours = not package or package.casefold() == repository.casefold()
+        return (3 if shared >= rest + (0 if ours else 1) else 0), shared, exact
+    if shared == len(own) or begins:
+        return (2 if shared == 1 and not begins else 3), shared, exact
+    return (2 if shared > 1 else 1), shared, exact
+
+
+def _shared_ending(written: Sequence[str], own: Sequence[str]) -> tuple[int, bool]:
+    """How many parts are the same from the end on, and whether all that is written is."""
+    shared = 0
+    for mine, theirs in zip(reversed(own), reversed(written), strict=False):
+        mine, theirs = mine.casefold(), theirs.casefold()
+        if mine == theirs:
+            shared += 1
+            continue
+        if theirs.endswith(mine) and theirs[-len(mine) - 1 : -len(mine)] in (*_DELIMITERS, ""):
+            return shared + 1, True
+        break
+    rest = written[: len(written) - shared]
+    return shared, shared > 0 and (not rest or rest[-1] == "..")
+
+
+def _jvm_fit(qualified: str, own: Sequence[str]) -> _Fit:
+    """A frame of the JVM has the file's name alone; its class says in which package it lies."""
+    package = [part.casefold() for part in qualified.split(".")[:-2]]
+    folders = [part.casefold() for part in own[:-1]]
+    shared = 0
+    while shared < min(len(package), len(folders)) and package[-1 - shared] == folders[-1 - shared]:
+        shared += 1
+    if qualified.startswith(_PLATFORM):
+        return (3 if package and shared == len(package) else 0), shared, 0
+    # A file without folders, or a class without a package, says nothing against it.
+    return (3 if shared or not package or not folders else 1), shared, 0
