@@ -113,6 +113,8 @@ def test_no_pattern_goes_back(pattern: str) -> None:
         (r" getUserName\b", "get user name"),
         (r"\x41 b ", ""),
         (r" a[bc]d e ", "e"),
+        ("für alle Fälle", "alle"),
+        ("the naïve one with e\u0301", "one with"),
     ],
 )
 def test_words_that_a_line_must_hold(pattern: str, words: str) -> None:
@@ -136,7 +138,7 @@ def test_boundaries_of_words_are_those_of_all_alphabets(pattern: str, lines: set
 
 
 @given(
-    st.from_regex(r"[a-z_A-Z0-9$. (]{1,12}", fullmatch=True),
+    st.from_regex("[a-z_A-Z0-9$. (éü\u0301]{1,12}", fullmatch=True),
     st.text("aB_1$ .é(", max_size=6),
     st.text("aB_1$ .é)", max_size=6),
 )

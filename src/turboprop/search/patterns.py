@@ -253,6 +253,8 @@ def _certain_terms(pattern: Pattern) -> tuple[int, ...]:
     if text is None:
         return ()
     bounded = pattern.words or pattern.whole_lines
+    # Beside a letter that is not ASCII's, as in `für`, `r` is no word.
+    text = re.sub(r"[^\x00-\x7f]", "\1", text)
     text = "\0" * (before or bounded) + text + "\0" * (behind or bounded)
     terms = []
     for word in re.finditer(r"(?<=[^\w$\x01])[A-Za-z]\w*(?=[^\w$\x01])", text, re.ASCII):
