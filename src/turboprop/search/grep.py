@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from turboprop.code.inside import read_each
 from turboprop.code.longlines import CUT_WORDS
 from turboprop.code.terms import defined_names, definition_hash, hashed_terms
-from turboprop.search.filters import compile_filter
+from turboprop.search.filters import condition_in
 from turboprop.search.path_rules import place_of
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def _files(
     lexicon = reader.lexicon
     if lexicon.rows == 0:
         return {}
-    where = compile_filter(wanted, reader.header.scope.root) if wanted is not None else None
+    where = condition_in(reader, wanted)
     chosen = np.unique(lexicon.file_of if where is None else lexicon.file_of[reader.allowed(where)])
     if terms:
         # A line that nobody can read is looked at whole, though its chunk has only its ends.

@@ -74,8 +74,7 @@ class Pattern:
 
 
 class LinePattern:
-    """A pattern that RE2 takes. `terms` are hashes of terms that each matching line holds, where some are known;
-    `in_text` is the regular expression for a text of several lines, which Rust's engine takes as well."""
+    """A pattern that RE2 takes. `terms` are hashes of terms that each matching line holds, where some are known."""
 
     def __init__(self, pattern: Pattern, ignore_case: bool) -> None:
         narrow, wide = (
@@ -87,7 +86,6 @@ class LinePattern:
         self._narrow = _Forms(pattern, narrow, ignore_case, "0-9A-Za-z_")
         self._wide = _Forms(pattern, wide, ignore_case, _WORD)
         _check(self._wide.line, " | ".join(pattern.source))
-        self.in_text = self._wide.text or f"(?m){self._wide.line}"
         self.terms = () if ignore_case or len(wide) != 1 else _certain_terms(pattern)
 
     def in_texts(self, texts: Any, is_ascii: bool = False) -> NDArray[np.bool_] | None:
@@ -98,6 +96,20 @@ class LinePattern:
     def in_lines(self, lines: Any, is_ascii: bool = False) -> NDArray[np.bool_]:
         """Which lines (an Arrow array of strings without their ends) match, bool [n]."""
         return _matches(lines, (self._narrow if is_ascii else self._wide).line)
+
+    def in_lines_of(self, texts: Any) -> NDArray[np.bool_]:
+        """Which texts (an Arrow array of strings) have such a line, bool [n]."""
+        import numpy as np
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        may = self.in_texts(texts)
+        rows = np.arange(len(texts)) if may is None else np.flatnonzero(may)
+        lines = pc.split_pattern(pc.replace_substring_regex(texts.take(pa.array(rows)), r"\n\z", ""), "\n")
+        found = self.in_lines(lines.flatten())
+        holds = np.zeros(len(texts), np.bool_)
+        holds[rows[pc.list_parent_indices(lines).to_numpy()[found]]] = True
+        return holds
 
     def spans(self, lines: Sequence[str]) -> list[tuple[tuple[int, int], ...]]:
         """Where each of the matching lines holds the pattern: [begin, end) in characters, without empty ones."""
@@ -232,8 +244,7 @@ def _translated(source: str, classes: tuple[Mapping[str, str], Mapping[str, str]
             out.append(source[at : end + 2])
             at = end + 2
             continue
-        # Rust's engine, which filters a search, would take these for operations on classes.
-        out.append(f"\\{char}" if inside and char in "[&~" else char)
+        out.append(char)
         at += 1
     return "".join(out)
 

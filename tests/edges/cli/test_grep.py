@@ -175,7 +175,20 @@ def test_a_search_may_be_narrowed(repo: Path) -> None:
     assert paths("--regex", r"^func \w+\(") == ["app/client.go"]
     assert set(paths("--regex", r"START_server\(|(?i)dial it")) == {"README.md"}
     assert paths("--regex", "it's not there") == []
-    for pattern in ("(", r"\C", "a(?!b)"):
+    assert len(paths("--regex", "e")) == 4
+    for pattern in (
+        r"error {",
+        "n{,3}",
+        r"\163erver",
+        r"[^a-z]package",
+        r"port\):[^x]*Listen",
+        r"t[[&&~]",
+        "",
+        r"^$",
+        r"\w{9}",
+    ):
+        assert set(paths("--regex", pattern)) == set(lines("-l", pattern, cwd=repo)), pattern
+    for pattern in ("(", r"\C", "a(?!b)", r"\w{1000}{9}"):
         done = tp("search", "server", "--regex", pattern, cwd=repo)
         assert (done.returncode, done.stdout) == (2, "")
         assert "pattern" in done.stderr
