@@ -127,6 +127,8 @@ def test_narrowing_limits_and_context(small: tuple[Path, IndexReader]) -> None:
     around = GrepOptions(before=1, after=1, spans=True)
     (one,) = grep(root, reader, pattern=Pattern(("acquire",)), options=around)
     assert (one.numbers, one.spans, one.context) == ([4], [((8, 15),)], {3: "", 5: "        return 1"})
+    (first,) = grep(root, reader, pattern=Pattern(("o",)), options=GrepOptions(spans=True, most=1, most_spans=1))
+    assert (first.path, first.numbers, first.spans) == ("src/zpool.py", [1], [((7, 8),)])
     every = grep(root, reader, pattern=Pattern(("Pool",)))
     assert sum(len(each.numbers) for each in every) == 7
     assert [(each.path, each.numbers) for each in first_lines(every, 2)] == [("src/zpool.py", [1]), ("src/use.py", [1])]

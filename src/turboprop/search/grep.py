@@ -32,6 +32,8 @@ MOST_KEPT_BYTES = 64_000_000
 _MOST_LINES, _MOST_NAMES = 20, 2_000
 """Matching lines of a file, and of all, whose identifiers are looked up: are they defined there?"""
 _LONGEST_NAME = 100
+_LONGEST_LOOKED = 2_000
+"""Characters of a line in which identifiers are looked for: minified code has lines of megabytes."""
 
 
 Span = tuple[int, int]
@@ -57,7 +59,8 @@ class FileMatches:
 
 @dataclass(frozen=True, slots=True)
 class GrepOptions:
-    """`before` and `after` are lines of context, `most_in_file` the matching lines of a file at most.
+    """`before` and `after` are lines of context, `most_in_file` the matching lines of a file at most, `most` those of
+    all files, and `most_spans` the spans of a line.
 
     `invert` finds the lines that do not match, which have no spans; `in_path_order` leaves the order of a search.
     """
@@ -67,6 +70,8 @@ class GrepOptions:
     before: int = 0
     after: int = 0
     most_in_file: int | None = None
+    most: int | None = None
+    most_spans: int | None = None
     in_path_order: bool = False
 
 
@@ -143,14 +148,16 @@ def grep(
     found = sorted(search_texts(texts, languages, compiled, options), key=lambda each: each.path)
     for each in found:
         each.language = languages[each.path]
+    if not options.in_path_order and not options.invert:
+        _mark_defining(reader.lexicon, found, compiled)
+        found.sort(key=rank)
+    if options.most is not None:
+        found = first_lines(found, options.most)
     if options.spans and not options.invert:
-        spans = iter(compiled.spans([text for each in found for text in each.texts]))
+        spans = iter(compiled.spans([text for each in found for text in each.texts], options.most_spans))
         for each in found:
             each.spans = [next(spans) for _ in each.texts]
-    if options.in_path_order or options.invert:
-        return found
-    _mark_defining(reader.lexicon, found, compiled)
-    return sorted(found, key=rank)
+    return found
 
 
 def first_lines(found: Sequence[FileMatches], limit: int) -> list[FileMatches]:
@@ -312,7 +319,7 @@ def _mark_defining(lexicon: Lexicon, found: Sequence[FileMatches], pattern: Line
     """Mark the files that define an identifier which a match is, or is part of, by their first matches."""
     import numpy as np
 
-    looked = [(each, text) for each in found for text in each.texts[:_MOST_LINES]][:_MOST_NAMES]
+    looked = [(each, text[:_LONGEST_LOOKED]) for each in found for text in each.texts[:_MOST_LINES]][:_MOST_NAMES]
     spans = pattern.spans([text for _, text in looked])
     defining: dict[str, set[str]] = {}
     for (each, text), places in zip(looked, spans, strict=True):

@@ -111,15 +111,18 @@ class LinePattern:
         holds[rows[pc.list_parent_indices(lines).to_numpy()[found]]] = True
         return holds
 
-    def spans(self, lines: Sequence[str]) -> list[tuple[tuple[int, int], ...]]:
-        """Where each of the matching lines holds the pattern: [begin, end) in characters, without empty ones."""
+    def spans(self, lines: Sequence[str], most: int | None = None) -> list[tuple[tuple[int, int], ...]]:
+        """Where each of the matching lines holds the pattern, the first `most` times: [begin, end) in characters,
+        without empty ones."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
         forms = self._narrow if all(map(str.isascii, lines)) else self._wide
         # No byte of UTF-8 is 0xff or 0xfe.
         encoded = pa.array([line.encode("utf-8", "replace") for line in lines], pa.large_binary())
-        marked = pc.replace_substring_regex(encoded.view(pa.large_string()), forms.marked, b"\xff\\1\xfe")
+        marked = pc.replace_substring_regex(
+            encoded.view(pa.large_string()), forms.marked, b"\xff\\1\xfe", max_replacements=most
+        )
         return [_spans(line) for line in marked.view(pa.large_binary()).to_pylist()]
 
 
