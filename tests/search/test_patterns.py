@@ -49,6 +49,7 @@ def found(pattern: Pattern, lines: list[str]) -> list[int]:
             r"x\sy",
             r"\S{12,}",
         ),
+        *(r"[^\n]x", "[^\n]x", r"[^]\n]\\.", r"\\n"),
         *(r"\S{12,}", r"(?i)CLASS", r"a|b", r"[^\W\d]+::", r"", r"$^", r"[\[\]]", r"[]b]", r"\.", r"(?P<name>time)"),
     ),
 )
@@ -84,7 +85,9 @@ def test_options() -> None:
     assert spans == ((4, 5), (7, 8))
 
 
-@pytest.mark.parametrize("pattern", ["(", "a**", r"(a)\1", "a(?=b)", r"\C", "x{2000}", "a\nb", r"a\nb", "a" * 10_001])
+@pytest.mark.parametrize(
+    "pattern", ["(", "a**", r"(a)\1", "a(?=b)", r"\C", "x{2000}", "a\nb", r"a\nb", r"[^\n]\n", r"\[^\n]", "a" * 10_001]
+)
 def test_what_is_no_pattern_is_refused(pattern: str) -> None:
     with pytest.raises(UsageError):
         Pattern((pattern,)).compile()

@@ -40,6 +40,9 @@ _ASCII = ({"s": r"[\s\v]", "S": r"[^\s\v]"}, {"s": r"\s\v"})
 _WHOLE_TEXT = re.compile(r"\\[Az]|\(\?[a-zA-Z]*-?[a-zA-Z]*m|\(\?[a-zA-Z]*-")
 """What means another thing in a file than in its line: then lines are looked at without looking at files first."""
 
+_NOT_SOUGHT = re.compile(r"\\[^n]|\[\^\]?(?:\\.|[^\]\\])*\]", re.DOTALL)
+"""What may hold `\\n` without looking for the end of a line: negated classes; other escapes, `\\\\` among them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
@@ -61,7 +64,8 @@ class Pattern:
         for each in self.source:
             if len(each) > LONGEST_PATTERN:
                 raise UsageError(f"the pattern has {len(each)} characters and may have {LONGEST_PATTERN}")
-            if "\n" in each or (not self.fixed and re.search(r"(?<!\\)(?:\\\\)*\\n", each)):
+            sought = each if self.fixed else _NOT_SOUGHT.sub("", each)
+            if "\n" in sought or (not self.fixed and "\\n" in sought):
                 raise UsageError("the pattern holds a line end, and lines are looked at one by one; leave it out")
         if not self.source:
             raise UsageError("there is no pattern; say what to look for")

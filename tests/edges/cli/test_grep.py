@@ -79,6 +79,19 @@ def test_conventions_of_ripgrep(repo: Path) -> None:
         "app/server.py:3:17:    return bind(port)",
     ]
     assert lines("--heading", "Dial", cwd=repo) == ["app/client.go", "3:func Dial(server string) error {"]
+    assert lines("--vimgrep", "^D?", "README.md", cwd=repo) == [
+        "README.md:1:1:# Demo",
+        "README.md:2:1:",
+        "README.md:3:1:Start the server, then dial it.",
+    ]
+    assert lines("--count-matches", "^D?", "README.md", cwd=repo) == ["README.md:3"]
+    assert lines("-o", "^S?", "README.md", cwd=repo) == ["README.md:3:S"]
+    assert lines("-v", "--vimgrep", "e", "README.md", cwd=repo) == ["README.md:2:1:"]
+    assert lines("-v", "-o", "D", "README.md", cwd=repo) == [
+        "README.md:2:",
+        "README.md:3:Start the server, then dial it.",
+    ]
+    assert lines("-v", "--count-matches", "D", "README.md", cwd=repo) == ["README.md:2"]
     quiet = tp("grep", "-q", "Dial", cwd=repo)
     assert (quiet.returncode, quiet.stdout) == (0, "")
 
