@@ -159,6 +159,21 @@ def test_few_files_of_texts_that_were_kept(small: tuple[Path, IndexReader]) -> N
     assert found(*small, "é", current=True, kept=kept, within=["src/use.py"]) == {"src/use.py": [2]}
 
 
+def test_indexes_keep_texts_in_one_room(small: tuple[Path, IndexReader], monkeypatch: pytest.MonkeyPatch) -> None:
+    root, reader = small
+    monkeypatch.setattr("turboprop.search.grep.MOST_KEPT_BYTES", 400)  # the texts of one of the two
+    first, second = KeptTexts(), KeptTexts()
+
+    def is_kept(kept: KeptTexts) -> bool:
+        return isinstance(kept.read(root, reader, FILES, True), list)
+
+    assert not is_kept(first)
+    for kept, other in ((first, second), (second, first)):
+        assert len(found(*small, "Pool", current=True, kept=kept)) == 4
+        assert is_kept(kept)
+        assert not is_kept(other)
+
+
 def test_no_context_where_all_lines_match(small: tuple[Path, IndexReader]) -> None:
     root, reader = small
     every = grep(root, reader, pattern=Pattern(("",)), options=GrepOptions(before=1, after=1))

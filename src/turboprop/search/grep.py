@@ -9,7 +9,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from threading import Lock
+from typing import TYPE_CHECKING, Any, ClassVar
+from weakref import WeakSet
 
 from turboprop.code.inside import read_each
 from turboprop.code.longlines import CUT_WORDS
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 BATCH_BYTES = 4_000_000
 """Text that is looked through at once, in a thread beside the one that reads."""
 MOST_KEPT_BYTES = 64_000_000
+"""Texts that all indexes of a process keep together."""
 _MOST_LINES, _MOST_NAMES = 20, 2_000
 """Matching lines of a file, and of all, whose identifiers are looked up: are they defined there?"""
 _LONGEST_NAME = 100
@@ -87,6 +90,13 @@ class Texts:
     is_ascii: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    version: tuple[str, int]
+    texts: list[Texts]
+    size: int
+
+
 class KeptTexts:
     """The texts of all files of one published version, for the next time.
 
@@ -94,18 +104,24 @@ class KeptTexts:
     through their 30 MB does.
     """
 
+    _lock = Lock()
+    _all: ClassVar[WeakSet[KeptTexts]] = WeakSet()
+
     def __init__(self) -> None:
-        self._version: tuple[str, int] | None = None
-        self._texts: list[Texts] = []
+        # Threads that read two versions see the texts of one, and of which.
+        self._kept: _Kept | None = None
+        with self._lock:
+            self._all.add(self)
 
     def read(self, root: Path, reader: IndexReader, paths: Collection[str], current: bool) -> Iterable[Texts]:
         """The texts of files, and perhaps of others. With `current` the index holds what the files hold now."""
-        version = (reader.header.table, reader.header.version)
         if not current:
             return read_texts(root, paths)
-        if self._version == version:
-            return self._texts
-        self._version, self._texts = None, []
+        version = (reader.header.table, reader.header.version)
+        kept = self._kept
+        if kept is not None and kept.version == version:
+            return kept.texts
+        self._kept = None
         if len(paths) < len(reader.lexicon.files):
             return read_texts(root, paths)
         return self._keeping(read_texts(root, paths), version)
@@ -120,8 +136,14 @@ class KeptTexts:
                 kept = None
             elif kept is not None:
                 kept.append(each)
-        if kept is not None:
-            self._version, self._texts = version, kept
+        if kept is None:
+            return
+        with self._lock:
+            self._kept = _Kept(version, kept, size)
+            # All indexes of a process have the room of one; what was read last stays.
+            if sum(one._kept.size for one in self._all if one._kept is not None) > MOST_KEPT_BYTES:
+                for one in self._all:
+                    one._kept = one._kept if one is self else None
 
 
 def grep(

@@ -41,7 +41,7 @@ _WHOLE_TEXT = re.compile(r"\\[Az]|\(\?[a-zA-Z]*-?[a-zA-Z]*m|\(\?[a-zA-Z]*-")
 """What means another thing in a file than in its line: then lines are looked at without looking at files first."""
 
 _NOT_SOUGHT = re.compile(r"\\[^n]|\[\^\]?(?:\\.|[^\]\\])*\]", re.DOTALL)
-"""What may hold `\\n` without looking for the end of a line: negated classes; other escapes, `\\\\` among them."""
+"""Where `\\n` seeks no end of a line: in a negated class, and behind another backslash."""
 
 
 @dataclass(frozen=True, slots=True)
