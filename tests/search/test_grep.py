@@ -127,6 +127,8 @@ def test_narrowing_limits_and_context(small: tuple[Path, IndexReader]) -> None:
     around = GrepOptions(before=1, after=1, spans=True)
     (one,) = grep(root, reader, pattern=Pattern(("acquire",)), options=around)
     assert (one.numbers, one.spans, one.context) == ([4], [((8, 15),)], {3: "", 5: "        return 1"})
+    (first,) = grep(root, reader, pattern=Pattern(("o",)), options=GrepOptions(spans=True, most=1, most_spans=1))
+    assert (first.path, first.numbers, first.spans) == ("src/zpool.py", [1], [((7, 8),)])
     every = grep(root, reader, pattern=Pattern(("Pool",)))
     assert sum(len(each.numbers) for each in every) == 7
     assert [(each.path, each.numbers) for each in first_lines(every, 2)] == [("src/zpool.py", [1]), ("src/use.py", [1])]
@@ -145,6 +147,37 @@ def test_files_are_read_as_they_are_now(small: tuple[Path, IndexReader]) -> None
     assert found(*small, "acquire|root|Pool", kept=kept) == {"src/zpool.py": [3]}
     assert found(*small, r"\(\):$") == {"src/zpool.py": [3]}
     assert found(*small, "café") == {"src/zpool.py": [1]}
+
+
+def test_few_files_of_texts_that_were_kept(small: tuple[Path, IndexReader]) -> None:
+    root, _ = small
+    (root / "src/use.py").write_text("from pool import ConnectionPool\nshared = ConnectionPool('é')\n")
+    kept = KeptTexts()
+    assert len(found(*small, "Pool", current=True, kept=kept)) == 4
+    # Of one of the batches nothing is wanted.
+    assert found(*small, r"\bacquire\b", current=True, kept=kept) == {"src/zpool.py": [4]}
+    assert found(*small, "é", current=True, kept=kept, within=["src/use.py"]) == {"src/use.py": [2]}
+
+
+def test_indexes_keep_texts_in_one_room(small: tuple[Path, IndexReader], monkeypatch: pytest.MonkeyPatch) -> None:
+    root, reader = small
+    monkeypatch.setattr("turboprop.search.grep.MOST_KEPT_BYTES", 400)  # the texts of one of the two
+    first, second = KeptTexts(), KeptTexts()
+
+    def is_kept(kept: KeptTexts) -> bool:
+        return isinstance(kept.read(root, reader, FILES, True), list)
+
+    assert not is_kept(first)
+    for kept, other in ((first, second), (second, first)):
+        assert len(found(*small, "Pool", current=True, kept=kept)) == 4
+        assert is_kept(kept)
+        assert not is_kept(other)
+
+
+def test_no_context_where_all_lines_match(small: tuple[Path, IndexReader]) -> None:
+    root, reader = small
+    every = grep(root, reader, pattern=Pattern(("",)), options=GrepOptions(before=1, after=1))
+    assert [each.context for each in every] == [{}] * 4
 
 
 def test_no_folder_on_the_way_is_a_link(small: tuple[Path, IndexReader], tmp_path: Path) -> None:

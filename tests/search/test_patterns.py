@@ -49,6 +49,7 @@ def found(pattern: Pattern, lines: list[str]) -> list[int]:
             r"x\sy",
             r"\S{12,}",
         ),
+        *(r"[^\n]x", "[^\n]x", r"[^]\n]\\.", r"\\n"),
         *(r"\S{12,}", r"(?i)CLASS", r"a|b", r"[^\W\d]+::", r"", r"$^", r"[\[\]]", r"[]b]", r"\.", r"(?P<name>time)"),
     ),
 )
@@ -84,7 +85,9 @@ def test_options() -> None:
     assert spans == ((4, 5), (7, 8))
 
 
-@pytest.mark.parametrize("pattern", ["(", "a**", r"(a)\1", "a(?=b)", r"\C", "x{2000}", "a\nb", r"a\nb", "a" * 10_001])
+@pytest.mark.parametrize(
+    "pattern", ["(", "a**", r"(a)\1", "a(?=b)", r"\C", "x{2000}", "a\nb", r"a\nb", r"[^\n]\n", r"\[^\n]", "a" * 10_001]
+)
 def test_what_is_no_pattern_is_refused(pattern: str) -> None:
     with pytest.raises(UsageError):
         Pattern((pattern,)).compile()
@@ -113,6 +116,8 @@ def test_no_pattern_goes_back(pattern: str) -> None:
         (r" getUserName\b", "get user name"),
         (r"\x41 b ", ""),
         (r" a[bc]d e ", "e"),
+        ("für alle Fälle", "alle"),
+        ("the naïve one with e\u0301", "one with"),
     ],
 )
 def test_words_that_a_line_must_hold(pattern: str, words: str) -> None:
@@ -136,7 +141,7 @@ def test_boundaries_of_words_are_those_of_all_alphabets(pattern: str, lines: set
 
 
 @given(
-    st.from_regex(r"[a-z_A-Z0-9$. (]{1,12}", fullmatch=True),
+    st.from_regex("[a-z_A-Z0-9$. (éü\u0301]{1,12}", fullmatch=True),
     st.text("aB_1$ .é(", max_size=6),
     st.text("aB_1$ .é)", max_size=6),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -170,6 +170,14 @@ class IndexReader:
             found = self._table.scanner(columns=list(columns), filter=where, with_row_id=True).to_table()
         rows: list[dict[str, Any]] = found.to_pylist()
         return rows
+
+    def texts(self, where: str | None) -> Iterator[tuple[NDArray[np.uint64], Any]]:
+        """The ids and the texts (an Arrow array of strings) of all rows that meet a Lance condition, some thousands at
+        a time."""
+        with translated(self._directory, "search the index"):
+            scanner = self._table.scanner(columns=[schema.TEXT], filter=where, with_row_id=True)
+            for batch in scanner.to_batches():
+                yield batch["_rowid"].to_numpy(), batch[schema.TEXT]
 
     def vectors(self, row_ids: Sequence[int]) -> NDArray[np.float16]:
         """The vectors of rows, float16 [n, dimensions], in the order asked for; zeros for one that has none yet."""

@@ -9,12 +9,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from threading import Lock
+from typing import TYPE_CHECKING, Any, ClassVar
+from weakref import WeakSet
 
 from turboprop.code.inside import read_each
 from turboprop.code.longlines import CUT_WORDS
 from turboprop.code.terms import defined_names, definition_hash, hashed_terms
-from turboprop.search.filters import compile_filter
+from turboprop.search.filters import condition_in
 from turboprop.search.path_rules import place_of
 
 if TYPE_CHECKING:
@@ -29,9 +31,12 @@ if TYPE_CHECKING:
 BATCH_BYTES = 4_000_000
 """Text that is looked through at once, in a thread beside the one that reads."""
 MOST_KEPT_BYTES = 64_000_000
+"""Texts that all indexes of a process keep together."""
 _MOST_LINES, _MOST_NAMES = 20, 2_000
 """Matching lines of a file, and of all, whose identifiers are looked up: are they defined there?"""
 _LONGEST_NAME = 100
+_LONGEST_LOOKED = 2_000
+"""Characters of a line in which identifiers are looked for: minified code has lines of megabytes."""
 
 
 Span = tuple[int, int]
@@ -57,7 +62,8 @@ class FileMatches:
 
 @dataclass(frozen=True, slots=True)
 class GrepOptions:
-    """`before` and `after` are lines of context, `most_in_file` the matching lines of a file at most.
+    """`before` and `after` are lines of context, `most_in_file` the matching lines of a file at most, `most` those of
+    all files, and `most_spans` the spans of a line.
 
     `invert` finds the lines that do not match, which have no spans; `in_path_order` leaves the order of a search.
     """
@@ -67,6 +73,8 @@ class GrepOptions:
     before: int = 0
     after: int = 0
     most_in_file: int | None = None
+    most: int | None = None
+    most_spans: int | None = None
     in_path_order: bool = False
 
 
@@ -82,6 +90,13 @@ class Texts:
     is_ascii: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    version: tuple[str, int]
+    texts: list[Texts]
+    size: int
+
+
 class KeptTexts:
     """The texts of all files of one published version, for the next time.
 
@@ -89,18 +104,24 @@ class KeptTexts:
     through their 30 MB does.
     """
 
+    _lock = Lock()
+    _all: ClassVar[WeakSet[KeptTexts]] = WeakSet()
+
     def __init__(self) -> None:
-        self._version: tuple[str, int] | None = None
-        self._texts: list[Texts] = []
+        # Threads that read two versions see the texts of one, and of which.
+        self._kept: _Kept | None = None
+        with self._lock:
+            self._all.add(self)
 
     def read(self, root: Path, reader: IndexReader, paths: Collection[str], current: bool) -> Iterable[Texts]:
         """The texts of files, and perhaps of others. With `current` the index holds what the files hold now."""
-        version = (reader.header.table, reader.header.version)
         if not current:
             return read_texts(root, paths)
-        if self._version == version:
-            return self._texts
-        self._version, self._texts = None, []
+        version = (reader.header.table, reader.header.version)
+        kept = self._kept
+        if kept is not None and kept.version == version:
+            return kept.texts
+        self._kept = None
         if len(paths) < len(reader.lexicon.files):
             return read_texts(root, paths)
         return self._keeping(read_texts(root, paths), version)
@@ -115,8 +136,14 @@ class KeptTexts:
                 kept = None
             elif kept is not None:
                 kept.append(each)
-        if kept is not None:
-            self._version, self._texts = version, kept
+        if kept is None:
+            return
+        with self._lock:
+            self._kept = _Kept(version, kept, size)
+            # All indexes of a process have the room of one; what was read last stays.
+            if sum(one._kept.size for one in self._all if one._kept is not None) > MOST_KEPT_BYTES:
+                for one in self._all:
+                    one._kept = one._kept if one is self else None
 
 
 def grep(
@@ -143,14 +170,16 @@ def grep(
     found = sorted(search_texts(texts, languages, compiled, options), key=lambda each: each.path)
     for each in found:
         each.language = languages[each.path]
+    if not options.in_path_order and not options.invert:
+        _mark_defining(reader.lexicon, found, compiled)
+        found.sort(key=rank)
+    if options.most is not None:
+        found = first_lines(found, options.most)
     if options.spans and not options.invert:
-        spans = iter(compiled.spans([text for each in found for text in each.texts]))
+        spans = iter(compiled.spans([text for each in found for text in each.texts], options.most_spans))
         for each in found:
             each.spans = [next(spans) for _ in each.texts]
-    if options.in_path_order or options.invert:
-        return found
-    _mark_defining(reader.lexicon, found, compiled)
-    return sorted(found, key=rank)
+    return found
 
 
 def first_lines(found: Sequence[FileMatches], limit: int) -> list[FileMatches]:
@@ -179,7 +208,7 @@ def _files(
     lexicon = reader.lexicon
     if lexicon.rows == 0:
         return {}
-    where = compile_filter(wanted, reader.header.scope.root) if wanted is not None else None
+    where = condition_in(reader, wanted)
     chosen = np.unique(lexicon.file_of if where is None else lexicon.file_of[reader.allowed(where)])
     if terms:
         # A line that nobody can read is looked at whole, though its chunk has only its ends.
@@ -236,9 +265,13 @@ def read_texts(root: Path, paths: Iterable[str]) -> Iterator[Texts]:
 def _search(texts: Texts, wanted: Collection[str], pattern: LinePattern, options: GrepOptions) -> list[FileMatches]:
     import numpy as np
 
-    held = None if options.invert else pattern.in_texts(texts.array, texts.is_ascii)
-    chosen = range(len(texts.paths)) if held is None else np.flatnonzero(held).tolist()
-    chosen = [at for at in chosen if texts.paths[at] in wanted]
+    chosen = [at for at, path in enumerate(texts.paths) if path in wanted]
+    if not chosen:
+        return []
+    array = texts.array if len(chosen) == len(texts.paths) else texts.array.take(chosen)
+    held = None if options.invert else pattern.in_texts(array, texts.is_ascii)
+    if held is not None:
+        chosen = [at for at, may in zip(chosen, held.tolist(), strict=True) if may]
     if not chosen:
         return []
     lines, first = _lines([texts.array[at].as_buffer().to_pybytes() for at in chosen])
@@ -268,6 +301,8 @@ def _around(lines: Any, first: int, end: int, numbers: Sequence[int], options: G
         for near in range(max(1, number - options.before), min(end - first, number + options.after) + 1)
     }
     chosen = sorted(wanted.difference(numbers))
+    if not chosen:
+        return {}
     return dict(zip(chosen, lines.take([first + number - 1 for number in chosen]).to_pylist(), strict=True))
 
 
@@ -306,7 +341,7 @@ def _mark_defining(lexicon: Lexicon, found: Sequence[FileMatches], pattern: Line
     """Mark the files that define an identifier which a match is, or is part of, by their first matches."""
     import numpy as np
 
-    looked = [(each, text) for each in found for text in each.texts[:_MOST_LINES]][:_MOST_NAMES]
+    looked = [(each, text[:_LONGEST_LOOKED]) for each in found for text in each.texts[:_MOST_LINES]][:_MOST_NAMES]
     spans = pattern.spans([text for _, text in looked])
     defining: dict[str, set[str]] = {}
     for (each, text), places in zip(looked, spans, strict=True):

@@ -40,6 +40,9 @@ _ASCII = ({"s": r"[\s\v]", "S": r"[^\s\v]"}, {"s": r"\s\v"})
 _WHOLE_TEXT = re.compile(r"\\[Az]|\(\?[a-zA-Z]*-?[a-zA-Z]*m|\(\?[a-zA-Z]*-")
 """What means another thing in a file than in its line: then lines are looked at without looking at files first."""
 
+_NOT_SOUGHT = re.compile(r"\\[^n]|\[\^\]?(?:\\.|[^\]\\])*\]", re.DOTALL)
+"""Where `\\n` seeks no end of a line: in a negated class, and behind another backslash."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
@@ -61,7 +64,8 @@ class Pattern:
         for each in self.source:
             if len(each) > LONGEST_PATTERN:
                 raise UsageError(f"the pattern has {len(each)} characters and may have {LONGEST_PATTERN}")
-            if "\n" in each or (not self.fixed and re.search(r"(?<!\\)(?:\\\\)*\\n", each)):
+            sought = each if self.fixed else _NOT_SOUGHT.sub("", each)
+            if "\n" in sought or (not self.fixed and "\\n" in sought):
                 raise UsageError("the pattern holds a line end, and lines are looked at one by one; leave it out")
         if not self.source:
             raise UsageError("there is no pattern; say what to look for")
@@ -74,8 +78,7 @@ class Pattern:
 
 
 class LinePattern:
-    """A pattern that RE2 takes. `terms` are hashes of terms that each matching line holds, where some are known;
-    `in_text` is the regular expression for a text of several lines, which Rust's engine takes as well."""
+    """A pattern that RE2 takes. `terms` are hashes of terms that each matching line holds, where some are known."""
 
     def __init__(self, pattern: Pattern, ignore_case: bool) -> None:
         narrow, wide = (
@@ -87,7 +90,6 @@ class LinePattern:
         self._narrow = _Forms(pattern, narrow, ignore_case, "0-9A-Za-z_")
         self._wide = _Forms(pattern, wide, ignore_case, _WORD)
         _check(self._wide.line, " | ".join(pattern.source))
-        self.in_text = self._wide.text or f"(?m){self._wide.line}"
         self.terms = () if ignore_case or len(wide) != 1 else _certain_terms(pattern)
 
     def in_texts(self, texts: Any, is_ascii: bool = False) -> NDArray[np.bool_] | None:
@@ -99,15 +101,32 @@ class LinePattern:
         """Which lines (an Arrow array of strings without their ends) match, bool [n]."""
         return _matches(lines, (self._narrow if is_ascii else self._wide).line)
 
-    def spans(self, lines: Sequence[str]) -> list[tuple[tuple[int, int], ...]]:
-        """Where each of the matching lines holds the pattern: [begin, end) in characters, without empty ones."""
+    def in_lines_of(self, texts: Any) -> NDArray[np.bool_]:
+        """Which texts (an Arrow array of strings) have such a line, bool [n]."""
+        import numpy as np
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        may = self.in_texts(texts)
+        rows = np.arange(len(texts)) if may is None else np.flatnonzero(may)
+        lines = pc.split_pattern(pc.replace_substring_regex(texts.take(pa.array(rows)), r"\n\z", ""), "\n")
+        found = self.in_lines(lines.flatten())
+        holds = np.zeros(len(texts), np.bool_)
+        holds[rows[pc.list_parent_indices(lines).to_numpy()[found]]] = True
+        return holds
+
+    def spans(self, lines: Sequence[str], most: int | None = None) -> list[tuple[tuple[int, int], ...]]:
+        """Where each of the matching lines holds the pattern, the first `most` times: [begin, end) in characters,
+        without empty ones."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
         forms = self._narrow if all(map(str.isascii, lines)) else self._wide
         # No byte of UTF-8 is 0xff or 0xfe.
         encoded = pa.array([line.encode("utf-8", "replace") for line in lines], pa.large_binary())
-        marked = pc.replace_substring_regex(encoded.view(pa.large_string()), forms.marked, b"\xff\\1\xfe")
+        marked = pc.replace_substring_regex(
+            encoded.view(pa.large_string()), forms.marked, b"\xff\\1\xfe", max_replacements=most
+        )
         return [_spans(line) for line in marked.view(pa.large_binary()).to_pylist()]
 
 
@@ -232,8 +251,7 @@ def _translated(source: str, classes: tuple[Mapping[str, str], Mapping[str, str]
             out.append(source[at : end + 2])
             at = end + 2
             continue
-        # Rust's engine, which filters a search, would take these for operations on classes.
-        out.append(f"\\{char}" if inside and char in "[&~" else char)
+        out.append(char)
         at += 1
     return "".join(out)
 
@@ -253,6 +271,8 @@ def _certain_terms(pattern: Pattern) -> tuple[int, ...]:
     if text is None:
         return ()
     bounded = pattern.words or pattern.whole_lines
+    # Beside a letter that is not ASCII's, as in `für`, `r` is no word.
+    text = re.sub(r"[^\x00-\x7f]", "\1", text)
     text = "\0" * (before or bounded) + text + "\0" * (behind or bounded)
     terms = []
     for word in re.finditer(r"(?<=[^\w$\x01])[A-Za-z]\w*(?=[^\w$\x01])", text, re.ASCII):

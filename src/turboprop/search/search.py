@@ -14,7 +14,7 @@ from turboprop.index.schema import PATH
 from turboprop.limits import Mode, Unit
 from turboprop.search.analysis import STOP_WEIGHT, Query, analyse, by_worth
 from turboprop.search.candidates import WIDER, cosine_statistics, find_candidates, word_statistics
-from turboprop.search.filters import compile_filter
+from turboprop.search.filters import condition_in
 from turboprop.search.located import place_rows, with_places
 from turboprop.search.places import as_indexed
 from turboprop.search.ranking import DEFAULT, Ranked, Weights, base_score, rank
@@ -66,10 +66,7 @@ def search_together(
         raise UsageError(f"the search mode {mode} needs the query's vector")
     if mode == "semantic" and any(reader.rows for reader in readers) and not any(with_vectors):
         raise UsageError("this index has no vectors (yet), so nothing can be found by meaning alone: search by words")
-    where = [
-        compile_filter(each, reader.header.scope.root) if each is not None else None
-        for each, reader in zip(filters, readers, strict=True)
-    ]
+    where = [condition_in(reader, each) for each, reader in zip(filters, readers, strict=True)]
     analysed = analyse(query)
     tables = [
         (at, reader, vector if mode != "lexical" and with_vectors[at] else None)
@@ -163,7 +160,7 @@ def similar_to(
     if not vector.any():
         why = "waits for its vector: `tp index` makes what is missing" if reader.header.waiting else "has no vector"
         raise UsageError(f"{wanted}:{line} {why}, so there is nothing to compare by meaning")
-    where = compile_filter(filters, reader.header.scope.root) if filters is not None else None
+    where = condition_in(reader, filters)
     nearest = [one for one in reader.vector_search(vector, limit + 1, where) if one.row_id != at["_rowid"]][:limit]
     rows = reader.fetch([one.row_id for one in nearest])
     return [_hit(row, one.score, {"cosine": one.score}) for row, one in zip(rows, nearest, strict=True)]

@@ -16,7 +16,7 @@ from turboprop import limits
 from turboprop.code.symbols import BASE, CALL, Definition, around_line, read_symbols
 from turboprop.index import schema
 from turboprop.index.lance_table import sql_text
-from turboprop.search.filters import compile_filter
+from turboprop.search.filters import condition_in
 from turboprop.search.path_rules import place_of
 from turboprop.types import Hit, Match, SearchFilter
 
@@ -152,7 +152,7 @@ def find_references(
 def _rows(reader: IndexReader, conditions: list[str], wanted: SearchFilter | None) -> Iterator[dict[str, Any]]:
     if reader.rows == 0:
         return iter(())
-    where = compile_filter(wanted, reader.header.scope.root) if wanted is not None else None
+    where = condition_in(reader, wanted)
     return iter(reader.rows_where(" AND ".join([*([where] if where else []), *conditions]), _COLUMNS))
 
 

@@ -43,6 +43,8 @@ Freshness = Literal["quick", "all", "none", "background"]
 FileState = Literal["indexed", "changed", "left out"]
 MAP_POINTS = 5_000
 """Points of a map: more cannot be told apart on a screen."""
+_MOST_SPANS = 300
+"""Matches of a line that are told: the 900,000 of one of 900 kB took 5.6 s and 464 MB."""
 BACKGROUND_SECONDS = 30.0
 """What a search may not wait for is brought in beside it, where that was last done so long ago; looking at 10,000
 unchanged files takes about a second of one core."""
@@ -391,7 +393,8 @@ class Workspace(Closing):
         only: str | None = None,
     ) -> FoundLines:
         """The first `limit` lines that match in all repositories, or in the one that is named, by file, as
-        `Index.grep`. One without an index is left out, unless none has one: then `IndexNotFoundError`."""
+        `Index.grep`, each with its first 300 matches. One without an index is left out, unless none has one: then
+        `IndexNotFoundError`."""
         from turboprop.search.grep import GrepOptions, first_lines, rank
 
         limits.LINES.check(limit)
@@ -406,7 +409,7 @@ class Workspace(Closing):
                         pattern,
                         filters=globs,
                         languages=languages,
-                        options=GrepOptions(spans=True),
+                        options=GrepOptions(spans=True, most=limit + 1, most_spans=_MOST_SPANS),
                         freshness="quick" if freshness == "quick" else "none",
                     )
                     stale[repository.name] = index.last_refresh.changed if index.last_refresh.left else 0

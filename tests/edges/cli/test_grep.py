@@ -79,6 +79,19 @@ def test_conventions_of_ripgrep(repo: Path) -> None:
         "app/server.py:3:17:    return bind(port)",
     ]
     assert lines("--heading", "Dial", cwd=repo) == ["app/client.go", "3:func Dial(server string) error {"]
+    assert lines("--vimgrep", "^D?", "README.md", cwd=repo) == [
+        "README.md:1:1:# Demo",
+        "README.md:2:1:",
+        "README.md:3:1:Start the server, then dial it.",
+    ]
+    assert lines("--count-matches", "^D?", "README.md", cwd=repo) == ["README.md:3"]
+    assert lines("-o", "^S?", "README.md", cwd=repo) == ["README.md:3:S"]
+    assert lines("-v", "--vimgrep", "e", "README.md", cwd=repo) == ["README.md:2:1:"]
+    assert lines("-v", "-o", "D", "README.md", cwd=repo) == [
+        "README.md:2:",
+        "README.md:3:Start the server, then dial it.",
+    ]
+    assert lines("-v", "--count-matches", "D", "README.md", cwd=repo) == ["README.md:2"]
     quiet = tp("grep", "-q", "Dial", cwd=repo)
     assert (quiet.returncode, quiet.stdout) == (0, "")
 
@@ -175,7 +188,20 @@ def test_a_search_may_be_narrowed(repo: Path) -> None:
     assert paths("--regex", r"^func \w+\(") == ["app/client.go"]
     assert set(paths("--regex", r"START_server\(|(?i)dial it")) == {"README.md"}
     assert paths("--regex", "it's not there") == []
-    for pattern in ("(", r"\C", "a(?!b)"):
+    assert len(paths("--regex", "e")) == 4
+    for pattern in (
+        r"error {",
+        "n{,3}",
+        r"\163erver",
+        r"[^a-z]package",
+        r"port\):[^x]*Listen",
+        r"t[[&&~]",
+        "",
+        r"^$",
+        r"\w{9}",
+    ):
+        assert set(paths("--regex", pattern)) == set(lines("-l", pattern, cwd=repo)), pattern
+    for pattern in ("(", r"\C", "a(?!b)", r"\w{1000}{9}"):
         done = tp("search", "server", "--regex", pattern, cwd=repo)
         assert (done.returncode, done.stdout) == (2, "")
         assert "pattern" in done.stderr

@@ -102,6 +102,19 @@ def test_grep(client: httpx.Client) -> None:
     assert {hit["path"] for hit in narrowed} == {"src/cache.py"}
 
 
+def test_grep_tells_a_part_of_a_very_long_line(client: httpx.Client, repo: Path) -> None:
+    source = repo / "src" / "cache.py"
+    source.write_text(FILES["src/cache.py"] + f"TABLE = '{'-' * 100_000}{'~' * 100_000}'\n")
+    try:
+        found = client.post("/api/grep", json={"pattern": "~", "repo": "store"}).json()
+    finally:
+        source.write_text(FILES["src/cache.py"])
+    (line,) = found["files"][0]["lines"]
+    assert (line["begin"], line["length"], len(line["text"])) == (99_509, 200_010, 2_000)
+    assert line["matches"] == [[at, at + 1] for at in range(500, 800)]
+    assert all(line["text"][slice(*place)] == "~" for place in line["matches"])
+
+
 def test_similar_and_source(client: httpx.Client) -> None:
     hits = client.get("/api/similar", params={"repo": "store", "path": "src/retry.py", "line": 2}).json()["hits"]
     assert hits

@@ -135,7 +135,10 @@ def grep(
     )
     pattern.compile()  # what is wrong with it is said before anything is opened
     location, within = _place(arguments, repo, index_dir)
-    view = _View(**shown)
+    if invert:  # a line that does not match has no matches: it is shown and counted whole
+        shown["only_matching"] = False
+        shown["count"] |= shown.pop("count_matches")
+    view = _View(count_matches=shown.pop("count_matches", False), **shown)
     wanted = GrepOptions(
         invert=invert,
         spans=view.needs_spans or as_json,
@@ -249,7 +252,7 @@ class _View:
             if self._only_paths:
                 parts.append(name)
             elif self._count_matches:
-                parts.append(f"{name}:{sum(map(len, each.spans))}")
+                parts.append(f"{name}:{sum(len(spans) or 1 for spans in each.spans)}")
             elif self._count:
                 parts.append(f"{name}:{len(each.numbers)}")
             else:
@@ -262,7 +265,7 @@ class _View:
             click.echo("\n".join(parts), color=self._colored or None)
 
     def _lines(self, each: FileMatches, name: str) -> Iterable[str]:
-        plain = not (self._colored or self._most or each.spans or each.context) and self._numbers
+        plain = not (self._colored or self._most or self._column or each.spans or each.context) and self._numbers
         if plain:  # what a pipe is given: 30,000 lines in 20 ms instead of 200
             prefix = f"{name}:" if name else ""
             whole = printable(
@@ -281,7 +284,9 @@ class _View:
             if each.context and last and number > last + 1:
                 yield "--"
             last = number
-            for place in spans if self._vimgrep or self._only_matching else spans[:1] or ((0, 0),):
+            # `^` matches, and there is nothing of it to show.
+            nowhere = () if self._only_matching else ((0, 0),)
+            for place in (spans if self._vimgrep or self._only_matching else spans[:1]) or nowhere:
                 shown = text[slice(*place)] if self._only_matching else text
                 marked = ((0, len(shown)),) if self._only_matching else spans
                 column = f"{len(text[: place[0]].encode('utf-8', 'replace')) + 1}:" if self._column else ""

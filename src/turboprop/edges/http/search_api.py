@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, NotRequired
 
 from pydantic import Field, StrictInt, StrictStr
@@ -50,6 +50,8 @@ _WHY = {
 }
 SHOWN_LINES = 10
 """Lines of a hit that the page shows first: those that match, by the numbers in `shown`."""
+LONGEST_LINE = 2_000
+"""Characters of a matching line that are told: minified code has lines of megabytes."""
 Glob = Annotated[StrictStr, Field(max_length=limits.LONGEST_PATTERN)]
 INTEGER = {"type": "integer", "minimum": 1, "maximum": 1_000_000_000}
 
@@ -100,6 +102,8 @@ class LineRow(TypedDict):
     line: int
     text: str
     matches: list[list[int]]
+    begin: NotRequired[int]
+    length: NotRequired[int]
 
 
 class GrepFileRow(TypedDict):
@@ -272,7 +276,7 @@ async def grep(request: Request) -> Response:
                 "path": each.path,
                 "language": each.language,
                 "lines": [
-                    {"line": number, "text": text, "matches": [list(span) for span in spans]}
+                    _line_row(number, text, spans)
                     for number, text, spans in zip(each.numbers, each.texts, each.spans, strict=True)
                 ],
             }
@@ -284,6 +288,16 @@ async def grep(request: Request) -> Response:
         "seconds": time.perf_counter() - started,
     }
     return JSONResponse(answer)
+
+
+def _line_row(number: int, text: str, spans: Sequence[tuple[int, int]]) -> LineRow:
+    """A line; of a very long one the part where the pattern stands, where in the line that begins, and its length."""
+    if len(text) <= LONGEST_LINE:
+        return {"line": number, "text": text, "matches": [list(span) for span in spans]}
+    begin = max(0, spans[0][0] - LONGEST_LINE // 4) if spans else 0
+    shown = text[begin : begin + LONGEST_LINE]
+    inside = [[first - begin, min(last - begin, len(shown))] for first, last in spans if first - begin < len(shown)]
+    return {"line": number, "text": shown, "matches": inside, "begin": begin, "length": len(text)}
 
 
 def _lines_of(state: ServerState, wanted: GrepRequest) -> FoundLines:
