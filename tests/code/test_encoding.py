@@ -145,3 +145,13 @@ def test_no_line_is_lost(text: str) -> None:
     lines = normalise_newlines(text).split("\n")
     wanted = text.replace("\r\n", "\n")
     assert lines == (wanted.replace("\r", "\n") if "\n" not in text else wanted).split("\n")
+
+
+def test_utf_8_with_surrogates_or_by_its_own_word_stays_utf_8() -> None:
+    surrogates = "# 设置数据库\n".encode() + b"# \xed\xa0\x80\xed\xb0\x80\nx = 1\n"
+    declared = "# -*- coding: utf-8 -*-\n# 设置\n".encode() + b"# \x81\xfe\x81\xfe\x81\xfe\n"
+    for data, word in ((surrogates, "设置数据库"), (declared, "设置")):
+        found = decode(data)
+        assert found is not None
+        assert (found.encoding, word in found.text) == ("utf-8", True)
+        assert found.replaced

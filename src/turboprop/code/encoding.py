@@ -83,8 +83,12 @@ def decode(data: bytes) -> Decoded | None:
     control = len(sample) - len(sample.translate(None, _CONTROL))
     if zeros or control > _MOST_CONTROL * len(sample):
         return found if whole > found.replaced else None
+    if whole and _declares_utf_8(data):
+        return found
     legacy, sure = _legacy(data)
-    return found if whole >= found.replaced and whole and not sure else legacy
+    # Latin-1 is what is left where no encoding fits.
+    keeps = whole >= found.replaced or legacy.encoding == "latin-1"
+    return found if whole and keeps and not sure else legacy
 
 
 def normalise_newlines(text: str) -> str:
@@ -125,6 +129,11 @@ def _utf16_without_mark(sample: bytes) -> str:
             if text.count("\ufffd") + sum("\ue000" <= one <= "\uf8ff" for one in text) <= _MOST_ZEROS * len(text):
                 return codec
     return ""
+
+
+def _declares_utf_8(data: bytes) -> bool:
+    said = _DECLARED.search(data[:_DECLARED_WITHIN])
+    return said is not None and next(filter(None, said.groups())).lower().replace(b"_", b"-") in (b"utf-8", b"utf8")
 
 
 def _legacy(data: bytes) -> tuple[Decoded, bool]:

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from turboprop.code.inside import lines_inside
-from turboprop.code.terms import hashed_terms, placed_words
+from turboprop.code.terms import hashed_terms, placed_words, words
 from turboprop.errors import IndexNotFoundError, UsageError
 from turboprop.index.lance_table import sql_in
 from turboprop.index.schema import END_LINE, PATH, START_LINE, SYMBOL, TEXT
+from turboprop.search.analysis import STOP_WORDS
 from turboprop.types import Hit, Match
 
 if TYPE_CHECKING:
     from turboprop.index.read import IndexReader
     from turboprop.search.analysis import Query
+    from turboprop.search.places import Mention
 
+_PLACE = 1_000.0
+"""How much a line counts that the query names: all, whatever words stand elsewhere."""
 _PHRASE = 20.0
 """How much a phrase in quotes counts among the matches of a hit; a rare word counts up to 10."""
 
@@ -33,15 +37,38 @@ def with_matches(reader: IndexReader, query: Query, hits: Sequence[Hit]) -> list
         for term, weight in query.terms.items()
         if weight == most
     }
-    return [replace(hit, matches=(*hit.matches, *_matches(hit, weights, query.phrases))) for hit in hits]
+    whole = {word.lower() for word in words(query.text) if word.lower() not in STOP_WORDS}
+    return [
+        replace(
+            hit, matches=(*hit.matches, *_places(hit, query.mentions), *_matches(hit, weights, query.phrases, whole))
+        )
+        for hit in hits
+    ]
 
 
-def _matches(hit: Hit, weights: Mapping[int, float], phrases: Sequence[str]) -> Iterator[Match]:
+def _places(hit: Hit, mentions: Sequence[Mention]) -> Iterator[Match]:
+    """The lines that the query names, of a hit that was found by its place."""
+    if not hit.parts.get("place"):
+        return
+    lines = hit.text.split("\n")
+    name = hit.path.rpartition("/")[2].lower()
+    for each in mentions:
+        at = each.line - hit.start_line
+        if each.line and 0 <= at < len(lines) and name in each.before.lower():
+            text = lines[at]
+            yield Match(each.line, len(text) - len(text.lstrip()), len(text.rstrip()), _PLACE)
+
+
+def _matches(hit: Hit, weights: Mapping[int, float], phrases: Sequence[str], whole: Collection[str]) -> Iterator[Match]:
     known: dict[str, float] = {}
     for line, text in enumerate(hit.text.split("\n"), hit.start_line):
         for begin, word in placed_words(text):
             if word not in known:
-                known[word] = max((weights.get(term, 0.0) for term in hashed_terms(word)), default=0.0)
+                terms = hashed_terms(word)
+                known[word] = max((weights.get(term, 0.0) for term in terms), default=0.0)
+                # A whole identifier is worth all its parts, and more than lines that hold those.
+                if known[word] and word.lower() in whole:
+                    known[word] = 1.5 * sum(weights.get(term, 0.0) for term in set(terms))
             if known[word]:
                 yield Match(line, begin, begin + len(word), known[word])
         for phrase in phrases:

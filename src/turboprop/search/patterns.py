@@ -156,9 +156,9 @@ def _edges(source: str) -> tuple[str, bool, bool]:
     there were."""
     if "|" in source:
         return source, False, False
-    before = re.match(r"\\b(?=[0-9A-Za-z_])", source) is not None
+    before = re.match(r"\\b(?=\w)", source) is not None
     source = source[2:] if before else source
-    behind = re.search(r"(?:^|[^\\])[0-9A-Za-z_]\\b$", source) is not None
+    behind = re.search(r"(?:^|[^\\])\w\\b$", source) is not None
     return (source[:-2] if behind else source), before, behind
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 import weakref
@@ -58,6 +59,8 @@ if TYPE_CHECKING:
     from turboprop.search.symbols import Asked, Place
 
 Freshness = Literal["quick", "all", "none"]
+_COLOURS = re.compile(r"\x1b\[[0-9;:?]*[ -/]*[@-~]")
+"""What a terminal was told (CSI sequences of ECMA-48): Python 3.13 and compilers colour what they say."""
 _EMBEDDED = 20_000
 """Characters of a query that its vector is made from; most models take less."""
 
@@ -620,6 +623,7 @@ def search_together(
     from turboprop.search.sureness import of_answer
 
     limits.check_search(query, limit, mode, by)
+    query = _COLOURS.sub("", query)
     if rerank_top is not None:
         limits.RERANKED_HITS.check(rerank_top)
     for index in indexes:
