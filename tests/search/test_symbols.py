@@ -174,6 +174,15 @@ def test_the_lines_that_match_are_shown(index: Index) -> None:
     assert shown_lines(hit, 1_000) == (hit.start_line, hit.start_line + len(hit.text.rstrip().split("\n")) - 1)
 
 
+def test_nothing_is_marked_where_the_name_is_on_another_line(write_files: Callable[[dict[str, str]], Path]) -> None:
+    with Index.create(write_files({"a.c": "static int\nrun_it(void)\n{\n    return 1;\n}\n"})) as index:
+        (hit,) = index.search("where is run_it defined", 5, "lexical")
+        assert hit.why == "defines function run_it (line 1)"
+        marked = {(one.line, hit.text.split("\n")[one.line - 1][one.begin : one.end]) for one in hit.matches}
+        assert {text for line, text in marked if line == 1} == {""}
+        assert (2, "run_it") in marked
+
+
 def test_windows() -> None:
     text = "".join(f"line {number}\n" for number in range(1, 101))
 

@@ -6,6 +6,7 @@ table (`turboprop.code.symbols`), which Lance looks through: 7 ms for 36,000 chu
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -59,6 +60,12 @@ class Place:
     language: str
     text: str
     row_id: int
+
+    def as_json(self) -> dict[str, Any]:
+        """What is told of it outside; a row's id holds within one reader."""
+        told = dataclasses.asdict(self)
+        del told["row_id"]
+        return told
 
 
 def find_definitions(
@@ -183,8 +190,6 @@ def _split(name: str) -> tuple[str, str]:
 
 def _with_text(reader: IndexReader, places: list[Place]) -> list[Place]:
     """The places with their first lines, from the rows that they were found in."""
-    from dataclasses import replace
-
     rows = dict.fromkeys(each.row_id for each in places)
     read = reader.fetch(list(rows), [schema.START_LINE, schema.TEXT])
     texts = {
@@ -194,7 +199,7 @@ def _with_text(reader: IndexReader, places: list[Place]) -> list[Place]:
     for each in places:
         start, lines = texts[each.row_id]
         at = each.first_line - start
-        shown.append(replace(each, text=lines[at].strip() if 0 <= at < len(lines) else ""))
+        shown.append(dataclasses.replace(each, text=lines[at].strip() if 0 <= at < len(lines) else ""))
     return shown
 
 
@@ -290,9 +295,10 @@ def _matches(row: dict[str, Any], places: Sequence[Place]) -> Iterator[Match]:
     for each in places:
         at = each.first_line - row[schema.START_LINE]
         text = lines[at] if 0 <= at < len(lines) else ""
-        begin = max(0, text.find(_split(each.name)[1]))
-        end = begin + len(_split(each.name)[1])
-        yield Match(each.first_line, begin, min(end, len(text)), _ASKED_FOR)
+        name = _split(each.name)[1]
+        begin = text.find(name)
+        # A name that stands on another line of its definition: this one is shown, and nothing in it is marked.
+        yield Match(each.first_line, *((begin, begin + len(name)) if begin >= 0 else (0, 0)), _ASKED_FOR)
 
 
 def _said(places: Iterable[Place]) -> str:

@@ -171,10 +171,18 @@ class Repository:
         with self.opened(freshness) as index:
             return index.similar(path, line, limit, freshness="none")
 
-    def symbols(self, name: str, limit: int = 20, asked: str = "definitions") -> list[Place]:
+    def symbols(
+        self,
+        name: str,
+        limit: int = 20,
+        asked: str = "definitions",
+        *,
+        globs: Sequence[str] = (),
+        languages: Sequence[str] = (),
+    ) -> list[Place]:
         """As `Index.symbols`."""
         with self.opened() as index:
-            return index.symbols(name, limit, asked)
+            return index.symbols(name, limit, asked, filters=globs, languages=languages)
 
     def source(self, path: str, start: int = 1, end: int | None = None) -> SourceLines:
         """Lines of a file that is indexed. Raises `IndexNotFoundError` for every other path, whatever it leads to."""

@@ -297,7 +297,7 @@ def test_the_page_and_metrics(client: httpx.Client) -> None:
 
 
 def test_symbols(client: httpx.Client) -> None:
-    def places(**parameters: str) -> list[tuple[str, int, str, str]]:
+    def places(**parameters: str | list[str]) -> list[tuple[str, int, str, str]]:
         answer = client.get("/api/symbols", params={"repo": "store", **parameters}).json()
         return [(one["path"], one["first_line"], one["name"], one["inside"]) for one in answer["places"]]
 
@@ -305,7 +305,15 @@ def test_symbols(client: httpx.Client) -> None:
     assert places(query="Cache.get") == [("src/cache.py", 5, "Cache.get", "Cache")]
     assert places(query="work", asked="calls") == [("src/retry.py", 4, "work", "retry")]
     assert places(query="Cache", asked="implementations") == []
-    for wrong in ({"query": ""}, {"query": "x", "asked": "all"}, {"query": "x", "limit": "0"}):
+    assert places(query="get", lang=["go", "py"], path=["src/**"]) == [("src/cache.py", 5, "Cache.get", "Cache")]
+    assert places(query="get", lang=["go"]) == places(query="get", path=["!src/cache.py"]) == []
+    for wrong in (
+        {"query": "x", "lang": "pythn"},
+        {"query": "x", "path": ["a"] * 101},
+        {"query": ""},
+        {"query": "x", "asked": "all"},
+        {"query": "x", "limit": "0"},
+    ):
         assert client.get("/api/symbols", params={"repo": "store", **wrong}).status_code == 400
     hits = client.post("/api/search", json={"query": "what calls range", "repo": "store", "mode": "lexical"}).json()[
         "hits"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import posixpath
 import sys
 from collections.abc import Sequence
@@ -80,17 +79,10 @@ def _list(
         found = index.symbols(name, limit, asked, filters=filters, languages=lang, extensions=filetype)
         options.tell_what_is_left(index)
     if as_json:
-        echo_json({"query": name, "asked": str(asked), "places": [place_row(each) for each in found]})
+        echo_json({"query": name, "asked": str(asked), "places": [each.as_json() for each in found]})
     else:
         _print(found, location)
     ctx.exit(0 if found else 1)
-
-
-def place_row(place: Place) -> dict[str, Any]:
-    """A place as JSON has it."""
-    row = dataclasses.asdict(place)
-    del row["row_id"]
-    return row
 
 
 def _print(found: Sequence[Place], location: Location) -> None:

@@ -151,6 +151,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
             Parameter("query", _TEXT, required=True),
             Parameter("asked", {"type": "string", "enum": ["definitions", "calls", "implementations"]}),
             Parameter("limit", _NUMBER),
+            Parameter("path", search_api.PATTERNS),
+            Parameter("lang", search_api.PATTERNS),
         ),
         statuses=(404, 409),
     ),

@@ -7,7 +7,8 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, NotRequired
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, NotRequired, cast
 
 from pydantic import Field, StrictInt, StrictStr
 from starlette.responses import JSONResponse, Response
@@ -53,6 +54,11 @@ SHOWN_LINES = 10
 LONGEST_LINE = 2_000
 """Characters of a matching line that are told: minified code has lines of megabytes."""
 Glob = Annotated[StrictStr, Field(max_length=limits.LONGEST_PATTERN)]
+PATTERNS = {
+    "type": "array",
+    "items": {"type": "string", "maxLength": limits.LONGEST_PATTERN},
+    "maxItems": limits.MOST_PATTERNS,
+}
 INTEGER = {"type": "integer", "minimum": 1, "maximum": 1_000_000_000}
 
 
@@ -361,24 +367,12 @@ async def symbols(request: Request) -> Response:
     query = request.query_params.get("query", "")
     asked, limit = request.query_params.get("asked", "definitions"), whole(request, "limit", 20)
     started = time.perf_counter()
-    places = await state.in_thread(repository.symbols, query, limit, asked)
-    rows: list[PlaceRow] = [
-        {
-            "path": each.path,
-            "first_line": each.first_line,
-            "last_line": each.last_line,
-            "name": each.name,
-            "kind": each.kind,
-            "inside": each.inside,
-            "language": each.language,
-            "text": each.text,
-        }
-        for each in places
-    ]
+    search = partial(repository.symbols, globs=_patterns(request, "path"), languages=_patterns(request, "lang"))
+    places = await state.in_thread(search, query, limit, asked)
     answer: SymbolsAnswer = {
         "query": query,
         "asked": asked,
-        "places": rows,
+        "places": [cast("PlaceRow", each.as_json()) for each in places],
         "seconds": time.perf_counter() - started,
     }
     return JSONResponse(answer)
@@ -525,6 +519,15 @@ def whole(request: Request, name: str, default: int | None = None) -> int:
     if text is None or not text.isascii() or not text.isdecimal() or not 1 <= int(text[:12]) <= 1_000_000_000:
         raise RequestError(400, f"{name} is a whole number from 1 to 1000000000", "invalid_value", name)
     return int(text)
+
+
+def _patterns(request: Request, name: str) -> list[str]:
+    """A parameter of the query that may be repeated. Raises `RequestError`."""
+    given = request.query_params.getlist(name)
+    if len(given) > limits.MOST_PATTERNS or any(len(each) > limits.LONGEST_PATTERN for each in given):
+        most = f"at most {limits.MOST_PATTERNS} times, with {limits.LONGEST_PATTERN} characters"
+        raise RequestError(400, f"{name} may be given {most}", "invalid_value", name)
+    return given
 
 
 def flag(request: Request, name: str, default: bool) -> bool:
