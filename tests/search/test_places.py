@@ -13,7 +13,11 @@ from hypothesis import strategies as st
 from turboprop.index.read import IndexReader
 from turboprop.index.schema import IndexSpec, text_digest
 from turboprop.index.write import TableWriter
+from turboprop.limits import QUERY
+from turboprop.search.analysis import is_searchable
+from turboprop.search.located import with_places
 from turboprop.search.places import Mention, as_indexed, find_mentions, gist, match_files
+from turboprop.search.ranking import Ranked
 from turboprop.search.search import search
 from turboprop.types import Chunk, IndexedFile, IndexScope, Prompts, SearchFilter
 
@@ -359,6 +363,97 @@ def test_five_thousand_frames(reader: IndexReader) -> None:
 )
 def test_long_runs_are_read_once(text: str) -> None:
     assert len(find_mentions(text)) <= 20_000
+
+
+# Each text is so long that looking at a whole line, or at all causes, once for each mention would take minutes.
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a:1 " * 2_500_000,
+        " at f (a.js:1:2)" * 600_000,
+        "a.py::t " * 1_000_000,
+        "line 1 of a " * 800_000,
+        "+1 a " * 2_000_000,
+        " at f (a.js:1:2)" * 30_000 + "\n    " + "x" * 50_000_000,
+        "x" * 3_000_000 + " a:1" * 30_000,
+        "--- " + "a" * 2_000_000 + "\n" + "1: x\n" * 30_000,
+        "".join(f"Caused by:\nb:{number}\n" for number in range(1_000_000)),
+    ],
+    ids=lambda text: text[:12],
+)
+def test_the_work_of_a_mention_is_bounded(text: str) -> None:
+    mentions = find_mentions(text)
+    assert 0 < len(mentions) <= 20_000
+    assert max(len(mention.before) + len(mention.code) for mention in mentions) <= 800
+
+
+def test_the_first_mentions_of_a_long_line_are_kept() -> None:
+    mentions = find_mentions("".join(f"a{number}.py:{number + 1} " for number in range(50_000)))
+    assert [mention.line for mention in mentions] == list(range(1, 20_001))
+    causes = find_mentions("".join(f"Caused by:\nb.py:{number}\n" for number in range(1, 30_001)))
+    assert [mention.line for mention in causes] == list(range(20_000, 0, -1))
+
+
+class CountedPaths(list[str]):
+    """Paths that count how often one of them is looked at."""
+
+    looked_at = 0
+
+    def __getitem__(self, at):
+        self.looked_at += 1
+        return super().__getitem__(at)
+
+
+@pytest.mark.parametrize(
+    "form", ["srv/{}/__init__.py", "__init__.py", "/usr/lib/python3/site-packages/p{}/__init__.py"]
+)
+@pytest.mark.parametrize("files", [1, 300, 30_000])
+def test_comparisons_with_files_of_one_name_are_bounded(form: str, files: int) -> None:
+    paths = CountedPaths(f"pkg{number}/deeper/__init__.py" for number in range(files))
+    mentions = [Mention(form.format(number), number, number) for number in range(1, 20_001)]
+    list(match_files(mentions, paths))
+    # Each is looked at when it is compared, and twice where those that are meant are ordered.
+    assert 0 < paths.looked_at <= 3 * (100_000 + files)
+    # The mentions that tell most are compared, however many follow.
+    named = [Mention("pkg0/deeper/__init__.py", 3, 3), *mentions]
+    assert next(match_files(named, paths)) == (0, 0)
+
+
+def test_what_is_asked_for_many_files_of_one_name_is_found_among_them() -> None:
+    paths = [f"pkg{number}/deeper/__init__.py" for number in range(300)]
+    mentions = [Mention(f"/srv/pkg{number}/deeper/__init__.py", 1, 1) for number in range(250)]
+    assert list(match_files(mentions, paths)) == [(number, number) for number in range(250)]
+
+
+def test_places_go_in_front_of_any_number_of_hits(reader: IndexReader) -> None:
+    # A set of the rows made once for each hit would take minutes.
+    hits = [Ranked(row, 1.0, {}) for row in range(100_000)]
+    rows = list(range(99_999, -1, -1))
+    (order,) = with_places([hits], [rows], [reader.lexicon], 200_000, by_file=False)
+    assert [one.row for one in order] == rows
+
+
+def test_a_search_looks_for_its_mentions_once(reader: IndexReader) -> None:
+    query = "\n  at total (web/src/cart.js:12:5)\nat render (web/src/App.tsx:33:9)  "
+    before = find_mentions.cache_info().misses
+    assert is_searchable(query)
+    assert places(reader, query) == ["web/src/cart.js:11", "web/src/App.tsx:31"]
+    gist(query)
+    assert find_mentions.cache_info().misses == before + 1
+
+
+@pytest.mark.parametrize(
+    ("part", "wanted"),
+    [
+        ("src/shop/sessions.py:50 ", ["src/shop/sessions.py:41"]),
+        ("Caused by:\nmanage.py:3\n", ["manage.py:1"]),
+        ("__init__.py:7\n", []),
+        ("utils.py:9, ", ["tools/utils.py:1", "src/shop/utils.py:1"]),
+    ],
+)
+def test_a_search_takes_the_longest_query(reader: IndexReader, part: str, wanted: list[str]) -> None:
+    query = (part * QUERY.most)[: QUERY.most]
+    assert places(reader, query) == wanted
 
 
 @given(st.text(max_size=300))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import islice
@@ -93,8 +94,8 @@ class Query:
 
 def analyse(text: str) -> Query:
     """Take a query apart. Any text will do; one without a word has no terms."""
-    pasted, mentions = text.strip(), tuple(find_mentions(text))
-    stripped = gist(pasted) if mentions else pasted
+    pasted, mentions, telling = text.strip(), tuple(find_mentions(text)), gist(text)
+    stripped = pasted if telling is text else telling.strip()
     kind = _kind(stripped)
     alone = kind in (QueryKind.SYMBOL, QueryKind.PATH)
     weights: dict[str, float] = {}
@@ -116,11 +117,7 @@ def analyse(text: str) -> Query:
         names=_names(stripped[:_NAMES_WITHIN], alone),
         mentions=mentions,
         is_long=len(different) > MAX_WORDS,
-        phrases=tuple(
-            phrase
-            for phrase in _PHRASE.findall(stripped[:_NAMES_WITHIN])
-            if not any(mention.before.endswith(phrase) for mention in mentions)
-        ),
+        phrases=_phrases(stripped[:_NAMES_WITHIN], mentions),
         path=stripped.partition(":")[0].strip("/").lower() if kind is QueryKind.PATH else "",
         asks_tests=_TESTS.search(stripped) is not None,
         asks_prose=_PROSE.search(stripped) is not None,
@@ -131,6 +128,18 @@ def _verb(text: str) -> str:
     """The stem of a question's verb that no file is named after, '' where there is none."""
     asked = _PREDICATE.fullmatch(text) if len(text) <= _LONGEST_QUESTION else None
     return stem(asked["verb"].lower()) if asked is not None else ""
+
+
+def _phrases(text: str, mentions: Sequence[Mention]) -> tuple[str, ...]:
+    """What stands in quotes and is not the path of a place."""
+    # Sorted by their ends, since thousands of phrases may meet thousands of mentions.
+    befores = sorted(mention.before[::-1] for mention in mentions)
+
+    def ends_one(phrase: str) -> bool:
+        at = bisect_left(befores, phrase[::-1])
+        return at < len(befores) and befores[at].startswith(phrase[::-1])
+
+    return tuple(phrase for phrase in _PHRASE.findall(text) if not ends_one(phrase))
 
 
 def is_searchable(text: str) -> bool:

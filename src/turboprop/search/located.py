@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import groupby
+from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any
 
 from turboprop.code.terms import defined_names
@@ -33,8 +33,8 @@ def place_rows(reader: IndexReader, mentions: Sequence[Mention], where: str | No
     """
     lexicon = reader.lexicon
     paths = [path for path, _ in lexicon.files]
-    matched = list(match_files(mentions, paths, reader.header.scope.root.replace("\\", "/").rpartition("/")[2]))
-    matched = matched[:MOST_PLACES]
+    repository = reader.header.scope.root.replace("\\", "/").rpartition("/")[2]
+    matched = list(islice(match_files(mentions, paths, repository), MOST_PLACES))
     if not matched:
         return []
     condition = sql_in(PATH, {paths[at] for _, at in matched})
@@ -78,13 +78,14 @@ def with_places(
 def _put_first(
     ranked: Sequence[Ranked], rows: Sequence[int], best: float, file_of: NDArray[np.uint32] | None
 ) -> list[Ranked]:
+    named = set(rows)
     known = {one.row: one for one in ranked}
     first = []
     for place, row in enumerate(rows):
         before = known.get(row, Ranked(row, 0.0, {"words": 0.0, "cosine": 0.0}))
         score = best + 1 - place / len(rows)
         first.append(Ranked(row, score, {**before.parts, "place": score - before.score}))
-    both = [*first, *(one for one in ranked if one.row not in set(rows))]
+    both = [*first, *(one for one in ranked if one.row not in named)]
     if file_of is None:
         return both
     of_files: dict[int, Ranked] = {}
@@ -109,7 +110,8 @@ def _at(rows: Sequence[Mapping[str, Any]], mention: Mention) -> Sequence[Mapping
 
     # The code and the name of the function still hold where the lines have moved since.
     holding = [row for row in rows if len(mention.code) >= _TELLING_CODE and mention.code in row[TEXT]]
-    both = [row for row in holding if row in named]
+    of_the_name = {row["_rowid"] for row in named}
+    both = [row for row in holding if row["_rowid"] in of_the_name]
     for there in (both, holding, named):
         if there:
             return here if any(row in there for row in here) else [min(there, key=distance), *here]

@@ -16,6 +16,8 @@ from bisect import bisect_right
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from heapq import merge
+from itertools import islice
 from urllib.parse import unquote
 
 from turboprop.code.walk import shown
@@ -24,6 +26,11 @@ from turboprop.printable import printable_name
 MOST_BEFORE = 400
 """Characters of a line before its number that are compared with paths."""
 MOST_MENTIONS = 20_000
+MOST_COMPARISONS = 100_000
+"""Comparisons of what is written with indexed paths for one query, about 0.4 s: each mention is compared with all files
+of its name, and a repository may hold thousands of `__init__.py`."""
+_READING_COSTS = 20
+"""What reading one mention costs beside its comparisons, in comparisons."""
 MOST_FILES = 5
 """Files that one mention may mean where several fit it equally well (`utils.py:3`)."""
 
@@ -59,10 +66,18 @@ _BEFORE_A_PATH = tuple(
 _FUNCTION_AFTER = re.compile(r"(?:,|:| ) ?in [`']?(?:block (?:\(\d{1,3} levels\) )?in )?([^\s'`(]{1,200})")
 _FUNCTION_BEFORE = re.compile(r"(?:\bat|\bin|#\d{1,5}) {1,8}(?:async |new )?([A-Za-z_$][\w$.:<>]{0,200})(?: ?\(| /)")
 _FUNCTION_ABOVE = re.compile(r"(?:\s{0,8}\d{1,5}: )?([\w$.:<>/*()-]{1,300}?)(?:\([^()]{0,200}\))?$")
+_LONGEST_ABOVE = 500
 _LAST_NAME = re.compile(r"[A-Za-z_$]\w{0,200}(?=\W{0,8}$)")
 _TEST_ID = re.compile(r"(\.\w{1,8})::([A-Za-z_]\w{0,200})(?:::([A-Za-z_]\w{0,200}))?")
 _TOLD_LATER = re.compile(r"\((\d{1,7}):\d{1,5}\)\s{0,9}$")
 """Babel tells the file first, then what is wrong, then the line."""
+_ANY_PLACE = re.compile(
+    "|".join(
+        [rf"(?<=[^ \t:])(?:{each.pattern})" for each in _AFTER_A_PATH]
+        + [each.pattern for each in (*_BEFORE_A_PATH, _TOLD_LATER, _TEST_ID)]
+    )
+)
+"""Whether a line has any of them: trying each expression on each of 500,000 short lines takes 3 s, this one 0.1 s."""
 _HUNK = re.compile(r"@@ -\d{1,7}(?:,\d{1,7})? \+(\d{1,7})(?:,(\d{1,7}))? @@")
 _UNDER_A_HEADING = re.compile(rf"[ \t]{{0,12}}{_N} ?[:|]")
 _BARE_PATH = re.compile(r"\S*[\w\])}]\.\w{1,12}:?")
@@ -93,10 +108,12 @@ _PACKAGES = re.compile(
     re.VERBOSE,
 )
 """Where the code of others begins in a path, and what that package is called, which may be the repository's own."""
-_JVM = re.compile(r"([\w$]{1,100}(?:\.[\w$<>]{1,100}){1,20})\([^()]{0,200}$")
+_JVM = re.compile(r"(?<![\w$])([\w$]{1,100}(?:\.[\w$<>]{1,100}){1,20})\([^()]{0,200}$")
 _PLATFORM = ("java.", "javax.", "jdk.", "sun.", "kotlin.", "scala.", "android.", "clojure.")
 _OPTIONS = re.compile(r"\.\w{1,12}(\?)")
 _DELIMITERS = " \t\"'`\u2018\u201c«(<>[{=@:|,;?*"
+_MOST_NAMES = 12
+_DELIMITER = re.compile(f"[{re.escape(_DELIMITERS)}]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,18 +131,21 @@ class Mention:
     code: str = ""
 
 
-def find_mentions(text: str) -> list[Mention]:
+@lru_cache(4)  # a query is asked for its places, for its words and for what is embedded of it
+def find_mentions(text: str) -> Sequence[Mention]:
     """The places that a text may name, those that help most first: the innermost frame, the root cause before what it
     led to, an error before the files that included it."""
     found = _found(text)
     if not found:
         return _whole_path(text)
+    lines = text.split("\n")
+    starts = _line_starts(lines)
     causes = [match.start() for match in _CAUSE.finditer(text)]
-    order = {at: (_later(text, at, mention), -sum(cause <= at for cause in causes), at) for at, mention in found}
+    order = {at: (_later(lines[_line_of(starts, at)], mention), -bisect_right(causes, at), at) for at, mention in found}
     backwards = _LAST_CALL_LAST.search(text) is not None
     if backwards:
         order = {at: (later, block, -place) for at, (later, block, place) in order.items()}
-    return list(dict.fromkeys(mention for _, mention in sorted(found, key=lambda each: order[each[0]])))
+    return tuple(dict.fromkeys(mention for _, mention in sorted(found, key=lambda each: order[each[0]])))
 
 
 def gist(text: str) -> str:
@@ -162,30 +182,42 @@ def match_files(mentions: Sequence[Mention], paths: Sequence[str], repository: s
     `repository` is its folder's name: a package of that name, wherever it is installed, is its own code.
     """
     befores = [_comparable(mention.before) for mention in mentions]
-    wanted = [_last_names(before) for before in befores]
-    every = set().union(*wanted)
+    wanted = {before: _last_names(before) for before in befores}
+    every = set().union(*wanted.values())
     by_name: dict[str, list[int]] = {}
     for at, path in enumerate(paths):
         name = path.replace("\\", "/").rpartition("/")[2].casefold()
         if name in every:
             by_name.setdefault(name, []).append(at)
     weak: list[tuple[int, int]] = []
-    for number, (before, names) in enumerate(zip(befores, wanted, strict=True)):
-        alike = next((by_name[name] for name in names if name in by_name), None)
+    meant: dict[str, tuple[int, list[int]]] = {}
+    compared = 0
+    for number, before in enumerate(befores):
+        alike = next((by_name[name] for name in wanted[before] if name in by_name), None)
         if alike is None:
             continue
-        fits = sorted(((_fit(before, paths[at], repository), at) for at in alike), key=lambda each: each[0])
-        best = fits[-1][0]
-        if best[0] == 0:
-            continue
-        chosen = [at for fit, at in fits if fit == best]
-        if best[0] == 1:
-            if len(chosen) == len(alike) == 1:
-                weak.append((number, chosen[0]))
-            continue
-        chosen.sort(key=lambda at: (paths[at].count("/"), paths[at]))
-        yield from ((number, at) for at in chosen[:MOST_FILES])
+        if before not in meant:
+            if compared >= MOST_COMPARISONS:
+                break
+            compared += _READING_COSTS + len(alike)
+            meant[before] = _meant(before, alike, paths, repository)
+        level, chosen = meant[before]
+        if level == 1:
+            weak += ((number, at) for at in chosen)
+        else:
+            yield from ((number, at) for at in chosen)
     yield from weak
+
+
+def _meant(before: str, alike: Sequence[int], paths: Sequence[str], repository: str) -> tuple[int, list[int]]:
+    """Of the paths of one name those that are meant, and how well they fit (the first number of `_fit`)."""
+    written = _Written.of(before, repository)
+    fits = [(_fit(written, paths[at]), at) for at in alike]
+    best = max(fit for fit, _ in fits)
+    chosen = [at for fit, at in fits if fit == best]
+    if best[0] == 0 or (best[0] == 1 and len(alike) > 1):
+        return 0, []
+    return best[0], sorted(chosen, key=lambda at: (paths[at].count("/"), paths[at]))[:MOST_FILES]
 
 
 def as_indexed(path: str, files: Collection[str], seen_from: str = "") -> str:
@@ -204,7 +236,7 @@ def as_indexed(path: str, files: Collection[str], seen_from: str = "") -> str:
     return path
 
 
-@lru_cache(4)  # a query is asked for its places, for its words and for what is embedded of it
+@lru_cache(4)  # as above
 def _found(text: str) -> Sequence[tuple[int, Mention]]:
     """Mentions with where they stand, in the order of the text."""
     lines = text.split("\n")
@@ -213,45 +245,51 @@ def _found(text: str) -> Sequence[tuple[int, Mention]]:
     for number, line in enumerate(lines):
         if len(found) >= MOST_MENTIONS:
             break
-        after = sorted((match for each in _AFTER_A_PATH for match in each.finditer(line)), key=re.Match.span)
+        if _ANY_PLACE.search(line) is None:
+            continue
+        # A text may be one line: nothing here may take a line as a whole once for each of its mentions.
+        above = lines[number - 1][:_LONGEST_ABOVE] if number else ""
+        below = lines[number + 1] if number + 1 < len(lines) else ""
+        code = below.strip()[:MOST_BEFORE] if below.startswith("    ") else ""
         end = -1
-        for match in after:
-            before = line[max(0, match.start() - MOST_BEFORE) : match.start()]
+        for match in merge(*(each.finditer(line) for each in _AFTER_A_PATH), key=re.Match.span):
+            if len(found) >= MOST_MENTIONS:
+                return sorted(found.items())
             # What stands behind a line's number is a column.
             is_column, end = match.start() <= end, max(end, match.end())
-            if before[-1:] and before[-1] not in " \t:" and not is_column:
+            if match.start() and line[match.start() - 1] not in " \t:" and not is_column:
+                before = line[max(0, match.start() - MOST_BEFORE) : match.start()]
                 first = int(match[1])
                 last = int(match[2]) if match.re.groups > 1 and match[2] else first
-                symbol = _function(line, match, lines[number - 1] if number else "")
-                code = lines[number + 1] if number + 1 < len(lines) and symbol else ""
-                code = code.strip() if code.startswith("    ") else ""
-                mention = Mention(before, first, max(first, last), symbol, code)
+                symbol = _function(line, match, before, above)
+                mention = Mention(before, first, max(first, last), symbol, code if symbol else "")
                 found.setdefault(starts[number] + match.start(), mention)
         for pattern in _BEFORE_A_PATH:
-            for match in pattern.finditer(line):
+            for match in islice(pattern.finditer(line), MOST_MENTIONS - len(found)):
                 first = int(match[1])
                 found[starts[number] + match.start()] = Mention(match[2].rstrip(".,;:)"), first, first)
-        if (later := _TOLD_LATER.search(line[-40:])) is not None and ": " in line[:MOST_BEFORE]:
+        room = len(found) < MOST_MENTIONS
+        if room and (later := _TOLD_LATER.search(line[-40:])) is not None and ": " in line[:MOST_BEFORE]:
             first = int(later[1])
             pieces = line[:MOST_BEFORE].split(": ")
             path = next((piece for piece in pieces if _BARE_PATH.fullmatch(piece)), "")
             found[starts[number] + len(line) - 1] = Mention(path, first, first)
-        for match in _TEST_ID.finditer(line):
+        for match in islice(_TEST_ID.finditer(line), MOST_MENTIONS - len(found)):
             before = line[max(0, match.start() - MOST_BEFORE) : match.end(1)]
             found[starts[number] + match.start()] = Mention(before, 0, 0, match[3] or match[2])
-    for number, mention in _under_headings(lines):
+    for number, mention in islice(_under_headings(lines), MOST_MENTIONS - len(found)):
         found.setdefault(starts[number], mention)
     return sorted(found.items())
 
 
-def _function(line: str, match: re.Match[str], above: str) -> str:
+def _function(line: str, match: re.Match[str], before: str, above: str) -> str:
     """The bare name of the function that a frame says it is in, '' where it says none."""
     after = _FUNCTION_AFTER.match(line, match.end())
     name = after[1] if after is not None else ""
     if not name:
-        before = _FUNCTION_BEFORE.search(line[: match.start()][-MOST_BEFORE:])
-        name = before[1] if before is not None else ""
-    if not name and line[:1].isspace() and (told := _FUNCTION_ABOVE.fullmatch(above[:500])) is not None:
+        told = _FUNCTION_BEFORE.search(before)
+        name = told[1] if told is not None else ""
+    if not name and line[:1].isspace() and (told := _FUNCTION_ABOVE.fullmatch(above)) is not None:
         name = told[1]  # Go and Rust
     last = _LAST_NAME.search(name[:300])
     return last[0] if last is not None else ""
@@ -262,7 +300,7 @@ def _under_headings(lines: Sequence[str]) -> Iterator[tuple[int, Mention]]:
     heading = ""
     for number, line in enumerate(lines):
         if line.startswith(("+++ ", "--- ")):
-            path = line[4:].partition("\t")[0].strip()
+            path = line[4:].partition("\t")[0].strip()[:MOST_BEFORE]
             heading = heading if path == "/dev/null" else re.sub(r"^[abiwco]/", "", path)
         elif match := _HUNK.match(line):
             if heading:
@@ -278,17 +316,15 @@ def _under_headings(lines: Sequence[str]) -> Iterator[tuple[int, Mention]]:
                 heading = ""
 
 
-def _whole_path(text: str) -> list[Mention]:
+def _whole_path(text: str) -> Sequence[Mention]:
     """A query that is nothing but a path with an ending."""
     name = text.strip().strip("\"'`")
-    return [Mention(name, 0, 0)] if len(name) <= MOST_BEFORE and _BARE_PATH.fullmatch(name) else []
+    return (Mention(name, 0, 0),) if len(name) <= MOST_BEFORE and _BARE_PATH.fullmatch(name) else ()
 
 
-def _later(text: str, at: int, mention: Mention) -> bool:
-    """Whether a mention says less than the others: who included the file, or the name of a test in a summary."""
-    begin = text.rfind("\n", 0, at) + 1
-    end = text.find("\n", at)
-    line = text[begin : end if end >= 0 else len(text)]
+def _later(line: str, mention: Mention) -> bool:
+    """Whether a mention in a line says less than the others: who included the file, or the name of a test in a
+    summary."""
     return not mention.line or (len(line) <= 500 and _INCLUDED.match(line) is not None)
 
 
@@ -315,33 +351,50 @@ def _comparable(before: str) -> str:
 def _last_names(before: str) -> list[str]:
     """What the file may be called: all behind the last slash, then less and less of it."""
     tail = before.rpartition("/")[2].casefold()
-    names = [tail]
-    for at in range(len(tail) - 1, -1, -1):
-        if tail[at] in _DELIMITERS:
-            names.append(tail[at + 1 :])
-            if len(names) > 12:
-                break
+    begins = [match.end() for match in _DELIMITER.finditer(tail)][: -_MOST_NAMES - 1 : -1]
+    names = [tail, *(tail[at:] for at in begins)]
     return [name for name in names if name]
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """What stands before a line's number, taken apart once for all paths that it is compared with.
+
+    `qualified` is the method of a frame of the JVM, '' for other frames. `rest` is how many parts of an installed
+    package's path must be shared to mean a file of this repository, None outside of packages.
+    """
+
+    parts: Sequence[str]
+    qualified: str
+    rest: int | None
+
+    @classmethod
+    def of(cls, before: str, repository: str) -> _Written:
+        parts = [part for part in before.split("/") if part not in (".", "")]
+        if (jvm := _JVM.search(before)) is not None and "/" not in jvm[0]:
+            return cls(parts, jvm[1], None)
+        outside = max(_PACKAGES.finditer(before), key=re.Match.start, default=None)
+        if outside is None:
+            return cls(parts, "", None)
+        package = next((name for name in outside.groupdict().values() if name), "")
+        ours = not package or package.casefold() == repository.casefold()
+        rest = len([part for part in before[outside.end() :].split("/") if part])
+        return cls(parts, "", rest + (0 if ours else 1))
 
 
 _Fit = tuple[int, int, int]
 
 
-def _fit(before: str, path: str, repository: str) -> _Fit:
+def _fit(written: _Written, path: str) -> _Fit:
     """How well a path fits what is written: first 3 where one is an ending of the other, 2 where they share more than
     the name, 1 where they share the name alone, 0 where the file is somebody else's; then how much they share."""
     own = path.replace("\\", "/").split("/")
-    written = [part for part in before.split("/") if part not in (".", "")]
-    shared, begins = _shared_ending(written, own)
-    if (jvm := _JVM.search(before)) is not None and "/" not in jvm[0]:
-        return _jvm_fit(jvm[1], own)
-    outside = max(_PACKAGES.finditer(before), key=re.Match.start, default=None)
-    exact = sum(path.endswith("/".join(written[-count:])) for count in range(1, shared + 1))
-    if outside is not None:
-        package = next((name for name in outside.groupdict().values() if name), "")
-        rest = len([part for part in before[outside.end() :].split("/") if part])
-        ours = not package or package.casefold() == repository.casefold()
-        return (3 if shared >= rest + (0 if ours else 1) else 0), shared, exact
+    if written.qualified:
+        return _jvm_fit(written.qualified, own)
+    shared, begins = _shared_ending(written.parts, own)
+    exact = sum(path.endswith("/".join(written.parts[-count:])) for count in range(1, shared + 1))
+    if written.rest is not None:
+        return (3 if shared >= written.rest else 0), shared, exact
     if shared == len(own) or begins:
         return (2 if shared == 1 and not begins else 3), shared, exact
     return (2 if shared > 1 else 1), shared, exact

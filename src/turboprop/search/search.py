@@ -82,6 +82,10 @@ def search_together(
         for model, vector in {_model(reader): vector for _, reader, vector in tables if vector is not None}.items()
     }
 
+    named = None
+    if analysed.mentions:
+        named = [place_rows(reader, analysed.mentions, where[at]) for at, reader, _ in tables]
+
     def ranked_among(times: int) -> tuple[list[tuple[int, Ranked]], bool]:
         """Each table's best rows with its place in `readers`, and whether more candidates would give others."""
         found = [
@@ -111,8 +115,7 @@ def search_together(
             )
             for (_, reader, _), each in zip(tables, found, strict=True)
         ]
-        if analysed.mentions:
-            named = [place_rows(reader, analysed.mentions, where[at]) for at, reader, _ in tables]
+        if named is not None:
             lexicons = [reader.lexicon for _, reader, _ in tables]
             orders = with_places(orders, named, lexicons, limit, by_file=by == "file")
         every = [(at, one) for (at, _, _), order in zip(tables, orders, strict=True) for one in order if one.score > 0]

@@ -18,7 +18,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from reference import reference
-from turboprop import Index
+from turboprop import Index, limits
 from turboprop.edges.mcp.server import mcp_app
 from turboprop.edges.mcp.text import UNTRUSTED
 from turboprop.runtime.manager import ModelManager
@@ -73,6 +73,9 @@ def test_search_code(connect: Connect, repo: Path) -> None:
             narrow = await told(client, "search_code", query="server", paths=["**/*.go"], lines=0, mode="lexical")
             assert narrow in ("nothing found", "app/client.go:1-5  Dial")
             assert "mode" in await refused(client, "search_code", query="x", mode="psychic")
+            longest = ("hör zu: listen on a port " * limits.QUERY.most)[: limits.QUERY.most]
+            assert await told(client, "search_code", query=longest, lines=0)
+            assert "characters" in await refused(client, "search_code", query=longest + "x")
             assert "empty" in await refused(client, "search_code", query=" ")
 
     session(steps)

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 MOST_CALLS = 8
 """Tool calls that run at once; the others wait."""
-REQUEST_BYTES = 1_000_000
+REQUEST_BYTES = 4_000_000
+"""A query of `limits.QUERY` with the escapes of JSON; the server of the command line takes as much."""
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
