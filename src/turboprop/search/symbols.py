@@ -86,7 +86,7 @@ def find_definitions(
     for row in _rows(reader, [f"contains(lower({schema.SYMBOLS}), {sql_text(word)})" for word in sought], wanted):
         begun, _, _ = read_symbols(row[schema.SYMBOLS], row[schema.START_LINE], row[schema.END_LINE])
         for each in begun:
-            likeness = _likeness(each, name, scope, sought)
+            likeness = _likeness(each, name, scope, sought, row[schema.PATH])
             if likeness is not None and (not exact or likeness < 2):
                 place = place_of(row[schema.PATH], row[schema.LANGUAGE])
                 slight = each.kind in _SLIGHT
@@ -163,11 +163,14 @@ def _rows(reader: IndexReader, conditions: list[str], wanted: SearchFilter | Non
     return iter(reader.rows_where(" AND ".join([*([where] if where else []), *conditions]), _COLUMNS))
 
 
-def _likeness(one: Definition, name: str, scope: str, sought: Sequence[str]) -> int | None:
+def _likeness(one: Definition, name: str, scope: str, sought: Sequence[str], path: str) -> int | None:
     """How like a definition's name is to what is sought, 0 for the same; None where it is not."""
     bare = one.name.lower()
     if name:
-        if scope and not f".{one.scope}".lower().endswith(f".{scope}".lower()):
+        # `flask.app.Flask` is how `Flask` of `src/flask/app.py` is imported.
+        module = path.rpartition(".")[0].removesuffix("/__init__").replace("/", ".")
+        within = f".{module}.{one.scope}".rstrip(".").lower()
+        if scope and not within.endswith(f".{scope}".lower()):
             return None
         if one.name == name:
             return 0

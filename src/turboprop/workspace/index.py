@@ -693,7 +693,8 @@ def _answers(
     `score`, where it is given, and none below `threshold`."""
     from turboprop.search.symbols import answer_hits, question_of
 
-    if question_of(query) is None:
+    question = question_of(query)
+    if question is None:
         return found
     answers = [
         (at, hit)
@@ -702,7 +703,17 @@ def _answers(
         if threshold is None or each.score >= threshold
         for hit in [each if score is None else replace(each, score=score)]
     ]
+    if not answers and not _is_held(readers, question[1]):
+        return []
     kept: dict[tuple[object, ...], tuple[int, Hit]] = {}
     for at, hit in (*answers, *found):
         kept.setdefault((at, hit.path) if by == "file" else (at, hit.path, hit.start_line), (at, hit))
     return list(kept.values())[:limit]
+
+
+def _is_held(readers: Sequence[IndexReader], name: str) -> bool:
+    """Whether an index has all parts of a name; else what is asked of it has no answer."""
+    from turboprop.code.terms import hashed_terms
+
+    terms = set(hashed_terms(name))
+    return any(all(len(reader.lexicon.postings(term)[0]) for term in terms) for reader in readers)

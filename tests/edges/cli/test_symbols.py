@@ -111,3 +111,25 @@ def test_links_where_the_terminal_takes_them(repo: Path) -> None:
     assert "\x1b]8;" not in on_a_terminal(*search, cwd=repo, TERM="xterm-kitty", FORCE_HYPERLINK="0")
     assert "\x1b]8;" in on_a_terminal("callers", "bind_socket", cwd=repo, TERM="vt100", FORCE_HYPERLINK="1")
     assert "\x1b" not in tp(*search, cwd=repo).stdout
+
+
+def test_what_is_not_there_is_said(repo: Path) -> None:
+    for command, said in ((("symbols", "nosuchthing"), "defined"), (("callers", "nosuchthing"), "called")):
+        done = tp(*command, cwd=repo)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert f"nothing of that name is {said} here" in done.stderr
+    asked = tp("search", "what calls nosuchthing", "--mode", "lexical", cwd=repo)
+    assert (asked.returncode, asked.stdout) == (1, "")
+
+
+def test_a_name_as_it_is_imported(repo: Path) -> None:
+    assert tp("symbols", "app.server.start_server", cwd=repo).stdout.startswith("app/server.py:")
+    assert tp("symbols", "other.server.start_server", cwd=repo).returncode == 1
+
+
+def test_the_line_that_a_query_names_is_shown(repo: Path) -> None:
+    for query in ("app/server.py:42", "\x1b[1mapp/server.py\x1b[0m:\x1b[33m42\x1b[0m: error: bad"):
+        place = tp("search", query, "-n", "1", "--mode", "lexical", "--output", "vimgrep", cwd=repo).stdout
+        assert place == "app/server.py:42:5:return bind_socket(number)\n"
+        shown = tp("search", query, "-n", "1", "--mode", "lexical", cwd=repo).stdout
+        assert "return bind_socket(number)" in shown

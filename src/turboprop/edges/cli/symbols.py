@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from turboprop.search.symbols import Place
     from turboprop.workspace.location import Location
 
+_ASKED = {Asked.DEFINITIONS: "defined", Asked.CALLS: "called", Asked.IMPLEMENTATIONS: "extended or implemented"}
+
 
 def _shared(command: Any) -> Any:
     for option in (
@@ -82,6 +84,8 @@ def _list(
         echo_json({"query": name, "asked": str(asked), "places": [each.as_json() for each in found]})
     else:
         _print(found, location)
+        if not found:
+            echo(f"tp: nothing of that name is {_ASKED[asked]} here", err=True)
     ctx.exit(0 if found else 1)
 
 
