@@ -375,7 +375,7 @@ def test_long_runs_are_read_once(text: str) -> None:
         "line 1 of a " * 800_000,
         "+1 a " * 2_000_000,
         " at f (a.js:1:2)" * 30_000 + "\n    " + "x" * 50_000_000,
-        "x" * 3_000_000 + " a:1" * 30_000,
+        "x" * 3_000_000 + " a:1" * 300_000,
         "--- " + "a" * 2_000_000 + "\n" + "1: x\n" * 30_000,
         "".join(f"Caused by:\nb:{number}\n" for number in range(1_000_000)),
     ],
