@@ -95,7 +95,7 @@ def test_the_lines_that_match_are_shown_and_cuts_marked(repo: Path) -> None:
     assert "step_1 " in whole
     place = tp("search", "bind_socket", "-n", "1", "--mode", "lexical", "--output", "vimgrep", cwd=repo).stdout
     assert place == "app/server.py:42:12:return bind_socket(number)\n"
-    semantic = tp("search", "zebra", "-n", "1", "--mode", "semantic", "--output", "vimgrep", cwd=repo).stdout
+    semantic = tp("search", "launch a daemon", "-n", "1", "--mode", "semantic", "--output", "vimgrep", cwd=repo).stdout
     assert re.fullmatch(r"[\w/.]+:\d+:1:.*\n", semantic)
 
 
