@@ -19,7 +19,7 @@ from starlette.routing import Route
 
 from reference import reference
 from turboprop import Index, limits
-from turboprop.edges.mcp.server import mcp_app
+from turboprop.edges.mcp.server import REQUEST_BYTES, mcp_app
 from turboprop.edges.mcp.text import UNTRUSTED
 from turboprop.runtime.manager import ModelManager
 from turboprop.workspace.pool import IndexPool
@@ -289,7 +289,7 @@ def test_pages_of_others_are_refused(workspace: Workspace, header: str, value: s
                 answer = await client.post("/mcp", json=request, headers={header: value})
                 assert answer.status_code in (403, 421)
                 large = await client.post(
-                    "/mcp", content=b" " * 2_000_000, headers={"Content-Type": "application/json"}
+                    "/mcp", content=b" " * (REQUEST_BYTES + 1), headers={"Content-Type": "application/json"}
                 )
                 assert large.status_code == 413
 
