@@ -184,7 +184,7 @@ def search(
     sure = of_answer(one.hit for one in best)
     facts = {"query": text, "model": models, "vectors": vectors, "took_ms": took, "sure": sure, "nearest": nearest}
     print_hits(best, kind, whole=full or context > 0, explain=explain, **facts)
-    if not best and kind == "text":
+    if not best and kind != "json":
         unknown = [name for name in lang if not set(languages_called(name)) & set(indexed)]
         if unknown:
             why = f"no {' or '.join(unknown)} is indexed; there is {', '.join(indexed)}"
