@@ -105,6 +105,7 @@ def test_the_last_choice_counts_where_the_address_says_nothing(open_page: Any, s
     picker = page.get_by_label("Repository", exact=True)
     expect(picker).to_have_value("kettle")
     picker.select_option("store")
+    expect(page).to_have_url(re.compile("repo=store"))
     page.goto("about:blank")
     page.goto(several.url)
     expect(page).to_have_url(re.compile("repo=store"))

@@ -426,6 +426,7 @@ def test_phi_2_from_metadata_equals_its_own_file(tmp_path: Path) -> None:
 
 
 def test_unigram_from_metadata_equals_the_trained_one(tmp_path: Path, code_pieces: list[str]) -> None:
+    code_pieces = [piece for piece in code_pieces if piece.isascii()]  # 600 pieces are few beside thousands of signs
     original = Tokenizer(models.Unigram())
     original.normalizer = normalizers.Sequence([normalizers.Strip(), normalizers.Replace("  ", " ")])
     original.pre_tokenizer = pre_tokenizers.Metaspace()
