@@ -7,8 +7,8 @@ import pytest
 
 from turboprop import Hit, Index
 from turboprop.types import SearchFilter
-from turboprop.workspace.index import search_together
 from turboprop.workspace.merged import RepoHit, repository_names
+from turboprop.workspace.together import search_together
 
 Write = Callable[[dict[str, str]], Path]
 KETTLES = {

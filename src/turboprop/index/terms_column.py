@@ -60,11 +60,12 @@ def row_terms(chunks: Sequence[Chunk]) -> tuple[list[NDArray[np.uint32]], list[N
 def _defined(chunk: Chunk) -> list[str]:
     """The bare names that the chunk defines: where a tree told, those whose definitions begin in it.
 
-    The pieces of a class that come after its first are named after it, too, and define it no more than its docstring.
+    The pieces of a class that come after its first are named after it, too, and define it no more than its docstring. A
+    key of a data file names a value, and defines nothing.
     """
-    if chunk.symbols is None:
-        return bare_names(chunk.symbol)
-    return list(dict.fromkeys(defined_in(chunk.symbols)))
+    if chunk.symbols is not None:
+        return list(dict.fromkeys(defined_in(chunk.symbols)))
+    return [] if chunk.kind == "key" else bare_names(chunk.symbol)
 
 
 def _place_terms(path: str) -> Counter[int]:

@@ -47,7 +47,6 @@ class Weights:
 DEFAULT = Weights()
 OTHER_CASE = 0.5
 """What the definition of a name counts beside one whose capitals are those of the query, too."""
-_DATA = frozenset({"json", "yaml", "toml", "ini", "xml"})
 DENSE_DEVIATIONS = 6.0
 """A chunk whose cosine lies this many standard deviations above the index's mean counts as a whole match. The best
 chunk of a query lies 3.5 to 6 above (nine repositories, all-MiniLM-L6-v2)."""
@@ -110,7 +109,7 @@ def rank(
         "file words": weights.file_words * file_words(query, lexicon, numbers)[file_of],
         "file name": weights.file_name * file_name(query, lexicon, files, weights)[file_of],
         "folder": weights.folder * folder(query, lexicon, files)[file_of],
-        "definition": weights.definition * definition(query, lexicon, found.rows, files, file_of),
+        "definition": weights.definition * definition(query, lexicon, found.rows),
         "path": weights.path * same_path(query, files)[file_of],
     }
     if phrases is not None:
@@ -178,14 +177,8 @@ def folder(query: Query, lexicon: Lexicon, files: list[tuple[str, str]]) -> Floa
     return np.array([names.of(_folder_words(path))[0] for path, _ in files])
 
 
-def definition(
-    query: Query,
-    lexicon: Lexicon,
-    rows: NDArray[np.int64],
-    files: list[tuple[str, str]],
-    file_of: NDArray[np.intp],
-) -> Floats:
-    """The chunk defines a name that the query has. A key of a data file names a value, and defines nothing."""
+def definition(query: Query, lexicon: Lexicon, rows: NDArray[np.int64]) -> Floats:
+    """The chunk defines a name that the query has."""
     score = np.zeros(len(rows))
     for name, weight in query.names.items():
         defining, _ = lexicon.postings(definition_hash(name))
@@ -193,7 +186,6 @@ def definition(
         # `Session` is the class before the function `session`; where none is spelled so, either is meant.
         score = np.maximum(score, weight * (OTHER_CASE if len(spelled) else 1.0) * np.isin(rows, defining))
         score = np.maximum(score, weight * np.isin(rows, spelled))
-    score[np.array([language in _DATA for _, language in files], np.bool_)[file_of]] = 0
     return score
 
 

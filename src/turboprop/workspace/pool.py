@@ -95,8 +95,8 @@ class IndexPool:
         """As `Index.create`: make the index or bring it up to date, while others search in what was published. What
         `include` brought into it stays, as whoever asks here cannot say it again."""
         include: tuple[str, ...] = ()
-        with suppress(RepositoryIndexError), Index.open(location, model, models=self.models) as made:
-            include = made.reader.header.scope.include
+        with suppress(RepositoryIndexError):  # `create` says what is wrong with it
+            include = next((made.scope.include for made in index_tables(location.directory)), ())
         with Index.create(location, model, include=include, progress=progress, models=self.models) as index:
             return index.summary or index.update()
 

@@ -25,11 +25,12 @@ from turboprop.limits import Mode, Unit
 from turboprop.models.tokenizer.load import clean_text
 from turboprop.search.sureness import of_answer
 from turboprop.types import Hit, IndexStatus, SearchFilter, Sureness
-from turboprop.workspace.index import Index, nearest_words, search_together
+from turboprop.workspace.index import Index
 from turboprop.workspace.jobs import Job, Jobs
 from turboprop.workspace.location import Location, root_around
 from turboprop.workspace.merged import RepoHit, repository_names
 from turboprop.workspace.survey import Survey, survey
+from turboprop.workspace.together import nearest_words, search_together
 
 if TYPE_CHECKING:
     from turboprop.index.build import Progress

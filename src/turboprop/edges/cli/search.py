@@ -119,8 +119,8 @@ def search(
     from turboprop.code.language_names import languages_called
     from turboprop.search.analysis import is_searchable
     from turboprop.search.sureness import of_answer
-    from turboprop.workspace.index import nearest_words, search_together
     from turboprop.workspace.location import Location
+    from turboprop.workspace.together import nearest_words, search_together
 
     if not repos and options.last_is_a_file(query):
         query, filters = query[:-1], (*filters, re.sub(r"[*?\[\]{}]", r"\\\g<0>", os.path.realpath(query[-1])))

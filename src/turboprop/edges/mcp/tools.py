@@ -30,7 +30,8 @@ from turboprop.printable import named, printable_message, quoted_name
 from turboprop.search.patterns import Pattern
 from turboprop.search.places import as_indexed
 from turboprop.types import Hit
-from turboprop.workspace.index import Index, nearest_words
+from turboprop.workspace.index import Index
+from turboprop.workspace.together import nearest_words
 from turboprop.workspace.workspace import Freshness, Repository, Workspace
 
 Query = Annotated[
