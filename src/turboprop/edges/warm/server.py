@@ -49,8 +49,8 @@ MOST_CONNECTIONS = 64
 REQUEST_BYTES = 4_000_000
 REQUEST_SECONDS = 2.0
 REPLY_SECONDS = 30.0
-LOCK_SECONDS = 10.0
-"""How long a new server waits for one that was replaced to end."""
+LOCK_SECONDS = 30.0
+"""How long a new server waits for one that was replaced, or killed, to be gone; nobody waits for it meanwhile."""
 HANGS_SECONDS = 3.0
 """A server that says nothing for so long is ended by the next one; it closes a connection in a millisecond."""
 LAST_SECONDS = 5.0
@@ -130,10 +130,14 @@ class Server:
             with contextlib.suppress(Timeout):
                 lock.acquire(timeout=0.1)
                 return lock
+            if _ended_hanging():  # of whatever version and environment: it would hold the lock for ever
+                until = time.monotonic() + LOCK_SECONDS
+                continue
             with contextlib.suppress(OSError, ValueError, AttributeError):
                 state = json.loads((Path(self._folder) / place.STATE_FILE).read_text("ascii"))
-                if state.get("identity") == self._fingerprint and not _ended_hanging():
+                if state.get("identity") == self._fingerprint:
                     return None
+        sys.stderr.write(f"another server is ending and has held the lock for {LOCK_SECONDS:.0f} s; giving up\n")
         return None
 
     def _warm_up(self, request: Mapping[str, Any]) -> None:
@@ -172,7 +176,7 @@ class Server:
         return text
 
     def _accept(self, listener: socket.socket) -> None:
-        while not self._ending.is_set():
+        while True:  # one that ends after a long search still answers: silence would have it killed by the next
             try:
                 connection, _ = listener.accept()
             except OSError:
