@@ -7,7 +7,7 @@ the walk.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from turboprop.code.ignore import rule_lines
@@ -59,39 +59,52 @@ class AttributeRules:
     its last `/`)."""
 
     def __init__(self, prefix: str, folders: Iterable[str]) -> None:
-        self._all: dict[str, _Rules] = {}
-        self._strong: dict[str, _Rules] = {}  # `*.py text` is asked of a name that looks binary alone
         macros: dict[str, dict[str, bool | None]] = {_BINARY: {_DIFF: False, _TEXT: False}}
-        for folder in sorted(folders):
-            found = _rules(rule_lines(f"{prefix}{folder}/{FILE}" if folder else prefix + FILE), macros)
-            if found:
-                self._all[folder] = _Rules(found)
-            if strong := [rule for rule in found if rule.values.keys() != {_TEXT}]:
-                self._strong[folder] = _Rules(strong)
+        found = {
+            folder: _rules(rule_lines(f"{prefix}{folder}/{FILE}" if folder else prefix + FILE), macros)
+            for folder in sorted(folders)
+        }
+        # Where no rule says yes or no, none need take it back: `*.py diff=python` is about each file and says nothing.
+        said = {
+            name for rules in found.values() for rule in rules for name in rule.values if rule.values[name] is not None
+        }
+        rules = {folder: [rule for rule in rules if said & rule.values.keys()] for folder, rules in found.items()}
+        self._all = {folder: _Rules(each) for folder, each in rules.items() if each}
+        # `*.py text` is asked of a name that looks binary alone.
+        strong = {folder: [rule for rule in each if rule.values.keys() != {_TEXT}] for folder, each in rules.items()}
+        self._strong = {folder: _Rules(each) for folder, each in strong.items() if each}
+        self._above: dict[tuple[str, bool], list[tuple[_Rules, str]]] = {}
         self.any = bool(self._all)
 
     def of(self, folder: str, base: str, *, text: bool = False) -> Attributes:
         """What is said of the file `base` in `folder`; the nearest file's last rule wins, for each attribute. Whether
         it is `text` is told only on demand."""
-        known = self._all if text else self._strong
-        if not known:
-            return NOTHING
+        above = self._above.get((folder, text))
+        if above is None:
+            above = self._above[folder, text] = list(_above(self._all if text else self._strong, folder))
         values: dict[str, bool | None] = {}
-        below = base
-        while True:
-            rules = known.get(folder)
-            if rules is not None and rules.may_be_about(base, below):
+        for rules, below in above:
+            path = below + base
+            if rules.may_be_about(base, path):
                 for rule in rules.rules:
-                    if rule.values.keys() - values.keys() and rule.matches(base, below):
+                    if rule.values.keys() - values.keys() and rule.matches(base, path):
                         values = {**rule.values, **values}
-            if not folder:
-                break
-            folder, _, last = folder.rpartition("/")
-            below = f"{last}/{below}"
         if not values:
             return NOTHING
         binary = values.get(_DIFF)
         return Attributes(values.get(_GENERATED), None if binary is None else not binary, values.get(_TEXT))
+
+
+def _above(known: Mapping[str, _Rules], folder: str) -> Iterator[tuple[_Rules, str]]:
+    """The rules for a folder, its own first, each with the folder's path relative to that of the rules."""
+    below = ""
+    while True:
+        if folder in known:
+            yield known[folder], below
+        if not folder:
+            return
+        folder, _, last = folder.rpartition("/")
+        below = f"{last}/{below}"
 
 
 def _rules(lines: Iterable[str], macros: dict[str, dict[str, bool | None]]) -> list[_Rule]:

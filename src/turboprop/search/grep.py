@@ -209,16 +209,25 @@ def _files(
     if lexicon.rows == 0:
         return {}
     where = condition_in(reader, wanted)
-    chosen = np.unique(lexicon.file_of if where is None else lexicon.file_of[reader.allowed(where)])
-    if terms:
-        # A line that nobody can read is looked at whole, though its chunk has only its ends.
-        may_hold = np.union1d(_holding(lexicon, terms), _holding(lexicon, hashed_terms(CUT_WORDS)))
-        chosen = np.intersect1d(chosen, may_hold)
-    files = [lexicon.files[int(number)] for number in chosen]
+    if where is None and not terms:
+        files = lexicon.files
+    else:
+        chosen = np.unique(lexicon.file_of if where is None else lexicon.file_of[reader.allowed(where)])
+        files = [lexicon.files[int(number)] for number in _may_hold(lexicon, chosen, terms)]
     below = tuple(f"{place}/" for place in within if place)
     if within and "" not in within:
         files = [(path, language) for path, language in files if path in within or path.startswith(below)]
     return dict(files)
+
+
+def _may_hold(lexicon: Lexicon, chosen: NDArray[np.uint32], terms: Sequence[int]) -> NDArray[np.uint32]:
+    """Those of the chosen files that may have a line with all terms."""
+    import numpy as np
+
+    if not terms:
+        return chosen
+    # A line that nobody can read is looked at whole, though its chunk has only its ends.
+    return np.intersect1d(chosen, np.union1d(_holding(lexicon, terms), _holding(lexicon, hashed_terms(CUT_WORDS))))
 
 
 def _holding(lexicon: Lexicon, terms: Iterable[int]) -> NDArray[np.uint32]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 import weakref
@@ -375,7 +376,8 @@ class Index(Closing):
             return searched(self.reader, current=freshness == "all")
         # Looking for changes takes as long as looking through 30 MB, and mostly there is none: both at once, then.
         with ThreadPoolExecutor(1) as beside:
-            looking = beside.submit(self.bring_in, freshness)
+            # However long looking takes: without it every file would have to be read, which takes longer.
+            looking = beside.submit(self.bring_in, freshness, budget=math.inf)
             reader = self.reader
             found = searched(reader, current=True)
             left = looking.result().left
@@ -464,9 +466,16 @@ class Index(Closing):
         with self._own_model() as model:
             return self._bring_up_to(survey(self.location, scope), model, progress=progress)
 
-    def bring_in(self, freshness: Freshness = "quick", progress: Callable[[Progress], None] | None = None) -> Refresh:
+    def bring_in(
+        self,
+        freshness: Freshness = "quick",
+        progress: Callable[[Progress], None] | None = None,
+        *,
+        budget: float | None = None,
+    ) -> Refresh:
         """Bring in what changed, as a search with that `freshness` does before it looks; the result is kept as
-        `last_refresh`.
+        `last_refresh`. "quick" does not look where that would take more than `budget` seconds
+        (None: `refresh.BUDGET_SECONDS`).
 
         Where looking or bringing in would take long, where the index may not be written or is being written, and
         where bringing in fails, what is indexed stays, and `left` of the result says so. With "all" errors are raised.
@@ -478,17 +487,17 @@ class Index(Closing):
             with self._looking:
                 if self._looked_from < asked:  # else another thread began to look after this one came
                     self._looked_from = time.monotonic()
-                    self.last_refresh = self._quickly()
+                    self.last_refresh = self._quickly(budget)
         elif freshness != "none":
             raise UsageError(f"there is no freshness {freshness!r}; there are: quick, all, none")
         return self.last_refresh
 
-    def _quickly(self) -> Refresh:
+    def _quickly(self, budget: float | None) -> Refresh:
         try:
             header = self.reader.header
             if why := self.location.why_not_of(header.scope):
                 return Refresh(why)
-            seen = quick_survey(self.location, self.scope, self.manifest, header.file_count)
+            seen = quick_survey(self.location, self.scope, self.manifest, header.file_count, budget)
             if isinstance(seen, Refresh):
                 return seen
             if seen.known is not None and seen.known.header.version != header.version:  # another process wrote

@@ -208,14 +208,16 @@ def status_of(
     )
 
 
-def quick_survey(location: Location, scope: IndexScope, known: Callable[[], Manifest], files: int) -> Survey | Refresh:
+def quick_survey(
+    location: Location, scope: IndexScope, known: Callable[[], Manifest], files: int, budget: float | None
+) -> Survey | Refresh:
     """A look that a search may wait for; where it may not, or what it saw may not be brought in, why.
 
-    It may not where it would take more than `refresh.BUDGET_SECONDS` (`files` are indexed), where the index may not
-    be written, or where more changed than a second's work.
+    It may not where it would take more than `budget` seconds (None: `refresh.BUDGET_SECONDS`; `files` are indexed),
+    where the index may not be written, or where more changed than a second's work.
     """
     directory = location.directory
-    if refresh.expected_seconds(directory, files) > refresh.BUDGET_SECONDS:
+    if refresh.expected_seconds(directory, files) > (refresh.BUDGET_SECONDS if budget is None else budget):
         return Refresh("looking for changes takes too long here")
     started = time.perf_counter()
     seen = survey(location, scope, known())
@@ -223,6 +225,8 @@ def quick_survey(location: Location, scope: IndexScope, known: Callable[[], Mani
     changes = seen.changes
     differ = changes.to_read if seen.differing is None else seen.differing
     if not refresh.is_writable(directory):
+        if not differ and not changes.removed:
+            return Refresh()
         why = "the index may not be written"
     elif seen.differing is not None and refresh.are_few(differ) and len(changes.removed) <= refresh.FEW_FILES:
         return seen
