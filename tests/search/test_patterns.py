@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turboprop.code.terms import hashed_terms
+from turboprop.code.terms import counted_terms
 from turboprop.errors import UsageError
 from turboprop.search.patterns import Pattern
 
@@ -121,7 +121,7 @@ def test_no_pattern_goes_back(pattern: str) -> None:
     ],
 )
 def test_words_that_a_line_must_hold(pattern: str, words: str) -> None:
-    assert set(Pattern((pattern,)).compile().terms) == set(hashed_terms(words))
+    assert set(Pattern((pattern,)).compile().terms) == set(counted_terms(words))
     assert Pattern((pattern,), ignore_case=True).compile().terms == ()
 
 
@@ -152,4 +152,4 @@ def test_a_line_that_matches_holds_them(plain: str, before: str, after: str) -> 
         Pattern((rf"\b{re.escape(plain)}\b",)),
     ):
         if found(pattern, [before + plain + after]):
-            assert set(pattern.compile().terms) <= set(hashed_terms(before + plain + after))
+            assert set(pattern.compile().terms) <= set(counted_terms(before + plain + after))

@@ -11,6 +11,7 @@ was typed, and whatever its width. Scripts without blanks between words are look
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache, lru_cache
 from itertools import groupby
@@ -60,11 +61,9 @@ def folded(text: str) -> str:
     return text.lower() if text.isascii() else normalize("NFKC", normalize("NFKC", text).casefold())
 
 
-def words(text: str) -> Iterator[str]:
+def words(text: str) -> list[str]:
     """The identifiers, words and numbers of a text, as they stand; of one that is not ASCII, in NFKC."""
-    if text.isascii():
-        return (match.group() for match in _ASCII_WORD.finditer(text))
-    return (match.group() for match in _WORD.finditer(normalize("NFKC", text)))
+    return _ASCII_WORD.findall(text) if text.isascii() else _WORD.findall(normalize("NFKC", text))
 
 
 def placed_words(text: str) -> Iterator[tuple[int, str]]:
@@ -131,11 +130,14 @@ def term_hash(term: str) -> int:
     return xxhash.xxh32_intdigest(term.encode("utf-8", "replace"))
 
 
-def hashed_terms(text: str) -> list[int]:
-    """The hashes of all terms of a text, as often as they occur."""
-    found: list[int] = []
-    for word in words(text):
-        found.extend(_hashes(word))
+def counted_terms(text: str) -> dict[int, int]:
+    """The hashes of all terms of a text, and how often each occurs. Words are counted first: of 114 in a chunk of code
+    some 50 differ, and the rest cost nothing then."""
+    found: dict[int, int] = {}
+    known = found.get
+    for word, count in Counter(words(text)).items():
+        for term in _hashes(word):
+            found[term] = known(term, 0) + count
     return found
 
 

@@ -7,13 +7,12 @@ fields that name the chunk (high byte).
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from turboprop.code.symbols import defined_in
-from turboprop.code.terms import bare_names, definition_hash, folded, hashed_terms, spelled_hash
+from turboprop.code.terms import bare_names, counted_terms, definition_hash, folded, spelled_hash
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,20 +31,17 @@ def row_terms(chunks: Sequence[Chunk]) -> tuple[list[NDArray[np.uint32]], list[N
     import numpy as np
 
     hashes, weights, lengths = [], [], []
-    places: dict[str, Counter[int]] = {}
+    places: dict[str, dict[int, int]] = {}
     for chunk in chunks:
         if chunk.path not in places:
             places[chunk.path] = _place_terms(chunk.path)
-        body = hashed_terms(chunk.text)
-        named = Counter(places[chunk.path])
+        body = counted_terms(chunk.text)
+        named = dict(places[chunk.path])
         # The keys around a place of a data file are no more than other words of it.
-        worth = 1 if chunk.kind == "key" else SYMBOL_WEIGHT
-        for term in hashed_terms(chunk.symbol):
-            named[term] += worth
-        counted = Counter(body)
-        packed = {
-            term: min(counted[term], _MOST) | min(named[term], _MOST) << 8 for term in counted.keys() | named.keys()
-        }
+        _add(named, chunk.symbol, 1 if chunk.kind == "key" else SYMBOL_WEIGHT)
+        packed = {term: count if count < _MOST else _MOST for term, count in body.items()}
+        for term, worth in named.items():
+            packed[term] = packed.get(term, 0) | min(worth, _MOST) << 8
         for name in _defined(chunk):
             packed.setdefault(definition_hash(name), 0)
             if name != folded(name):
@@ -53,7 +49,7 @@ def row_terms(chunks: Sequence[Chunk]) -> tuple[list[NDArray[np.uint32]], list[N
         ordered = sorted(packed)
         hashes.append(np.array(ordered, np.uint32))
         weights.append(np.array([packed[term] for term in ordered], np.uint16))
-        lengths.append(len(body))
+        lengths.append(sum(body.values()))
     return hashes, weights, lengths
 
 
@@ -68,11 +64,14 @@ def _defined(chunk: Chunk) -> list[str]:
     return [] if chunk.kind == "key" else bare_names(chunk.symbol)
 
 
-def _place_terms(path: str) -> Counter[int]:
+def _place_terms(path: str) -> dict[int, int]:
     where = PurePosixPath(path)
-    found: Counter[int] = Counter()
-    for term in hashed_terms(where.stem):
-        found[term] += STEM_WEIGHT
-    for term in hashed_terms(str(where.parent)):
-        found[term] += FOLDER_WEIGHT
+    found: dict[int, int] = {}
+    _add(found, where.stem, STEM_WEIGHT)
+    _add(found, str(where.parent), FOLDER_WEIGHT)
     return found
+
+
+def _add(named: dict[int, int], text: str, worth: int) -> None:
+    for term, count in counted_terms(text).items():
+        named[term] = named.get(term, 0) + worth * count

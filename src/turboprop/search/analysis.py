@@ -144,7 +144,7 @@ def _phrases(text: str, mentions: Sequence[Mention]) -> tuple[str, ...]:
 
 def is_searchable(text: str) -> bool:
     """Whether a query has a word, or names a place; `???` has neither."""
-    return next(words(text), None) is not None or bool(find_mentions(text))
+    return bool(words(text)) or bool(find_mentions(text))
 
 
 def by_worth(query: Query, worth: Callable[[int], float]) -> Query:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from turboprop.code.inside import lines_inside
-from turboprop.code.terms import hashed_terms, placed_words, words
+from turboprop.code.terms import counted_terms, placed_words, words
 from turboprop.errors import IndexNotFoundError, UsageError
 from turboprop.index.lance_table import sql_in
 from turboprop.index.schema import END_LINE, PATH, START_LINE, SYMBOL, TEXT
@@ -64,7 +64,7 @@ def _matches(hit: Hit, weights: Mapping[int, float], phrases: Sequence[str], who
     for line, text in enumerate(hit.text.split("\n"), hit.start_line):
         for begin, word in placed_words(text):
             if word not in known:
-                terms = hashed_terms(word)
+                terms = counted_terms(word)
                 known[word] = max((weights.get(term, 0.0) for term in terms), default=0.0)
                 # A whole identifier is worth all its parts, and more than lines that hold those.
                 if known[word] and word.lower() in whole:

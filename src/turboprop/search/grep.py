@@ -15,7 +15,7 @@ from weakref import WeakSet
 
 from turboprop.code.inside import read_each
 from turboprop.code.longlines import CUT_WORDS
-from turboprop.code.terms import defined_names, definition_hash, hashed_terms
+from turboprop.code.terms import counted_terms, defined_names, definition_hash
 from turboprop.search.filters import condition_in
 from turboprop.search.path_rules import place_of
 
@@ -227,7 +227,7 @@ def _may_hold(lexicon: Lexicon, chosen: NDArray[np.uint32], terms: Sequence[int]
     if not terms:
         return chosen
     # A line that nobody can read is looked at whole, though its chunk has only its ends.
-    return np.intersect1d(chosen, np.union1d(_holding(lexicon, terms), _holding(lexicon, hashed_terms(CUT_WORDS))))
+    return np.intersect1d(chosen, np.union1d(_holding(lexicon, terms), _holding(lexicon, counted_terms(CUT_WORDS))))
 
 
 def _holding(lexicon: Lexicon, terms: Iterable[int]) -> NDArray[np.uint32]:

@@ -156,7 +156,7 @@ def _answers(
 
 def _is_held(readers: Sequence[IndexReader], name: str) -> bool:
     """Whether an index has all parts of a name; else what is asked of it has no answer."""
-    from turboprop.code.terms import hashed_terms
+    from turboprop.code.terms import counted_terms
 
-    terms = set(hashed_terms(name))
+    terms = set(counted_terms(name))
     return any(all(len(reader.lexicon.postings(term)[0]) for term in terms) for reader in readers)
