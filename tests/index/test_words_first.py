@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from index.words import text_search
+from turboprop.code import chunk_pool
 from turboprop.code.walk import walk
 from turboprop.errors import EngineError, UsageError
 from turboprop.index import build
@@ -166,6 +167,7 @@ import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
 from conftest import HashingEmbedder
+from turboprop.code import chunk_pool
 from turboprop.code.walk import walk
 from turboprop.index import build, write
 
@@ -284,6 +286,23 @@ def test_an_engine_that_fails_while_rows_wait_names_the_chunk(tmp_path: Path, la
     run(tmp_path / "index", large, make_embedder())
     run(tmp_path / "whole", large, make_embedder(), words_first_seconds=math.inf)
     assert rows_of(tmp_path / "index") == rows_of(tmp_path / "whole")
+
+
+def test_rows_are_the_same_whoever_makes_the_chunks(
+    tmp_path: Path, large: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunk_pool, "WORTH_BYTES", 1)
+    started: list[int] = []
+    real = chunk_pool.ChunkPool
+    monkeypatch.setattr(chunk_pool, "ChunkPool", lambda workers: started.append(workers) or real(workers))
+    tables = []
+    for cores in (1, 2, 9):
+        monkeypatch.setattr(build, "usable_cores", lambda cores=cores: cores)
+        run(tmp_path / f"by{cores}", large, WordsOnly())
+        with IndexReader.open(tmp_path / f"by{cores}") as reader:
+            tables.append(reader.dataset.to_table().to_pylist())
+    assert started == [1, 8]  # one core has no room for others
+    assert tables[0] == tables[1] == tables[2]
 
 
 def test_an_index_of_words_alone_is_whole(tmp_path: Path, repository: Path) -> None:

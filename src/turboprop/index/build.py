@@ -10,9 +10,10 @@ size of the repository.
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -39,6 +40,7 @@ from turboprop.index.schema import (
     text_to_embed,
 )
 from turboprop.index.write import TableWriter, expect_shape
+from turboprop.machine import usable_cores
 from turboprop.types import (
     DEFAULT_SCOPE,
     MAX_CHUNK_CHARS,
@@ -54,6 +56,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from turboprop.code.chunk_pool import ChunkPool
+
+_Read = tuple[SourceFile, SourceText | Skipped, Callable[[], list[Chunk]]]
+
 FIRST_GROUP, SMALLEST_GROUP, LARGEST_GROUP = 64, 16, 2_048
 GROUP_SECONDS = 3.0
 """Chunks embedded in one call, which an interrupt loses: enough to sort by length, little enough to hold, and about
@@ -68,6 +74,8 @@ WORDS_FIRST_SECONDS = 10.0
 25,000 rows, which are written twice."""
 
 READ_GROUP = 2_048
+_AHEAD = 16
+"""Files for each process that makes chunks: enough that none waits while a large one is taken."""
 MANY_BYTES = 200_000
 """Where more has to be read, the first call takes few chunks: with a large model it alone takes many seconds."""
 
@@ -271,6 +279,7 @@ class _Run:
         self._group: list[tuple[SourceText, list[Chunk]]] = []
         self._group_chunks = 0
         self._group_chars = 0
+        self._pool: ChunkPool | None = None
 
     def apply(self, changes: Changes) -> None:
         """Write what changed; the last files are not published yet."""
@@ -281,16 +290,50 @@ class _Run:
             self._group_size = SMALLEST_GROUP  # to learn the rate from, before there are words to search
         if self._words_first:
             self._group_size = READ_GROUP
-        for file in changes.to_read:
-            self._take(file)
-            self._bytes_left -= file.size
-            if self._group_chunks >= self._group_size or self._group_chars >= self._budget.group_chars:
-                self._finish_group()
-        self._finish_group()
+        try:
+            for file, source, chunks in self._ahead(changes.to_read):
+                self._take(file, source, chunks)
+                self._bytes_left -= file.size
+                if self._group_chunks >= self._group_size or self._group_chars >= self._budget.group_chars:
+                    self._finish_group()
+            self._finish_group()
+        finally:
+            if self._pool is not None:
+                self._pool.close()
 
-    def _take(self, file: SourceFile) -> None:
-        """Read a file; it joins the group where its chunks have to be written."""
-        source = self.sources.get(file.path) or read_source(file, max_filesize=self._max_filesize)
+    def _ahead(self, files: Sequence[SourceFile]) -> Iterator[_Read]:
+        """The files in order, read. Where other processes make their chunks, that is begun for some files ahead."""
+        begun: deque[_Read] = deque()
+        for file in files:
+            source = self.sources.get(file.path) or read_source(file, max_filesize=self._max_filesize)
+            begun.append((file, source, self._begin(source)))
+            while len(begun) > (_AHEAD * self._pool.workers if self._pool is not None else 0):
+                yield begun.popleft()
+        yield from begun
+
+    def _begin(self, source: SourceText | Skipped) -> Callable[[], list[Chunk]]:
+        """What makes the chunks of a text, or waits for those that another process makes."""
+        if isinstance(source, Skipped) or self._is_same(source):
+            return list
+        # A model takes all cores: others chunk while words alone are written. A bound on memory is one on ours alone.
+        if self._pool is None and self._words_first and self._budget.limit is None:
+            self._pool = self._new_pool()
+        if self._pool is not None:
+            return self._pool.submit(source, self._embedder.max_chars)
+        return partial(chunk_text, source.path, source.text, source.language, max_chars=self._embedder.max_chars)
+
+    def _new_pool(self) -> ChunkPool | None:
+        from turboprop.code.chunk_pool import WORTH_BYTES, ChunkPool
+
+        others = usable_cores() - 1
+        return ChunkPool(others) if others and self._bytes_left >= WORTH_BYTES else None
+
+    def _is_same(self, source: SourceText) -> bool:
+        known = self._writer.files.get(source.path)
+        return known is not None and known.digest == source.digest and known.language == source.language
+
+    def _take(self, file: SourceFile, source: SourceText | Skipped, chunks_of: Callable[[], list[Chunk]]) -> None:
+        """A file joins the group where its chunks have to be written."""
         if isinstance(source, Skipped):
             self._files += 1
             self.skipped[str(source.reason)] += 1
@@ -299,16 +342,12 @@ class _Run:
                 left_out = LeftOutFile(file.path, file.size, _trusted(file.mtime_ns), file.inode, str(source.reason))
                 self._writer.leave_out(left_out)
             return
-        known = self._writer.files.get(file.path)
-        if known and known.digest == source.digest and known.language == source.language:
+        if self._is_same(source):
             self._files += 1
             self.same_content += 1
-            self._writer.refresh_file(_record(source, known.chunks))
+            self._writer.refresh_file(_record(source, self._writer.files[source.path].chunks))
             return
-        chunks = fit_chunks(
-            chunk_text(source.path, source.text, source.language, max_chars=self._embedder.max_chars),
-            self._embedder.fits,
-        )
+        chunks = fit_chunks(chunks_of(), self._embedder.fits)
         self._group.append((source, chunks))
         self._group_chunks += len(chunks)
         self._group_chars += len(source.text)
