@@ -64,6 +64,19 @@ SURENESS: tuple[Sureness, ...] = get_args(Sureness)
 """How sure a hit is; what speaks for each is in `turboprop.search.sureness`."""
 
 
+CopyKind = Literal["older", "newer", "variant"]
+"""What a copy is beside its hit: another version, or the same for another platform."""
+
+
+class Copy(NamedTuple):
+    """Lines `start_line` to `end_line` (1-based, inclusive) of `path`, which do what a hit does."""
+
+    path: str
+    start_line: int
+    end_line: int
+    kind: CopyKind
+
+
 @dataclass(frozen=True, slots=True)
 class Hit:
     """One search result: lines `start_line` to `end_line` (1-based, inclusive) of `path`, relative to the repository.
@@ -74,7 +87,8 @@ class Hit:
     `similar` the cosine. `parts` say what it is made of, by rule: "words" is the share of the query's words (0 to 1),
     "cosine" the cosine similarity, the others what their rule added or multiplied. `sure` is the mark of a hit of a
     search, None for `similar`. `why` says what it is, where the query asked for definitions, calls or implementations
-    of a name; `matches` are words of the query in its text.
+    of a name; `matches` are words of the query in its text. `copies` are other versions of the same thing, and its
+    implementations for other platforms, which are no hits of their own.
     """
 
     path: str
@@ -89,6 +103,7 @@ class Hit:
     sure: Sureness | None = field(default=None, compare=False, hash=False)
     why: str = ""
     matches: tuple[Match, ...] = field(default=(), compare=False, hash=False)
+    copies: tuple[Copy, ...] = field(default=(), compare=False, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

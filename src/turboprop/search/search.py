@@ -14,12 +14,15 @@ from turboprop.index.schema import PATH
 from turboprop.limits import Mode, Unit
 from turboprop.search.analysis import STOP_WEIGHT, Query, analyse, by_worth
 from turboprop.search.candidates import WIDER, cosine_statistics, find_candidates, word_statistics
+from turboprop.search.copies import Folding, Row, has_copies
 from turboprop.search.filters import condition_in
 from turboprop.search.located import place_rows, with_places
 from turboprop.search.places import as_indexed
 from turboprop.search.ranking import DEFAULT, Ranked, Weights, base_score, rank
 from turboprop.search.sureness import anchors, sureness
-from turboprop.types import Hit, SearchFilter, Sureness
+from turboprop.types import Copy, CopyKind, Hit, SearchFilter, Sureness
+
+COPY_COLUMNS = ("path", "start_line", "end_line")
 
 if TYPE_CHECKING:
     import numpy as np
@@ -82,12 +85,30 @@ def search_together(
         for model, vector in {_model(reader): vector for _, reader, vector in tables if vector is not None}.items()
     }
 
+    def path_of(row: Row) -> str:
+        lexicon = readers[row[0]].lexicon
+        return lexicon.files[int(lexicon.file_of[row[1]])][0]
+
+    def symbols_of(rows: Sequence[Row]) -> list[str]:
+        known: dict[Row, str] = {}
+        for table in {table for table, _ in rows}:
+            mine = [row for row in rows if row[0] == table]
+            ids = [int(readers[table].lexicon.row_ids[row]) for _, row in mine]
+            found = readers[table].fetch(ids, ["symbol"])
+            known.update((row, each["symbol"]) for row, each in zip(mine, found, strict=True))
+        return [known[row] for row in rows]
+
     named = None
     if analysed.mentions:
         named = [place_rows(reader, analysed.mentions, where[at]) for at, reader, _ in tables]
 
-    def ranked_among(times: int) -> tuple[list[tuple[int, Ranked]], bool]:
-        """Each table's best rows with its place in `readers`, and whether more candidates would give others."""
+    folding = Folding(query, path_of, symbols_of if by == "chunk" else None)
+
+    def ranked_among(times: int) -> tuple[list[tuple[int, Ranked]], bool, bool]:
+        """Each table's best rows with its place in `readers`, whether more candidates would give others, and whether
+        there may be copies."""
+        import numpy as np
+
         found = [
             find_candidates(
                 reader,
@@ -101,6 +122,11 @@ def search_together(
             )
             for at, reader, vector in tables
         ]
+        # Of copies one stays, so more are ranked than are shown. A place that was typed is meant as it was typed.
+        folds = named is None and any(
+            has_copies(reader.lexicon.files[file][0] for file in np.unique(reader.lexicon.file_of[each.rows]).tolist())
+            for (_, reader, _), each in zip(tables, found, strict=True)
+        )
         best = max((float(base_score(analysed, each, weights).max()) for each in found if len(each)), default=0.0)
         orders = [
             rank(
@@ -109,7 +135,7 @@ def search_together(
                 each,
                 _phrases(reader, analysed, each),
                 weights,
-                limit=limit,
+                limit=None if folds else limit,
                 by_file=by == "file",
                 best=best,
             )
@@ -119,20 +145,25 @@ def search_together(
             lexicons = [reader.lexicon for _, reader, _ in tables]
             orders = with_places(orders, named, lexicons, limit, by_file=by == "file")
         every = [(at, one) for (at, _, _), order in zip(tables, orders, strict=True) for one in order if one.score > 0]
-        return sorted(every, key=lambda each: -each[1].score), any(each.more for each in found)
+        every.sort(key=lambda each: -each[1].score)
+        return every, any(each.more for each in found), folds
 
     def unit(at: int, one: Ranked) -> tuple[int, int]:
         return at, one.row if by == "chunk" else int(readers[at].lexicon.file_of[one.row])
 
     times = 1
-    ranked, more = ranked_among(times)
+    ranked, more, folds = ranked_among(times)
+    known = {unit(*each) for each in ranked}
+    if folds:
+        ranked = folding.take(ranked)
     # What the first candidates gave stays in front, so that the first ten are the same whatever `limit` is.
     while more and len(ranked) < limit:
         times *= WIDER
-        wider, more = ranked_among(times)
-        known = {unit(*each) for each in ranked}
+        wider, more, folds = ranked_among(times)
         least = ranked[-1][1].score if ranked else math.inf
-        ranked += [(at, replace(one, score=min(one.score, least))) for at, one in wider if unit(at, one) not in known]
+        wider = [(at, replace(one, score=min(one.score, least))) for at, one in wider if unit(at, one) not in known]
+        known |= {unit(*each) for each in wider}
+        ranked += folding.take(wider) if folds else wider
     ranked = [each for each in ranked[:limit] if threshold is None or each[1].score >= threshold]
     asked = [term for term, weight in analysed.terms.items() if weight > STOP_WEIGHT and term not in analysed.if_there]
     held = sum(words.holding[term] > 0 for term in asked) / max(1, len(asked))
@@ -140,7 +171,16 @@ def search_together(
         at: iter(_hits(reader, [one for place, one in ranked if place == at], mode, held, words.rows))
         for at, reader, _ in tables
     }
-    return [(at, next(hits[at])) for at, _ in ranked]
+    copies = folding.copies
+    return [(at, _with_copies(readers[at], next(hits[at]), copies.get((at, one.row), ()))) for at, one in ranked]
+
+
+def _with_copies(reader: IndexReader, hit: Hit, copies: Sequence[tuple[Row, CopyKind]]) -> Hit:
+    if not copies:
+        return hit
+    places = reader.fetch([int(reader.lexicon.row_ids[row]) for (_, row), _ in copies], COPY_COLUMNS)
+    kinds = [kind for _, kind in copies]
+    return replace(hit, copies=tuple(Copy(**place, kind=kind) for place, kind in zip(places, kinds, strict=True)))
 
 
 def _model(reader: IndexReader) -> str:
@@ -183,7 +223,7 @@ def _phrases(reader: IndexReader, query: Query, found: Candidates) -> NDArray[np
 
 def _hits(reader: IndexReader, ranked: list[Ranked], mode: Mode, held: float, in_all: int) -> list[Hit]:
     rows = reader.fetch([int(reader.lexicon.row_ids[one.row]) for one in ranked])
-    known = anchors(reader.lexicon.sample) if ranked and mode != "lexical" else None
+    known = anchors(reader.lexicon.sample) if ranked and mode != "lexical" and reader.header.vectors else None
     by_words = mode != "semantic"
     marks = [sureness(one.parts, known, by_words=by_words, held=held, rows=in_all) for one in ranked]
     return [_hit(row, one.score, dict(one.parts), mark) for row, one, mark in zip(rows, ranked, marks, strict=True)]

@@ -80,7 +80,8 @@ def sureness(
     words = parts.get("words", 0.0)
     # A word that all of a few chunks hold counts as nothing there, and still is a word that was found.
     least = WEAK_WORDS if rows >= FEW_ROWS or held < MOST_WORDS else 1e-6
-    if known is None:
+    # A chunk that still waits for its vector has no cosine, and its words alone speak for it.
+    if known is None or (by_words and not parts.get("cosine")):
         return _between(words, min(NO_WORDS, least), STRONG_WORDS)
     near = known.nearness(parts.get("cosine", 0.0))
     if not by_words:

@@ -11,6 +11,7 @@ import click
 
 from turboprop.edges.cli.links import address_of
 from turboprop.printable import echo, echo_json, printable, printable_name
+from turboprop.search.copies import named_copies
 from turboprop.search.excerpt import best_match, shown_lines
 
 if TYPE_CHECKING:
@@ -80,6 +81,8 @@ def _as_json(one: RepoHit, explain: bool) -> dict[str, Any]:
         found["sure"] = hit.sure
     if hit.why:
         found["why"] = hit.why
+    if hit.copies:
+        found["copies"] = [each._asdict() for each in hit.copies]
     if explain:
         found["parts"] = {name: round(value, 4) for name, value in hit.parts.items()}
     return found
@@ -136,6 +139,8 @@ def _print_plain(found: Sequence[RepoHit], whole: bool, explain: bool) -> None:
         echo("  ".join(part for part in title if part))
         if hit.why:
             echo(f"    = {printable_name(hit.why)}")
+        if hit.copies:
+            echo(f"    {named_copies(hit, printable_name)}")
         if explain:
             echo(f"    = {explained(hit)}")
         lines, _, above, below = _shown(hit, whole)
@@ -159,6 +164,8 @@ def _print_rich(found: Sequence[RepoHit], whole: bool, explain: bool) -> None:
         console.print(title, soft_wrap=True)
         if hit.why:
             console.print(Text(f"      = {printable_name(hit.why)}", style="green"))
+        if hit.copies:
+            console.print(Text(f"      {named_copies(hit, printable_name)}", style="dim"))
         if explain:
             console.print(Text(f"      = {explained(hit)}", style="dim italic"))
         lines, first, above, below = _shown(hit, whole)

@@ -146,6 +146,7 @@ class HitRow(TypedDict):
     sure: NotRequired[Sureness]
     shown: list[int]
     why: NotRequired[str]
+    copies: NotRequired[list[dict[str, Any]]]
     parts: NotRequired[list[ScorePart]]
 
 
@@ -353,6 +354,8 @@ def hit_row(repo: str, hit: Hit, *, explain: bool) -> HitRow:
         row["sure"] = hit.sure
     if hit.why:
         row["why"] = hit.why
+    if hit.copies:
+        row["copies"] = [each._asdict() for each in hit.copies]
     if explain:
         row["parts"] = [
             {"name": name, "value": float(value), "why": _WHY.get(name, "")} for name, value in hit.parts.items()

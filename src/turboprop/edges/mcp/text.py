@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from turboprop.errors import UsageError
 from turboprop.printable import printable, printable_message, printable_name, quoted_name
+from turboprop.search.copies import named_copies
 from turboprop.search.excerpt import shown_lines
 
 if TYPE_CHECKING:
@@ -204,15 +205,16 @@ def _block(hit: Hit, most: int, repo: str) -> str:
     mark = f"({hit.sure})" if hit.sure not in (None, "strong") else ""
     head = "  ".join(part for part in (place, of, names(hit.symbol), mark) if part)
     why = f"is: {_short(printable_name(hit.why))}" if hit.why else ""
+    also = named_copies(hit, quoted_name)
     if not most:
-        return "\n".join(part for part in (head, why) if part)
+        return "\n".join(part for part in (head, why, also) if part)
     lines = hit.text.rstrip().split("\n")
     first, last = shown_lines(hit, most)
     above, below = first - hit.start_line, hit.start_line + len(lines) - 1 - last
     body = numbered(lines[above : len(lines) - below], first)
     before = f"... {above} lines above" if above else ""
     left = f"... {below} more lines" if below else ""
-    return "\n".join(part for part in (head, why, before, body, left) if part)
+    return "\n".join(part for part in (head, why, also, before, body, left) if part)
 
 
 def _short(text: str) -> str:

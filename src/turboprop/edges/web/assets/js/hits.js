@@ -12,6 +12,7 @@ import { explanation } from "./score.js";
 import { openSource } from "./source.js";
 import { onRepos, repos } from "./state.js";
 
+const COPIES = 3;
 const LINES = 10;
 const NAMES = 3;
 
@@ -89,6 +90,7 @@ function card(hit, at, best, query) {
       ),
     ),
     hit.why ? h("p", { class: "hit-why" }, visible(hit.why)) : null,
+    hit.copies?.length ? h("p", { class: "hit-copies" }, copies(hit)) : null,
     code,
     h(
       "footer",
@@ -142,4 +144,27 @@ export function pressOnHit(key) {
   const target = document.activeElement?.closest?.(".hit")?.querySelector(`[data-key="${key}"]`);
   target?.click();
   return Boolean(target);
+}
+
+// Other versions of what a hit shows, and its implementations for other platforms.
+function copies(hit) {
+  const shown = hit.copies.slice(0, COPIES);
+  const left = hit.copies.length - shown.length;
+  return [
+    "Also ",
+    ...shown.flatMap((copy, at) => [
+      at ? ", " : "",
+      h(
+        "button",
+        {
+          type: "button",
+          class: "place",
+          onClick: () => openSource({ repo: hit.repo, path: copy.path, start: copy.start_line, end: copy.end_line }),
+        },
+        placeText(copy.path, copy.start_line, copy.end_line),
+      ),
+      ` (${copy.kind})`,
+    ]),
+    left ? ` and ${left} more` : "",
+  ];
 }
