@@ -2,15 +2,17 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 from turboprop import Hit, Index
+from turboprop.code.inside import read_each
 from turboprop.errors import IndexNotFoundError, UsageError
 from turboprop.limits import Mode
 from turboprop.runtime.manager import ModelManager
+from turboprop.search.patterns import Pattern
 from turboprop.workspace.jobs import Job
 from turboprop.workspace.pool import IndexPool
 from turboprop.workspace.workspace import Freshness, Repository, Workspace
@@ -226,3 +228,31 @@ def test_one_without_an_index_does_not_hide_the_others(indexes: IndexPool, repo:
         assert found.not_indexed == ("empty",)
     with Workspace(indexes, [tmp_path / "empty"]) as workspace, pytest.raises(IndexNotFoundError):
         workspace.search("anything")
+
+
+@pytest.mark.parametrize("freshness", ["quick", "background"])
+def test_files_that_did_not_change_are_read_once_for_all_patterns(
+    indexes: IndexPool, repo: Path, freshness: Freshness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    def recorded(root: Path, paths: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        for path, content in read_each(root, paths):
+            read.append(path)
+            yield path, content
+
+    monkeypatch.setattr("turboprop.search.grep.read_each", recorded)
+    workspace = Workspace(indexes, [repo])
+
+    def lines(pattern: str) -> list[str]:
+        found = workspace.grep(Pattern((pattern,)), 10, freshness=freshness)
+        return [text for _, each in found.files for text in each.texts]
+
+    assert lines("def re.*") == ["def retry(work):"]
+    assert sorted(read) == sorted(FILES)
+    read.clear()
+    assert lines("class .*") == ["class Cache:"]
+    assert read == []
+    (repo / "src/cache.py").write_text("class Store:\n    pass\n")
+    assert lines("class .*") == ["class Store:"]
+    assert "src/cache.py" in read

@@ -161,10 +161,15 @@ class Repository:
                 if create:
                     self._begin_update()
                 raise IndexNotFoundError(self._why_no_index()) from error
-            done = index.bring_in("quick" if freshness == "background" else freshness)
-            if freshness == "background" and (done.left or index.vectors_note):
-                self._begin_update()
+            index.bring_in("quick" if freshness == "background" else freshness)
+            if freshness == "background":
+                self.bring_in_rest(index)
             yield index
+
+    def bring_in_rest(self, index: Index) -> None:
+        """Begin to bring in, in the background, what the last look at the files of its open index left."""
+        if index.last_refresh.left or index.vectors_note:
+            self._begin_update()
 
     def similar(self, path: str, line: int, limit: int = 10, *, freshness: Freshness = "quick") -> list[Hit]:
         """As `Index.similar`."""
@@ -413,14 +418,17 @@ class Workspace(Closing):
         chosen = list(self) if only is None and len(self) > 1 else [self.get(only)]
         for repository in chosen:
             try:
-                with repository.opened("none" if freshness == "quick" else freshness) as index:
+                with repository.opened() as index:
+                    # It looks for changes itself, and knows then that kept texts are still those of the files.
                     found = index.grep(
                         pattern,
                         filters=globs,
                         languages=languages,
                         options=GrepOptions(spans=True, most=limit + 1, most_spans=_MOST_SPANS),
-                        freshness="quick" if freshness == "quick" else "none",
+                        freshness="quick" if freshness == "background" else freshness,
                     )
+                    if freshness == "background":
+                        repository.bring_in_rest(index)
                     stale[repository.name] = index.last_refresh.changed if index.last_refresh.left else 0
                     files += [(repository.name, each) for each in found]
             except IndexNotFoundError as error:
