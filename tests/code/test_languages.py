@@ -766,7 +766,7 @@ end
 5-10 function Flat.Shape.area
 11-12 function Flat.Shape.helper
 13-17 macro Flat.Shape.square
-18-20 implementation String.Chars, String.Chars.to_string
+18-20 implementation Chars for Flat.Shape, Flat.Shape.to_string
 """,
 )
 

@@ -20,7 +20,7 @@ CASES: dict[str, tuple[str, str, str, str]] = {
         ),
         "class A; constant A.X; method A.m; function A.m.inner; constant Z",
         "b deco g k",
-        "B D E",
+        "B D E M",
     ),
     "javascript": (
         "class A extends B.C { f() { g(1); a.b.h(2); new Y(1); x?.k(); } }\nconst z = () => w();\n",
@@ -40,7 +40,7 @@ CASES: dict[str, tuple[str, str, str, str]] = {
             "package p\ntype A struct { B\n *C\n d int }\ntype I interface { J\n K() }\n"
             "func (a *A) f() { g(1); a.b.h(2); x[int](1); go k(); A{} }\n"
         ),
-        "struct A; interface I; method A.f",
+        "struct A; interface I; method I.K; method A.f",
         "A g h k x",
         "B C J",
     ),
@@ -130,7 +130,7 @@ CASES: dict[str, tuple[str, str, str, str]] = {
     "lua": ("local function f() g(1) a.b.h(2) x:k() end\n", "function f", "g h k", ""),
     "elixir": (
         "defmodule A do\n use B\n def f(x) do\n g(1)\n A.B.h(2)\n x |> k()\n end\nend\ndefimpl P, for: A do\nend\n",
-        "module A; function A.f; implementation P",
+        "module A; function A.f; implementation P for A",
         "g h k use",
         "B P",
     ),
@@ -142,7 +142,7 @@ CASES: dict[str, tuple[str, str, str, str]] = {
     ),
     "haskell": (
         "f x = g (h x) + foldr k 0 xs\ninstance Show A where\n  show a = x\n",
-        "function f; implementation Show; method Show.show",
+        "function f; implementation Show for A; method A.show",
         "foldr g h",
         "Show",
     ),
@@ -160,17 +160,309 @@ CASES: dict[str, tuple[str, str, str, str]] = {
         "B C",
     ),
     "starlark": ("def f():\n    g(1)\n    a.h(2)\n", "function f", "g h", ""),
-    "sql": ("CREATE VIEW v AS SELECT f(1), s.g(2) FROM t;\n", "table v", "f g", ""),
-    "graphql": ("type A implements B & C { x: D }\n", "struct A", "", "B C"),
-    "proto": ("service S { rpc F(Req) returns (Res); }\n", "interface S; method S.F", "", ""),
+    "sql": ("CREATE VIEW v AS SELECT f(1), s.g(2) FROM t;\n", "table v", "f g t", ""),
+    "graphql": ("type A implements B & C { x: D }\n", "struct A", "D", "B C"),
+    "proto": ("service S { rpc F(Req) returns (Res); }\n", "interface S; method S.F", "Req Res", ""),
     "hcl": ('resource "a" "b" { x = f(1) }\n', "table resource.a.b", "f", ""),
     "cmake": ("f(1)\nfunction(g)\nendfunction()\n", "function g", "f", ""),
     "scss": (".a { @include f(1); color: g(2); }\n", "", "f g", ""),
-    "make": ("all: dep\n\techo\n", "function all", "", ""),
+    "make": ("all: dep\n\techo\n", "function all", "dep", ""),
     "json": ('{"key": {"inner": 1}}\n', "", "", ""),
     "yaml": ("key:\n  inner: 1\n", "", "", ""),
     "vue": ("<script>\nfunction f() { g() }\n</script>\n", "function f", "g", ""),
 }
+
+
+# What no row of the languages defines, and what is said of a name without a call: names, calls, base types.
+FURTHER: dict[str, tuple[str, str, str, str]] = {
+    "python": (
+        "a, b = 1, 2\ndef on(): pass\nclass P:\n  def __add__(self, o): map(P.make, on); x(P.RED, key=self.y)\n",
+        "a b on P __add__",
+        "make map on x",
+        "",
+    ),
+    "javascript": (
+        (
+            "class F extends mixin(B, c.D) { static n = 0; #h() { this.#h() } }\n"
+            "function on() {}\nf(F.create, on, F.X, y)\n"
+        ),
+        "F n h on",
+        "create f h mixin on",
+        "B D",
+    ),
+    "typescript": (
+        (
+            "enum C { Red = 1, Green }\nnamespace N.I { export const x = 1 }\n"
+            "@Deco class A implements a.b.C<S> {}\nconst X = class {}\n"
+        ),
+        "C Red Green N.I x A X",
+        "Deco",
+        "C",
+    ),
+    "tsx": ("const a = <div onClick={go} title={t}><Foo/><b/></div>\n", "a", "Foo go", ""),
+    "go": ("type S struct { G[int]; *p.Q[int] }\nfunc on() {}\nfunc f() { h(on, x) }\n", "S on f", "h on", "G Q"),
+    "rust": (
+        (
+            "#[derive(Debug, serde::Serialize)]\nenum E { A(f64), B }\nimpl std::ops::Add<P> for &mut Foo<T> {}\n"
+            "fn f() { x.map(P::new); assert!(parse(y)); }\n"
+        ),
+        "E A B Add for Foo f",
+        "assert map new parse",
+        "Add Debug Serialize",
+    ),
+    "java": (
+        (
+            "@Service class A { static final int MAX = 3; int y; enum C { RED(1), GREEN { void f() {} } }\n"
+            "  @Override void g() { x(this::conv, Foo::new, List<X>::new); new R() {}; } }\n"
+            "sealed interface S extends Q permits T { int ONE = 1; }\n"
+        ),
+        "A MAX C RED GREEN f g S ONE",
+        "Foo List R Service conv x",
+        "Q R",
+    ),
+    "kotlin": (
+        "enum class C {\n  RED,\n  GREEN\n}\n@Ann class B : a.b.D<Int>()\nfun f() { x(::parse, P::area) }\n",
+        "C RED GREEN B f",
+        "Ann area parse x",
+        "D",
+    ),
+    "c": (
+        (
+            "enum c { RED, GREEN = 2 };\nint x, *y;\nvoid on(void) {}\n"
+            "struct ops o = { .open = my_open, .close = &my_close };\nvoid f(void) { sort(a, on); }\n"
+        ),
+        "c RED GREEN x y on o f",
+        "my_close my_open on sort",
+        "",
+    ),
+    "cpp": (
+        (
+            "struct A { operator bool() const { return 1; } void operator()(int x) {} static constexpr int kMax "
+            "= 3; };\n"
+            "Foo::operator int() const { return 1; }\n"
+            "template <class T> void a::Box<T>::draw() const { F{1}; t(&Foo::run); }\n"
+        ),
+        "A operator bool operator() kMax operator int draw",
+        "F run t",
+        "",
+    ),
+    "objc": (
+        "@protocol S <N>\n@property (nonatomic) int size;\n@end\ntypedef NS_ENUM(NSInteger, Color) { Red };\n",
+        "S size Color",
+        "",
+        "N",
+    ),
+    "csharp": (
+        (
+            "class A : N.I<int> { const int Max = 3; static readonly int Z = 1; int w; event E Changed; ~A() {}\n"
+            "  public static implicit operator int(A s) => 1;\n"
+            "  void F() { b.Click += On; new N.G<int>(); } void On() {}\n"
+            "  void H() { } }\nenum C { Red }\n"
+        ),
+        "A Max Z Changed ~A operator int F On H C Red",
+        "G",
+        "I",
+    ),
+    "ruby": (
+        (
+            "class A\n  attr_accessor :host, 'port'\n  private attr_reader :key\n  alias go start\n"
+            "  alias_method :run, :start\n"
+            "  define_method(:dyn) { |x| x }\n  delegate :foo, to: :bar\n  def_delegators :@list, :size\n"
+            "  def self.make; end\n"
+            "  before_action :check\n  def each; xs.map(&:to_s).each(&method(:handle)); send(:dyn); end\n"
+            "  Err = Class.new(Base)\nend\n"
+        ),
+        "A host port key go run dyn foo size make each Err",
+        (
+            "alias_method attr_accessor attr_reader before_action check def_delegators define_method delegate "
+            "dyn each handle"
+            " map method new private send to_s"
+        ),
+        "Base",
+    ),
+    "php": (
+        "<?php\nnamespace A;\nenum S: string { use T; case Hearts = 'H'; }\nnamespace B;\ndefine('OLD', 2);\n",
+        "A S Hearts B OLD",
+        "define",
+        "T",
+    ),
+    "swift": (
+        (
+            "enum I { case a, b; case c(Int) }\nprotocol P { associatedtype X; var name: String { get } }\n"
+            "class A: Foo.Bar {}\nfunc f() { x(A.make, #selector(tap)); G<Int>(1) }\n"
+        ),
+        "I a b c P X name A f",
+        "G make tap x",
+        "Bar",
+    ),
+    "scala": (
+        (
+            "class A extends D.E with F { def ::(x: Int) = x; def f = xs.map(Foo.bar) }\nenum C { case Red, Blue }\n"
+            "trait S derives Eq\n"
+        ),
+        "A :: f C Red Blue S",
+        "bar map",
+        "E Eq F",
+    ),
+    "bash": ("alias ll='ls -l'\ntrap clean EXIT\n", "ll", "alias clean trap", ""),
+    "lua": (
+        (
+            "local x <const> = 3\nM['q'] = function() end\nlocal C = setmetatable({}, { __index = Base })\n"
+            "local S = C:extend()\nlocal t = { f = function() end }\n"
+        ),
+        "x q C S t f",
+        "extend setmetatable",
+        "Base C",
+    ),
+    "elixir": (
+        (
+            "defmodule A do\n  @moduledoc 1\n  @max 3\n  @type t :: integer()\n  @callback cb(integer) :: atom\n"
+            "  def f(0), do: 1\n  def f(n), do: map(&parse/1, &B.c/2)\n  def a + b, do: 1\nend\n"
+            "defimpl Size, for: B.C do\n  def size(x), do: 1\nend\n"
+        ),
+        "A max t cb f + Size for B.C size",
+        "c integer map parse",
+        "Size",
+    ),
+    "dart": (
+        (
+            "class A {\n  A(this.x);\n  A.named(int x);\n  factory A.make() => B();\n  int get g => h();\n"
+            "  set w(int v) {}\n"
+            "  A operator +(A o) => o;\n}\nmixin M on Base implements I {}\nenum C { red }\nclass D = B with N;\n"
+        ),
+        "A A named make g w + M C red D",
+        "B h",
+        "B Base I N",
+    ),
+    "haskell": (
+        (
+            "data S = C Int | R { w :: Int } deriving (Show, Eq)\nclass A a where\n  area :: a -> Int\n"
+            "f 0 = 1\nf n = go $ n\na <+> b = 1\nx `op` y = x\n"
+        ),
+        "S C R w A area f <+> op",
+        "go",
+        "Eq Show",
+    ),
+    "ocaml": (
+        (
+            "type c = Red | Green\nexception Bad\nlet ( + ) a b = 1\nlet g = fun x -> x\nlet _ = 1\n"
+            "class p = object inherit base x method get = 1 end\nmodule M : S = struct include Foo end\n"
+        ),
+        "c Red Green Bad + g p get M",
+        "",
+        "Foo S base",
+    ),
+    "zig": (
+        "const E = error{ Bad };\nconst C = enum { red };\nfn f() void { x = P{ .a = 1 }; }\n",
+        "E Bad C red f",
+        "P",
+        "",
+    ),
+    "julia": (
+        "area(c::T) = pi\nBase.:+(a, b) = g.(a)\n@enum Color red\nk = x -> x |> h\n",
+        "area + Color red k",
+        "enum g h",
+        "",
+    ),
+    "r": (
+        (
+            "Stack <- R6Class('Stack', inherit = Base, public = list(push = function(x) 1))\n"
+            "setClass('P', contains = 'Q')\nsetGeneric('area', function(o) 1)\n'%+%' <- function(a, b) 1\n"
+        ),
+        "Stack push P area %+%",
+        "R6Class list setClass setGeneric",
+        "Base Q",
+    ),
+    "perl": (
+        (
+            "package A;\nuse parent -norequire, 'B';\nuse base qw(C D);\nour @ISA = ('E');\nextends 'F::G';\n"
+            "has name => (is => 1);\n"
+            "use constant MAX => 3;\nmy $f = \\&handler;\n&old(2);\npackage Other;\nsub x { $o->$m(); }\n"
+        ),
+        "A name MAX Other x",
+        "extends handler has old",
+        "B C D E G",
+    ),
+    "erlang": (
+        (
+            "-module(srv).\n-behaviour(gen_server).\n-define(MAX, 3).\n-type t() :: ok.\nf(0) -> 1;\n"
+            "f(N) -> m(fun g/1, fun h:k/1).\n"
+        ),
+        "srv MAX t f",
+        "g k m",
+        "gen_server",
+    ),
+    "clojure": (
+        "(defprotocol S (area [this]))\n(defrecord C [r] S (area [this] (g 1)))\n(extend-type String S (area [s] 1))\n",
+        "S area C area",
+        "g",
+        "S",
+    ),
+    "solidity": (
+        (
+            "contract A { uint constant MAX = 3; enum K { X } constructor(uint x) B(x) {} function f() only { "
+            "revert Er(); } }\n"
+        ),
+        "A MAX K X constructor f",
+        "B Er only",
+        "",
+    ),
+    "starlark": (
+        "M = rule(implementation = _impl)\ncc_library(name = 'foo')\ndef _impl(): pass\n",
+        "M foo _impl",
+        "_impl cc_library rule",
+        "",
+    ),
+    "proto": ("enum K { A = 0; }\n", "K A", "", ""),
+    "graphql": ("enum K { A }\nquery Q { u { ...F } }\n", "K A Q", "F", ""),
+    "hcl": ('locals {\n  a = 1\n}\noutput "o" {\n  value = aws_instance.web.ip\n}\n', "locals a output.o", "web", ""),
+    "cmake": (
+        "set(MAX 3)\nadd_library(lib x.c)\ntarget_link_libraries(app PRIVATE lib)\n",
+        "MAX lib",
+        "add_library lib set target_link_libraries",
+        "",
+    ),
+    "make": ("all: dep x.o\n\t$(call fn,x)\n", "all", "dep fn", ""),
+    "scss": ("$color: red;\n", "$color", "", ""),
+    "fish": ("alias ll 'ls -l'\n", "ll", "alias", ""),
+}
+
+
+@pytest.mark.parametrize("language", FURTHER)
+def test_names_beyond_the_definitions_of_a_grammar(language: str) -> None:
+    source, definitions, calls, bases = FURTHER[language]
+    begun, references = [], []
+    for chunk in chunk_text("x", source, language):
+        one, _, three = read_symbols(chunk.symbols or "", chunk.start_line, chunk.end_line)
+        begun += one
+        references += three
+    assert " ".join(each.name for each in begun) == definitions.replace("N.I", "I").replace("output.o", "o")
+    assert " ".join(sorted({each.name for each in references if each.kind == CALL})) == calls
+    assert " ".join(sorted({each.name for each in references if each.kind == BASE})) == bases
+
+
+def test_scopes() -> None:
+    for language, source, expected in (
+        ("typescript", "namespace N.I { export const x = 1 }\nenum C { Red, Green }", "N.I N.I.x C C.Red C.Green"),
+        ("lua", "local t = { f = function() end }", "t t.f"),
+        ("perl", "package A;\nsub f {}\npackage B;\nsub g {}\n", "A A.f B B.g"),
+        ("cpp", "template <class T> void a::Box<T>::draw() {}", "a.Box.draw"),
+        ("r", "S <- R6Class('S', public = list(push = function(x) 1))", "S S.push"),
+    ):
+        begun = [
+            each
+            for chunk in chunk_text("x", source, language)
+            for each in read_symbols(chunk.symbols or "", chunk.start_line, chunk.end_line)[0]
+        ]
+        assert " ".join(each.qualified for each in begun) == expected
+
+
+def test_a_body_belongs_to_its_signature_in_dart() -> None:
+    (chunk,) = chunk_text("x.dart", "class A {\n  int f() {\n    return g();\n  }\n}\n", "dart")
+    begun, _, (call,) = read_symbols(chunk.symbols or "", chunk.start_line, chunk.end_line)
+    holder = around_line(begun, call.line)
+    assert holder is not None
+    assert (holder.qualified, holder.last) == ("A.f", 4)
 
 
 @pytest.mark.parametrize("language", CASES)

@@ -114,6 +114,8 @@ def test_calls_and_implementations(index: Index) -> None:
         ("subclasses of Base", "implementations", "Base"),
         ("classes that extend Base", "implementations", "Base"),
         ("which classes inherit from Base", "implementations", "Base"),
+        ("where is operator== defined", "definitions", "operator=="),
+        ("what calls Get-Thing", "calls", "Get-Thing"),
         ("where is retry configured", None, ""),
         ("how are usages of a token counted", None, ""),
         ("what calls for a new approach to errors", None, ""),
@@ -197,3 +199,57 @@ def test_windows() -> None:
     many = [Match(line, 0, 4, 1.0) for line in range(10, 20)]
     assert 80 in range(*shown_lines(hit(*many, Match(80, 0, 4, 1.0), Match(81, 5, 7, 1.0)), 5))
     assert shown_lines(hit(Match(3, 0, 4, 1.0)), 200) == (1, 100)
+
+
+MORE = {
+    "a.cpp": "bool Foo::operator==(const Foo& o) const { return true; }\n",
+    "a.py": "class A:\n    def __eq__(self, other):\n        return True\n",
+    "a.kt": "class A {\n  operator fun equals(o: Any?) = true\n}\n",
+    "a.rb": "class A\n  attr_reader :host\n  def ==(other)\n    true\n  end\nend\n",
+    "a.cs": "class A { public static bool operator ==(A a, A b) { return true; } }\n",
+    "a.m": "@implementation A\n- (void)run:(int)x with:(int)y { }\n- (void)f { [self run:1 with:2]; }\n@end\n",
+    "a.rs": "mod shapes {\n    #[derive(Debug, Clone)]\n    pub struct Point;\n    impl Display for Point {}\n}\n",
+    "b.java": "class B extends Base { void f() { xs.map(B::convert); } }\n",
+    "get.ps1": "function Get-Thing {\n  1\n}\nGet-Thing\n",
+}
+
+
+@pytest.fixture
+def more(write_files: Callable[[dict[str, str]], Path]) -> Iterator[Index]:
+    with Index.create(write_files(MORE)) as made:
+        yield made
+
+
+def test_an_operator_is_found_by_its_sign(more: Index) -> None:
+    found = [
+        ("a.cpp", 1, "function", "Foo.operator=="),
+        ("a.cs", 1, "method", "A.operator =="),
+        ("a.kt", 2, "method", "A.equals"),
+        ("a.py", 2, "method", "A.__eq__"),
+        ("a.rb", 3, "method", "A.=="),
+    ]
+    for query in ("==", "operator==", "operator =="):
+        assert places(more, query) == found
+    assert places(more, "<=") == places(more, "?") == []
+    assert {hit.path for hit in more.search("where is operator== defined", 9, "lexical")} >= {"a.cpp", "a.py", "a.rb"}
+
+
+def test_names_of_more_than_one_word(more: Index) -> None:
+    method = ("a.m", 2, "method", "A.run:with:")
+    assert places(more, "run:with:") == [method]
+    assert places(more, "run:with:", "calls") == [("a.m", 3, "call", "run")]
+    assert places(more, "Get-Thing", "calls") == [("get.ps1", 4, "call", "Get-Thing")]
+    assert places(more, "host") == [("a.rb", 2, "method", "A.host")]
+
+
+def test_who_is_asked_for(more: Index) -> None:
+    """A derived trait is that of the type behind it, and a type that is only built on is used."""
+
+    def inside(name: str, asked: str) -> list[str]:
+        return [each.inside for each in more.symbols(name, 9, asked)]
+
+    assert inside("Clone", "implementations") == ["shapes.Point"]
+    assert inside("Display", "implementations") == ["shapes.Display for Point"]
+    assert inside("convert", "calls") == ["B.f"]
+    (hit,) = [hit for hit in more.search("usages of Base", 9, "lexical") if hit.sure == "strong"]
+    assert hit.path == "b.java"

@@ -97,6 +97,9 @@ def _js_unwrapped(value: Node | None) -> Node | None:
 
 def _python_assignment(node: Node) -> Found | None:
     left = node.child_by_field_name("left")
+    if left is not None and left.type in ("pattern_list", "tuple_pattern"):
+        names = tuple(text_of(child) for child in left.named_children if child.type == "identifier")
+        return Found("constant", names, node) if names else None
     if left is None or left.type != "identifier":
         return None
     return Found("constant", (text_of(left),), node)
@@ -142,26 +145,31 @@ def _rust_impl(node: Node) -> Found | None:
     trait = _rust_type(node.child_by_field_name("trait")).rpartition(".")[2]
     if not name:
         return None
-    # What a type does as `Display` is looked for by both names, and defines neither of them anew.
-    return Found("implementation", (f"{trait} for {name}" if trait else name,), node, scope=name)
+    return _implementation(trait, name, node) if trait else Found("implementation", (name,), node, scope=name)
 
 
 def _rust_type(node: Node | None) -> str:
-    if node is not None and node.type == "generic_type":
-        node = node.child_by_field_name("type")
-    return dotted(text_of(node).lstrip("&"))
+    while node is not None and node.type in _RUST_AROUND_TYPES:
+        node = node.child_by_field_name("trait" if node.type == "dynamic_type" else "type")
+    return dotted(text_of(node))
 
 
-def _c_declarator(node: Node) -> tuple[str, bool]:
+_RUST_AROUND_TYPES = frozenset({"generic_type", "reference_type", "pointer_type", "dynamic_type"})
+
+
+def _c_declarator(current: Node | None) -> tuple[str, bool]:
     """(name, is a function) at the core of a declarator; wrapped by pointers, arrays and parameters."""
     is_function = False
-    current: Node | None = node.child_by_field_name("declarator")
     for _ in range(32):
         if current is None:
             return "", is_function
         kind = current.type
+        if kind in ("identifier", "type_identifier", "field_identifier"):
+            return text_of(current), is_function
         if kind.endswith("identifier") or kind in ("destructor_name", "operator_name", "operator_cast"):
-            return dotted(text_of(current)), is_function
+            name = _c_name(current)
+            # A conversion has its parameters within its name.
+            return name, is_function or "operator " in name
         if kind == "template_function":
             current = current.child_by_field_name("name")
             continue
@@ -174,24 +182,46 @@ def _c_declarator(node: Node) -> tuple[str, bool]:
     return "", is_function
 
 
+def _c_name(node: Node | None) -> str:
+    """`Box<T>::operator bool() const` as `Box.operator bool`, `operator ()` as `operator()`."""
+    if node is None:
+        return ""
+    kind = node.type
+    if kind == "qualified_identifier":
+        return ".".join(
+            filter(None, (_c_name(node.child_by_field_name("scope")), _c_name(node.child_by_field_name("name"))))
+        )
+    if kind in ("template_type", "template_function"):
+        return _c_name(node.child_by_field_name("name"))
+    if kind == "operator_cast":
+        return text_of(node).partition("(")[0].strip()
+    if kind == "operator_name":
+        sign = text_of(node).removeprefix("operator").strip()
+        return f"operator {sign}" if sign[:1].isalpha() else "operator" + sign.replace(" ", "")
+    return dotted(text_of(node))
+
+
 def _c_function(node: Node) -> Found | None:
-    name, is_function = _c_declarator(node)
+    name, is_function = _c_declarator(node.child_by_field_name("declarator"))
     if not name:
         # `struct foo {...};` parses as a declaration without declarator inside some headers.
         inner = node.child_by_field_name("type")
         return _c_struct(inner) if inner is not None and inner.type.endswith("_specifier") else None
     if node.type == "function_definition":
         if is_function:
-            return Found("function", (name.partition("(")[0],), node)
+            return Found("function", (name,), node)
         # `class EXPORT_MACRO name {` parses as a function `name` that returns `class EXPORT_MACRO`.
         kind = _C_KINDS.get(getattr(node.child_by_field_name("type"), "type", ""))
         return Found(kind, (name,), node) if kind else None
     if node.type == "field_declaration":
-        return Found("function", (name.partition("(")[0],), node) if is_function else None
+        return Found("function", (name,), node) if is_function else None
     inner = node.child_by_field_name("type")
     if inner is not None and inner.child_by_field_name("body") is not None:
         return _c_struct(inner)
-    return Found("function" if is_function else "constant", (name,), node)
+    if is_function:
+        return Found("function", (name,), node)
+    further = [_c_declarator(each)[0] for each in node.children_by_field_name("declarator")[1:]]
+    return Found("constant", (name, *filter(None, further)), node)
 
 
 _C_KINDS = {
@@ -204,8 +234,12 @@ _C_KINDS = {
 
 def _c_struct(node: Node) -> Found | None:
     if node.type == "type_definition":
-        name, _ = _c_declarator(node)
+        name, _ = _c_declarator(node.child_by_field_name("declarator"))
         inner = node.child_by_field_name("type")
+        if inner is not None and inner.type == "macro_type_specifier":  # `typedef NS_ENUM(NSInteger, Color) {`
+            error = next((child for child in inner.named_children if child.type == "ERROR"), None)
+            tag = text_of(error.named_children[0]) if error is not None and error.named_child_count else ""
+            return Found("enum", (tag,), node) if tag else None
         if inner is not None and inner.child_by_field_name("body") is not None:
             tag = text_of(inner.child_by_field_name("name"))
             names = (name, tag) if tag and tag != name else (name,)
@@ -224,8 +258,12 @@ def _objc_method(node: Node) -> Found | None:
 
 
 def _csharp_operator(node: Node) -> Found | None:
-    operator = text_of(node.child_by_field_name("operator"))
-    return Found("function", (f"operator {operator}" if operator else "this[]",), node)
+    if node.type == "destructor_declaration":
+        return Found("function", (f"~{field_name(node)}",), node)
+    sign = "operator" if node.type == "operator_declaration" else "type"
+    operator = text_of(node.child_by_field_name(sign))
+    is_operator = operator and node.type != "indexer_declaration"
+    return Found("function", (f"operator {operator}" if is_operator else "this[]",), node)
 
 
 def _file_scope(node: Node) -> Found | None:
@@ -277,9 +315,17 @@ def _lua_assignment(node: Node) -> Found | None:
         value = value.named_children[0] if value.named_child_count else None
     if target is None or value is None:
         return None
+    if target.type == "variable_list":
+        target = target.named_children[0]  # without `<const>`
+    name = dotted(text_of(target))
+    if target.type == "bracket_index_expression":
+        key = target.child_by_field_name("field")
+        if key is None or key.type != "string":
+            return None
+        name = f"{text_of(target.child_by_field_name('table'))}.{text_of(key.child_by_field_name('content'))}"
     if value.type == "function_definition":
-        return Found("function", (dotted(text_of(target)),), value)
-    return Found("constant", (dotted(text_of(target)),), node) if node.type != "field" else None
+        return Found("function", (name,), value)
+    return Found("constant", (name,), node) if node.type != "field" else None
 
 
 _ELIXIR_KINDS = {
@@ -306,11 +352,33 @@ def _elixir_call(node: Node) -> Found | None:
     if not arguments.named_child_count:
         return None
     head = arguments.named_children[0]
-    if head.type == "binary_operator" and head.named_child_count:  # def f(x) when guard
-        head = head.named_children[0]
+    if kind == "implementation":
+        return _implementation(text_of(head), _elixir_for(arguments), node)
+    if head.type == "binary_operator" and head.named_child_count:
+        operator = head.child_by_field_name("operator")
+        if operator is not None and operator.type != "when":  # def a + b
+            return Found(kind, (operator.type,), node)
+        head = head.named_children[0]  # def f(x) when guard
     if head.type == "call":
         head = head.child_by_field_name("target") or head
     return Found(kind, (text_of(head).strip('"'),), node)
+
+
+def _elixir_for(arguments: Node) -> str:
+    """The type of `defimpl Protocol, for: Type`."""
+    for keywords in arguments.named_children[1:]:
+        for pair in keywords.named_children:
+            if text_of(pair.child_by_field_name("key")).strip() == "for:":
+                return dotted(text_of(pair.child_by_field_name("value")))
+    return ""
+
+
+def _implementation(trait: str, name: str, node: Node) -> Found:
+    """What a type does as `trait` is looked for by both names, and defines neither of them anew."""
+    trait = dotted(trait)
+    if not name:
+        return Found("implementation", (trait,), node)
+    return Found("implementation", (f"{trait.rpartition('.')[2]} for {name}",), node, scope=name)
 
 
 def _zig_declaration(node: Node) -> Found | None:
@@ -335,14 +403,16 @@ def _ocaml_binding(node: Node) -> Found | None:
     kind = "constant"
     for child in node.named_children:
         if child.type == "let_binding":
-            names.append(text_of(child.child_by_field_name("pattern")))
-            if any(part.type == "parameter" for part in child.named_children):
+            names.append(text_of(child.child_by_field_name("pattern")).strip("( )"))
+            body = child.child_by_field_name("body")
+            is_function = body is not None and body.type in ("fun_expression", "function_expression")
+            if is_function or any(part.type == "parameter" for part in child.named_children):
                 kind = "function"
         elif child.type in _OCAML_KINDS:
             kind = _OCAML_KINDS[child.type]
             own = child.child_by_field_name("name")
             names.append(text_of(own) if own is not None else first_name(child))
-    return Found(kind, tuple(names), node) if names and names[0] != "()" else None
+    return Found(kind, tuple(names), node) if names and names[0] not in ("", "_") else None
 
 
 def _r_assignment(node: Node) -> Found | None:
@@ -350,9 +420,45 @@ def _r_assignment(node: Node) -> Found | None:
     operator = node.child_by_field_name("operator")
     if left is None or right is None or operator is None or operator.type not in ("<-", "=", "<<-"):
         return None
+    name = text_of(left).strip("'\"`")
     if right.type == "function_definition":
-        return Found("function", (text_of(left),), right)
-    return Found("constant", (text_of(left),), node)
+        return Found("function", (name,), right)
+    is_class = text_of(right.child_by_field_name("function")) in ("R6Class", "R6.R6Class", "setRefClass", "setClass")
+    return Found("class" if is_class else "constant", (name,), node)
+
+
+def _julia_assignment(node: Node) -> Found | None:
+    """`f(x) = x`, and `f = x -> x`."""
+    target, value = node.named_children[0], node.named_children[-1]
+    if target.type == "where_expression" and target.named_child_count:
+        target = target.named_children[0]
+    if target.type == "call_expression" and target.named_child_count:
+        name = target.named_children[0]
+        return Found("function", (text_of(name).replace(":", ""),), node) if name.type in _JULIA_NAMES else None
+    if value.type == "arrow_function_expression" and target.type == "identifier":
+        return Found("function", (text_of(target),), node)
+    return None
+
+
+_JULIA_NAMES = frozenset({"identifier", "field_expression", "operator"})
+
+
+def _haskell_function(node: Node) -> Found | None:
+    name = text_of(node.child_by_field_name("name")).strip("()")
+    if not name and node.named_child_count and node.named_children[0].type == "infix":
+        name = text_of(node.named_children[0].child_by_field_name("operator")).strip("`")
+    return Found("function", (name,), node) if name else None
+
+
+def _haskell_instance(node: Node) -> Found | None:
+    patterns = node.child_by_field_name("patterns")
+    name = text_of(patterns).strip("()").partition(" ")[0]
+    return _implementation(text_of(node.child_by_field_name("name")), name, node)
+
+
+def _erlang_type(node: Node) -> Found | None:
+    name = field_name(node).partition("(")[0]
+    return Found("type", (name,), node) if name else None
 
 
 def _erlang_function(node: Node) -> Found | None:
@@ -403,6 +509,10 @@ HOOKS: dict[str, Hook] = {
     "@ocaml_binding": _ocaml_binding,
     "@r_assignment": _r_assignment,
     "@erlang_function": _erlang_function,
+    "@erlang_type": _erlang_type,
+    "@haskell_function": _haskell_function,
+    "@haskell_instance": _haskell_instance,
+    "@julia_assignment": _julia_assignment,
     "@lisp": _lisp,
     "@hcl_block": hooks_data.hcl_block,
     "@docker_stage": hooks_data.docker_stage,

@@ -35,7 +35,12 @@ def sql_create(node: Node) -> Found | None:
         target = next((c for c in node.named_children if c.type in ("object_reference", "identifier")), None)
         name = text_of(target).replace('"', "").replace("`", "")
     kinds = {"create_table": "table", "create_view": "table", "create_materialized_view": "table"}
-    kinds |= {"create_type": "type", "create_index": "constant", "create_schema": "constant"}
+    kinds |= {
+        "create_type": "type",
+        "create_index": "constant",
+        "create_schema": "constant",
+        "create_sequence": "constant",
+    }
     return Found(kinds.get(node.type, "function"), (name,), node) if name else None
 
 

@@ -197,9 +197,10 @@ _ROWS = (
         " struct_declaration"
         "; enum: enum_declaration; module: namespace_declaration;"
         " @file_scope: file_scoped_namespace_declaration; type: delegate_declaration;"
-        " function: method_declaration constructor_declaration destructor_declaration"
+        " function: method_declaration constructor_declaration"
         " local_function_statement"
-        " property_declaration; @csharp_operator: operator_declaration indexer_declaration",
+        " property_declaration; @csharp_operator: operator_declaration indexer_declaration"
+        " conversion_operator_declaration destructor_declaration",
     ),
     _row(
         "ruby",
@@ -328,7 +329,8 @@ _ROWS = (
         "haskell",
         "haskell",
         ".hs",
-        "function: function bind; type: data_type newtype type_synomym; class: class; implementation: instance",
+        "@haskell_function: function bind; type: data_type newtype type_synomym; class: class;"
+        " @haskell_instance: instance",
         leading="signature haddock pragma",
     ),
     _row(
@@ -346,7 +348,8 @@ _ROWS = (
         ".jl",
         "module: module_definition; struct: struct_definition; type: abstract_definition"
         " primitive_definition;"
-        " function: function_definition; macro: macro_definition; constant: const_statement",
+        " function: function_definition; macro: macro_definition; constant: const_statement;"
+        " @julia_assignment: assignment",
         interpreters="julia",
         leading="string_literal",
         naming="first_identifier",
@@ -367,7 +370,7 @@ _ROWS = (
         "erlang",
         "erlang",
         ".erl .hrl",
-        "@erlang_function: fun_decl; struct: record_decl; type: type_alias",
+        "@erlang_function: fun_decl; struct: record_decl; @erlang_type: type_alias",
         interpreters="escript",
         leading="spec",
     ),
@@ -393,7 +396,7 @@ _ROWS = (
         "starlark",
         "starlark",
         ".bzl .star",
-        "function: function_definition",
+        "function: function_definition; @python_assignment: assignment",
         filenames="BUILD WORKSPACE Tiltfile",
     ),
     _row(

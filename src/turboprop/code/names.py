@@ -40,7 +40,10 @@ def text_of(node: Node | None) -> str:
 
 
 def dotted(name: str) -> str:
-    """`a::b`, `a:b` (Lua) and `a\\b` (PHP) as `a.b`: one way to write a qualified name in all languages."""
+    """`a::b`, `a:b` (Lua) and `a\\b` (PHP) as `a.b`: one way to write a qualified name in all languages. An operator
+    (`::` of Scala) is no name of that kind."""
+    if name.isidentifier() or not any(char.isalnum() or char == "_" for char in name):
+        return name
     return name.replace("::", ".").replace(":", ".").replace("\\", ".").strip(".")
 
 

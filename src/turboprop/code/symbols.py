@@ -14,13 +14,13 @@ called is not known.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from turboprop.code.definitions import definition
 from turboprop.code.languages import MINOR, Language
-from turboprop.code.names import MAX_NAME, dotted
+from turboprop.code.names import MAX_NAME, Found, dotted
 from turboprop.code.references import REFERENCES
 
 if TYPE_CHECKING:
@@ -34,7 +34,40 @@ _FUNCTIONS = frozenset({"function", "method"})
 _CLASS_LIKE = frozenset({"class", "interface", "struct", "trait", "implementation", "enum", "object", "union"})
 _HEADS_ARE_CALLS = frozenset({"elixir", "julia", "clojure"})
 """Where `def f(x)` looks like a call of f, and of `def`."""
-_DEFINING = frozenset(["def", "defp", "defmacro", "defmacrop", "defmodule", "defprotocol", "defimpl", "defn", "defn-"])
+_BY_CLAUSES = frozenset({"elixir", "erlang", "haskell"})
+"""Where a function is a row of clauses, each a definition for the grammar."""
+_AROUND_NAMES = frozenset(
+    ["argument", "arguments", "argument_list", "string", "string_literal", "list_expression", "macro_argument_list"]
+)
+"""Nodes between a name and the call that defines it."""
+_DEFINING = frozenset(
+    [
+        "def",
+        "defp",
+        "defmacro",
+        "defmacrop",
+        "defmodule",
+        "defprotocol",
+        "defimpl",
+        "defguard",
+        "defguardp",
+        "defdelegate",
+        "defstruct",
+        "defexception",
+        "defn",
+        "defn-",
+        "defonce",
+        "defrecord",
+        "deftype",
+        "defmulti",
+        "defmethod",
+        "deftest",
+        "ns",
+        "extend-type",
+        "extend-protocol",
+        "reify",
+    ]
+)
 _MOST = 100_000
 """Records of one file; a generated table has more."""
 _DECLARED = frozenset({"declaration", "field_declaration"})
@@ -83,55 +116,131 @@ def find_symbols(root: Node, row: Language, above: int = 0) -> Symbols:
     if query is None:
         return Symbols([], [])
     captured = QueryCursor(query).captures(root)
-    definitions = _definitions(_in_order(captured.get("def", ()))[:_MOST], row, above)
-    references = []
+    named = {name: nodes for name, nodes in captured.items() if name.startswith("is.")}
+    definitions = _definitions([*((node, None) for node in captured.get("def", ())), *_named(named)], row, above)
+    references: list[tuple[int, str]] = []
     for kind, name in ((CALL, "call"), (BASE, "base")):
         nodes = captured.get(name, [])
         for node in nodes if len(nodes) <= _MOST else _in_order(nodes)[:_MOST]:
             text = (node.text or b"").decode("utf-8", "replace")
-            references.append((node.start_point[0] + 1 + above, kind + (text if text.isidentifier() else _bare(text))))
-    if row.grammar in _HEADS_ARE_CALLS:
+            line = node.start_point[0] + 1 + above
+            if text.isidentifier():
+                references.append((line, kind + text))
+            else:  # Perl's `qw(A B)` is one text
+                references += [(line, kind + _bare(word)) for word in (text.split() if kind == BASE else [text])]
+    if values := captured.get("value"):
+        functions = {each.name.encode() for each in definitions if each.kind == "function"}
+        passed = [node for node in values[:_MOST] if node.text in functions]
+        references += [(node.start_point[0] + 1 + above, f"{CALL}{_text(node)}") for node in passed]
+    if row.grammar in _HEADS_ARE_CALLS or "not" in captured:
         heads = {(found.first, CALL + found.name) for found in definitions}
+        heads |= {(node.start_point[0] + 1 + above, CALL + _bare(_text(node))) for node in captured.get("not", ())}
         references = [each for each in references if each not in heads and each[1][1:] not in _DEFINING]
-    return Symbols(definitions, references)
+    return Symbols(_without_clauses(definitions) if row.grammar in _BY_CLAUSES else definitions, references)
 
 
-def _definitions(nodes: Sequence[Node], row: Language, above: int) -> list[Definition]:
+def _named(captured: Mapping[str, Iterable[Node]]) -> list[tuple[Node, Found]]:
+    """What the names that were captured as `is.KIND` define, each with the node around it."""
+    names: dict[tuple[int, str], tuple[Node, list[str]]] = {}
+    for capture, nodes in captured.items():
+        for node in _in_order(nodes)[:_MOST]:
+            owner = node.parent
+            while owner is not None and owner.type in _AROUND_NAMES and owner.child_by_field_name("name") != node:
+                owner = owner.parent
+            if owner is not None:
+                owner = node if owner.type.endswith("_body") else owner
+                name = _text(node).strip(":'\"")
+                name = name.partition("=")[0] if node.type == "word" else name  # `alias name=command`
+                names.setdefault((owner.id, capture), (owner, []))[1].append(name)
+    return [(owner, Found(capture[3:], tuple(found), owner)) for (_, capture), (owner, found) in names.items()]
+
+
+def _definitions(nodes: list[tuple[Node, Found | None]], row: Language, above: int) -> list[Definition]:
+    """The definitions at nodes, of which some are known already."""
+    nodes.sort(key=lambda each: (each[0].start_byte, -each[0].end_byte, each[0].type))
     found: list[Definition] = []
     around: list[tuple[int, str, str]] = []  # of what is open: its last byte, its kind, the scope of its members
-    for node in nodes:
+    values: set[int] = set()
+    file_scopes: dict[str, int] = {}
+    for node, known in nodes[:_MOST]:
         begin = node.start_byte
         while around and around[-1][0] <= begin:
             around.pop()
+        if node.id in values and known is None:
+            continue  # what a binding holds, which has its name already
+        if file_scopes and node.type in file_scopes:  # a second `package` ends the one before
+            del around[file_scopes.pop(node.type) :]
         in_function = bool(around) and around[-1][1] in _FUNCTIONS
-        if in_function and (row.definitions[node.type] in MINOR or node.type in _DECLARED):
+        if known is None and in_function and (row.definitions[node.type] in MINOR or node.type in _DECLARED):
             continue
-        one = definition(node, row)
+        one = known or definition(node, row)
         if one is None or one.kind in _DATA or (in_function and one.kind in MINOR):
             continue
+        if one.node is not node:
+            values.add(one.node.id)
         scope = around[-1][2] if around else ""
         kind = "method" if one.kind == "function" and around and around[-1][1] in _CLASS_LIKE else one.kind
         if node.type in _DECLARED and row.has_macros and kind in _FUNCTIONS:
             kind = "declaration"
-        end_row, end_column = node.end_point
-        first, last = node.start_point[0] + 1 + above, end_row + (1 if end_column else 0) + above
+        last_node = _with_body(node) if row.grammar == "dart" else node
+        end_row, end_column = last_node.end_point
+        first = node.start_point[0] + 1 + above
+        last = max(first, end_row + (1 if end_column else 0) + above)
+        known_already = True
         for name in one.names:
-            whole = name if not scope or name.startswith(f"{scope}.") else f"{scope}.{name}"
-            owner, _, bare = whole.rpartition(".")
-            if " for " in name and one.scope:  # `impl Trait for Type`
+            # Whole are `impl Trait for Type` and operators, which may have a dot of their own.
+            if name.isidentifier() or one.scope or not any(map(str.isalnum, name)):
                 owner, bare = scope, name
-            if (bare := _clean(bare)) and not (found and (found[-1].first, found[-1].name) == (first, bare)):
-                found.append(Definition(bare, kind, first, max(first, last), _clean(owner)))
+            else:
+                whole = name if not scope or name.startswith(f"{scope}.") else f"{scope}.{name}"
+                owner, _, bare = whole.rpartition(".")
+                owner = _clean(owner)
+            bare = bare if bare.isidentifier() else _clean(bare)
+            before = found[-1] if found else None
+            if not bare or (before is not None and (before.first, before.name) == (first, bare)):
+                continue
+            known_already = False
+            found.append(Definition(bare, kind, first, last, owner))
+        if known_already:
+            continue
         inner = one.scope or one.names[0]
         inner = inner if not scope or inner.startswith(f"{scope}.") else f"{scope}.{inner}"
+        if one.is_file_scope:
+            file_scopes[node.type] = len(around)
         parent = node.parent if one.is_file_scope else None
-        around.append((parent.end_byte if parent is not None else node.end_byte, kind, inner))
+        around.append((parent.end_byte if parent is not None else last_node.end_byte, kind, inner))
     return found
+
+
+def _without_clauses(definitions: Iterable[Definition]) -> list[Definition]:
+    """Each function once, with all of its clauses."""
+    found: list[Definition] = []
+    for each in definitions:
+        before = found[-1] if found else None
+        if before is not None and (each.name, each.kind, each.scope) == (before.name, before.kind, before.scope):
+            found[-1] = before._replace(last=each.last)
+        else:
+            found.append(each)
+    return found
+
+
+def _with_body(node: Node) -> Node:
+    """The last node of a definition: for the grammar of Dart a body stands beside its signature."""
+    if not node.type.endswith("_signature"):
+        return node
+    parent = node.parent
+    outer = parent if parent is not None and parent.type == "method_signature" else node
+    following = outer.next_named_sibling
+    return following if following is not None and following.type == "function_body" else node
 
 
 def _in_order(nodes: Iterable[Node]) -> list[Node]:
     """Captures come in any order, another one at each run; what is around others comes first here."""
     return sorted(nodes, key=lambda node: (node.start_byte, -node.end_byte, node.type))
+
+
+def _text(node: Node) -> str:
+    return (node.text or b"").decode("utf-8", "replace")
 
 
 @cache
@@ -162,16 +271,22 @@ _ASSIGNMENTS = {
         "(class_definition body: (block (assignment) @def))",
     ),
     "ruby": ("(assignment left: (constant)) @def",),
+    "starlark": ("(module (expression_statement (assignment) @def))",),
+    "julia": (
+        "(assignment . [(call_expression) (where_expression)]) @def",
+        "(assignment (arrow_function_expression) .) @def",
+    ),
 }
 
 
 def _bare(text: str) -> str:
-    return _clean(dotted(text).rpartition(".")[2])
+    # Without the signs of Ruby's symbols, Perl's functions and private members, and what Make passes on with it.
+    return _clean(dotted(text).rpartition(".")[2]).partition(",")[0].lstrip(":&#")
 
 
 def _clean(name: str) -> str:
-    """A name that fits into a record."""
-    return " ".join(name.split())[:MAX_NAME]
+    """A name that fits into a record, without the quotes and the mark of a private one (JavaScript)."""
+    return " ".join(name.split())[:MAX_NAME].strip("'\"`").removeprefix("#")
 
 
 def records_of(starts: Sequence[int], symbols: Symbols) -> list[str]:
@@ -241,4 +356,4 @@ def defined_in(text: str) -> Iterator[str]:
 def around_line(definitions: Iterable[Definition], line: int) -> Definition | None:
     """The innermost definition that a line is in."""
     holding = [each for each in definitions if each.first <= line <= each.last]
-    return max(holding, key=lambda each: (each.first, -each.last), default=None)
+    return max(reversed(holding), key=lambda each: (each.first, -each.last), default=None)

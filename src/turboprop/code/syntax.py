@@ -156,7 +156,8 @@ class _Outline:
             large = end - first > 1 and size > self.max_chars and len(stack) < MAX_DEPTH
             if found is not None and found.is_file_scope:
                 self.add(Mark(lead, owner, found.names))
-                stack[-1] = (siblings, owner._replace(scope=_join(owner.scope, found.names[0])))
+                # Of its owner alone: a second `package` or `namespace` does not lie in the first.
+                stack[-1] = (siblings, owner._replace(scope=_join(owner.symbol, found.names[0])))
             elif node.type in _EMBEDDING:
                 self.add(Mark(lead, owner))
                 self.embed(node)

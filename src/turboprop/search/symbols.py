@@ -31,7 +31,26 @@ _ASKED_FOR = 100.0
 _COLUMNS = [schema.PATH, schema.LANGUAGE, schema.START_LINE, schema.END_LINE, schema.SYMBOLS]
 _SEPARATORS = re.compile(r"::|->|[.#:\\/]")
 _SIGNS = re.compile(r"[\w$]")
+_OPERATOR = re.compile(r"(?:operator\s*)?(?P<sign>[^\w\s$.`'\"]{1,3})", re.ASCII)
+"""`==`, `operator==`, `operator ==`: what many languages define, and each names in its own way."""
+_DUNDERS = {
+    "+": "add", "-": "sub", "*": "mul", "/": "truediv", "//": "floordiv", "%": "mod", "**": "pow", "@": "matmul",
+    "==": "eq", "!=": "ne", "<": "lt", "<=": "le", ">": "gt", ">=": "ge", "&": "and", "|": "or", "^": "xor",
+    "<<": "lshift", ">>": "rshift", "~": "invert", "[]": "getitem", "()": "call", "+=": "iadd", "-=": "isub",
+}  # fmt: skip
+"""Python's names of operators, without `__`."""
+_KOTLIN = {
+    "+": "plus", "-": "minus", "*": "times", "/": "div", "%": "rem", "==": "equals", "[]": "get", "()": "invoke",
+    "+=": "plusAssign", "-=": "minusAssign", "!": "not", "++": "inc", "--": "dec",
+}  # fmt: skip
+_SELECTOR = re.compile(r"[+-]?\[?(?P<first>[A-Za-z_]\w*):(?:\w+:)*\]?", re.ASCII)
+"""`run:with:` of Objective-C, which is one name."""
 _SLIGHT = frozenset({"constant", "module", "declaration", "section", "table"})
+
+
+_BEFORE = frozenset({"rust"})
+"""Where a type may say what it implements before it begins: `#[derive(Debug)]`."""
+_TYPES = frozenset({"struct", "enum", "union", "trait", "implementation"})
 
 
 class Asked(StrEnum):
@@ -77,6 +96,8 @@ def find_definitions(
     the same. Raises `UsageError` for a bad query or filter.
     """
     limits.NAME.check(query)
+    if (operator := _OPERATOR.fullmatch(query.strip())) is not None:
+        return _find_operators(reader, operator["sign"], limit, wanted)
     words = query.split()
     if not any(map(_SIGNS.search, words)):
         return []
@@ -92,6 +113,32 @@ def find_definitions(
                 slight = each.kind in _SLIGHT
                 order = (likeness, place.is_test, place.is_prose, slight, len(each.name), row[schema.PATH], each.first)
                 found.append((order, each, row))
+    return _first_places(reader, found, limit)
+
+
+def _find_operators(reader: IndexReader, sign: str, limit: int, wanted: SearchFilter | None) -> list[Place]:
+    """The definitions of an operator, as each language names it."""
+    names = {sign, f"operator{sign}", f"operator {sign}"}
+    if sign == "[]":
+        names |= {"this[]", "subscript"}
+    names |= {f"__{_DUNDERS[sign]}__"} if sign in _DUNDERS else set()
+    kotlin = {_KOTLIN[sign]} if sign in _KOTLIN else set()
+    any_name = " OR ".join(
+        f"contains({schema.SYMBOLS}, {sql_text(f'{chr(10)}={name}{chr(9)}')})" for name in sorted(names | kotlin)
+    )
+    found = []
+    for row in _rows(reader, [f"({any_name})"], wanted):
+        begun, _, _ = read_symbols(row[schema.SYMBOLS], row[schema.START_LINE], row[schema.END_LINE])
+        place = place_of(row[schema.PATH], row[schema.LANGUAGE])
+        for each in begun:
+            if each.name in names or (each.name in kotlin and row[schema.LANGUAGE] == "kotlin"):
+                found.append(((place.is_test, place.is_prose, row[schema.PATH], each.first), each, row))
+    return _first_places(reader, found, limit)
+
+
+def _first_places(
+    reader: IndexReader, found: list[tuple[tuple[Any, ...], Definition, dict[str, Any]]], limit: int
+) -> list[Place]:
     found.sort(key=lambda each: each[0])
     return _with_text(
         reader,
@@ -121,7 +168,9 @@ def find_references(
     reference, else in any. Raises `UsageError` for a bad name or filter.
     """
     limits.NAME.check(name)
-    bare = _split(name.strip().removesuffix("()"))[1]
+    selector = _SELECTOR.fullmatch(name.strip())
+    # A message is kept by the parts of its selector.
+    bare = selector["first"] if selector else _split(name.strip().removesuffix("()"))[1]
     if not _SIGNS.search(bare):
         return []
     sign = BASE if asked is Asked.IMPLEMENTATIONS else CALL
@@ -136,6 +185,8 @@ def find_references(
                 if each.kind != sign or (each.name != bare and each.name.lower() != sought):
                     continue
                 holder = around_line([*going_on, *begun], each.line)
+                if sign == BASE and row[schema.LANGUAGE] in _BEFORE and (not holder or holder.kind not in _TYPES):
+                    holder = next((one for one in begun if one.first > each.line), holder)
                 inside = holder.qualified if holder is not None else ""
                 kind = "call" if sign == CALL else "implementation"
                 one = Place(
@@ -187,6 +238,8 @@ def _likeness(one: Definition, name: str, scope: str, sought: Sequence[str], pat
 
 def _split(name: str) -> tuple[str, str]:
     """Scope and bare name of a name as any language writes it."""
+    if _SELECTOR.fullmatch(name):
+        return "", name.strip("+-[]")
     parts = [part for part in _SEPARATORS.split(name.strip("`'\"")) if part]
     return (".".join(parts[:-1]), parts[-1]) if parts else ("", "")
 
@@ -206,7 +259,8 @@ def _with_text(reader: IndexReader, places: list[Place]) -> list[Place]:
     return shown
 
 
-_NAME = r"[`'\"]?(?P<name>[A-Za-z_$][\w$]*(?:(?:::|\.|#|->)[A-Za-z_$][\w$]*)*)(?:\(\))?[`'\"]?"
+_PART = r"[A-Za-z_$][\w$]*(?:-\w+)*"
+_NAME = rf"[`'\"]?(?P<name>operator\s?[^\w\s]{{1,3}}|{_PART}(?:(?:::|\.|#|->){_PART})*)(?:\(\))?[`'\"]?"
 _NOUN = r"(?:functions?|methods?|class(?:es)?|types?|structs?|traits?|interfaces?|macros?|constants?|variables?)"
 _IT = rf"(?:(?:the|a|an)\s+)?(?:{_NOUN}\s+)?{_NAME}(?:\s+{_NOUN})?"
 _ALL = r"(?:(?:find|show|list|go\s+to)\s+)?(?:(?:all|the)\s+)*"
@@ -261,8 +315,12 @@ def answer(reader: IndexReader, query: str, limit: int, wanted: SearchFilter | N
             found = find_definitions(reader, sought, limit, wanted=wanted, exact=True)
         else:
             found = find_references(reader, sought, limit, asked=asked, wanted=wanted)
+            if not found and asked is Asked.CALLS:  # what a type is used for may be to build on it
+                found = find_references(reader, sought, limit, asked=Asked.IMPLEMENTATIONS, wanted=wanted)
         if found or sought not in query:
             break
+    if _OPERATOR.fullmatch(name):  # each language has a name of its own for it
+        return found
     bare = _split(name)[1]
     exact = [each for each in found if bare == (_split(each.name)[1])]
     return exact or ([] if name.islower() and name.isalpha() else found)
