@@ -228,6 +228,10 @@ def _translated(source: str, classes: tuple[Mapping[str, str], Mapping[str, str]
                 continue
             if following == "C":  # one byte, which may be a part of a character
                 raise UsageError("the pattern has \\C, a byte of a character; lines are looked at by characters")
+            if following in "<>":  # the ends of a word elsewhere, and plain signs for RE2
+                raise UsageError(
+                    f"the pattern has \\{following}, which is no boundary here; write \\b for those of words"
+                )
             if following in "uU" and source[at + 2 : at + 3] == "{":
                 out.append("\\x")
             else:
@@ -247,6 +251,10 @@ def _translated(source: str, classes: tuple[Mapping[str, str], Mapping[str, str]
                 out.append("\\]")
                 at += 1
             continue
+        elif not inside and source.startswith("{,", at) and (most := _AT_MOST.match(source, at)):
+            out.append(f"{{0,{most[1]}}}")  # plain text for RE2
+            at = most.end()
+            continue
         elif inside and source.startswith("[:", at) and (end := source.find(":]", at)) > 0:
             out.append(source[at : end + 2])
             at = end + 2
@@ -256,6 +264,7 @@ def _translated(source: str, classes: tuple[Mapping[str, str], Mapping[str, str]
     return "".join(out)
 
 
+_AT_MOST = re.compile(r"\{,(\d+)\}")
 _BY_NUMBER = re.compile(r"\\[pPxXuUQE0-9]")
 _UNCERTAIN = re.compile(r"\[\^?\]?(?:\\.|[^\]\\])*\]|\\.|\{[^}]*\}|.", re.DOTALL)
 _LITERAL = re.compile(r"\\(?P<escaped>[^\w\s])|(?P<plain>[^\\.^$|?*+()\[\]{}])")

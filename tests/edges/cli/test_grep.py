@@ -206,3 +206,26 @@ def test_a_search_may_be_narrowed(repo: Path) -> None:
         done = tp("search", "server", "--regex", pattern, cwd=repo)
         assert (done.returncode, done.stdout) == (2, "")
         assert "pattern" in done.stderr
+
+
+def test_options_that_meet(write_files: Callable[[dict[str, str]], Path]) -> None:
+    root = write_files({"a.py": "Foo\nfoo bar foo\nfooo\n", "b.py": "bar\r\nbaz\r\n", "names": "baz\nooo\n"})
+    Index.create(root, "none").close()
+
+    def found(*arguments: str) -> list[str]:
+        return lines("--sort", "path", *arguments, "a.py", "b.py", cwd=root)
+
+    # The last one of the three holds.
+    assert found("-i", "-s", "Foo") == ["a.py:1:Foo"]
+    assert len(found("-s", "-i", "FOO")) == 3
+    assert found("-i", "-S", "Foo") == ["a.py:1:Foo"]
+    assert found("-c", "-o", "foo") == ["a.py:3"]
+    assert found("--files-without-match", "-e", "foo") == ["b.py"]
+    assert found("-f", "names") == ["a.py:3:fooo", "b.py:2:baz"]
+    assert found("ba[rz]$") == ["b.py:1:bar", "b.py:2:baz"]
+    assert found("^fo{,2}$") == []
+    assert found("-i", "^fo{,2}$") == ["a.py:1:Foo"]
+    for arguments, said in ((("-t", "nosuch", "foo"), "no language 'nosuch'"), ((r"\<foo\>",), "write \\b")):
+        done = tp("grep", *arguments, cwd=root)
+        assert done.returncode == 2
+        assert said in done.stderr

@@ -6,8 +6,9 @@ import os
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
@@ -32,14 +33,28 @@ _COUNT = click.IntRange(min=0)
 @click.command()
 @click.argument("arguments", nargs=-1, metavar="PATTERN [PATH]...")
 @click.option("-e", "--regexp", "patterns", multiple=True, metavar="PATTERN", help="A pattern; repeatable.")
+@click.option(
+    "-f",
+    "--file",
+    "pattern_files",
+    multiple=True,
+    type=click.File(),
+    metavar="FILE",
+    help="Patterns, one a line; - reads standard input.",
+)
 @click.option("-F", "--fixed-strings", "fixed", is_flag=True, help="Take patterns as plain text.")
-@click.option("-i", "--ignore-case", is_flag=True, help="Letters match in both cases.")
-@click.option("-S", "--smart-case", is_flag=True, help="The same where the pattern has no capital letter.")
-@click.option("-s", "--case-sensitive", is_flag=True, help="Letters match as they are written.  [default]")
+@click.option("-i", "--ignore-case", "case", flag_value="ignore", help="Letters match in both cases.")
+@click.option(
+    "-S", "--smart-case", "case", flag_value="smart", help="The same where the pattern has no capital letter."
+)
+@click.option(
+    "-s", "--case-sensitive", "case", flag_value="as written", help="As they are written; the last one holds."
+)
 @click.option("-w", "--word-regexp", "words", is_flag=True, help="Whole words alone.")
 @click.option("-x", "--line-regexp", "whole_lines", is_flag=True, help="Whole lines alone.")
 @click.option("-v", "--invert-match", "invert", is_flag=True, help="The lines that do not match.")
 @click.option("-l", "--files-with-matches", "only_paths", is_flag=True, help="Print paths alone.")
+@click.option("--files-without-match", "without", is_flag=True, help="Print the paths of the files without a match.")
 @click.option("-c", "--count", is_flag=True, help="Print how many lines match in each file.")
 @click.option("--count-matches", is_flag=True, help="Print how many matches each file has.")
 @click.option("-o", "--only-matching", is_flag=True, help="Print what matches, not its line.")
@@ -100,9 +115,9 @@ def grep(
     invert: bool,
     max_count: int | None,
     order: str,
-    case_sensitive: bool,
-    ignore_case: bool,
-    smart_case: bool,
+    case: str | None,
+    without: bool,
+    pattern_files: tuple[IO[str], ...],
     fixed: bool,
     words: bool,
     whole_lines: bool,
@@ -117,27 +132,37 @@ def grep(
 
     Ends with 0 when a line was found, 1 when none was and 2 on an error.
     """
+    from turboprop.code.language_names import languages_called
+    from turboprop.code.languages import LANGUAGES
     from turboprop.search.grep import GrepOptions
     from turboprop.search.patterns import Pattern
     from turboprop.workspace.index import Index
 
+    patterns += tuple(line for file in pattern_files for line in file.read().splitlines())
     if not patterns:
+        if pattern_files:
+            ctx.exit(1)  # no pattern, no line
         if not arguments:
             raise UsageError("there is no pattern; say what to look for: tp grep PATTERN")
         patterns, arguments = arguments[:1], arguments[1:]
     pattern = Pattern(
         patterns,
         fixed=fixed,
-        ignore_case=ignore_case and not case_sensitive,
-        smart_case=smart_case and not case_sensitive,
+        ignore_case=case == "ignore",
+        smart_case=case == "smart",
         words=words,
         whole_lines=whole_lines,
     )
+    for name in lang:
+        if not all(each in LANGUAGES for each in languages_called(name)):
+            raise UsageError(f"there is no language {name!r}; `tp status` lists those of the index")
     pattern.compile()  # what is wrong with it is said before anything is opened
     location, within = _place(arguments, repo, index_dir)
     if invert:  # a line that does not match has no matches: it is shown and counted whole
         shown["only_matching"] = False
         shown["count"] |= shown.pop("count_matches")
+    elif shown["count"] and shown["only_matching"]:
+        shown["count_matches"] = True
     view = _View(count_matches=shown.pop("count_matches", False), **shown)
     wanted = GrepOptions(
         invert=invert,
@@ -149,15 +174,13 @@ def grep(
     )
     open_index: Callable[..., AbstractContextManager[Index]] = ctx.obj.get("open_index", Index.open)
     with open_index(location, None) as index:
-        found = index.grep(
-            pattern,
-            filters=filters,
-            languages=lang,
-            extensions=filetype,
-            within=within,
-            options=wanted,
-            freshness="quick" if refresh is None else "all" if refresh else "none",
-        )
+        looked = partial(index.grep, filters=filters, languages=lang, extensions=filetype, within=within)
+        found = looked(pattern, options=wanted, freshness="quick" if refresh is None else "all" if refresh else "none")
+        if without:
+            matching = {each.path for each in found}
+            every = looked(Pattern(("",)), options=GrepOptions(most_in_file=1, in_path_order=True), freshness="none")
+            found = [each for each in every if each.path not in matching]
+            view = _View(count_matches=False, **{**shown, "only_paths": True})
         if refresh is not False:
             options.tell_what_is_left(index)
     if as_json:
