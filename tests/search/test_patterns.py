@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from turboprop.code.terms import counted_terms
@@ -153,3 +155,36 @@ def test_a_line_that_matches_holds_them(plain: str, before: str, after: str) -> 
     ):
         if found(pattern, [before + plain + after]):
             assert set(pattern.compile().terms) <= set(counted_terms(before + plain + after))
+
+
+ATOMS = st.sampled_from(["a", "b", "_", "é", ".", r"\w", r"\d", r"\s", "[ab]", "[^a]", r"\.", "1", " "])
+REPEATED = st.tuples(ATOMS, st.sampled_from(["", "*", "+", "?", "{2}", "{1,2}"])).map("".join)
+PARTS = st.lists(REPEATED, min_size=1, max_size=4).map("".join)
+PATTERNS = st.tuples(
+    st.sampled_from(["", "^"]), st.lists(PARTS, min_size=1, max_size=2), st.sampled_from(["", "$"])
+).map(lambda parts: f"{parts[0]}(?:{'|'.join(parts[1])}){parts[2]}")
+
+
+@pytest.mark.skipif(shutil.which("rg") is None, reason="ripgrep is not installed")
+@given(
+    PATTERNS,
+    st.lists(st.text("aAb_é1 .\t", max_size=8), min_size=1, max_size=6),
+    st.sets(st.sampled_from(["-i", "-S", "-x", "-F"])),
+)
+@settings(max_examples=60, deadline=None)
+def test_the_lines_that_ripgrep_finds(pattern: str, texts: list[str], flags: set[str]) -> None:
+    text = "".join(f"{each}\n" for each in texts)
+    # The last one of -i and -S holds.
+    case = [flag for flag in ("-i", "-S") if flag in flags][-1:]
+    arguments = [*case, *sorted(flags - {"-i", "-S"}), "-n", "-e", pattern, "-"]
+    told = subprocess.run(["rg", *arguments], input=text.encode(), capture_output=True, check=False)
+    assert told.returncode < 2, told.stderr
+    wanted = [int(line.partition(":")[0]) - 1 for line in told.stdout.decode().splitlines()]
+    own = Pattern(
+        (pattern,),
+        fixed="-F" in flags,
+        ignore_case=case == ["-i"],
+        smart_case=case == ["-S"],
+        whole_lines="-x" in flags,
+    )
+    assert found(own, texts) == wanted
