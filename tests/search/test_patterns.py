@@ -169,7 +169,7 @@ PATTERNS = st.tuples(
 @given(
     PATTERNS,
     st.lists(st.text("aAb_é1 .\t", max_size=8), min_size=1, max_size=6),
-    st.sets(st.sampled_from(["-i", "-S", "-x", "-F"])),
+    st.sets(st.sampled_from(["-i", "-S", "-x", "-F", "-w"])),
 )
 @settings(max_examples=60, deadline=None)
 def test_the_lines_that_ripgrep_finds(pattern: str, texts: list[str], flags: set[str]) -> None:
@@ -185,6 +185,7 @@ def test_the_lines_that_ripgrep_finds(pattern: str, texts: list[str], flags: set
         fixed="-F" in flags,
         ignore_case=case == ["-i"],
         smart_case=case == ["-S"],
+        words="-w" in flags,
         whole_lines="-x" in flags,
     )
     assert found(own, texts) == wanted
