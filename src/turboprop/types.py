@@ -87,8 +87,9 @@ class Hit:
     `similar` the cosine. `parts` say what it is made of, by rule: "words" is the share of the query's words (0 to 1),
     "cosine" the cosine similarity, the others what their rule added or multiplied. `sure` is the mark of a hit of a
     search, None for `similar`. `why` says what it is, where the query asked for definitions, calls or implementations
-    of a name; `matches` are words of the query in its text. `copies` are other versions of the same thing, and its
-    implementations for other platforms, which are no hits of their own.
+    of a name, and where a query names a line beyond the end of the file; `matches` are words of the query in its text.
+    `copies` are other versions of the same thing, and its implementations for other platforms, which are no hits of
+    their own.
     """
 
     path: str

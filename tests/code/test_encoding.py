@@ -21,6 +21,17 @@ COMMENTS = {  # what is between quotes is text of its language, fullwidth signs 
     "koi8_r": ["Обработка входа", "считает сумму заказа", "Подключение к базе данных", "автор Иванов", "Ошибка"],
     "cp1252": ["Prüfung der Größe", "élève français", "naïve café", "Jörg Müller", "“quoted” – dash", "año señor"],  # noqa: RUF001
     "cp1250": ["Zażółć gęślą jaźń", "Sprawdź hasło użytkownika", "źródło danych", "większy niż"],
+    "iso8859_2": ["Sprawdź hasło użytkownika", "Příliš žluťoučký kůň", "Ověří heslo uživatele", "Árvíztűrő tükör"],
+    "cp1253": ["Έλεγχος του κωδικού πρόσβασης", "Υπολογίζει το σύνολο", "Σφάλμα σύνδεσης με τη βάση", "προεπιλογή"],
+    "iso8859_7": ["Άνοιγμα του αρχείου", "επιστρέφει το αποτέλεσμα", "ΠΡΟΣΟΧΗ: μην το διαγράψετε"],
+    "cp1255": ["בדיקת סיסמה של המשתמש", "מחשב את סכום ההזמנה", "התחברות למסד הנתונים", "ערך ברירת המחדל"],
+    "cp1256": ["التحقق من كلمة المرور", "حساب مجموع الطلب", "الاتصال بقاعدة البيانات", "القيمة الافتراضية"],
+    "cp874": ["ตรวจสอบรหัสผ่านของผู้ใช้", "คำนวณยอดรวมของคำสั่งซื้อ", "เชื่อมต่อฐานข้อมูล", "ค่าเริ่มต้นเป็นศูนย์"],
+    "cp1254": ["Kullanıcının şifresini doğrula", "Sipariş toplamını hesaplar", "Veritabanı bağlantısı", "Dosyayı açar"],  # noqa: RUF001
+    "cp1257": ["Skaičiuoja užsakymų sumą pagal mokėjimo būdą", "Įrašo nuostatas į bylą, jei jų dar nėra"],
+    "cp866": ["Обработка входа", "считает сумму заказа", "ВНИМАНИЕ: не удалять", "Ошибка при чтении файла"],
+    "koi8_u": ["Перевірка пароля користувача", "Обчислює суму замовлення", "Помилка під час читання"],
+    "iso8859_5": ["Обработка входа", "считает сумму заказа", "Подключение к базе данных"],
     "utf-16-le": ["用户登录处理", "Обработка входа", "plain", "Größe"],
     "utf-16-be": ["ユーザーの処理", "주문 합계", "plain", "élève"],
     "iso2022_jp": ["ユーザーのログイン処理", "結果を返す"],
@@ -50,6 +61,36 @@ def test_one_comment_is_enough(encoding: str) -> None:
         found = decode(text.encode(encoding))
         assert found is not None
         assert found.text == text, (comment, found)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize(
+    "language", ["gb18030", "big5", "cp932", "cp949", "cp1251", "cp1253", "cp1255", "cp1256", "cp874"]
+)
+def test_text_without_a_single_word_in_english_is_read_as_utf_16(encoding: str, language: str) -> None:
+    for text in ("".join(COMMENTS[language]), "\n".join(COMMENTS[language]) + "\n"):
+        found = decode(text.encode(encoding))
+        assert found is not None
+        assert (found.text, found.encoding) == (text, encoding)
+
+
+@given(st.sampled_from(sorted(COMMENTS)), st.randoms(use_true_random=False), st.sampled_from([0xE9, 0xFC, 0x93, 0xFF]))
+def test_a_stray_byte_does_not_turn_comments_in_utf_8_into_another_language(
+    encoding: str, chance: random.Random, stray: int
+) -> None:
+    data = source(chance.choices([one for one in COMMENTS[encoding] if not one.isascii()], k=3)).encode()
+    at = chance.randint(0, len(data))
+    found = decode(data[:at] + bytes([stray]) + data[at:])
+    assert found is not None
+    assert found.encoding == "utf-8"
+
+
+@pytest.mark.parametrize(("encoding", "stray"), [("cp1253", 0xD2), ("cp1255", 0xFF), ("cp874", 0xFF), ("cp1251", 0x98)])
+def test_a_stray_byte_does_not_turn_a_legacy_file_into_latin_1(encoding: str, stray: int) -> None:
+    text = source(COMMENTS[encoding] * 3)
+    found = decode(text.encode(encoding) + b"# " + bytes([stray]) + b"\n")
+    assert found is not None
+    assert (found.text, found.encoding, found.replaced) == (text + "# \ufffd\n", encoding, 1)
 
 
 @given(

@@ -66,7 +66,7 @@ def test_data_under_the_same_names_is_data(tree: Path) -> None:
 
 def test_attributes_decide_both_ways(tree: Path) -> None:
     rules = "*.gen.py linguist-generated\nkeep.gen.py -linguist-generated\nmarked.go linguist-generated=false\n"
-    rules += "packed.js -linguist-generated\n*.fixture binary\n*.out -diff\nodd.txt diff\nreal.png text\n"
+    rules += "packed.js -linguist-generated\n*.fixture binary\n*.out -diff\nodd.txt diff\n*.txt text\n*.png text\n"
     rules += "sub/*.py linguist-generated\n"
     write(
         tree,
@@ -81,20 +81,25 @@ def test_attributes_decide_both_ways(tree: Path) -> None:
             "a.fixture": "text\n",
             "b.out": "text\n",
             "odd.txt": DATA,
+            "zero.txt": "first\0second\0third\0fourth\n",
+            "zero.log": "first\0second\0third\0fourth\n",
             "real.png": "a text\n",
-            "false.png": "a text\n",
+            "false.png": DATA,
+            "false.gif": "a text\n",
             "sub/a.py": "x = 1\n",
             "sub/mine.py": "x = 1\n",
         },
     )
     kept, reasons = look(tree)
-    assert kept == {"keep.gen.py", "marked.go", "packed.js", "odd.txt", "real.png", "sub/mine.py"}
+    assert kept == {"keep.gen.py", "marked.go", "packed.js", "odd.txt", "zero.txt", "real.png", "sub/mine.py"}
     assert reasons == {
         "a.gen.py": "generated",
         "other.go": "generated",
         "a.fixture": "binary",
         "b.out": "binary",
+        "zero.log": "binary",
         "false.png": "binary",
+        "false.gif": "binary",
         "sub/a.py": "generated",
     }
 

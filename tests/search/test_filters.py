@@ -122,6 +122,23 @@ def test_globs_as_people_write_them(table, glob: str, paths: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("glob", "said"),
+    [
+        ("[", r"a \[ without its \]"),
+        ("src/[ab", r"a \[ without its \]"),
+        ("!src/[", r"a \[ without its \]"),
+        ("../other/**", "leads out of the repository"),
+        ("/../other/**", "leads out of the repository"),
+        ("src/../../x", "leads out of the repository"),
+        ("..\\other", "leads out of the repository"),
+    ],
+)
+def test_a_glob_that_can_match_nothing_is_an_error(glob: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        compile_filter(SearchFilter(globs=(glob,)), "/home/me/repo")
+
+
+@pytest.mark.parametrize(
     ("name", "languages"),
     [
         ("py", "python"),

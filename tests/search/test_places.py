@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from turboprop.errors import UsageError
 from turboprop.index.read import IndexReader
 from turboprop.index.schema import IndexSpec, text_digest
 from turboprop.index.write import TableWriter
 from turboprop.limits import QUERY
 from turboprop.search.analysis import is_searchable
 from turboprop.search.located import with_places
-from turboprop.search.places import Mention, as_indexed, find_mentions, gist, match_files
+from turboprop.search.places import Mention, as_indexed, find_mentions, gist, match_files, meant_file
 from turboprop.search.ranking import Ranked
 from turboprop.search.search import search
 from turboprop.types import Chunk, IndexedFile, IndexScope, Prompts, SearchFilter
@@ -128,6 +129,43 @@ FORMS = [
     ("web/pages/[slug]/index.tsx:12", ["web/pages/[slug]/index.tsx:11"]),
     ("Makefile:12: *** missing separator.  Stop.", ["Makefile:11"]),
     (r"docs/back\slash.md:12", ["docs/back\\slash.md:11"]),
+    # in other languages, and with the signs of other keyboards
+    ("sessions.py 第 50 行", ["src/shop/sessions.py:41"]),
+    ("sessions.py第50行", ["src/shop/sessions.py:41"]),
+    ("看看sessions.py的第50行为什么出错", ["src/shop/sessions.py:41"]),
+    ("src/shop/sessions.py 第 28-32 行", ["src/shop/sessions.py:21", "src/shop/sessions.py:31"]),
+    ("sessions.py 50行目", ["src/shop/sessions.py:41"]),
+    ("sessions.pyの50行目でエラー", ["src/shop/sessions.py:41"]),
+    ("sessions.py 50행", ["src/shop/sessions.py:41"]),
+    ("sessions.py의 50번째 줄", ["src/shop/sessions.py:41"]),
+    ("sessions.py：50", ["src/shop/sessions.py:41"]),  # noqa: RUF001
+    ("看 src/shop/sessions.py：第50行", ["src/shop/sessions.py:41"]),  # noqa: RUF001
+    ("sessions.py（50）", ["src/shop/sessions.py:41"]),  # noqa: RUF001
+    ("sessions.py:５０", ["src/shop/sessions.py:41"]),  # noqa: RUF001
+    ("sessions.py Zeile 50", ["src/shop/sessions.py:41"]),
+    ("sessions.py, Zeile 50", ["src/shop/sessions.py:41"]),
+    ("sessions.py in der Zeile 50", ["src/shop/sessions.py:41"]),
+    ("Was passiert in Zeile 50 von sessions.py?", ["src/shop/sessions.py:41"]),
+    ("Zeile 50 in der Datei sessions.py", ["src/shop/sessions.py:41"]),
+    ("sessions.py línea 50", ["src/shop/sessions.py:41"]),
+    ("la línea 50 de sessions.py", ["src/shop/sessions.py:41"]),
+    ("sessions.py, en la linea 50", ["src/shop/sessions.py:41"]),
+    ("sessions.py ligne 50", ["src/shop/sessions.py:41"]),
+    ("sessions.py à la ligne 50", ["src/shop/sessions.py:41"]),
+    ("ligne 50 du fichier sessions.py", ["src/shop/sessions.py:41"]),
+    ("sessions.py linha 50", ["src/shop/sessions.py:41"]),
+    ("sessions.py riga 50", ["src/shop/sessions.py:41"]),
+    ("sessions.py строка 50", ["src/shop/sessions.py:41"]),
+    ("sessions.py, в строке 50", ["src/shop/sessions.py:41"]),
+    ("строка 50 в файле sessions.py", ["src/shop/sessions.py:41"]),
+    ("sessions.py satır 50", ["src/shop/sessions.py:41"]),  # noqa: RUF001
+    ("sessions.py on line 50", ["src/shop/sessions.py:41"]),
+    ("sessions.py Line 50", ["src/shop/sessions.py:41"]),
+    ("sessions.py @ 50", ["src/shop/sessions.py:41"]),
+    ("sessions.py@50", ["src/shop/sessions.py:41"]),
+    ("sessions.py, 50", ["src/shop/sessions.py:41"]),
+    ("sessions.py 50", ["src/shop/sessions.py:41"]),
+    ("sessions.py (50)", ["src/shop/sessions.py:41"]),
     # sites
     ("https://github.com/acme/shop/blob/main/src/shop/sessions.py#L50", ["src/shop/sessions.py:41"]),
     (
@@ -327,6 +365,34 @@ def test_what_is_no_place(reader: IndexReader, query: str) -> None:
     assert places(reader, query) == []
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        "why does manage.py need 3 arguments",
+        "compare manage.py, 2 tests fail",
+        "what changed in manage.py in version 3",
+        "manage.py 2 or manage.py 3",
+        "how does manage.py read 50 lines",
+        "manage.py 有 50 个函数",
+        "manage.py hat 50 Zeilen",
+        "manage.py@1.2.3",
+        "manage.py@3x",
+        "where are the first 10 lines of a file read",
+        "what happens at line 50",
+        "第 50 行",
+        "50行目",
+        "Zeile 50",
+        "строка 50",
+        "total, 500",
+        "total 500",
+        "a hat with 3 lines",
+        "5 行 3 列的矩阵",
+    ],
+)
+def test_a_plain_question_is_no_place(reader: IndexReader, query: str) -> None:
+    assert places(reader, query) == []
+
+
 def test_what_follows_the_places_is_the_ranking_without_them(reader: IndexReader) -> None:
     hits = search(reader, "handler.go:42 file error", None, mode="lexical", limit=8)
     assert len(hits) == 8
@@ -338,6 +404,21 @@ def test_what_follows_the_places_is_the_ranking_without_them(reader: IndexReader
 def test_the_order_does_not_depend_on_the_limit(reader: IndexReader, limit: int) -> None:
     query = "at total (web/src/cart.js:12:5)\nat render (web/src/App.tsx:33:9)"
     assert places(reader, query, limit=limit) == ["web/src/cart.js:11", "web/src/App.tsx:31"][:limit]
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("src/shop/sessions.py:60", ""),
+        ("src/shop/sessions.py:61", "line 61 is beyond the end: the last line with text is 60"),
+        ("sessions.py 第 500 行", "line 500 is beyond the end: the last line with text is 60"),
+        ("src/shop/sessions.py", ""),
+    ],
+)
+def test_a_line_beyond_the_end_is_said_to_be(reader: IndexReader, query: str, said: str) -> None:
+    first, *others = search(reader, query, None, mode="lexical", limit=5)
+    assert (first.path, first.why) == ("src/shop/sessions.py", said)
+    assert not any(hit.why for hit in others)
 
 
 def test_filters_and_files_hold_for_places(reader: IndexReader) -> None:
@@ -525,3 +606,30 @@ def test_an_ending_decides_between_files_of_one_name() -> None:
 def test_a_path_as_it_was_printed(told: str, seen_from: str, file: str) -> None:
     files = ["src/a.py", "b.py", "back\\slash.py", "caf\\xe9.py", "src/caf\\xe9.py", "two\nlines.py"]
     assert as_indexed(told, files, seen_from) == file
+
+
+@pytest.mark.parametrize(
+    ("told", "file"),
+    [
+        ("src/a.py", "src/a.py"),
+        ("./src/a.py", "src/a.py"),
+        ("/home/anybody/shop/src/a.py", "src/a.py"),
+        (r"C:\shop\src\a.py", "src/a.py"),
+        ("a.py", "src/a.py"),
+        ("SRC/A.py", "src/a.py"),
+        ("docs/cafe\u0301.md", "docs/caf\u00e9.md"),
+        ("docs/nai\u0308ve.md", "docs/nai\u0308ve.md"),
+        ("docs/na\u00efve.md", "docs/nai\u0308ve.md"),
+        ("na\u00efve.md", "docs/nai\u0308ve.md"),
+        ("lib/x.py", "lib/x.py"),
+        ("nowhere.py", "nowhere.py"),
+    ],
+)
+def test_a_path_in_any_form_is_the_file_that_it_means(told: str, file: str) -> None:
+    files = ["src/a.py", "docs/caf\u00e9.md", "docs/nai\u0308ve.md", "lib/x.py", "app/x.py"]
+    assert meant_file(told, files) == file
+
+
+def test_a_path_that_means_several_files_is_said_to() -> None:
+    with pytest.raises(UsageError, match=r"x\.py may mean app/x\.py, lib/x\.py; give more of the path"):
+        meant_file("x.py", ["lib/x.py", "app/x.py"])

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from turboprop import Index
+from turboprop.index import refresh
 from turboprop.types import DEFAULT_SCOPE, IndexScope
 from turboprop.workspace.location import Location
 from turboprop.workspace.preflight import preflight
@@ -32,6 +36,18 @@ def test_the_estimate_is_near_what_a_run_does(write_files: Write) -> None:
     again = preflight(Location.at(root), scope=DEFAULT_SCOPE).estimate
     assert (again.files, again.tokens, again.disk) == (0, 0, 0)
     (root / "src/m3.py").write_text("VALUE = 1\n")
+    assert preflight(Location.at(root), scope=DEFAULT_SCOPE).estimate.files == 1
+
+
+@pytest.mark.parametrize("most", [0, 1_000])
+def test_what_was_only_touched_is_not_changed(write_files: Write, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    root = write_files({f"m{k}.py": FUNCTION.format(k) for k in range(4)})
+    Index.create(root).close()
+    monkeypatch.setattr(refresh, "MOST_FILES", most)  # more than a search would read to see whether they changed
+    for file in root.glob("*.py"):
+        os.utime(file, (1, 1))
+    assert preflight(Location.at(root), scope=DEFAULT_SCOPE).estimate.files == 0
+    (root / "m3.py").write_text("VALUE = 1\n")
     assert preflight(Location.at(root), scope=DEFAULT_SCOPE).estimate.files == 1
 
 

@@ -70,18 +70,14 @@ class AttributeRules:
         }
         rules = {folder: [rule for rule in rules if said & rule.values.keys()] for folder, rules in found.items()}
         self._all = {folder: _Rules(each) for folder, each in rules.items() if each}
-        # `*.py text` is asked of a name that looks binary alone.
-        strong = {folder: [rule for rule in each if rule.values.keys() != {_TEXT}] for folder, each in rules.items()}
-        self._strong = {folder: _Rules(each) for folder, each in strong.items() if each}
-        self._above: dict[tuple[str, bool], list[tuple[_Rules, str]]] = {}
+        self._above: dict[str, list[tuple[_Rules, str]]] = {}
         self.any = bool(self._all)
 
-    def of(self, folder: str, base: str, *, text: bool = False) -> Attributes:
-        """What is said of the file `base` in `folder`; the nearest file's last rule wins, for each attribute. Whether
-        it is `text` is told only on demand."""
-        above = self._above.get((folder, text))
+    def of(self, folder: str, base: str) -> Attributes:
+        """What is said of the file `base` in `folder`; the nearest file's last rule wins, for each attribute."""
+        above = self._above.get(folder)
         if above is None:
-            above = self._above[folder, text] = list(_above(self._all if text else self._strong, folder))
+            above = self._above[folder] = list(_above(self._all, folder))
         values: dict[str, bool | None] = {}
         for rules, below in above:
             path = below + base

@@ -47,11 +47,13 @@ def chunk_text(path: str, text: str, language: str, *, max_chars: int = 1500) ->
     can read cut (`cut_long_lines`). A chunk is over `max_chars` characters only where a single line is, or where blank
     lines join it; a line of more than that and `LONGEST_LINE` is cut into parts that share its number. Of a notebook's
     text each cell has chunks of its own, named by its number. `language` is a name of `LANGUAGES`; any other, and '',
-    is cut by lines. An empty text has no chunks. Raises `ValueError` when `max_chars` is below 1.
+    is cut by lines. A text of white space alone has no chunks. Raises `ValueError` when `max_chars` is below 1.
     """
     if max_chars < 1:
         raise ValueError("max_chars must be at least 1")
     text = normalise_newlines(text)
+    if not text or text.isspace():  # `.nojekyll`, an `__init__.py` of a line end: nothing to find
+        return []
     if path.endswith(notebook.SUFFIX) and (cells := notebook.cells_of(text)):
         lines = text.split("\n")
         return [chunk for cell in cells for chunk in _cell_chunks(path, lines, language, cell, max_chars)]

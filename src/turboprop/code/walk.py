@@ -258,7 +258,7 @@ def _sort_out(found: Walk, names: Iterable[str], limits: _Limits) -> list[str]:
                 continue
             reason, detail = reason_by_name(base, extension), "by name"
             if marked.any:
-                said = marked.of(folder, base, text=reason is Reason.BINARY)
+                said = marked.of(folder, base)
                 if said is not attributes.NOTHING:
                     reason, detail, exempt = _as_said(said, reason)
                     wanted_by = attributes.FILE if exempt else ""
@@ -294,7 +294,8 @@ def _as_said(said: attributes.Attributes, by_name: Reason | None) -> tuple[Reaso
     exempt: set[Reason] = set()
     if said.generated is False:
         exempt |= {Reason.GENERATED, Reason.MINIFIED}
-    if said.binary is False:
+    # A name that is an image's stays one under `* text`, unless its content is text.
+    if said.binary is False or (said.text and by_name is not Reason.BINARY):
         exempt |= {Reason.BINARY}
     called_text = by_name is Reason.BINARY and (said.text or said.binary is False)
     called_written = by_name is Reason.LOCK_FILE and said.generated is False

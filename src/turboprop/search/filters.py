@@ -109,6 +109,8 @@ def glob_regex(glob: str) -> str:
         glob = f"/{glob[2:]}"
     if not glob.strip("/") or len(glob) > MAX_GLOB_CHARS:
         raise UsageError(f"{glob[:80]!r} is no path pattern; write one such as 'src/**' or '*.py'")
+    if ".." in re.split(r"[/\\]", glob):
+        raise UsageError(f"{glob[:80]!r} leads out of the repository; write it from its root, as 'src/**'")
     folder = glob.endswith("/")
     body = glob.strip("/")
     anchored = "/" in glob.rstrip("/")
@@ -141,6 +143,8 @@ def _translate(body: str, glob: str) -> str:
         elif char == "[" and (end := _set_end(body, at)) > 0:
             parts.append(f"(?:{_set(body[at:end])}|{''.join(map(_literal, body[at - 1 : end + 1]))})")
             at = end + 1
+        elif char == "[":
+            raise UsageError(f"{glob[:80]!r}: a [ without its ]; \\[ is the sign itself")
         elif char == "{":
             depth += 1
             parts.append("(?:")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any
 
@@ -26,17 +26,18 @@ _TELLING_CODE = 12
 """Characters under which a line of code may stand anywhere."""
 
 
-def place_rows(reader: IndexReader, mentions: Sequence[Mention], where: str | None) -> list[int]:
+def place_rows(reader: IndexReader, mentions: Sequence[Mention], where: str | None) -> dict[int, str]:
     """The rows (of the reader's lexicon) that hold the places, in their order; `where` is a Lance condition.
 
-    A line that no chunk holds, as of a file that has changed since, is at the nearest chunk of its file.
+    A line that no chunk holds, as of a file that has changed since, is at the nearest chunk of its file: each row has
+    what to say of that where the line lies beyond the file's end, '' elsewhere.
     """
     lexicon = reader.lexicon
     paths = [path for path, _ in lexicon.files]
     repository = reader.header.scope.root.replace("\\", "/").rpartition("/")[2]
     matched = list(islice(match_files(mentions, paths, repository), MOST_PLACES))
     if not matched:
-        return []
+        return {}
     condition = sql_in(PATH, {paths[at] for _, at in matched})
     if where is not None:
         condition = f"({condition}) AND ({where})"
@@ -45,20 +46,25 @@ def place_rows(reader: IndexReader, mentions: Sequence[Mention], where: str | No
         by_path.setdefault(row[PATH], []).append(row)
     for rows in by_path.values():
         rows.sort(key=lambda row: (row[START_LINE], row[END_LINE]))
-    row_ids: list[int] = []
+    told: dict[int, str] = {}
     for number, group in groupby(matched, key=lambda each: each[0]):
         mention = mentions[number]
         files = [by_path[paths[at]] for _, at in group if paths[at] in by_path]
         # Of files of one name, those that are too short are not meant.
         long_enough = [rows for rows in files if rows[-1][END_LINE] >= mention.line]
         for rows in long_enough or files:
-            row_ids += [row["_rowid"] for row in _at(rows, mention)]
-    return [row for row in lexicon.rows_of(list(dict.fromkeys(row_ids))).tolist() if row >= 0]
+            # With a condition the last row that it lets through need not be the file's.
+            last = rows[-1][END_LINE] if where is None else mention.line
+            beyond = f"line {mention.line} is beyond the end: the last line with text is {last}"
+            for each in _at(rows, mention):
+                told.setdefault(each["_rowid"], beyond if mention.line > last else "")
+    rows_of = lexicon.rows_of(list(told)).tolist()
+    return {row: said for row, said in zip(rows_of, told.values(), strict=True) if row >= 0}
 
 
 def with_places(
     orders: Sequence[list[Ranked]],
-    rows: Sequence[Sequence[int]],
+    rows: Sequence[Collection[int]],
     lexicons: Sequence[Lexicon],
     limit: int,
     *,
@@ -76,7 +82,7 @@ def with_places(
 
 
 def _put_first(
-    ranked: Sequence[Ranked], rows: Sequence[int], best: float, file_of: NDArray[np.uint32] | None
+    ranked: Sequence[Ranked], rows: Collection[int], best: float, file_of: NDArray[np.uint32] | None
 ) -> list[Ranked]:
     named = set(rows)
     known = {one.row: one for one in ranked}

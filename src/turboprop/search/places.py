@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+import unicodedata
 from bisect import bisect_right
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from itertools import islice
 from urllib.parse import unquote
 
 from turboprop.code.walk import shown
+from turboprop.errors import UsageError
 from turboprop.printable import printable_name
 
 MOST_BEFORE = 400
@@ -34,7 +36,7 @@ _READING_COSTS = 20
 MOST_FILES = 5
 """Files that one mention may mean where several fit it equally well (`utils.py:3`)."""
 
-_QUOTES = "\"'`\u2019\u201d»"
+_QUOTES = "\"'`\u2019\u201d»\u300d\u300f\u300b"
 _N = r"(\d{1,7})(?!\d)"
 _AFTER_A_PATH = tuple(
     re.compile(pattern)
@@ -63,6 +65,40 @@ _BEFORE_A_PATH = tuple(
         rf"(?<!\S)\+{_N} {{1,4}}(\S{{1,{MOST_BEFORE}}})",
     )
 )
+_LINE = (
+    r"(?:[Ll]ines?|LINE|L\.|[Zz]eilen?|Z\.|[Ll][ií]neas?|[Ll]inhas?|[Ll]ignes?|[Rr]ig(?:a|he)|[Rr]egels?|[Rr]ad|[Ll]inj[ae]"
+    r"|[Ww]iersz[ua]?|[Ll]ini[aię]|[Řř]ád(?:ek|ku|ce)|[Ss]or|[Rr]ivi(?:llä)?|[Dd]òng|[Ss]atır"  # noqa: RUF001
+    r"|[Сс]трок[аиеу]|[Рр]яд(?:ок|ку)|[Γγ]ραμμή|שורה|السطر|سطر|บรรทัด(?:ที่)?|줄)"  # noqa: RUF001
+)
+"""What a line is called, as people write it before its number."""
+_TO_IT = r"(?:[^\W\d_]{1,5} ){0,2}"
+"""The words between a path and its line: `on`, `in der`, `en la`."""
+_FROM_IT = (
+    r"(?:(?:of|in|from|the|file|de|del|do|da|du|dans|en|el|la|le|il|di|der|den|das|aus|von|van|Datei|fichier|archivo|"
+    r"arquivo|в|из|файл[аеу]?) ){1,4}"  # noqa: RUF001
+)
+_TYPED_AFTER = tuple(
+    re.compile(pattern)
+    for pattern in (
+        rf"： ?(?:L|line )?{_N}(?:[-～~](\d{{1,7}})(?!\d))?",  # noqa: RUF001
+        rf"[{_QUOTES}]? ?@ ?(?:L|line )?{_N}(?!\.?\w)",
+        (
+            rf"[{_QUOTES}]?[,:]? {{1,3}}{_TO_IT}{_LINE}(?: (?:no|nr|n)[.º°]?|:)? {{1,2}}{_N}"
+            r"(?: ?(?:-|to|bis|a|à|до) ?(\d{1,7})(?!\d))?"
+        ),
+        (
+            rf"[{_QUOTES}]? ?[,，、：:]? ?(?:的|の|에서|의)? ?第? ?{_N} ?"  # noqa: RUF001
+            r"(?:[-～~到至から]{1,2} ?(\d{1,7}) ?)?(?:行|번째 줄|줄|행)"  # noqa: RUF001
+        ),
+        rf"（(?:line |第 ?)?{_N}(?: ?行目?)?）",  # noqa: RUF001
+    )
+)
+"""As `_AFTER_A_PATH`, in the words and signs of people."""
+_TYPED_BEFORE = (re.compile(rf"{_LINE} {_N} {_FROM_IT}[\"'`]?([^\s\"'`]{{1,{MOST_BEFORE}}})"),)
+_NOTHING_ELSE = re.compile(rf"\s{{0,9}}[\"'`]?([^\s,\"'`]{{1,{MOST_BEFORE}}})[\"'`]?,? {{1,4}}{_N}\s{{0,9}}$")
+"""A line of a path and a number alone. In a sentence (`cart.js, 2 tests fail`) the number is of anything."""
+_MOST_TYPED = 2_000
+"""Characters of a text that a person may have typed: in longer ones, from programs, none of these is looked for."""
 _FUNCTION_AFTER = re.compile(r"(?:,|:| ) ?in [`']?(?:block (?:\(\d{1,3} levels\) )?in )?([^\s'`(]{1,200})")
 _FUNCTION_BEFORE = re.compile(r"(?:\bat|\bin|#\d{1,5}) {1,8}(?:async |new )?([A-Za-z_$][\w$.:<>]{0,200})(?: ?\(| /)")
 _FUNCTION_ABOVE = re.compile(r"(?:\s{0,8}\d{1,5}: )?([\w$.:<>/*()-]{1,300}?)(?:\([^()]{0,200}\))?$")
@@ -113,7 +149,9 @@ _PLATFORM = ("java.", "javax.", "jdk.", "sun.", "kotlin.", "scala.", "android.",
 _OPTIONS = re.compile(r"\.\w{1,12}(\?)")
 _DELIMITERS = " \t\"'`\u2018\u201c«(<>[{=@:|,;?*"
 _MOST_NAMES = 12
-_DELIMITER = re.compile(f"[{re.escape(_DELIMITERS)}]")
+_WIDE = "\u2e80-\u9fff\uac00-\ud7a3\uff00-\uff60"
+_DELIMITER = re.compile(f"[{re.escape(_DELIMITERS)}]|(?<=[{_WIDE}])(?=[!-~])")
+"""Where a name may begin: Chinese, Japanese and Korean put no blank before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,23 +274,45 @@ def as_indexed(path: str, files: Collection[str], seen_from: str = "") -> str:
     return path
 
 
+def meant_file(path: str, files: Collection[str], seen_from: str = "", repository: str = "") -> str:
+    """The indexed file that a path means: as it was printed (`as_indexed`), composed or decomposed (NFC, NFD), or as a
+    query may name it (`match_files`): an absolute path, an ending. The path itself where it means none. Raises
+    `UsageError` where it may mean several."""
+    known = as_indexed(path, files, seen_from)
+    if known in files:
+        return known
+    composed = {unicodedata.normalize("NFC", name): name for name in files}
+    if (known := as_indexed(unicodedata.normalize("NFC", path), composed.keys(), seen_from)) in composed:
+        return composed[known]
+    names = list(composed)
+    mention = Mention(unicodedata.normalize("NFC", shown(path)), 0, 0)
+    found = [names[at] for _, at in match_files([mention], names, repository)]
+    if len(found) > 1:
+        several = ", ".join(printable_name(name) for name in found)
+        raise UsageError(f"{printable_name(shown(path))} may mean {several}; give more of the path")
+    return composed[found[0]] if found else path
+
+
 @lru_cache(4)  # as above
 def _found(text: str) -> Sequence[tuple[int, Mention]]:
     """Mentions with where they stand, in the order of the text."""
     lines = text.split("\n")
     starts = _line_starts(lines)
     found: dict[int, Mention] = {}
+    typed = len(text) <= _MOST_TYPED
+    after = (*_AFTER_A_PATH, *_TYPED_AFTER) if typed else _AFTER_A_PATH
+    before_it = (*_BEFORE_A_PATH, *_TYPED_BEFORE) if typed else _BEFORE_A_PATH
     for number, line in enumerate(lines):
         if len(found) >= MOST_MENTIONS:
             break
-        if _ANY_PLACE.search(line) is None:
+        if not typed and _ANY_PLACE.search(line) is None:
             continue
         # A text may be one line: nothing here may take a line as a whole once for each of its mentions.
         above = lines[number - 1][:_LONGEST_ABOVE] if number else ""
         below = lines[number + 1] if number + 1 < len(lines) else ""
         code = below.strip()[:MOST_BEFORE] if below.startswith("    ") else ""
         end = -1
-        for match in merge(*(each.finditer(line) for each in _AFTER_A_PATH), key=re.Match.span):
+        for match in merge(*(each.finditer(line) for each in after), key=re.Match.span):
             if len(found) >= MOST_MENTIONS:
                 return sorted(found.items())
             # What stands behind a line's number is a column.
@@ -264,10 +324,12 @@ def _found(text: str) -> Sequence[tuple[int, Mention]]:
                 symbol = _function(line, match, before, above)
                 mention = Mention(before, first, max(first, last), symbol, code if symbol else "")
                 found.setdefault(starts[number] + match.start(), mention)
-        for pattern in _BEFORE_A_PATH:
+        for pattern in before_it:
             for match in islice(pattern.finditer(line), MOST_MENTIONS - len(found)):
                 first = int(match[1])
                 found[starts[number] + match.start()] = Mention(match[2].rstrip(".,;:)"), first, first)
+        if typed and (alone := _NOTHING_ELSE.match(line)) is not None:
+            found.setdefault(starts[number], Mention(alone[1], int(alone[2]), int(alone[2])))
         room = len(found) < MOST_MENTIONS
         if room and (later := _TOLD_LATER.search(line[-40:])) is not None and ": " in line[:MOST_BEFORE]:
             first = int(later[1])
@@ -408,11 +470,15 @@ def _shared_ending(written: Sequence[str], own: Sequence[str]) -> tuple[int, boo
         if mine == theirs:
             shared += 1
             continue
-        if theirs.endswith(mine) and theirs[-len(mine) - 1 : -len(mine)] in (*_DELIMITERS, ""):
+        if theirs.endswith(mine) and _may_begin(theirs, len(theirs) - len(mine)):
             return shared + 1, True
         break
     rest = written[: len(written) - shared]
     return shared, shared > 0 and (not rest or rest[-1] == "..")
+
+
+def _may_begin(text: str, at: int) -> bool:
+    return not at or text[at - 1] in _DELIMITERS or _DELIMITER.match(text, at) is not None
 
 
 def _jvm_fit(qualified: str, own: Sequence[str]) -> _Fit:

@@ -17,7 +17,7 @@ from turboprop.search.candidates import WIDER, cosine_statistics, find_candidate
 from turboprop.search.copies import Folding, Row, has_copies
 from turboprop.search.filters import condition_in
 from turboprop.search.located import place_rows, with_places
-from turboprop.search.places import as_indexed
+from turboprop.search.places import meant_file
 from turboprop.search.ranking import DEFAULT, Ranked, Weights, base_score, rank
 from turboprop.search.sureness import anchors, sureness
 from turboprop.types import Copy, CopyKind, Hit, SearchFilter, Sureness
@@ -99,8 +99,10 @@ def search_together(
         return [known[row] for row in rows]
 
     named = None
+    beyond: dict[int, dict[int, str]] = {}
     if analysed.mentions:
-        named = [place_rows(reader, analysed.mentions, where[at]) for at, reader, _ in tables]
+        beyond = {at: place_rows(reader, analysed.mentions, where[at]) for at, reader, _ in tables}
+        named = list(beyond.values())
 
     folding = Folding(query, path_of, symbols_of if by == "chunk" else None)
 
@@ -172,7 +174,9 @@ def search_together(
         for at, reader, _ in tables
     }
     copies = folding.copies
-    return [(at, _with_copies(readers[at], next(hits[at]), copies.get((at, one.row), ()))) for at, one in ranked]
+    found = [(at, _with_copies(readers[at], next(hits[at]), copies.get((at, one.row), ()))) for at, one in ranked]
+    said = [beyond.get(at, {}).get(one.row, "") for at, one in ranked]
+    return [(at, replace(hit, why=why) if why else hit) for (at, hit), why in zip(found, said, strict=True)]
 
 
 def _with_copies(reader: IndexReader, hit: Hit, copies: Sequence[tuple[Row, CopyKind]]) -> Hit:
@@ -190,8 +194,10 @@ def _model(reader: IndexReader) -> str:
 def similar_to(
     reader: IndexReader, path: str, line: int, *, limit: int, filters: SearchFilter | None = None
 ) -> list[Hit]:
-    """The chunks nearest to the one at a line, by cosine, itself left out. Raises `UsageError` for no such place."""
-    wanted = as_indexed(path, reader.manifest().files)
+    """The chunks nearest to the one at a line, by cosine, itself left out; `path` as `places.meant_file` takes it.
+    Raises `UsageError` for no such place."""
+    repository = reader.header.scope.root.replace("\\", "/").rpartition("/")[2]
+    wanted = meant_file(path, reader.manifest().files, repository=repository)
     here = reader.rows_where(f"{PATH} = {sql_text(wanted)}", ["start_line", "end_line"])
     if not here:
         raise UsageError(f"{wanted} is not indexed; give a path relative to the repository, as `tp search` prints it")

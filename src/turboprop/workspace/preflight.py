@@ -14,6 +14,7 @@ from turboprop.code.read import read_source
 from turboprop.code.walk import Skipped, SourceFile
 from turboprop.embed.documents import IndexingEmbedder
 from turboprop.errors import ModelNotFoundError, UsageError
+from turboprop.index.changes import differing
 from turboprop.index.schema import embedded_text
 from turboprop.machine import peak_resident_bytes
 from turboprop.runtime.leases import LoadOptions
@@ -73,7 +74,11 @@ def preflight(
     settings, recorded = location.settings, location.recorded_model()
     seen = survey(location, scope)
     files = seen.walk.files[: scope.limit]
-    changed = seen.changes.to_read if model is None and recorded is not None else files
+    changed: Sequence[SourceFile] = files
+    if seen.known is not None and model is None and recorded is not None:
+        # As the run itself, which reads what was touched, and finds most of it as it was.
+        known = seen.differing
+        changed = differing(seen.changes.to_read, seen.known, scope.max_filesize) if known is None else known
     plan = preview(seen.walk, scope)
     name = model or recorded or settings.model
     estimate = _estimate(changed, scope, name, LoadOptions(engine, settings=replace(settings, offline=True)))

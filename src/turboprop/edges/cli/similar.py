@@ -9,7 +9,7 @@ import click
 from turboprop.edges.cli import options
 from turboprop.edges.cli.hits import OUTPUTS, print_hits
 from turboprop.errors import UsageError
-from turboprop.search.places import as_indexed
+from turboprop.search.places import as_indexed, find_mentions
 from turboprop.workspace.merged import RepoHit
 
 _PLACE = re.compile(r"(?P<path>.+?):(?P<line>\d+)(?:[-:].*)?")
@@ -44,7 +44,10 @@ def similar(
     Ends with 0 when something was found and 1 when nothing was.
     """
     match = _PLACE.fullmatch(place)
-    if match is None:
+    path, line = (match["path"], int(match["line"])) if match is not None else ("", 0)
+    if not line:  # `#L12`, `(12)`, ` line 12`: whatever names a place to a search
+        path, line = next(((each.before, each.line) for each in find_mentions(place) if each.line), ("", 0))
+    if not line:
         raise UsageError(f"{place!r} is no place; write it as src/app.py:12")
     from turboprop.workspace.index import Index
     from turboprop.workspace.location import Location
@@ -52,8 +55,8 @@ def similar(
     location = Location.around(repo, index_dir)
     with Index.open(location) as index:
         hits = index.similar(
-            as_indexed(match["path"], index.manifest().files, location.seen_from_here() or location.below),
-            int(match["line"]),
+            as_indexed(path, index.manifest().files, location.seen_from_here() or location.below),
+            line,
             limit,
             filters=options.seen_from_root(filters, location.seen_from_here()),
             languages=lang,
