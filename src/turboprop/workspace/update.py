@@ -81,7 +81,15 @@ def bring_up_to_date(
                 raise
             continue
         known = read_manifest(manifest_file(directory, table_name(model.fingerprint if model is not None else WORDS)))
-        return replace(summary, notes=tuple(seen.walk.notes), left_out=left_out_of(seen.walk, known))
+        notes = (*seen.walk.notes, *_forgotten(seen))
+        return replace(summary, notes=notes, left_out=left_out_of(seen.walk, known))
+
+
+def _forgotten(seen: Survey) -> list[str]:
+    """That a run without the last one's `--include` takes out what that brought in."""
+    before = seen.known.header.scope.include if seen.known is not None else ()
+    gone = [pattern for pattern in before if pattern not in seen.scope.include]
+    return [f"no longer included: {', '.join(gone)}; the setting include keeps it in"] if gone else []
 
 
 def _turn(path: str, language: str) -> int:

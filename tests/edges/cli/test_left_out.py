@@ -79,7 +79,7 @@ def test_include_brings_back_and_is_forgotten_by_the_next_run(repo: Path) -> Non
     (repo / "app.go").write_text("package a\n\nfunc Renamed() {}\n")  # a search brings it in, with what is included
     assert first_hit(repo, "Renamed") == "Renamed"
     assert first_hit(repo, "GeneratedName") == "GeneratedName"
-    tp(repo, "index")
+    assert "no longer included: *.go, secret.py" in tp(repo, "index").stderr
     assert first_hit(repo, "GeneratedName") == first_hit(repo, "ignored_helper") == ""
 
 
