@@ -37,6 +37,8 @@ class Engine:
     devices: tuple[str, ...] = ("cpu",)
     package: str | None = None
     extra: str | None = None
+    tokenizes: bool = False
+    """Whether it tokenizes texts itself where a file's rules are not known here."""
 
     @property
     def missing(self) -> str | None:
@@ -78,6 +80,7 @@ ENGINES = (
         formats=("auto",),
         package="xllamacpp",
         extra="llamacpp",
+        tokenizes=True,
     ),
     Engine(
         "numpy",
@@ -158,6 +161,8 @@ def _objection(engine: Engine, checkpoint: Checkpoint, purpose: Kind, options: E
         return f"does not run on {options.device} (it runs on {', '.join(engine.devices)})"
     if engine.missing and engine.name not in options.programs:
         return engine.missing
+    if not (engine.tokenizes and purpose != "reranker") and (unknown := checkpoint.unknown_tokenizer):
+        return f"cannot cut texts into tokens: the file {unknown}"
     return engine.load().why_not(checkpoint, purpose, options)
 
 
