@@ -143,6 +143,26 @@ def test_an_architecture_without_a_file_of_ours(tmp_path: Path) -> None:
         assert abs(vectors[0] - vectors[1]).max() > 1e-3
 
 
+@pytest.mark.parametrize("pre", [None, "superbpe"])
+def test_a_pre_tokenizer_that_is_not_known_here(tmp_path: Path, pre: str | None) -> None:
+    """llama.cpp tokenizes by itself; nothing else runs the file, and says why."""
+    from turboprop import EmbeddingModel
+
+    path = write_gpt2(tmp_path / "tiny-gpt2.gguf", pre)
+    named = "does not name its pre-tokenizer" if pre is None else "has the pre-tokenizer 'superbpe'"
+    with pytest.raises(ModelUnsupportedError, match=f"cannot cut texts into tokens: the file {named}"):
+        EmbeddingModel.load(str(path), engine="native")
+    with EmbeddingModel.load(str(path), settings=replace(load_settings(), llama_server=PROGRAM)) as model:
+        assert model.engine == "llamacpp"
+        assert named in model.engine_reason
+        assert model.count_tokens(["two one", ""]) == [4, 0]  # two, the space, on, e
+
+
+def test_a_pre_tokenizer_that_nobody_knows(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match=r"cannot load the model.*unknown pre-tokenizer type: 'of-tomorrow'"):
+        loaded(write_gpt2(tmp_path / "tiny-gpt2.gguf", "of-tomorrow"))
+
+
 def test_a_worker_killed_in_the_middle_of_a_request(bert: LlamaCppEncoder) -> None:
     pid = bert.worker_pid
     assert pid is not None
@@ -230,7 +250,8 @@ def start(command, **options):
     return process
 llamacpp_server.subprocess.Popen = start
 options = ["--model", {str(tmp_path / "pipe.gguf")!r}, *{HANGING!r}]
-llamacpp_server.LlamaServer(options, {PROGRAM and str(PROGRAM)!r} and Path({str(PROGRAM)!r}), memory=None, load_seconds=600)
+program = {PROGRAM and str(PROGRAM)!r}
+llamacpp_server.LlamaServer(options, program and Path(program), memory=None, load_seconds=600)
 """
     command = [sys.executable, "-c", script]
     parent = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
@@ -305,7 +326,7 @@ def test_memory_that_does_not_suffice(tmp_path: Path) -> None:
 def test_a_child_keeps_its_memory_limit() -> None:
     options = ["--model", str(reference("golden/synthetic-arch/tiny-bert-mean.gguf")), *HANGING]
     LlamaServer(options, PROGRAM, memory=1 << 28, load_seconds=60).close()
-    with pytest.raises(EngineError, match="exit code|SIG"):
+    with pytest.raises(EngineError, match=r"exit code|SIG"):
         LlamaServer(options, PROGRAM, memory=(1 << 26) - ADDRESSES_BESIDE, load_seconds=60)
 
 
@@ -418,7 +439,7 @@ def test_random_mutations(tmp_path: Path) -> None:
     assert set(children.read_text().split()) <= before
 
 
-def write_gpt2(path: Path) -> Path:
+def write_gpt2(path: Path, pre: str | None = "gpt-2") -> Path:
     """A tiny GPT-2 with seeded weights and a byte vocabulary."""
     width, layers, tokens = 32, 2, 260
     values = np.random.default_rng(7)
@@ -430,7 +451,8 @@ def write_gpt2(path: Path) -> Path:
     writer.add_head_count(4)
     writer.add_layer_norm_eps(1e-5)
     writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("gpt-2")
+    if pre is not None:
+        writer.add_tokenizer_pre(pre)
     # GPT-2's characters for the 256 bytes: the printable ones are themselves.
     plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
     letters = [chr(number) for number in plain] + [chr(256 + number) for number in range(256 - len(plain))]

@@ -1,14 +1,15 @@
 """The child process of the llama.cpp engine: a llama-server, or the one inside of the package `xllamacpp`.
 
-`python -P -m turboprop.engines.llamacpp_child FOLDER MEMORY PROGRAM OPTION...`: the options are llama-server's. With a
-PROGRAM this process becomes it; without one it sets the same options in `xllamacpp`, whose server listens as that does.
-It takes at most MEMORY bytes (empty: any number), writes no core file, and ends with the process at the other end of its
-standard input.
+`python -P -m turboprop.engines.llamacpp_child FOLDER MEMORY PROGRAM OPTION...`: the options are llama-server's. With
+a PROGRAM this process becomes it; without one it sets the same options in `xllamacpp`, whose server listens as that
+does. It takes at most MEMORY bytes (empty: any number), writes no core file, and ends with the process at the other end
+of its standard input.
 """
 
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import signal
 import sys
@@ -24,48 +25,53 @@ ADDRESSES_BESIDE = 1 << 30
 _LOG_SECONDS = 0.3
 """llama.cpp writes its log in a thread of its own, which the end of the process cuts off: on a busy machine the reason
 of a failure was lost."""
-_CHOICES = {
-    "--pooling": ("llama_pooling_type", "LLAMA_POOLING_TYPE_"),
-    "--flash-attn": ("llama_flash_attn_type", "LLAMA_FLASH_ATTN_TYPE_"),
-    "--cache-type-k": ("ggml_type", "GGML_TYPE_"),
-    "--cache-type-v": ("ggml_type", "GGML_TYPE_"),
-}
-_NAMES = {
-    "--pooling": "pooling_type",
-    "--flash-attn": "flash_attn_type",
-    "--cache-type-k": "cache_type_k",
-    "--cache-type-v": "cache_type_v",
+_FIELDS = {
+    "--model": "model.path",
     "--ctx-size": "n_ctx",
     "--batch-size": "n_batch",
     "--ubatch-size": "n_ubatch",
     "--parallel": "n_parallel",
     "--cache-ram": "cache_ram_mib",
-    "--threads-http": "n_threads_http",
+    "--threads": "cpuparams.n_threads",
+    "--threads-batch": "cpuparams_batch.n_threads",
+    "--chat-template": "chat_template",
+    "--gpu-layers": "n_gpu_layers",
+    "--pooling": "pooling_type llama_pooling_type LLAMA_POOLING_TYPE_",
+    "--flash-attn": "flash_attn_type llama_flash_attn_type LLAMA_FLASH_ATTN_TYPE_",
+    "--cache-type-k": "cache_type_k ggml_type GGML_TYPE_",
+    "--cache-type-v": "cache_type_v ggml_type GGML_TYPE_",
 }
+"""An option's field, and where it is a choice of words their enumeration and how its names begin."""
 _SWITCHES = {
-    "--embeddings": "embedding",
-    "--swa-full": "swa_full",
-    "--kv-unified": "kv_unified",
-    "--offline": "offline",
+    "--embeddings": ("embedding", True),
+    "--swa-full": ("swa_full", True),
+    "--offline": ("offline", True),
+    "--no-warmup": ("warmup", False),
+    "--no-webui": ("ui", False),
+    "--no-slots": ("endpoint_slots", False),
+    "--no-jinja": ("use_jinja", False),
 }
-_OFF = {"--no-warmup": "warmup", "--no-webui": "ui", "--no-slots": "endpoint_slots", "--no-jinja": "use_jinja"}
+_CHOICE = {"off": "disabled"}
 
 
 def end_with_parent(folder: Path) -> None:
-    """Start the guard: a fork that waits for the end of our standard input, kills us and deletes `folder`.
+    """Start the guard: a fork that waits for the other end of our standard input, kills us and deletes `folder`.
 
     A native library can hold the interpreter's lock for ever, so no thread of this process could be trusted with it.
     """
-    if not hasattr(os, "fork"):
-        return
-    server = os.getpid()
+    server, (ended, held) = os.getpid(), os.pipe()
     if os.fork():
+        os.close(ended)
+        os.set_inheritable(held, True)  # closes with this process, whatever it becomes
         return
+    os.close(held)
     with Path(os.devnull).open("r+b") as nothing:  # the log ends with the server, not with us
         os.dup2(nothing.fileno(), 1)
         os.dup2(nothing.fileno(), 2)
-    while os.read(0, 4096):
-        pass
+    watch = select.poll()
+    watch.register(0, 0)
+    watch.register(ended, 0)
+    watch.poll()
     if os.getppid() == server:
         os.kill(server, signal.SIGKILL)
     shutil.rmtree(folder, ignore_errors=True)
@@ -88,43 +94,30 @@ def limit_memory(limit: int | None) -> None:
 
 
 def parameters(options: Sequence[str]) -> Any:
-    """llama-server's options as `xllamacpp.CommonParams`. Raises `ValueError` for one that has no field here."""
+    """llama-server's options as `xllamacpp.CommonParams`."""
     import xllamacpp
 
     params = xllamacpp.CommonParams()
-    params.port = 0
-    params.api_keys = [os.environ["LLAMA_API_KEY"]]
-    params.fit_params = params.ctx_shift = params.endpoint_props = False
+    params.port, params.api_keys = 0, [os.environ["LLAMA_API_KEY"]]
+    params.fit_params = params.ctx_shift = params.endpoint_props = params.enable_chat_template = False
     given = iter(options)
     for option in given:
         if option in _SWITCHES:
-            setattr(params, _SWITCHES[option], True)
-        elif option in _OFF:
-            setattr(params, _OFF[option], False)
+            setattr(params, *_SWITCHES[option])
+            continue
+        value: Any = next(given)
+        if option == "--host":
+            params.hostnames = [value]
+        elif option == "--fit":
+            params.fit_params = value == "on" and has_gpu()
         else:
-            value = next(given)
-            if option == "--model":
-                params.model.path = value
-            elif option == "--host":
-                params.hostnames = [value]
-            elif option == "--threads":
-                params.cpuparams.n_threads = int(value)
-            elif option == "--threads-batch":
-                params.cpuparams_batch.n_threads = int(value)
-            elif option == "--chat-template":
-                params.chat_template, params.enable_chat_template = value, False
-            elif option == "--gpu-layers":
-                params.n_gpu_layers = -1 if value == "auto" else int(value)
-            elif option == "--fit":
-                params.fit_params = value == "on" and has_gpu()
-            elif option in _CHOICES:
-                kind, prefix = _CHOICES[option]
-                word = {"off": "DISABLED"}.get(value, value.upper())
-                setattr(params, _NAMES[option], getattr(getattr(xllamacpp, kind), prefix + word))
-            elif option in _NAMES:
-                setattr(params, _NAMES[option], int(value))
-            else:
-                raise ValueError(f"no option {option}")
+            field, *kind = _FIELDS[option].split()
+            *path, name = field.split(".")
+            if kind:
+                value = getattr(getattr(xllamacpp, kind[0]), kind[1] + _CHOICE.get(value, value).upper())
+            elif option not in ("--model", "--chat-template"):
+                value = -1 if value == "auto" else int(value)
+            setattr(getattr(params, path[0]) if path else params, name, value)
     return params
 
 
@@ -146,7 +139,7 @@ def main() -> None:
     limit = int(memory) if memory else None
     if program:
         limit_memory(limit)
-        os.execv(program, [program, *options])
+        os.execv(program, [program, *options])  # noqa: S606  no shell, and the program is the user's
     import xllamacpp
 
     # A GPU's driver reserves more addresses than there is memory.

@@ -1,9 +1,9 @@
 """Generation in llama.cpp: a prompt's ids in, ids out as they are drawn.
 
-The server streams an id with its text, and of ids that end inside a UTF-8 character nothing until the character is whole:
-then it sends the last id, all of the text, and how many ids there were. Those between are found again by their bytes.
-Where that does not do (log probabilities, penalties that count ids of the answer alone) each id is asked for by itself:
-the ids so far are the prompt, all but the last are in the cache, and a call costs 1.1 ms more than the model does.
+The server streams an id with its text, and of ids that end inside a UTF-8 character nothing until the character is
+whole: then it sends the last id, all of the text, and how many ids there were. Those between are found again by their
+bytes. Where that does not do (log probabilities, penalties that count ids of the answer alone) each id is asked for by
+itself: the ids so far are the prompt, all but the last are in the cache, and a call costs 1.1 ms more than the model.
 """
 
 from __future__ import annotations
@@ -133,14 +133,13 @@ def _split(pieces: Mapping[bytes, int], text: bytes, count: int) -> list[int] | 
 
 def _constraint(request: TokenRequest) -> dict[str, Any]:
     """What keeps an answer to a schema or a grammar, in the server's words. Raises `UsageError`."""
-    checked_grammar(request)
+    # The server leaves an answer free where its own llguidance does not take the schema, so ours looks first.
+    if checked_grammar(request) is None:
+        return {}
     if request.sampling.presence_penalty or request.sampling.frequency_penalty:
-        if request.json_schema is not None or request.grammar is not None:
-            raise UsageError(
-                "the engine llamacpp keeps no schema or grammar together with a presence or frequency penalty"
-            )
+        raise UsageError("llamacpp keeps no schema or grammar beside a presence or frequency penalty; leave one away")
     if request.json_schema is None:
-        return {} if request.grammar is None else {"grammar": request.grammar}
+        return {"grammar": request.grammar}
     schema = json.loads(request.json_schema)
     return {"json_schema": {**schema, "x-guidance": SPACING} if isinstance(schema, dict) else schema}
 
@@ -161,6 +160,7 @@ class LlamaCppStream:
         self._left = min(request.max_tokens, model.context - len(request.ids))
         self._cached: int | None = None
         self._ready: deque[GeneratedToken] = deque()
+        self._failures = model.running().log.unconstrained
         self._answers = self._asked()
 
     @property
@@ -268,6 +268,11 @@ class LlamaCppStream:
             if token in self._request.stop_ids or (self._constraint and token in self._model.controls):
                 self._end("stop")
                 return
+            if self._constraint and self._model.running().log.unconstrained > self._failures:
+                raise EngineError(
+                    "this build of llama.cpp cannot keep a JSON schema with this model's vocabulary, and would leave the "
+                    "answer free: give a grammar, or name a llama-server with TP_LLAMA_SERVER"
+                )
             self._ids.append(token)
             self._ready.append(GeneratedToken(token, *self._probabilities(token, answer)))
         if answer.get("stop") and self._left > 0:  # an end-of-text id that is no stop id, or one id of several

@@ -1,16 +1,17 @@
-"""What embedding and language models in llama.cpp share: their server, its limits, and texts that it tokenizes itself."""
+"""What embedding and language models in llama.cpp share: their server, its limits, and its tokenizer."""
 
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from turboprop.engines.contract import EngineOptions
 from turboprop.engines.llamacpp_server import LlamaServer, said_by
-from turboprop.errors import EngineError, ModelUnsupportedError
+from turboprop.errors import EngineError
 from turboprop.machine import share_of_free, usable_cores
 from turboprop.models.checkpoint.view import Checkpoint
 from turboprop.models.gguf.metadata import GGUFArray, GGUFMetadata
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 _log = logging.getLogger("turboprop")
+_OFFLOADED = re.compile(r"offloaded ([1-9]\d*)/(\d+) layers to GPU")
 PLAIN_SCORES = 1 << 29
 """Above so many bytes of attention scores, flash attention is allowed: it keeps none, and rounds more."""
 LOAD_SECONDS = 120.0
@@ -40,8 +42,7 @@ class LlamaCppModel:
         self._threads = str(options.threads or usable_cores())
         self._layers = options.gpu_layers
         self._program = options.programs.get("llamacpp")
-        if self._program and "no GPU" in gpu_note(options):
-            self._layers = 0
+        self._gpu = self._program is None or "MiB" in said_by(self._program, "--list-devices")
         self._lock = threading.RLock()
         self._closed = False
         self._server: LlamaServer | None = None
@@ -81,26 +82,29 @@ class LlamaCppModel:
     def _start(self) -> None:
         if self._server is not None:
             self._server.close()
-        threads = self._threads
         self._server = LlamaServer(
             [
-                *("--model", self._path, "--threads", threads, "--threads-batch", threads),
-                *("--gpu-layers", str(self._layers), *(("--fit", "on") if self._layers == "auto" else ())),
+                *("--model", self._path, "--threads", self._threads, "--threads-batch", self._threads),
                 # A template of the file would be run while it loads.
                 *("--no-jinja", "--chat-template", "chatml"),
                 # Prompts of the past would be kept beside the budget.
                 *("--cache-ram", "0", "--no-webui", "--no-slots", "--no-warmup", "--offline"),
+                *(("--gpu-layers", str(self._layers)) if self._layers != "auto" else ()),
+                *(("--fit", "on") if self._layers == "auto" and self._gpu else ()),
                 *self.options(),
             ],
             self._program,
-            memory=self._memory if self._layers == 0 or self._program is None else None,
+            # A GPU's driver reserves more addresses than there is memory.
+            memory=None if self._gpu and self._program else self._memory,
             load_seconds=LOAD_SECONDS + self._size / LOAD_RATE,
         )
-        found = self._server.logged(r"offloaded (\d+)/(\d+) layers to GPU")
-        if found and found[-1][1] != "0":
-            _log.info("%s: %s of %s layers run on the GPU", self.name, found[-1][1], found[-1][2])
+        taken = _OFFLOADED.findall("\n".join(self._server.log))
+        if taken:
+            _log.info("%s: %s of %s layers run on the GPU", self.name, *taken[-1])
         elif self._layers not in ("auto", 0):
-            _log.warning("%s runs on the processor: this build of llama.cpp finds no GPU for its layers", self.name)
+            _log.warning(
+                "%s: llama.cpp finds no GPU for the %s layers and runs on the processor", self.name, self._layers
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +143,7 @@ class ServerTokenizer:
     def encode_batch_fast(self, texts: Iterable[str], add_special_tokens: bool = True) -> list[_Encoding]:
         return [self.encode(text, add_special_tokens) for text in texts]
 
-    def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str:
+    def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str:  # noqa: ARG002  all are shown
         return b"".join(self._bytes[number] for number in ids).decode("utf-8", "replace")
 
     def get_vocab_size(self) -> int:
@@ -158,15 +162,6 @@ class ServerTokenizer:
             for kind, special in kinds.items()
             for number in self._vocabulary.of_type(kind)
         }
-
-
-def gpu_note(options: EngineOptions) -> str:
-    """What is to be said of GPUs before loading: of a program of the user's, what it lists."""
-    program = options.programs.get("llamacpp")
-    if program is None:
-        return ""
-    listed = [line.strip() for line in said_by(program, "--list-devices").splitlines() if "MiB" in line]
-    return "; ".join(listed) or "no GPU"
 
 
 def metadata_number(checkpoint: Checkpoint, key: str, default: int) -> int:

@@ -59,6 +59,11 @@ class RefusedError(EngineError):
     """The server refused a request and goes on."""
 
 
+class _Log(deque[str]):
+    unconstrained = 0
+    """How often llguidance gave up in it: the server goes on then, and keeps no schema."""
+
+
 class LlamaServer:
     """A running server. Requests may come from any thread; the model has one slot, so they wait for each other.
 
@@ -73,7 +78,7 @@ class LlamaServer:
         self._key = secrets.token_hex(32)
         self._owner = os.getpid()
         self._failure: str | None = None
-        self._log: deque[str] = deque(maxlen=_LOG_LINES)
+        self._log = _Log(maxlen=_LOG_LINES)
         options = ["--host", _SOCKET, *(known_options(program, options) if program else options)]
         place = tempfile.gettempdir()
         place = place if len(place) < _LONGEST_PATH else os.sep + "tmp"
@@ -118,9 +123,10 @@ class LlamaServer:
         """Whether a request may be tried."""
         return self._failure is None and self._owner == os.getpid() and self._process.poll() is None
 
-    def logged(self, pattern: str) -> list[re.Match[str]]:
-        """What of its last lines of log matches."""
-        return [found for line in list(self._log) if (found := re.search(pattern, line))]
+    @property
+    def log(self) -> _Log:
+        """Its last lines."""
+        return self._log
 
     def ask(self, path: str, body: Mapping[str, Any], seconds: float, doing: str) -> Any:
         """The JSON of an answer. Raises `EngineError` as `Answers` does."""
@@ -322,12 +328,11 @@ def known_options(program: Path, options: Sequence[str]) -> list[str]:
     kept: list[str] = []
     drop = False
     for part in options:
-        if part.startswith("--"):
-            if (drop := part not in known) and part not in _DISPENSABLE:
-                raise EngineError(
-                    f"TP_LLAMA_SERVER names {program}, which has no option {part}: take a newer llama-server, or unset "
-                    "it to use the package xllamacpp"
-                )
+        if part.startswith("--") and (drop := part not in known) and part not in _DISPENSABLE:
+            raise EngineError(
+                f"TP_LLAMA_SERVER names {program}, which has no option {part}: take a newer llama-server, or unset "
+                "it to use the package xllamacpp"
+            )
         if not drop:
             kept.append(part)
     return kept
@@ -345,10 +350,11 @@ def _environment() -> dict[str, str]:
     return {"OMP_WAIT_POLICY": "passive", **kept, "GGML_NO_BACKTRACE": "1"}
 
 
-def _read_log(stream: BinaryIO, log: deque[str]) -> None:
+def _read_log(stream: BinaryIO, log: _Log) -> None:
     with contextlib.suppress(OSError, ValueError):
         while line := stream.readline(2000):
             log.append(line.decode("utf-8", "replace").strip())
+            log.unconstrained += "llg error" in log[-1]
     stream.close()
 
 

@@ -65,7 +65,7 @@ _KINDS = ("bert", "gpt2", "llama", "t5")
 
 
 def unknown_rule(metadata: GGUFMetadata) -> str | None:
-    """That the file's kind of tokenizer or its pre-tokenizer is not known here, in words after "it"; None where it is."""
+    """What of the file's tokenizer is not known here, in words after "it"; None where all is."""
     kind = metadata.get("tokenizer.ggml.model")
     if kind not in _KINDS:
         return f"has a tokenizer of kind {shown(kind)}, which is not known here" if kind else None
