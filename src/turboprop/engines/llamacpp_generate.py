@@ -270,8 +270,8 @@ class LlamaCppStream:
                 return
             if self._constraint and self._model.running().log.unconstrained > self._failures:
                 raise EngineError(
-                    "this build of llama.cpp cannot keep a JSON schema with this model's vocabulary, and would leave the "
-                    "answer free: give a grammar, or name a llama-server with TP_LLAMA_SERVER"
+                    "this build of llama.cpp cannot keep a JSON schema with this model's vocabulary, and would leave "
+                    "the answer free: give a grammar, or name a llama-server with TP_LLAMA_SERVER"
                 )
             self._ids.append(token)
             self._ready.append(GeneratedToken(token, *self._probabilities(token, answer)))
