@@ -20,9 +20,8 @@ SOURCE = Path(git.__file__).parents[1]
 # What may start a program, and which: Git here, engines of our own, our own server.
 STARTERS = {
     "code/git.py",
-    "engines/llama_server.py",
-    "engines/worker.py",
-    "engines/worker_guard.py",
+    "engines/llamacpp_child.py",
+    "engines/llamacpp_server.py",
     "edges/warm/start.py",
 }
 STARTING = {"subprocess", "pty", "multiprocessing", "_posixsubprocess", "pexpect", "sh"}

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Speaks the HTTP of llama-server that is used, over its Unix socket. Its model adds: the next id is the sum of the
-last two. An id of 13 ends it."""
+last two. An id of 13 ends it. `OLD` in its environment leaves options away that an older one does not have."""
 
 from __future__ import annotations
 
@@ -12,8 +12,21 @@ from pathlib import Path
 from socketserver import ThreadingMixIn, UnixStreamServer
 from typing import Any
 
-options = dict(zip(sys.argv[1:], sys.argv[2:], strict=False))
 VOCABULARY = 512
+OPTIONS = (
+    "--model --host --ctx-size --batch-size --ubatch-size --threads --threads-batch --parallel --cache-type-k "
+    "--cache-type-v --flash-attn --embeddings --pooling --chat-template --no-warmup --gpu-layers --offline --swa-full"
+)
+if "--help" in sys.argv:
+    print("\n".join(option for option in OPTIONS.split() if option not in os.environ.get("OLD", "").split()))
+    sys.exit()
+if "--list-devices" in sys.argv:
+    print("Available devices:")
+    sys.exit()
+known = {*OPTIONS.split()} - {*os.environ.get("OLD", "").split()}
+if unknown := [word for word in sys.argv[1:] if word.startswith("--") and word not in known]:
+    sys.exit(f"error: invalid argument: {unknown[0]}")
+options = dict(zip(sys.argv[1:], sys.argv[2:], strict=False))
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -25,28 +38,41 @@ class Handler(BaseHTTPRequestHandler):
         if self.headers["Authorization"] != f"Bearer {os.environ['LLAMA_API_KEY']}":
             self.answer(401, {"error": {"message": "Invalid API Key"}})
             return
-        ids = request["prompt"]
+        ids = list(request["prompt"])
         if 13 in ids:
             os._exit(7)
-        if request.get("stream"):
-            self.send_response(200)
-            self.end_headers()
-            progress = {"prompt_progress": {"cache": 0, "total": len(ids)}}
-            self.wfile.write(b"data: " + json.dumps(progress).encode() + b"\n\ndata: [DONE]\n\n")
+        if not request["stream"]:
+            self.answer(200, self.drawn(ids, 1, request["n_probs"]) | {"stop": True})
             return
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.end_headers()
+        self.event({"prompt_progress": {"cache": 0, "total": len(ids)}})
+        for count in range(1, request["n_predict"] + 1):
+            self.event(self.drawn(ids, count, 0))
+        self.event({"tokens": [], "tokens_predicted": request["n_predict"], "content": "", "stop": True})
+
+    def drawn(self, ids: list[int], count: int, wanted: int) -> dict[str, Any]:
         token = sum(ids[-2:]) % VOCABULARY
-        answer: dict[str, Any] = {
-            "__verbose": {"tokens": [token]},
-            "usage": {"prompt_tokens_details": {"cached_tokens": 0}},
+        ids.append(token)
+        top = [{"id": (token + more) % VOCABULARY, "logprob": -1.0 - more} for more in range(wanted)]
+        probabilities = [{**top[0], "top_logprobs": top}] if top else []
+        return {
+            "tokens": [token],
+            "tokens_predicted": count,
+            "content": "x",
+            "stop": False,
+            "completion_probabilities": probabilities,
         }
-        if count := request["n_probs"]:
-            top = [{"id": (token + more) % VOCABULARY, "logprob": -1.0 - more} for more in range(count)]
-            answer["__verbose"]["completion_probabilities"] = [{**top[0], "top_logprobs": top}]
-        self.answer(200, answer)
+
+    def event(self, content: dict[str, Any]) -> None:
+        self.wfile.write(b"data: " + json.dumps(content).encode() + b"\n\n")
+        self.wfile.flush()
 
     def answer(self, status: int, content: dict[str, Any]) -> None:
         body = json.dumps(content).encode()
         self.send_response(status)
+        self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

@@ -34,6 +34,5 @@ def wait_until_gone(session: int, folder: Path | None = None) -> None:
 
 
 def private_folders() -> set[str]:
-    """Folders of workers in the temporary folder that are ours."""
-    place = Path(tempfile.gettempdir())
-    return {path.name for path in place.glob("turboprop-*") if path.stat().st_uid == os.getuid()}
+    """Folders of child processes of this one in the temporary folder."""
+    return {path.name for path in Path(tempfile.gettempdir()).glob(f"turboprop-{os.getpid()}-*")}

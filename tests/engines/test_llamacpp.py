@@ -1,4 +1,4 @@
-"""llama.cpp in its worker: equal to the reference, and whatever happens to it happens to it alone."""
+"""llama.cpp in its child process: equal to the reference, and whatever happens to it happens to it alone."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ import gguf
 import numpy as np
 import pytest
 
+from engines.llama_programs import PROGRAM, PROGRAMS
 from engines.processes import private_folders, processes_of_session, wait_until_gone
 from reference import reference
 from turboprop.engines.contract import EngineOptions
 from turboprop.engines.llamacpp import load_encoder
-from turboprop.engines.llamacpp_encoder import MODULE, LlamaCppEncoder
+from turboprop.engines.llamacpp_child import ADDRESSES_BESIDE
+from turboprop.engines.llamacpp_encoder import LlamaCppEncoder
+from turboprop.engines.llamacpp_server import LlamaServer
 from turboprop.engines.registry import choose
-from turboprop.engines.worker import Worker
-from turboprop.engines.worker_guard import ADDRESSES_BESIDE
 from turboprop.errors import EngineError, ModelFormatError, ModelUnsupportedError, TurboPropError
 from turboprop.models.checkpoint.gguf import open_gguf
 from turboprop.models.checkpoint.open import open_checkpoint
@@ -34,18 +35,19 @@ from turboprop.models.resolve import resolve
 from turboprop.settings import load_settings
 from turboprop.types import TokenBatch
 
-pytest.importorskip("xllamacpp")
+if not PROGRAMS:
+    pytest.importorskip("xllamacpp")
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks at processes through /proc")
 
 FILES = {"tiny-bert": "tiny-bert-mean.gguf", "tiny-nomic-bert": "tiny-nomic-bert.gguf", "tiny-qwen2": "tiny-qwen2.gguf"}
-ONE = EngineOptions(threads=1)
+ONE = EngineOptions(threads=1, programs=PROGRAMS)
 
 
 @pytest.fixture(autouse=True)
 def nothing_left_behind() -> Iterator[None]:
-    before = private_folders()
+    before = len(private_folders())
     yield
-    assert private_folders() <= before
+    assert len(private_folders()) <= before  # a model of several tests may have started its child anew
 
 
 def opened(model: str) -> Checkpoint:
@@ -141,12 +143,32 @@ def test_an_architecture_without_a_file_of_ours(tmp_path: Path) -> None:
         assert abs(vectors[0] - vectors[1]).max() > 1e-3
 
 
+@pytest.mark.parametrize("pre", [None, "superbpe"])
+def test_a_pre_tokenizer_that_is_not_known_here(tmp_path: Path, pre: str | None) -> None:
+    """llama.cpp tokenizes by itself; nothing else runs the file, and says why."""
+    from turboprop import EmbeddingModel
+
+    path = write_gpt2(tmp_path / "tiny-gpt2.gguf", pre)
+    named = "does not name its pre-tokenizer" if pre is None else "has the pre-tokenizer 'superbpe'"
+    with pytest.raises(ModelUnsupportedError, match=f"cannot cut texts into tokens: the file {named}"):
+        EmbeddingModel.load(str(path), engine="native")
+    with EmbeddingModel.load(str(path), settings=replace(load_settings(), llama_server=PROGRAM)) as model:
+        assert model.engine == "llamacpp"
+        assert named in model.engine_reason
+        assert model.count_tokens(["two one", ""]) == [4, 0]  # two, the space, on, e
+
+
+def test_a_pre_tokenizer_that_nobody_knows(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match=r"cannot load the model.*unknown pre-tokenizer type: 'of-tomorrow'"):
+        loaded(write_gpt2(tmp_path / "tiny-gpt2.gguf", "of-tomorrow"))
+
+
 def test_a_worker_killed_in_the_middle_of_a_request(bert: LlamaCppEncoder) -> None:
     pid = bert.worker_pid
     assert pid is not None
     inputs = packed([[101, *range(1000, 1400), 102]] * 3000)
     threading.Timer(0.5, os.kill, (pid, signal.SIGKILL)).start()
-    with pytest.raises(EngineError, match=r"was ended by SIGKILL while embedding 402 tokens"):
+    with pytest.raises(EngineError, match=r"was ended by SIGKILL while embedding 6432 tokens"):
         bert.encode(inputs)
     wait_until_gone(pid)
     ids, values = expected("tiny-bert", "mean")
@@ -201,36 +223,35 @@ time.sleep(600)
     wait_until_gone(session)
 
 
-HANGING = {
-    "purpose": "embed",
-    "pooling": "mean",
-    "context": 64,
-    "batch": 64,
-    "threads": 1,
-    "exact": True,
-    "flash_attention": False,
-}
-"""What to load, but for `path`. llama.cpp opens a pipe and waits for ever, with the interpreter's lock held."""
+HANGING = (
+    *("--embeddings", "--pooling", "mean", "--ctx-size", "64", "--batch-size", "64", "--ubatch-size", "64"),
+    *("--threads", "1", "--threads-batch", "1", "--parallel", "1", "--no-warmup", "--gpu-layers", "0"),
+)
+"""How to load, but for the model. llama.cpp opens a pipe and waits for ever, with the interpreter's lock held."""
 
 
 def test_loading_that_hangs_is_ended(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.gguf")
     with pytest.raises(EngineError, match="did not answer for 2 seconds and was ended while loading"):
-        Worker(MODULE, {"path": str(tmp_path / "pipe.gguf"), **HANGING}, memory=None, load_seconds=2)
+        LlamaServer(["--model", str(tmp_path / "pipe.gguf"), *HANGING], PROGRAM, memory=None, load_seconds=2)
 
 
-def test_the_parent_is_killed_while_the_worker_hangs(tmp_path: Path) -> None:
+def test_the_parent_is_killed_while_the_child_hangs(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.gguf")
     script = f"""
 import subprocess
-from turboprop.engines import worker
+from pathlib import Path
+from turboprop.engines import llamacpp_server
 started = subprocess.Popen
 def start(command, **options):
     process = started(command, **options)
-    print(process.pid, command[4], flush=True)
+    if command[0] != {str(PROGRAM)!r}:
+        print(process.pid, command[4], flush=True)
     return process
-worker.subprocess.Popen = start
-worker.Worker({MODULE!r}, {{"path": {str(tmp_path / "pipe.gguf")!r}, **{HANGING!r}}}, memory=None, load_seconds=600)
+llamacpp_server.subprocess.Popen = start
+options = ["--model", {str(tmp_path / "pipe.gguf")!r}, *{HANGING!r}]
+program = {PROGRAM and str(PROGRAM)!r}
+llamacpp_server.LlamaServer(options, program and Path(program), memory=None, load_seconds=600)
 """
     command = [sys.executable, "-c", script]
     parent = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
@@ -253,7 +274,7 @@ def test_an_error_of_loading_says_the_reason(tmp_path: Path) -> None:
         load_encoder(open_gguf(path), ONE)
 
 
-def test_no_port_is_open_and_the_socket_is_gone(bert: LlamaCppEncoder) -> None:
+def test_no_port_is_open_and_a_stranger_is_refused(bert: LlamaCppEncoder) -> None:
     bert.encode(packed([[101, 102]]))
     pid = bert.worker_pid
     held = {os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")}
@@ -261,10 +282,17 @@ def test_no_port_is_open_and_the_socket_is_gone(bert: LlamaCppEncoder) -> None:
     for table in ("tcp", "tcp6", "udp", "udp6"):
         lines = Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]
         assert not sockets & {line.split()[9] for line in lines}
-    assert not private_folders()
+    server = bert.running()
+    assert server.folder.stat().st_mode & 0o077 == 0
+    server._key = "guessed"
+    try:
+        with pytest.raises(EngineError, match="Invalid API Key"):
+            bert.encode(packed([[101, 102]]))
+    finally:
+        bert.running().close()
 
 
-def test_secrets_do_not_reach_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secrets_do_not_reach_the_child(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     monkeypatch.setenv("LLAMA_ARG_PORT", "8080")
     encoder = load_encoder(opened("tiny-bert"), ONE)
@@ -292,15 +320,14 @@ def test_a_closed_model_says_so() -> None:
 
 def test_memory_that_does_not_suffice(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="--memory"):
-        load_encoder(opened("tiny-bert"), EngineOptions(memory=1000))
+        load_encoder(opened("tiny-bert"), replace(ONE, memory=1000))
 
 
-def test_a_worker_keeps_its_memory_limit() -> None:
-    path = str(reference("golden/synthetic-arch/tiny-bert-mean.gguf"))
-    load = {"path": path, **HANGING}
-    Worker(MODULE, load, memory=1 << 28, load_seconds=60).close()
-    with pytest.raises(EngineError):
-        Worker(MODULE, load, memory=(1 << 28) - ADDRESSES_BESIDE, load_seconds=60)
+def test_a_child_keeps_its_memory_limit() -> None:
+    options = ["--model", str(reference("golden/synthetic-arch/tiny-bert-mean.gguf")), *HANGING]
+    LlamaServer(options, PROGRAM, memory=1 << 28, load_seconds=60).close()
+    with pytest.raises(EngineError, match=r"exit code|SIG"):
+        LlamaServer(options, PROGRAM, memory=(1 << 26) - ADDRESSES_BESIDE, load_seconds=60)
 
 
 @pytest.mark.parametrize(
@@ -314,10 +341,10 @@ def test_a_worker_keeps_its_memory_limit() -> None:
 )
 def test_what_it_cannot_do_is_refused(change: dict[str, object], message: str) -> None:
     with pytest.raises(ModelUnsupportedError, match=message):
-        choose(replace(opened("tiny-bert"), **change), "embedding", EngineOptions(engine="llamacpp"))
+        choose(replace(opened("tiny-bert"), **change), "embedding", replace(ONE, engine="llamacpp"))
     folder = open_checkpoint(resolve(str(reference("golden/synthetic-arch/tiny-bert-mean")), load_settings()))
     with pytest.raises(ModelUnsupportedError, match="reads a GGUF file, and this is a safetensors folder"):
-        choose(folder, "embedding", EngineOptions(engine="llamacpp"))
+        choose(folder, "embedding", replace(ONE, engine="llamacpp"))
     with pytest.raises(ModelUnsupportedError, match="no weights in int8"):
         choose(opened("tiny-bert"), "embedding", EngineOptions("int8", engine="llamacpp"))
 
@@ -412,7 +439,7 @@ def test_random_mutations(tmp_path: Path) -> None:
     assert set(children.read_text().split()) <= before
 
 
-def write_gpt2(path: Path) -> Path:
+def write_gpt2(path: Path, pre: str | None = "gpt-2") -> Path:
     """A tiny GPT-2 with seeded weights and a byte vocabulary."""
     width, layers, tokens = 32, 2, 260
     values = np.random.default_rng(7)
@@ -424,7 +451,8 @@ def write_gpt2(path: Path) -> Path:
     writer.add_head_count(4)
     writer.add_layer_norm_eps(1e-5)
     writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("gpt-2")
+    if pre is not None:
+        writer.add_tokenizer_pre(pre)
     # GPT-2's characters for the 256 bytes: the printable ones are themselves.
     plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
     letters = [chr(number) for number in plain] + [chr(256 + number) for number in range(256 - len(plain))]

@@ -18,6 +18,8 @@ from turboprop.models.kind import kind_of
 from turboprop.models.tokenizer.named import tokenizer_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from turboprop.models.checkpoint.tensors import StoredTensor
     from turboprop.models.kind import Kind
     from turboprop.models.local import LocalModel
@@ -71,8 +73,9 @@ def inspect_model(
     *,
     embedding_engine: str = "auto",
     embedding_weights: WeightFormat = "auto",
+    programs: Mapping[str, Path] | None = None,
 ) -> ModelReport:
-    """Read a model's files; the last two are for models that are no language models, where none are given.
+    """Read a model's files; `embedding_...` are for models that are no language models, where none are given.
 
     Raises `ModelFormatError` and the like for files that are not sound; one that is
     sound and cannot run here is told in the report.
@@ -121,9 +124,11 @@ def inspect_model(
         return ModelReport(**report, why=reason)
     if kind_of(local) == "language":
         report["kind"] = "language"
-        options = EngineOptions(weights or "auto", engine=engine or "auto")
+        options = EngineOptions(weights or "auto", engine=engine or "auto", programs=programs or {})
     else:
-        options = EngineOptions(weights or embedding_weights, engine=engine or embedding_engine)
+        options = EngineOptions(
+            weights or embedding_weights, engine=engine or embedding_engine, programs=programs or {}
+        )
     plan = _plan(checkpoint, report["kind"], options)
     return ModelReport(**report, **_facts(checkpoint), **plan)
 

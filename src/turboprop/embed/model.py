@@ -18,7 +18,7 @@ from turboprop.embed.head import check_takes, finish
 from turboprop.embed.instruction import Side, instructed
 from turboprop.embed.options import PLAIN, EmbeddingOptions, checked_limit, checked_width
 from turboprop.embed.prepared import PreparedInputs, token_batch
-from turboprop.engines.contract import Encoder, EngineOptions
+from turboprop.engines.contract import Encoder, EngineOptions, own_tokenizer
 from turboprop.engines.registry import Choice, load_encoder
 from turboprop.errors import InputTooLongError, ModelUnsupportedError, UsageError
 from turboprop.models.checkpoint.open import open_checkpoint
@@ -55,7 +55,7 @@ class EmbeddingModel(EncoderModel):
         super().__init__(checkpoint, encoder, engine)
         check_takes(checkpoint, checkpoint.dense, encoder.dimensions)
         self._settings = settings
-        self._tokenizer = checkpoint.tokenizer()
+        self._tokenizer = own_tokenizer(encoder) or checkpoint.tokenizer()
         self._queries: OrderedDict[tuple[str, EmbeddingOptions, str], NDArray[np.float32]] = OrderedDict()
         self._full_width = checkpoint.dense[-1].weight.shape[0] if checkpoint.dense else encoder.dimensions
         wanted = checkpoint.default_width if dimensions is None else dimensions
@@ -103,6 +103,8 @@ class EmbeddingModel(EncoderModel):
             progress,
             device=device,
             engine=engine or settings.engine,
+            programs=settings.programs,
+            gpu_layers=settings.gpu_layers,
         )
         encoder, choice = load_encoder(checkpoint, options)
         try:

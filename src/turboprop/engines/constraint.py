@@ -23,7 +23,7 @@ Kind = Literal["json_schema", "grammar"]
 LONGEST = 1 << 18
 """Characters of a schema or grammar."""
 
-_SPACING: Any = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+SPACING: Any = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 """One space: where any white space is allowed, a small model writes nothing else until its tokens end."""
 
 
@@ -71,32 +71,16 @@ class Constraints:
 
     def make(self, request: TokenRequest) -> Constraint | None:
         """The request's automaton; None where it has no constraint. Raises `UsageError` for one that is wrong."""
-        kind: Kind = "json_schema" if request.json_schema is not None else "grammar"
-        text = request.json_schema if request.json_schema is not None else request.grammar
-        if text is None:
+        if checked_grammar(request) is None:
             return None
-        if request.json_schema is not None and request.grammar is not None:
-            raise UsageError("json_schema and grammar exclude each other; give one")
-        if kind not in supported():
-            raise UsageError(f"{kind} needs the package llguidance: pip install llguidance")
-        if len(text) > LONGEST:
-            raise UsageError(f"{kind} has {len(text)} characters, more than the {LONGEST} that are taken")
         import llguidance
 
         tokenizer = self._tokenizer(request.stop_ids)
-        try:
-            if kind == "grammar":
-                grammar = llguidance.grammar_from("gbnf", text)
-            else:
-                grammar = llguidance.LLMatcher.grammar_from_json_schema(text, overrides=_SPACING)
-            problem = llguidance.LLMatcher.validate_grammar(grammar, tokenizer)
-        except (ValueError, RecursionError) as error:
-            problem = str(error)
-        if problem:
-            raise UsageError(f"{kind} cannot be used: {problem:.300}")
+        grammar = checked_grammar(request, tokenizer) or ""
+
         matcher = llguidance.LLMatcher(tokenizer, grammar, log_level=0)
         if matcher.is_error():
-            raise UsageError(f"{kind} cannot be used: {matcher.get_error():.300}")
+            raise UsageError(f"the constraint cannot be used: {matcher.get_error():.300}")
         return Constraint(matcher, self._vocabulary)
 
     def _tokenizer(self, stop_ids: frozenset[int]) -> Any:
@@ -115,3 +99,30 @@ class Constraints:
                     raise UsageError(f"this model's tokenizer takes no constraint: {error!s:.300}") from None
                 self._tokenizers[stop_ids] = made
             return self._tokenizers[stop_ids]
+
+
+def checked_grammar(request: TokenRequest, tokenizer: Any = None) -> str | None:
+    """The request's constraint in llguidance's words, None where it has none; raises `UsageError` for a wrong one."""
+    kind: Kind = "json_schema" if request.json_schema is not None else "grammar"
+    text = request.json_schema if request.json_schema is not None else request.grammar
+    if text is None:
+        return None
+    if request.json_schema is not None and request.grammar is not None:
+        raise UsageError("json_schema and grammar exclude each other; give one")
+    if kind not in supported():
+        raise UsageError(f"{kind} needs the package llguidance: pip install llguidance")
+    if len(text) > LONGEST:
+        raise UsageError(f"{kind} has {len(text)} characters, more than the {LONGEST} that are taken")
+    import llguidance
+
+    try:
+        if kind == "grammar":
+            grammar: str = llguidance.grammar_from("gbnf", text)
+        else:
+            grammar = llguidance.LLMatcher.grammar_from_json_schema(text, overrides=SPACING)
+        problem = llguidance.LLMatcher.validate_grammar(grammar, tokenizer)
+    except (ValueError, RecursionError) as error:
+        problem = str(error)
+    if problem:
+        raise UsageError(f"{kind} cannot be used: {problem:.300}")
+    return grammar

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from turboprop.types import WeightFormat
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from tokenizers import Tokenizer
 
     from turboprop.engines.generation_contract import Generator
     from turboprop.models.checkpoint.view import Checkpoint
@@ -52,6 +53,8 @@ class EngineOptions:
     engine: str = "auto"
     programs: Mapping[str, Path] = field(default_factory=dict)
     """By an engine's name a program of the user's own, which it runs instead of its package."""
+    gpu_layers: int | Literal["auto"] = "auto"
+    """Layers on a GPU, where the engine splits a model between one and the processor; `auto`: those that fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,13 @@ class Encoder(Protocol):
 
     def close(self) -> None:
         """Give the memory back; a second call does nothing."""
+
+
+def own_tokenizer(loaded: object) -> Tokenizer | None:
+    """The tokenizer that an engine of the registry's `tokenizes` brings with a model, where the file's rules are not
+    known here."""
+    found: Tokenizer | None = getattr(loaded, "tokenizer", None)
+    return found
 
 
 class EngineModule(Protocol):

@@ -1,20 +1,19 @@
-"""The llama.cpp engine (package `xllamacpp`): GGUF files whose architecture has no file here.
+"""The llama.cpp engine: GGUF files whose architecture has no file here.
 
-It runs in a worker process (worker.py): llama.cpp aborts, hangs or takes all memory on files that look sound.
-Our reader has checked the file before; what is left of the danger stays in the worker, and a worker that died
-is an `EngineError`, after which the next call starts another.
+The package `xllamacpp`, or a `llama-server` of the user's own (`EngineOptions.programs`), runs in a child process
+(llamacpp_server.py). Our reader has checked the file before; what is left of the danger stays in the child.
 """
 
 from __future__ import annotations
 
 import math
-import os
 import sys
 from typing import TYPE_CHECKING
 
 from turboprop.engines.contract import EngineOptions, Plan
-from turboprop.engines.llamacpp_encoder import LlamaCppEncoder, metadata_number
-from turboprop.errors import EngineError, ModelFormatError
+from turboprop.engines.llamacpp_encoder import LlamaCppEncoder
+from turboprop.engines.llamacpp_model import metadata_number
+from turboprop.errors import ModelFormatError
 
 if TYPE_CHECKING:
     from turboprop.engines.llamacpp_generate import LlamaCppGenerator
@@ -25,12 +24,14 @@ _POOLINGS = ("mean", "cls", "last")
 
 
 def devices() -> list[str]:
-    """The processor; llama.cpp's other devices are not used."""
+    """The processor; layers that a GPU takes do not change where the model belongs."""
     return ["cpu"]
 
 
 def why_not(checkpoint: Checkpoint, purpose: Kind, options: EngineOptions) -> str | None:
     """What llama.cpp does not do."""
+    if sys.platform == "win32":
+        return "is asked over a Unix socket, which Python does not have on Windows"
     if checkpoint.config.get("rotary_scaling_factor"):
         return "has no form for longer inputs"
     if purpose == "language":
@@ -49,25 +50,20 @@ def plan(checkpoint: Checkpoint, purpose: Kind, options: EngineOptions) -> Plan:
 
 
 def load_encoder(checkpoint: Checkpoint, options: EngineOptions) -> LlamaCppEncoder:
-    """Start the worker and load the model.
+    """Start the server and load the model.
 
-    Raises `ModelFormatError` for metadata that cannot be right, `EngineError` where loading fails.
+    Raises `ModelFormatError` for metadata that cannot be right, `EngineError` where loading fails or a program of the
+    user's cannot be run.
     """
     check_file(checkpoint)
     return LlamaCppEncoder(checkpoint, options)
 
 
 def load_generator(checkpoint: Checkpoint, options: EngineOptions) -> LlamaCppGenerator:
-    """The same for a model that writes; a program of the user's that cannot be run is an `EngineError`, too."""
+    """The same for a model that writes."""
     from turboprop.engines.llamacpp_generate import LlamaCppGenerator
 
     check_file(checkpoint)
-    program = options.programs.get("llamacpp")
-    if program and (sys.platform == "win32" or not os.access(program, os.X_OK) or program.is_dir()):
-        raise EngineError(
-            f"TP_LLAMA_SERVER names {program}, which is no program that can be run here; correct it, or "
-            "unset it to use the package xllamacpp"
-        )
     return LlamaCppGenerator(checkpoint, options)
 
 
@@ -82,4 +78,5 @@ def check_file(checkpoint: Checkpoint) -> None:
         if isinstance(value, float) and not math.isfinite(value):
             raise ModelFormatError(f"{name}: {key} is {value}, which cannot be right")
     # llama.cpp aborts on a token that is there twice; reading the vocabulary says so first.
-    checkpoint.tokenizer()
+    if checkpoint.unknown_tokenizer is None:
+        checkpoint.tokenizer()

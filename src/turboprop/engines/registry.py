@@ -12,6 +12,9 @@ from turboprop.errors import EngineError, ModelUnsupportedError, UsageError
 from turboprop.types import WEIGHT_FORMATS, WeightFormat
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
     from turboprop.engines.contract import Encoder, EngineModule
     from turboprop.engines.generation_contract import Generator
     from turboprop.models.checkpoint.view import Checkpoint, FileFormat
@@ -37,6 +40,8 @@ class Engine:
     devices: tuple[str, ...] = ("cpu",)
     package: str | None = None
     extra: str | None = None
+    tokenizes: bool = False
+    """Whether it tokenizes texts itself where a file's rules are not known here."""
 
     @property
     def missing(self) -> str | None:
@@ -78,6 +83,7 @@ ENGINES = (
         formats=("auto",),
         package="xllamacpp",
         extra="llamacpp",
+        tokenizes=True,
     ),
     Engine(
         "numpy",
@@ -158,6 +164,8 @@ def _objection(engine: Engine, checkpoint: Checkpoint, purpose: Kind, options: E
         return f"does not run on {options.device} (it runs on {', '.join(engine.devices)})"
     if engine.missing and engine.name not in options.programs:
         return engine.missing
+    if not (engine.tokenizes and purpose != "reranker") and (unknown := checkpoint.unknown_tokenizer):
+        return f"cannot cut texts into tokens: the file {unknown}"
     return engine.load().why_not(checkpoint, purpose, options)
 
 
@@ -185,12 +193,16 @@ def load_generator(checkpoint: Checkpoint, options: EngineOptions) -> tuple[Gene
     return choice.engine.load().load_generator(checkpoint, options), choice
 
 
-def engines_here() -> dict[str, list[str]]:
-    """Every engine with the devices that it finds, or why there is none."""
+def engines_here(programs: Mapping[str, Path] | None = None) -> dict[str, list[str]]:
+    """Every engine with the devices that it finds, or why there is none, and the program of the user's that it runs."""
     found = {}
     for engine in ENGINES:
+        program = (programs or {}).get(engine.name)
         try:
-            found[engine.name] = [f"not here: it {engine.missing}"] if engine.missing else engine.load().devices()
+            if engine.missing and program is None:
+                found[engine.name] = [f"not here: it {engine.missing}"]
+            else:
+                found[engine.name] = engine.load().devices() + ([f"in {program}"] if program else [])
         except EngineError as error:
             found[engine.name] = [f"not here: {error}"]
     return found

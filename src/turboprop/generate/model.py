@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from turboprop.closing import Closing
-from turboprop.engines.contract import EngineOptions
+from turboprop.engines.contract import EngineOptions, own_tokenizer
 from turboprop.engines.generation_contract import Sampling, TokenRequest
 from turboprop.engines.registry import load_generator
 from turboprop.errors import InputTooLongError, ModelUnsupportedError, UsageError
@@ -66,13 +66,15 @@ class LanguageModel(Closing):
         device: str = "auto",
         threads: int | None = None,
         memory: int | None = None,
+        gpu_layers: int | Literal["auto"] | None = None,
         progress: DownloadProgress | None = None,
         settings: Settings | None = None,
     ) -> Self:
         """Load by catalogue name, hub id, file or folder.
 
-        `context` is in tokens, prompt and answer together; `memory` in bytes for weights and cache; `progress` is
-        told of a download and of a conversion. Raises
+        `context` is in tokens, prompt and answer together; `memory` in bytes for weights and cache; `gpu_layers` is for
+        an engine that splits a model between GPU and processor; `progress` is told of a download and of a conversion.
+        Raises
         `ModelNotFoundError`, `ModelFormatError`, `ModelUnsupportedError`, `DownloadError`, `EngineError` or
         `UsageError`.
         """
@@ -84,7 +86,6 @@ class LanguageModel(Closing):
                 "no text; `tp model list` shows language models"
             )
         checkpoint = open_checkpoint(local)
-        tokenizer = tokenizer_from_path(checkpoint.tokenizer_path)
         options = EngineOptions(
             weights or "auto",
             threads or settings.threads,
@@ -94,10 +95,16 @@ class LanguageModel(Closing):
             context,
             device,
             engine or "auto",
-            {"llamacpp": settings.llama_server} if settings.llama_server else {},
+            settings.programs,
+            settings.gpu_layers if gpu_layers is None else gpu_layers,
         )
         generator, choice = load_generator(checkpoint, options)
-        return cls(checkpoint, tokenizer, generator, choice)
+        try:
+            tokenizer = own_tokenizer(generator) or tokenizer_from_path(checkpoint.tokenizer_path)
+            return cls(checkpoint, tokenizer, generator, choice)
+        except BaseException:
+            generator.close()
+            raise
 
     def __repr__(self) -> str:
         return f"<LanguageModel {self.name}: {self.context:,} tokens, {self.weights} in {self.engine}>"

@@ -73,6 +73,8 @@ class Reranker(EncoderModel):
             progress,
             device=device,
             engine=engine or "auto",
+            programs=settings.programs,
+            gpu_layers=settings.gpu_layers,
         )
         encoder, choice = load_encoder(opened.checkpoint, options, "reranker")
         try:

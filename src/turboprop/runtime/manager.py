@@ -83,6 +83,7 @@ class _Key:
     weights: WeightFormat | None
     threads: int | None
     llama_server: Path | None
+    gpu_layers: int | Literal["auto"]
     cache: tuple[Path, int]
     """Where an embedding model keeps vectors, and how many bytes of them."""
     stamp: Stamp
@@ -475,6 +476,7 @@ def _key(found: _Found, kind: Kind, options: LoadOptions, settings: Settings) ->
         (options.weights or settings.weights) if kind != "language" else None,
         settings.threads,
         settings.llama_server,
+        settings.gpu_layers,
         (settings.cache_home, settings.embedding_cache),
         found.stamp,
     )

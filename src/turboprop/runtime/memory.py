@@ -44,6 +44,7 @@ def estimated_need(
         weights or (settings.weights if embeds else "auto"),
         settings.threads,
         engine=engine or (settings.engine if embeds else "auto"),
+        programs=settings.programs,
     )
     try:
         plan = choose(checkpoint, kind, options).plan

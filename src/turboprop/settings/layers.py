@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from turboprop.errors import SettingsError
 from turboprop.settings.project import ProjectFile, checked, read_project_file, read_toml
@@ -48,6 +48,8 @@ class Settings:
     """Bytes that kept vectors may take; 0 keeps none (`TP_EMBEDDING_CACHE`)."""
     llama_server: Path | None = None
     """A llama-server program that the engine llamacpp uses instead of its package."""
+    gpu_layers: int | Literal["auto"] = "auto"
+    """Layers that the engine llamacpp puts on a GPU; `auto` as many as fit."""
     server: bool = True
     """Whether `tp search` may start and ask a server in the background."""
     server_idle: int = SERVER_IDLE
@@ -70,6 +72,11 @@ class Settings:
     project: ProjectFile | None = field(default=None, compare=False, hash=False)
     untrusted: tuple[str, ...] = ()
     """Settings of the project file that are ignored until it is trusted."""
+
+    @property
+    def programs(self) -> Mapping[str, Path]:
+        """Programs of the user's own, by the engine that runs them."""
+        return {} if self.llama_server is None else {"llamacpp": self.llama_server}
 
     @property
     def models_dir(self) -> Path:

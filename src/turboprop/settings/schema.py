@@ -10,7 +10,7 @@ from typing import Literal
 from turboprop.errors import SettingsError
 from turboprop.types import WEIGHT_FORMATS
 
-Kind = Literal["text", "choice", "count", "size", "switch", "globs"]
+Kind = Literal["text", "choice", "count", "size", "switch", "globs", "count or auto"]
 Value = str | int | bool | tuple[str, ...]
 
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
@@ -78,6 +78,7 @@ KEYS = {
         Key("offline", "switch", False),
         Key("embedding_cache", "size", EMBEDDING_CACHE, least=0),
         Key("llama_server", "text", None),
+        Key("gpu_layers", "count or auto", "auto", least=0),
         Key("server", "switch", True),
         Key("server_idle", "count", SERVER_IDLE),
     )
@@ -122,7 +123,7 @@ def from_file(key: Key, value: object, place: str) -> Value:
         if isinstance(value, list) and all(isinstance(item, str) for item in value):
             return tuple(value)
         raise SettingsError(f'{place}: {key.name} must be a list of texts such as ["docs/", "*.sql"], not {value!r}')
-    if key.kind in ("count", "size") and isinstance(value, int) and not isinstance(value, bool):
+    if key.kind in ("count", "size", "count or auto") and isinstance(value, int) and not isinstance(value, bool):
         return _at_least(key, value, place)
     if key.kind == "count":
         raise SettingsError(f"{place}: {key.name} must be a whole number, not {value!r}")
@@ -140,7 +141,7 @@ def from_environment(key: Key, text: str) -> Value | None:
         return None
     if key.kind == "globs":
         return tuple(part.strip() for part in text.split(",") if part.strip())
-    if key.kind == "count":
+    if key.kind == "count" or (key.kind == "count or auto" and text != "auto"):
         if not (text.isascii() and text.isdecimal() and len(text) < 16):
             raise SettingsError(f"{key.variable}={text!r} is not a whole number of at least {key.least}")
         return _at_least(key, int(text), key.variable)
@@ -170,6 +171,8 @@ def _from_text(key: Key, text: str, place: str) -> Value:
         if size is None:
             raise SettingsError(f"{place}: {key.name} is {text!r}, which is no size; write 500kb, 2mb or 1000000")
         return _at_least(key, size, place)
+    if key.kind == "count or auto" and text != "auto":
+        raise SettingsError(f'{place}: {key.name} must be "auto" or a whole number, not {text!r}')
     if key.kind == "choice" and text not in key.choices:
         raise SettingsError(f"{place}: {key.name} is {text!r}; it must be one of {', '.join(key.choices)}")
     if not text or "\0" in text:

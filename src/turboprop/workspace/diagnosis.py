@@ -68,7 +68,9 @@ def diagnose(location: Location, state: IndexStatus | None = None) -> Diagnosis:
         findings.append(Finding("disk", f"{free / 1e6:.0f} MB are left", "make room before the next tp index"))
     if memory is not None and memory < _LEAST_MEMORY:
         findings.append(Finding("memory", f"{memory / 1e6:.0f} MB are free", "close other programs or take --memory"))
-    return Diagnosis(directory, tables, findings, found.model, found.cache, engines_here(), free, memory)
+    return Diagnosis(
+        directory, tables, findings, found.model, found.cache, engines_here(settings.programs), free, memory
+    )
 
 
 def repair(location: Location, diagnosis: Diagnosis) -> None:

@@ -235,6 +235,17 @@ def build(tmp_path: Path, keys: dict[str, tuple[int, object]], **changes: object
     return tokenizer_from_path(write(tmp_path, keys, **changes))
 
 
+def test_ends_of_text_are_control_tokens_whatever_the_file_says(tmp_path: Path) -> None:
+    """As in llama.cpp: Gemma's files call `</s>` user-defined, and its text is spelled out there."""
+    tokens = (ARRAY, (STRING, ["<unk>", "<", "/", "s", ">", "</s>", "<b>", "</"]))
+    kinds = (ARRAY, (I32, [2, 1, 1, 1, 1, 4, 4, 1]))
+    ends = {"add_space_prefix": (BOOL, False), "add_bos_token": (BOOL, False)}
+    tokenizer = build(tmp_path, SPM, tokens=tokens, token_type=kinds, scores=(ARRAY, (F32, [0.0] * 8)), **ends)
+    assert tokenizer.encode("<b></s>", add_special_tokens=False).tokens == ["<b>", "</s>"]
+    tokenizer.encode_special_tokens = True
+    assert tokenizer.encode("<b></s>", add_special_tokens=False).tokens == ["<b>", "</", "s", ">"]
+
+
 def test_user_defined_tokens_stay_with_special_tokens_off(tmp_path: Path) -> None:
     tokenizer = build(tmp_path, BPE)
     assert tokenizer.encode("ab<x>a<y>").ids == [2, 3, 0, 4]

@@ -50,6 +50,7 @@ def ask(
     engine: str | None,
     weights: Any,
     memory: int | None,
+    gpu_layers: Any,
     source_tokens: int | None,
     show_context: bool,
     interactive: bool,
@@ -84,7 +85,7 @@ def ask(
             _print_without_model(index, text, below, as_json, how_to_get_one())
             options.tell_what_is_left(index)
             raise click.exceptions.Exit(2)
-        with load_language_model(name, context, engine, weights, memory) as loaded:
+        with load_language_model(name, context, engine, weights, memory, gpu_layers) as loaded:
             session = AnswerSession(index, loaded, source_tokens or SOURCE_TOKENS, below=below)
             answered = True
             if text:

@@ -59,6 +59,7 @@ def chat(
     engine: str | None,
     weights: Any,
     memory: int | None,
+    gpu_layers: Any,
     load_file: str | None,
     as_jsonl: bool,
     **sampling: Any,
@@ -70,7 +71,7 @@ def chat(
     wishes = made_options(sampling)
 
     def load(name: str | None) -> LanguageModel:
-        return load_language_model(name, context, engine, weights, memory)
+        return load_language_model(name, context, engine, weights, memory, gpu_layers)
 
     session = ChatSession(load(model), load, wishes, system, as_jsonl)
     try:

@@ -45,6 +45,7 @@ def generate(
     engine: str | None,
     weights: Any,
     memory: int | None,
+    gpu_layers: Any,
     logprobs: int | None,
     json_schema: str | None,
     grammar: str | None,
@@ -70,7 +71,7 @@ def generate(
         raise UsageError("the prompt is empty")
     messages = [{"role": "system", "content": system}] if system is not None else []
     messages.append({"role": "user", "content": text})
-    with load_language_model(model, context, engine, weights, memory) as loaded:
+    with load_language_model(model, context, engine, weights, memory, gpu_layers) as loaded:
         asked: Any = text if raw else messages
         if as_json:
             echo_json({"model": loaded.name, **generation_object(loaded.generate(asked, wishes))})

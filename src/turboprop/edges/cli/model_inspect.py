@@ -31,7 +31,14 @@ def inspect(name: str, engine: str | None, weights: Any, as_json: bool) -> None:
 
     settings = load_settings()
     local = resolve(name, settings, download=False)
-    report = inspect_model(local, weights, engine, embedding_engine=settings.engine, embedding_weights=settings.weights)
+    report = inspect_model(
+        local,
+        weights,
+        engine,
+        embedding_engine=settings.engine,
+        embedding_weights=settings.weights,
+        programs=settings.programs,
+    )
     if as_json:
         echo_json(dataclasses.asdict(report), default=str)
     else:

@@ -117,6 +117,22 @@ memory = click.option(
     metavar="SIZE",
     help="Memory that may be used, such as 8gb [default: three quarters of what is free].",
 )
+
+
+class Layers(click.ParamType[Any]):
+    """A number of layers, or `auto`."""
+
+    name = "layers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value != "auto" and not (str(value).isascii() and str(value).isdecimal()):
+            self.fail(f"{value!r} is neither a whole number nor auto", param, ctx)
+        return value if value == "auto" else int(value)
+
+
+gpu_layers = click.option(
+    "--gpu-layers", type=Layers(), metavar="N", help="Layers that llamacpp puts on a GPU [default: those that fit]."
+)
 verbose = click.option("--verbose", "-v", is_flag=True, help="Say on stderr which engine was chosen and why.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 

@@ -49,6 +49,7 @@ _LOADING = (
     options.engine,
     options.weights,
     options.memory,
+    options.gpu_layers,
 )
 
 
@@ -75,7 +76,12 @@ def made_options(given: Mapping[str, Any], **more: Any) -> GenerationOptions:
 
 
 def load_language_model(
-    model: str | None, context: int | None, engine: str | None, weights: Any, memory: int | None
+    model: str | None,
+    context: int | None,
+    engine: str | None,
+    weights: Any,
+    memory: int | None,
+    gpu_layers: Any,
 ) -> LanguageModel:
     """Load what `--model` names, else the installed one."""
     from turboprop.edges.cli.download import transfer_progress
@@ -90,6 +96,7 @@ def load_language_model(
         weights=weights,
         context=context,
         memory=memory,
+        gpu_layers=gpu_layers,
         progress=transfer_progress(),
         settings=settings,
     )

@@ -125,6 +125,14 @@ class Checkpoint:
         stated = next((self.config[key] for key in keys if key in self.config), 0)
         return stated * len(self.pooling) if isinstance(stated, int) else 0
 
+    @property
+    def unknown_tokenizer(self) -> str | None:
+        """What of a GGUF file's tokenizer is not known here, in words after "it"; None where all is."""
+        from turboprop.models.gguf.metadata import GGUFMetadata
+        from turboprop.models.tokenizer.gguf import unknown_rule
+
+        return unknown_rule(self.config) if isinstance(self.config, GGUFMetadata) else None
+
     def tokenizer(self) -> Tokenizer:
         """Build the tokenizer, without padding and truncation."""
         from turboprop.models.tokenizer.load import tokenizer_from_path

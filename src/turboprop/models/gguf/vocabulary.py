@@ -23,6 +23,18 @@ _INTEGERS = {GGUFValueType.INT32, GGUFValueType.UINT32, GGUFValueType.INT8, GGUF
 _NUMBERS = {GGUFValueType.INT32, GGUFValueType.FLOAT32, GGUFValueType.FLOAT64}
 
 
+_ENDS = "eot_id im_end end return call flush calls endoftext eom_id end_of_text"
+END_NAMES = frozenset(
+    (
+        *(f"<|{name}|>" for name in _ENDS.split()),
+        *("</s>", "<EOT>", "_<EOT>", "[EOT]", "[EOS]", "[e~[", "<eos>", "<end_of_turn>", "<end_of_utterance>"),
+        *("<turn|>", "<|tool_response>", "<\uff5cend\u2581of\u2581sentence\uff5c>"),
+    )
+)
+"""Tokens that llama.cpp takes for the end of a text whatever type the file gives them (`src/llama-vocab.cpp`): Gemma's
+files call `</s>` user-defined."""
+
+
 class TokenType(IntEnum):
     """`tokenizer.ggml.token_type`; other numbers count as NORMAL."""
 
@@ -88,6 +100,8 @@ class Vocabulary:
                 metadata.path,
                 f"the token {shown(twice)} has two ids, {tokens.index(twice)} and {ids[twice]}",
             )
+        types = types.copy()
+        types[[ids[end] for end in END_NAMES & ids.keys()]] = TokenType.CONTROL
         return cls(metadata, tokens, ids, types, scores)
 
     def renamed(self, tokens: list[str]) -> Vocabulary:

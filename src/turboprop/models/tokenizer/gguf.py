@@ -61,6 +61,45 @@ def tokenizer_from_gguf(gguf: GGUFFile) -> Tokenizer:
     return builders[kind](metadata, Vocabulary.read(metadata))
 
 
+_KINDS = ("bert", "gpt2", "llama", "t5")
+
+
+def unknown_rule(metadata: GGUFMetadata) -> str | None:
+    """What of the file's tokenizer is not known here, in words after "it"; None where all is."""
+    kind = metadata.get("tokenizer.ggml.model")
+    if kind not in _KINDS:
+        return f"has a tokenizer of kind {shown(kind)}, which is not known here" if kind else None
+    if kind != "gpt2":
+        return None
+    if "tokenizer.ggml.pre" not in metadata:
+        return "does not name its pre-tokenizer (tokenizer.ggml.pre), so it was converted before May 2024"
+    if (name := metadata.text("tokenizer.ggml.pre")) not in PRE_TOKENIZERS:
+        return f"has the pre-tokenizer {shown(name)}, which is not known here"
+    return None
+
+
+def token_bytes(vocabulary: Vocabulary) -> list[bytes]:
+    """What each token stands for within a text."""
+    byte_level = vocabulary.metadata.get("tokenizer.ggml.model") == "gpt2"
+    made = []
+    for token, kind in zip(vocabulary.tokens, vocabulary.types.tolist(), strict=True):
+        if kind == TokenType.BYTE and (byte := _BYTE.fullmatch(token)):
+            made.append(bytes([int(byte[1], 16)]))
+        elif byte_level and kind == TokenType.NORMAL and all(char in _ALPHABET for char in token):
+            made.append(bytes(_ALPHABET[char] for char in token))
+        else:
+            made.append(token.replace(_SPACE, " ").encode("utf-8", "replace"))
+    return made
+
+
+_BYTE = re.compile("<0x([0-9A-Fa-f]{2})>")
+_PRINTABLE = [*range(33, 127), *range(161, 173), *range(174, 256)]
+_ALPHABET = {chr(byte): byte for byte in _PRINTABLE} | {
+    chr(256 + place): byte for place, byte in enumerate(sorted(set(range(256)) - set(_PRINTABLE)))
+}
+"""How byte-level tokens write the 256 bytes (GPT-2's `bytes_to_unicode`)."""
+
+
 def _bert(metadata: GGUFMetadata, vocabulary: Vocabulary) -> Tokenizer:
     types = vocabulary.types.tolist()
     pieces = [_word_piece(token, kind) for token, kind in zip(vocabulary.tokens, types, strict=True)]
@@ -104,18 +143,12 @@ def _word_piece(token: str, kind: int) -> str:
 def _byte_level(metadata: GGUFMetadata, vocabulary: Vocabulary) -> Tokenizer:
     from tokenizers import Tokenizer, decoders, models, normalizers
 
-    if "tokenizer.ggml.pre" not in metadata:
+    if (problem := unknown_rule(metadata)) is not None:
         raise ModelUnsupportedError(
-            f"{metadata.path} does not name its pre-tokenizer (tokenizer.ggml.pre), so it was converted before "
-            "May 2024: get a newer file, or use the tokenizer.json of its model"
+            f"{metadata.path} {problem}: get a newer file, use the tokenizer.json of its model, or take the engine "
+            "llamacpp, which lets llama.cpp tokenize"
         )
-    name = metadata.text("tokenizer.ggml.pre")
-    rule = PRE_TOKENIZERS.get(name)
-    if rule is None:
-        raise ModelUnsupportedError(
-            f"{metadata.path} has the pre-tokenizer {shown(name)}; known are {', '.join(PRE_TOKENIZERS)}: "
-            "use the tokenizer.json of its model"
-        )
+    rule = PRE_TOKENIZERS[metadata.text("tokenizer.ggml.pre")]
     count = len(metadata.array("tokenizer.ggml.merges"))
     if len(vocabulary.tokens) + 2 * count > MAX_TOKENS:
         raise GGUFFormatError(metadata.path, f"it has {count} merges, more than any model's tokenizer")
