@@ -17,9 +17,10 @@ from turboprop.code.walk import walk
 
 SOURCE = Path(git.__file__).parents[1]
 
-# What may start a program, and which: Git here, engines of our own, our own server.
+# What may start a program, and which: Git here, Python for chunks, engines of our own, our own server.
 STARTERS = {
     "code/git.py",
+    "code/chunk_pool.py",
     "engines/llamacpp_child.py",
     "engines/llamacpp_server.py",
     "edges/warm/start.py",
