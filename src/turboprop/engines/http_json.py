@@ -1,7 +1,7 @@
 """JSON over HTTP to one server: tried again where that helps, never to another host, errors that say what to do.
 
-The HTTP library is the one that huggingface_hub brings. It honours `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`,
-`NO_PROXY`, `SSL_CERT_FILE` and `SSL_CERT_DIR`; the variables that requests and curl read for a CA are added here.
+The HTTP library is the one that huggingface_hub brings. It honours `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and
+`NO_PROXY`; a CA is looked for where OpenSSL, requests and curl do.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ WAITS = (0.5, 1.0, 2.0, 4.0, 8.0)
 LONGEST_WAIT = 120.0
 """The most that a Retry-After is waited for; a longer one is told."""
 RETRIED_STATUS = (408, 425, 429, 500, 502, 503, 504, 529)
-CONNECT_SECONDS = 10.0
+CONNECT_SECONDS = 5.0
 MOST_BYTES = 256_000_000
 """Of one answer: 2,048 vectors of 4,096 dimensions as text are 170 MB."""
 _LONGEST_ANSWER = 10
@@ -390,10 +390,11 @@ def _reason(error: Exception) -> str:
 
 
 def _trusted() -> ssl.SSLContext | bool:
-    """The CA that requests and curl would trust; the library knows the other variables by itself."""
-    bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
-    if not bundle or os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR") or not Path(bundle).exists():
-        return True
-    if Path(bundle).is_dir():
-        return ssl.create_default_context(capath=bundle)
-    return ssl.create_default_context(cafile=bundle)
+    """The CA of the user's own, where a variable names one."""
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        place = os.environ.get(name)
+        if place and Path(place).is_dir():
+            return ssl.create_default_context(capath=place)
+        if place and Path(place).is_file():
+            return ssl.create_default_context(cafile=place)
+    return True

@@ -29,7 +29,6 @@ from turboprop.engines.generation_contract import TextPiece, TextRequest
 from turboprop.engines.http_json import EventStream, JsonClient, in_parallel
 from turboprop.errors import EndpointError, UsageError
 from turboprop.models.endpoint import CHARS_PER_TOKEN, CONTEXT
-from turboprop.printable import printable_name
 
 if TYPE_CHECKING:
     from turboprop.models.checkpoint.view import Checkpoint
@@ -42,6 +41,8 @@ _AT_ONCE = 10_000_000
 _WIDEST = 65_536
 _NOT_TAKEN = (400, 422)
 """What servers answer to a parameter that they do not know."""
+_LISTED = 8
+"""Models of a server that are told."""
 _MOST_STOPS = 4
 """Stop texts that OpenAI's interface takes; all of them are looked for here as well."""
 T = TypeVar("T")
@@ -525,7 +526,25 @@ def _logprobs(stated: Any) -> tuple[tuple[str, float, tuple[tuple[str, float], .
     return tuple(found)
 
 
-def told(server: Server) -> str:
-    """One line about a server, for people."""
-    kind = "TEI" if server.speaks == "tei" else "tp serve" if server.is_ours else "OpenAI's interface"
-    return printable_name(f"{kind} at {server.endpoint.url}")
+def asked_facts(endpoint: Endpoint, kind: Kind) -> dict[str, Any]:
+    """What the server of an endpoint says of itself and of the model, which is tried with one word: name to fact.
+
+    Raises `EndpointError`.
+    """
+    with Server(endpoint) as server:
+        server.look()
+        speaks = "TEI's interface" if server.speaks == "tei" else "OpenAI's interface"
+        facts: dict[str, Any] = {"server": "tp serve" if server.is_ours else speaks}
+        if kind == "embedding":
+            facts["dimensions"] = RemoteEncoder(server).dimensions
+        elif kind == "reranker":
+            RemoteReranker(server)
+            facts["reranks"] = "yes"
+        elif server.listed and not server.is_ours and endpoint.model not in server.listed:
+            facts["missing"] = f"the server does not list {endpoint.model}"
+        if server.context:
+            facts["context"] = server.context
+        if server.listed:
+            more = f" and {len(server.listed) - _LISTED} more" if len(server.listed) > _LISTED else ""
+            facts["models there"] = ", ".join(server.listed[:_LISTED]) + more
+        return facts

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from turboprop.errors import ModelFormatError
+from turboprop.errors import ModelFormatError, ModelUnsupportedError
 from turboprop.models.hub.cache import blob_sha256, find_in_hub_cache
 from turboprop.models.naming import HubReference
 from turboprop.models.other_programs import find_in_lm_studio
@@ -48,6 +48,11 @@ class LocalModel:
     def is_gguf(self) -> bool:
         """Whether it is a GGUF file, which in Ollama's folder has a hash for a name."""
         return self.path.suffix == ".gguf" or self.source == "Ollama"
+
+    def check_has_files(self) -> None:
+        """Raise `ModelUnsupportedError` for a model that runs behind an address."""
+        if self.endpoint is not None:
+            raise ModelUnsupportedError(f"{self.name} runs behind an address, and no file of it is here")
 
 
 def find_local(reference: HubReference, settings: Settings) -> LocalModel | None:

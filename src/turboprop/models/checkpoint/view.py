@@ -12,7 +12,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from turboprop.errors import ModelFormatError, UsageError
+from turboprop.errors import ModelFormatError, ModelUnsupportedError, UsageError
 from turboprop.models.checkpoint.tensors import StoredTensor, whole_values
 from turboprop.models.families import model_facts
 from turboprop.models.store.hashes import remembered_sha256
@@ -135,6 +135,8 @@ class Checkpoint:
         from turboprop.models.tokenizer.load import tokenizer_from_path
         from turboprop.models.tokenizer.parts import append_token, bare
 
+        if self.endpoint is not None:
+            raise ModelUnsupportedError(f"{self.name} runs behind an address, and its tokenizer with it")
         tokenizer = tokenizer_from_path(self.tokenizer_path)
         if not self.special_tokens:
             bare(tokenizer)
