@@ -85,14 +85,6 @@ ENGINES = (
         extra="llamacpp",
     ),
     Engine(
-        "numpy",
-        "turboprop.engines.numpy_engine",
-        "numpy runs its architecture anywhere",
-        reads=("safetensors", "gguf"),
-        purposes=("embedding", "language", "reranker"),
-        formats=("auto", "float32"),
-    ),
-    Engine(
         "remote",
         "turboprop.engines.remote",
         "it runs behind an address",
@@ -100,6 +92,14 @@ ENGINES = (
         purposes=("embedding", "language", "reranker"),
         formats=("auto",),
         devices=("remote",),
+    ),
+    Engine(
+        "numpy",
+        "turboprop.engines.numpy_engine",
+        "numpy runs its architecture anywhere",
+        reads=("safetensors", "gguf"),
+        purposes=("embedding", "language", "reranker"),
+        formats=("auto", "float32"),
     ),
 )
 """In the order in which `auto` tries them."""
