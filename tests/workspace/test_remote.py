@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -132,7 +133,7 @@ def test_an_index_that_came_with_a_repository_connects_nowhere(
     assert run("trust", "--repo", str(root)).exit_code == 0
     with Index.open(root) as index:
         assert index.search("part_7", mode="lexical")
-        with pytest.raises(IndexMismatchError, match=f"was made with {server.url}"):
+        with pytest.raises(IndexMismatchError, match=f"made with {server.url}"):
             index.search("part_7")  # its model is compared with the user's own
     assert len(server.asked) == asked
 
@@ -161,57 +162,76 @@ def test_the_doctor_asks_the_endpoints_of_the_user(home: Path, write_files: Writ
     assert "no file of it is here" in str(refused.exception)
 
 
-def test_recorded_embeddings_of_a_real_server() -> None:
-    recorded = json.loads(reference("golden/server-transcripts/embeddings-tiny-bert.json").read_text())
-    pairs = {
-        json.dumps(each["request"]["body"]["input"]): each["response"]
-        for each in recorded
-        if each["request"]["path"] == "/v1/embeddings"
-        and each["status"] == 200
-        and set(each["request"]["body"]) <= {"input", "model"}
+def recorded(name: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(reference(f"golden/server-transcripts/{name}.json").read_text())
+    return found
+
+
+@pytest.mark.parametrize("packed", [True, False], ids=["base64", "floats"])
+def test_recorded_embeddings_of_a_real_server(packed: bool) -> None:
+    answers = [each for each in recorded("embeddings-tiny-bert") if each["status"] == 200 and each["request"]["body"]]
+    of_one = {
+        bool(each["request"]["body"].get("encoding_format")): each["response"]
+        for each in answers
+        if each["request"]["body"]["input"] == "hello world"
     }
+    of_two = next(each for each in answers if isinstance(each["request"]["body"]["input"], list))
+    refusal = next(each["response"] for each in recorded("embeddings-tiny-bert") if each["status"] == 400)
 
     def respond(asked: Asked, number: int) -> Answer:
         if not asked.body:
-            return wire.openai(asked, number)
-        if asked.body.get("encoding_format"):
-            return Answer({"error": {"code": 400, "message": "unknown", "type": "invalid_request_error"}}, 400)
-        given = asked.body["input"]
-        found = pairs.get(json.dumps(given)) or pairs.get(json.dumps(given[0])) or pairs[json.dumps("hello world")]
-        return Answer(found)
+            return Answer({}, 404)
+        if asked.body.get("encoding_format") and not packed:
+            return Answer(refusal, 400)
+        two = asked.body["input"] == of_two["request"]["body"]["input"][::-1]  # the longer one is sent first
+        return Answer({**of_two["response"], "data": _turned(of_two["response"]["data"])} if two else of_one[packed])
 
-    texts = max((json.loads(each) for each in pairs if each.startswith("[")), key=len)
-    with serving(respond) as server, EmbeddingModel.load(at(server), self_test=False) as model:
-        server_order = sorted(texts, key=len, reverse=True)
-        assert model.dimensions == 32
-        for text in [each for each in server_order if json.dumps(each) in pairs]:
-            vector = np.array(pairs[json.dumps(text)]["data"][0]["embedding"], np.float32)
-            (found,) = model.embed_documents([text])
-            np.testing.assert_allclose(found, vector / np.linalg.norm(vector), atol=1e-6)
+    wanted = np.array([row["embedding"] for row in of_two["response"]["data"]], np.float32)
+    wanted /= np.linalg.norm(wanted, axis=1, keepdims=True)
+    with serving(respond) as server:
+        (Path(os.environ["TP_CONFIG"])).write_text(
+            f'[[models]]\nname = "box"\nurl = "{server.url}/v1"\nmodel = "tiny-bert"\nparallel = 1\n'
+        )
+        with EmbeddingModel.load("box", self_test=False) as model:
+            assert model.dimensions == 32
+            np.testing.assert_allclose(model.embed_documents(["hello world"])[0], wanted[0], atol=1e-6)
+            found = model.embed_documents(of_two["request"]["body"]["input"])
+            np.testing.assert_allclose(found, wanted, atol=1e-6)
+
+
+def _turned(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{**row, "index": len(rows) - 1 - at} for at, row in enumerate(rows)]
 
 
 def test_recorded_generations_of_a_real_server() -> None:
-    recorded = json.loads(reference("golden/server-transcripts/stories260K.json").read_text())
-    streams = [
-        each
-        for each in recorded
-        if each["request"]["body"] and each["request"]["body"].get("stream") and isinstance(each["response"], str)
-    ]
-    assert streams
-
+    answers = recorded("stories260K")
+    streams = [each for each in answers if isinstance(each["response"], str) and "data:" in each["response"]]
+    assert len(streams) == 3
     for each in streams:
-        path = each["request"]["path"]
-        if path not in ("/v1/completions", "/v1/chat/completions"):
-            continue
 
         def respond(asked: Asked, number: int, raw: bytes = each["response"].encode()) -> Answer:
             if asked.body:
                 return Answer(raw=raw, headers={"Content-Type": "text/event-stream"})
             return wire.openai(asked, number)
 
-        events = [line[6:] for line in each["response"].split("\n") if line.startswith("data: {")]
-        choices = [choice for event in events for choice in json.loads(event).get("choices", [])]
+        events = [json.loads(line[6:]) for line in each["response"].split("\n") if line.startswith("data: {")]
+        choices = [choice for event in events for choice in event.get("choices", [])]
         wanted = "".join(one.get("text") or (one.get("delta") or {}).get("content") or "" for one in choices)
         prompt: Any = each["request"]["body"].get("prompt") or each["request"]["body"]["messages"]
         with serving(respond) as server, LanguageModel.load(at(server)) as model:
-            assert model.generate(prompt, GenerationOptions(temperature=0)).text.strip() == wanted.strip()
+            done = model.generate(prompt, GenerationOptions(temperature=0))
+        assert done.text == wanted
+        assert done.finish_reason == "length"
+        stated = next((event["usage"] for event in events if event.get("usage")), None)
+        if stated is not None:
+            assert done.usage.generated_tokens == stated["completion_tokens"]
+
+
+def test_the_recorded_refusal_of_a_key() -> None:
+    refusal = next(each for each in recorded("api-key") if each["status"] == 401)
+
+    def respond(asked: Asked, number: int) -> Answer:
+        return Answer(refusal["response"], 401)
+
+    with serving(respond) as server, pytest.raises(EndpointError, match=r"401: Invalid API Key.*TP_REMOTE_API_KEY"):
+        EmbeddingModel.load(at(server))

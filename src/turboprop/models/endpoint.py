@@ -24,8 +24,9 @@ BATCH = 32
 PARALLEL = 8
 """Requests in flight. 256 texts at once fill the batches of a server of ours four times over."""
 TIMEOUT = 60
-CONTEXT = {"embedding": 512, "reranker": 512, "language": 8_192}
-"""Tokens of an input, of a language model with its answer, where neither a row nor the server says it."""
+CONTEXT = {"embedding": 1_024, "reranker": 1_024, "language": 8_192}
+"""Tokens of an input, of a language model with its answer, where neither a row nor the server says it. A
+chunk of an index is about half of that."""
 CHARS_PER_TOKEN = 3
 """What a token is taken for where only the server can count them: code has 2.5 to 4 characters a token."""
 _LOCAL_NAMES = (".local", ".lan", ".home", ".internal", ".home.arpa", ".localhost")
