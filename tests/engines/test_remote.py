@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 import time
@@ -70,8 +71,16 @@ def expected(texts: list[str]) -> np.ndarray:
 TEXTS = [f"def number_{n}(): return {n}" for n in range(100)]
 
 
-def test_vectors_are_the_servers_in_the_order_of_the_texts(server: EndpointServer) -> None:
-    with EmbeddingModel.load(name_at(server)) as model:
+def test_vectors_are_the_servers_in_the_order_of_the_texts() -> None:
+    both = threading.Barrier(2)  # the first two requests of many texts are answered once both are here
+    many = itertools.count()
+
+    def respond(asked: Asked, number: int) -> Answer:
+        if asked.body and len(asked.body["input"]) > 5 and next(many) < 2:
+            both.wait(60)
+        return wire.openai(asked, number)
+
+    with serving(respond) as server, EmbeddingModel.load(name_at(server)) as model:
         assert (model.engine, model.device, model.weights) == ("remote", "remote", "as served")
         assert (model.name, model.dimensions) == (name_at(server), WIDTH)
         vectors = model.embed_documents(TEXTS)
@@ -80,7 +89,6 @@ def test_vectors_are_the_servers_in_the_order_of_the_texts(server: EndpointServe
         assert len(server.asked) == before + 1
         assert model.tokens_embedded > 200  # as the server counts
     np.testing.assert_allclose(vectors, expected(TEXTS), atol=1e-6)
-    assert server.most_at_once > 1
 
 
 def test_floats_where_base64_is_refused() -> None:
@@ -520,6 +528,33 @@ def test_a_stream_that_is_cancelled_wakes_its_reader() -> None:
             done = next(events)
         assert isinstance(done, DoneEvent)
         assert done.finish_reason == "cancelled"
+
+
+def test_what_every_encoder_promises(server: EndpointServer) -> None:
+    from turboprop.engines.contract import EngineOptions
+    from turboprop.engines.registry import load_encoder
+    from turboprop.models.checkpoint.open import open_checkpoint
+    from turboprop.types import TokenBatch
+
+    def batch(*texts: str) -> TokenBatch:
+        return TokenBatch(np.empty(0, np.int32), np.array([len(text) for text in texts], np.int32), texts=texts)
+
+    checkpoint = open_checkpoint(resolve(name_at(server), load_settings()))
+    encoder, choice = load_encoder(checkpoint, EngineOptions())
+    assert (choice.name, choice.plan.bytes, choice.plan.device) == ("remote", 0, "remote")
+    first = encoder.encode(batch("a", "b"))
+    kept = first.copy()
+    assert (first.dtype, first.shape) == (np.float32, (2, encoder.dimensions))
+    np.testing.assert_array_equal(encoder.encode(batch("b"))[0], first[1])
+    np.testing.assert_array_equal(first, kept)
+    encoder.close()
+    encoder.close()
+    with pytest.raises(EndpointError, match="closed"):
+        encoder.encode(batch("a"))
+    with pytest.raises(ModelUnsupportedError, match="no weights in int8"):
+        load_encoder(checkpoint, EngineOptions("int8"))
+    with pytest.raises(ModelUnsupportedError, match="this is an endpoint; leave the engine away: that takes remote"):
+        load_encoder(checkpoint, EngineOptions(engine="native"))
 
 
 def test_retry_after_in_both_forms() -> None:

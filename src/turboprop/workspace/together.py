@@ -87,9 +87,8 @@ def search_together(
                     with index.embedding() as lease:
                         vectors[fingerprint] = lease.embed_query(gist(query)[:_EMBEDDED])
                 except EndpointError as error:
-                    raise EndpointError(
-                        f"{error}. Words need no model: search with --mode lexical", error.status
-                    ) from error
+                    said = f"{error} (words need no model: `tp search --mode lexical`)"
+                    raise EndpointError(said, error.status) from error
     most = limit
     if rerank is not None:
         from turboprop.search.rerank import RERANKED, rerank_places
