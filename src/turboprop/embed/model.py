@@ -382,8 +382,11 @@ def fingerprint(checkpoint: Checkpoint, settings: Settings, dimensions: int, max
 def _as_served(checkpoint: Checkpoint, encoder: Encoder) -> Checkpoint:
     """What is known of a model behind an address once it was asked."""
     server = cast("RemoteEncoder", encoder).server
-    prompts = Prompts() if server.is_ours else checkpoint.prompts  # it puts them itself
-    return replace(checkpoint, max_tokens=server.context or checkpoint.max_tokens, prompts=prompts)
+    checkpoint = replace(checkpoint, max_tokens=server.context or checkpoint.max_tokens)
+    if not server.is_ours:
+        return checkpoint
+    # It puts the prompts itself, and its vectors are done: made unit length again they would move by rounding.
+    return replace(checkpoint, prompts=Prompts(), normalize=False)
 
 
 def _slices(text: str, step: int, most: int | None) -> list[str]:
