@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from turboprop.embed.options import EmbeddingOptions as EmbeddingOptions
     from turboprop.errors import BusyError as BusyError
     from turboprop.errors import DownloadError as DownloadError
+    from turboprop.errors import EndpointError as EndpointError
     from turboprop.errors import EngineError as EngineError
     from turboprop.errors import IndexBusyError as IndexBusyError
     from turboprop.errors import IndexDamagedError as IndexDamagedError
@@ -66,6 +67,7 @@ _NAMES = {
     "errors": (
         "BusyError",
         "DownloadError",
+        "EndpointError",
         "EngineError",
         "IndexBusyError",
         "IndexDamagedError",
@@ -127,6 +129,7 @@ __all__ = [
     "DownloadError",
     "EmbeddingModel",
     "EmbeddingOptions",
+    "EndpointError",
     "EngineError",
     "Generation",
     "GenerationOptions",

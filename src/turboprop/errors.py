@@ -47,6 +47,17 @@ class OutOfMemoryError(EngineError):
     """A device (the machine, or a GPU) had no memory left for a model or for what it was given."""
 
 
+class EndpointError(EngineError):
+    """A model behind an address cannot be reached, refuses, or answers what is no answer.
+
+    `status` is that of its answer, None where there was none.
+    """
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class InputTooLongError(TurboPropError):
     """A text has more tokens than the model can take and truncation was not asked for."""
 

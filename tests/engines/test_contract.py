@@ -44,7 +44,11 @@ def first_that_runs(engine: Engine, folder: Path) -> Checkpoint:
     pytest.fail(f"no small model that the engine {engine.name} runs")
 
 
-@pytest.fixture(scope="module", params=ENGINES, ids=lambda engine: engine.name)
+LOCAL = [engine for engine in ENGINES if engine.reads != ("endpoint",)]
+"""One behind an address takes texts: `test_remote` has what it promises."""
+
+
+@pytest.fixture(scope="module", params=LOCAL, ids=lambda engine: engine.name)
 def engine(request: pytest.FixtureRequest) -> Engine:
     engine: Engine = request.param
     if engine.package is not None:

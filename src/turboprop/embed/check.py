@@ -51,7 +51,10 @@ class Check:
 
 def check_model(model: EmbeddingModel) -> list[Check]:
     """Every check. About 30 inputs of up to `max_tokens` tokens go through the model."""
-    return [*quick_checks(model), *_prompt_checks(model), *_vector_checks(model), *_limit_check(model), *_golden(model)]
+    checks = [*quick_checks(model), *_prompt_checks(model), *_vector_checks(model)]
+    if model.tokenizer is None:  # where its limit is, the server knows
+        return checks
+    return [*checks, *_limit_check(model), *_golden(model)]
 
 
 def refuse_if_broken(model: EmbeddingModel, remember: Path | None) -> None:
@@ -82,7 +85,7 @@ def refuse_if_broken(model: EmbeddingModel, remember: Path | None) -> None:
 
 def quick_checks(model: EmbeddingModel) -> list[Check]:
     """Tokenizer against weights, end token, finiteness, and that two texts differ: two short inputs."""
-    checks = [_end_token(model)]
+    checks = [_end_token(model)] if model.tokenizer is not None else []
     try:
         first, second = model.embed_documents(_APART, EmbeddingOptions(normalize=True), overlong="truncate")
     except EngineError as error:
@@ -96,6 +99,7 @@ def quick_checks(model: EmbeddingModel) -> list[Check]:
 
 def _end_token(model: EmbeddingModel) -> Check:
     tokenizer, checkpoint = model.tokenizer, model.checkpoint
+    assert tokenizer is not None
     ids = encode_texts(tokenizer, ["a"])[0]
     shown = " ".join(str(tokenizer.id_to_token(number)) for number in ids)
     end = END_TOKENS.get(checkpoint.family)
@@ -109,6 +113,9 @@ def _prompt_checks(model: EmbeddingModel) -> list[Check]:
     for side, prompt in (("query", model.prompts.query), ("document", model.prompts.document)):
         if not prompt:
             checks.append(Check(f"{side} prompt", True, "none: texts stand bare"))
+            continue
+        if model.tokenizer is None:
+            checks.append(Check(f"{side} prompt", True, repr(prompt)))
             continue
         embed = model.embed_queries if side == "query" else model.embed_documents
         whole = encode_texts(model.tokenizer, [prompt + _TEXTS[1]])[0]
@@ -126,7 +133,7 @@ def _vector_checks(model: EmbeddingModel) -> list[Check]:
     allowed = _PADDING if model.weights == "float32" else _PADDING_QUANTIZED
     finite = bool(np.isfinite(together).all())
     norms = np.linalg.norm(together, axis=1)
-    pooled = " and ".join(model.checkpoint.pooling)
+    pooled = " and ".join(model.checkpoint.pooling) or "as served"
     checks = [
         Check("pooling", True, f"{pooled}, {model.dimensions} dimensions"),
         Check("padding", apart <= allowed, f"a batch differs from single runs by {apart:.1e} of the largest component"),

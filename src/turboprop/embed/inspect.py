@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from turboprop.models.checkpoint.tensors import StoredTensor
+    from turboprop.models.endpoint import Endpoint
     from turboprop.models.kind import Kind
     from turboprop.models.local import LocalModel
     from turboprop.types import WeightFormat
@@ -77,6 +78,8 @@ def inspect_model(
 ) -> ModelReport:
     """Read a model's files; `embedding_...` are for models that are no language models, where none are given.
 
+    Of a model behind an address it is told what is known without asking there.
+
     Raises `ModelFormatError` and the like for files that are not sound; one that is
     sound and cannot run here is told in the report.
     """
@@ -87,6 +90,8 @@ def inspect_model(
     def opened(local: LocalModel) -> Checkpoint:
         return open_reranker(local).checkpoint if reranks else open_checkpoint(local)
 
+    if local.endpoint is not None:
+        return _behind_an_address(local, local.endpoint, EngineOptions(weights or "auto", engine=engine or "auto"))
     reason = "the file holds a vocabulary and no weights"
     if local.is_gguf:
         with GGUFFile.open(local.path) as file:
@@ -131,6 +136,14 @@ def inspect_model(
         )
     plan = _plan(checkpoint, report["kind"], options)
     return ModelReport(**report, **_facts(checkpoint), **plan)
+
+
+def _behind_an_address(local: LocalModel, endpoint: Endpoint, options: EngineOptions) -> ModelReport:
+    checkpoint, kind = open_checkpoint(local), kind_of(local)
+    facts = {**_facts(checkpoint), "dimensions": endpoint.dimensions or None, "context": endpoint.context or None}
+    plan = _plan(checkpoint, kind, options)
+    tokenizer = {"kind": "the server's"}
+    return ModelReport(local.name, endpoint.url, "endpoint", "", 0, 0, [], tokenizer, kind=kind, **facts, **plan)
 
 
 def _facts(checkpoint: Checkpoint) -> dict[str, Any]:

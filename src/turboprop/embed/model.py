@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Literal, Self
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import numpy as np
 import xxhash
@@ -17,7 +18,8 @@ from turboprop.embed.encoder_model import EncoderModel
 from turboprop.embed.head import check_takes, finish
 from turboprop.embed.instruction import Side, instructed
 from turboprop.embed.options import PLAIN, EmbeddingOptions, checked_limit, checked_width
-from turboprop.embed.prepared import PreparedInputs, token_batch
+from turboprop.embed.prepared import PreparedInputs
+from turboprop.embed.units import Texts, TokenIds, Units
 from turboprop.engines.contract import Encoder, EngineOptions, own_tokenizer
 from turboprop.engines.registry import Choice, load_encoder
 from turboprop.errors import InputTooLongError, ModelUnsupportedError, UsageError
@@ -25,10 +27,12 @@ from turboprop.models.checkpoint.open import open_checkpoint
 from turboprop.models.checkpoint.reranker import is_cross_encoder
 from turboprop.models.checkpoint.view import Checkpoint
 from turboprop.models.resolve import resolve
-from turboprop.models.tokenizer.load import encode_texts, longest_text
 from turboprop.progress import DownloadProgress
 from turboprop.settings import Settings, load_settings
 from turboprop.types import Prompts, TokenBatch, WeightFormat
+
+if TYPE_CHECKING:
+    from turboprop.engines.remote import RemoteEncoder
 
 Overlong = Literal["error", "truncate", "average"]
 KNOWN_QUERIES = 1_024
@@ -52,10 +56,16 @@ class EmbeddingModel(EncoderModel):
         max_tokens: int | None,
         engine: Choice,
     ) -> None:
+        if checkpoint.endpoint is not None:
+            checkpoint = _as_served(checkpoint, encoder)
         super().__init__(checkpoint, encoder, engine)
+        self._server_prompts = checkpoint.endpoint is not None and cast("RemoteEncoder", encoder).server.is_ours
         check_takes(checkpoint, checkpoint.dense, encoder.dimensions)
         self._settings = settings
-        self._tokenizer = own_tokenizer(encoder) or checkpoint.tokenizer()
+        self._tokenizer = None
+        if checkpoint.endpoint is None:
+            self._tokenizer = own_tokenizer(encoder) or checkpoint.tokenizer()
+        self._units: Units = Texts(whole=self._server_prompts) if self._tokenizer is None else TokenIds(self._tokenizer)
         self._queries: OrderedDict[tuple[str, EmbeddingOptions, str], NDArray[np.float32]] = OrderedDict()
         self._full_width = checkpoint.dense[-1].weight.shape[0] if checkpoint.dense else encoder.dimensions
         wanted = checkpoint.default_width if dimensions is None else dimensions
@@ -90,19 +100,20 @@ class EmbeddingModel(EncoderModel):
         """
         settings = settings or load_settings()
         local = resolve(name_or_path, settings, progress=progress)
-        if (local.row is not None and local.row.kind == "reranker") or is_cross_encoder(local.path):
+        stated = local.endpoint or local.row
+        if (stated is not None and stated.kind == "reranker") or is_cross_encoder(local.path):
             raise ModelUnsupportedError(f"{local.name} is a reranker: it scores pairs of texts and has no vectors")
         checkpoint = open_checkpoint(local)
         if stretch is not None:
             checkpoint = checkpoint.extended(stretch)
         options = EngineOptions(
-            weights or settings.weights,
+            weights or (settings.weights if local.endpoint is None else "auto"),
             settings.threads,
             settings.cache_home,
             memory,
             progress,
             device=device,
-            engine=engine or settings.engine,
+            engine=engine or (settings.engine if local.endpoint is None else "auto"),
             programs=settings.programs,
             gpu_layers=settings.gpu_layers,
         )
@@ -122,8 +133,8 @@ class EmbeddingModel(EncoderModel):
         return self._settings
 
     @property
-    def tokenizer(self) -> Tokenizer:
-        """The tokenizer as the model uses it."""
+    def tokenizer(self) -> Tokenizer | None:
+        """The tokenizer as the model uses it; None where the model runs behind an address."""
         return self._tokenizer
 
     @property
@@ -156,7 +167,7 @@ class EmbeddingModel(EncoderModel):
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text as a document, prompt and special tokens included."""
-        return [len(ids) for ids in self._tokenize(texts, self.prompts.document)]
+        return self._units.tokens(self._units.inputs(texts, self.prompts.document))
 
     def fits(self, texts: Sequence[str]) -> list[bool]:
         """Which texts the model takes whole as documents."""
@@ -221,9 +232,6 @@ class EmbeddingModel(EncoderModel):
         self._queries.clear()
         super().close()
 
-    def _tokenize(self, texts: Sequence[str], prompt: str) -> list[list[int]]:
-        return encode_texts(self._tokenizer, [prompt + text for text in texts])
-
     def prepare(
         self, texts: Sequence[str], side: Side, options: EmbeddingOptions = PLAIN, *, overlong: Overlong = "error"
     ) -> PreparedInputs:
@@ -232,21 +240,28 @@ class EmbeddingModel(EncoderModel):
         Raises `InputTooLongError` and `UsageError` as `embed_documents` does.
         """
         prompt = self.prompts.query if side == "query" else self.prompts.document
-        if options.instruction is not None:
+        asked: tuple[tuple[str, str], ...] = ()
+        if self._server_prompts:
+            asked = (("input_type", side), ("overlong", overlong))
+            asked += (("instruction", options.instruction),) if options.instruction is not None else ()
+        elif options.instruction is not None:
             prompt = instructed(self._checkpoint, side, options.instruction)
         limit = self._max_tokens if options.max_length is None else checked_limit(options.max_length, self._checkpoint)
+        limit = self._units.limit(limit)
         slots: dict[str, int] = {}
         where = [slots.setdefault(text, len(slots)) for text in texts]
         inputs, owners = self._inputs(list(slots), prompt, limit, overlong)
         skip = 0
         if prompt and not self._checkpoint.pool_prompt:  # [CLS] goes with the prompt
-            skip = self._special_edges()[0] + self._prompt_tokens(prompt)
-        return self._prepared(inputs, owners, where, skip, options)
+            skip = self._units.edges()[0] + self._units.prompt_size(prompt)
+        return self._prepared(inputs, owners, where, skip, options, asked)
 
     def prepare_ids(
         self, ids: Sequence[Sequence[int]], options: EmbeddingOptions = PLAIN, *, overlong: Overlong = "error"
     ) -> PreparedInputs:
         """The same for token ids, which run as they are: no prompt and no special token is added."""
+        if self._tokenizer is None:
+            raise UsageError(f"{self.name} runs behind an address, which takes texts; it has no token ids here")
         vocabulary = self._tokenizer.get_vocab_size()
         limit = self._max_tokens if options.max_length is None else checked_limit(options.max_length, self._checkpoint)
         inputs = [list(each) for each in ids]
@@ -268,24 +283,40 @@ class EmbeddingModel(EncoderModel):
     def compute(self, prepared: PreparedInputs, batch_tokens: int | None = None) -> NDArray[np.float32]:
         """Run what was prepared, float32 [texts, `prepared.width`]; `batch_tokens` as for `embed_documents`."""
         vectors = np.empty((len(prepared.inputs), prepared.width), np.float32)
+        if self._tokenizer is None:  # what is computed elsewhere takes no memory here
+            batch_tokens = None
         for chosen in batches(prepared.lengths, batch_tokens or self.plan.batch_tokens, self.plan.padded_to):
-            pooled = self.run(token_batch([prepared.inputs[index] for index in chosen], prepared.skip))
+            pooled = self.run(self.batch([prepared.inputs[index] for index in chosen], prepared))
             vectors[chosen] = self.finish(pooled, prepared)
         return prepared.assemble(vectors)
 
     def run(self, batch: TokenBatch) -> NDArray[np.float32]:
         """Pooled vectors of a batch as they come from the engine; `finish` makes them what was asked for."""
+        if self._tokenizer is None:  # requests of several threads run beside each other
+            pooled = self._encoder.encode(batch)
+            self._tokens_embedded = cast("RemoteEncoder", self._encoder).tokens
+            return pooled
         with self._lock:
             pooled = self._encoder.encode(batch)
             self._tokens_embedded += len(batch.ids)
         return pooled
+
+    def batch(self, inputs: Sequence[Any], like: PreparedInputs) -> TokenBatch:
+        """Inputs of `like`, or of others with the same `skip` and `asked`, as `run` takes them."""
+        return self._units.batch(inputs, like.skip, like.asked)
 
     def finish(self, pooled: NDArray[np.float32], prepared: PreparedInputs) -> NDArray[np.float32]:
         """float32 [n, `prepared.width`]: cut and normalised. Raises `EngineError` for a non-finite vector."""
         return finish(pooled, self._checkpoint, prepared.cut, normalize=prepared.normalize)
 
     def _prepared(
-        self, inputs: list[list[int]], owners: list[int], where: list[int], skip: int, options: EmbeddingOptions
+        self,
+        inputs: list[Any],
+        owners: list[int],
+        where: list[int],
+        skip: int,
+        options: EmbeddingOptions,
+        asked: tuple[tuple[str, str], ...] = (),
     ) -> PreparedInputs:
         cut = self._cut
         if options.dimensions is not None:
@@ -293,26 +324,24 @@ class EmbeddingModel(EncoderModel):
         normalize = options.normalize
         if normalize is None:  # a cut vector has another length than the whole one
             normalize = self._checkpoint.normalize or cut is not None
-        return PreparedInputs(inputs, owners, where, skip, cut, cut or self._full_width, normalize)
+        return PreparedInputs(inputs, owners, where, skip, cut, cut or self._full_width, normalize, asked)
 
-    def _inputs(
-        self, texts: list[str], prompt: str, limit: int, overlong: Overlong
-    ) -> tuple[list[list[int]], list[int]]:
-        """Token ids to run, and for each the index of the text that it belongs to."""
+    def _inputs(self, texts: list[str], prompt: str, limit: int, overlong: Overlong) -> tuple[list[Any], list[int]]:
+        """Inputs to run, and for each the index of the text that it belongs to."""
         slices, slice_owners = texts, list(range(len(texts)))
         if overlong != "error":  # the tokenizer takes no text of any length
-            step = min(_SLICE, longest_text(self._tokenizer) - len(prompt))
+            step = min(_SLICE, self._units.longest_text - len(prompt))
             cut = [_slices(text, step, 1 if overlong == "truncate" else None) for text in texts]
             slices = [part for parts in cut for part in parts]
             slice_owners = [index for index, parts in enumerate(cut) for _ in parts]
-        inputs: list[list[int]] = []
+        inputs: list[Any] = []
         owners: list[int] = []
-        for index, ids in zip(slice_owners, self._tokenize(slices, prompt), strict=True):
+        for index, ids in zip(slice_owners, self._units.inputs(slices, prompt), strict=True):
             if len(ids) <= limit:
                 parts = [ids]
             elif overlong == "error":
                 raise InputTooLongError(
-                    f"text {index + 1} has {len(ids)} tokens and the limit of {self.name} is {limit}; "
+                    f"text {index + 1} has {len(ids)} {self._units.name} and the limit of {self.name} is {limit}; "
                     "split it, or ask for truncation"
                 )
             else:
@@ -323,29 +352,18 @@ class EmbeddingModel(EncoderModel):
             owners.extend([index] * len(parts))
         return inputs, owners
 
-    def _windows(self, ids: list[int], prompt: str, limit: int) -> list[list[int]]:
+    def _windows(self, ids: Any, prompt: str, limit: int) -> list[Any]:
         """Cut an over-long input into windows that each keep the prompt and the special tokens."""
-        before, after = self._special_edges()
-        head = before + self._prompt_tokens(prompt)
+        before, after = self._units.edges()
+        head = before + self._units.prompt_size(prompt)
         if head + after >= limit:
-            raise UsageError(f"the prompt {prompt!r} alone takes {head + after} of the {limit} tokens; allow more")
+            raise UsageError(
+                f"the prompt {prompt!r} alone takes {head + after} of the {limit} {self._units.name}; allow more"
+            )
         body = ids[head : len(ids) - after]
         room = limit - head - after
         tail = ids[len(ids) - after :]
         return [ids[:head] + body[start : start + room] + tail for start in range(0, len(body), room)]
-
-    def _special_edges(self) -> tuple[int, int]:
-        """How many special tokens the tokenizer puts before and after a text."""
-        plain = self._tokenizer.encode("a", add_special_tokens=False).ids
-        whole = self._tokenizer.encode("a").ids
-        extra = len(whole) - len(plain)
-        for before in range(extra + 1):
-            if whole[before : before + len(plain)] == plain:
-                return before, extra - before
-        return 0, extra
-
-    def _prompt_tokens(self, prompt: str) -> int:
-        return len(encode_texts(self._tokenizer, [prompt], add_special_tokens=False)[0]) if prompt else 0
 
 
 def fingerprint(checkpoint: Checkpoint, settings: Settings, dimensions: int, max_tokens: int) -> str:
@@ -358,10 +376,21 @@ def fingerprint(checkpoint: Checkpoint, settings: Settings, dimensions: int, max
         checkpoint.prompts.query,
         checkpoint.prompts.document,
         dimensions,
-        max_tokens,
+        # What a server says of its context may be missing one day; what the user says counts.
+        max_tokens if checkpoint.endpoint is None else checkpoint.endpoint.context,
         *([stretched] if (stretched := checkpoint.config.get("rotary_scaling_factor")) else []),
     )
     return xxhash.xxh3_128_hexdigest(repr(parts).encode())
+
+
+def _as_served(checkpoint: Checkpoint, encoder: Encoder) -> Checkpoint:
+    """What is known of a model behind an address once it was asked."""
+    server = cast("RemoteEncoder", encoder).server
+    checkpoint = replace(checkpoint, max_tokens=server.context or checkpoint.max_tokens)
+    if not server.is_ours:
+        return checkpoint
+    # It puts the prompts itself, and its vectors are done: made unit length again they would move by rounding.
+    return replace(checkpoint, prompts=Prompts(), normalize=False)
 
 
 def _slices(text: str, step: int, most: int | None) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,20 +14,23 @@ from turboprop.types import TokenBatch
 
 @dataclass(frozen=True, slots=True)
 class PreparedInputs:
-    """`inputs` are token ids to run. `owners` says for each which different text it is a part of, `where` for each
+    """`inputs` are token ids to run, or texts for a model that tokenizes itself; `asked` goes with these.
+
+    `owners` says for each which different text it is a part of, `where` for each
     text of the call which of the different ones it is. `width` is that of a finished vector."""
 
-    inputs: list[list[int]]
+    inputs: list[Any]
     owners: list[int]
     where: list[int]
     skip: int
     cut: int | None
     width: int
     normalize: bool
+    asked: tuple[tuple[str, str], ...] = ()
 
     @property
     def lengths(self) -> list[int]:
-        """Tokens of each input."""
+        """Tokens of each input; characters of a text."""
         return [len(ids) for ids in self.inputs]
 
     @property

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 EngineFinish = Literal["stop", "length", "cancelled"]
 """Why the ids end: a stop id was drawn, `max_tokens` or the context is full, or `cancel` was called."""
@@ -99,3 +99,64 @@ class Generator(Protocol):
 
     def close(self) -> None:
         """End what runs and give the memory back; a second call does nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextRequest:
+    """One generation of an engine that tokenizes by itself, as a server does: a text to continue, or a conversation.
+
+    `json_schema` is a JSON value; `reasoning` switches the thinking of models that have a switch.
+    """
+
+    prompt: str | Sequence[Mapping[str, Any]]
+    max_tokens: int | None = None
+    stops: tuple[str, ...] = ()
+    sampling: Sampling = field(default_factory=Sampling)
+    logprobs: int | None = None
+    json_schema: Any = None
+    grammar: str | None = None
+    reasoning: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TextPiece:
+    """More of an answer, or of what the model thinks before it. `logprobs` are (text, logarithm, likeliest) a token."""
+
+    text: str
+    thinks: bool = False
+    logprobs: tuple[tuple[str, float, tuple[tuple[str, float], ...]], ...] = ()
+
+
+class TextStream(Protocol):
+    """The text of one generation as it is written."""
+
+    @property
+    def finish(self) -> EngineFinish | None:
+        """Why the stream ended; None while it has not."""
+
+    @property
+    def usage(self) -> Mapping[str, Any]:
+        """Tokens as OpenAI's interface counts them; empty where nobody did. Known at the end."""
+
+    def __iter__(self) -> Iterator[TextPiece]: ...
+
+    def cancel(self) -> None:
+        """End the stream now, from any thread; a waiting reader is woken. A second call does nothing."""
+
+
+class TextWriter(Protocol):
+    """A language model that tokenizes by itself."""
+
+    @property
+    def context(self) -> int:
+        """Tokens of prompt and answer together, at most, as far as that is known."""
+
+    @property
+    def constraints(self) -> frozenset[Literal["json_schema", "grammar"]]:
+        """Which constraints it can keep; a request with another raises `UsageError`."""
+
+    def write(self, request: TextRequest) -> TextStream:
+        """Begin a generation."""
+
+    def close(self) -> None:
+        """Give everything back; a second call does nothing."""

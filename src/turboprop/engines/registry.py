@@ -20,7 +20,12 @@ if TYPE_CHECKING:
     from turboprop.models.checkpoint.view import Checkpoint, FileFormat
     from turboprop.models.kind import Kind
 
-_FILES = {"safetensors": "a safetensors folder", "gguf": "a GGUF file", "onnx": "an ONNX export"}
+_FILES = {
+    "safetensors": "a safetensors folder",
+    "gguf": "a GGUF file",
+    "onnx": "an ONNX export",
+    "endpoint": "an endpoint",
+}
 _PURPOSES = {"embedding": "embedding models", "language": "language models", "reranker": "rerankers"}
 
 
@@ -84,6 +89,15 @@ ENGINES = (
         package="xllamacpp",
         extra="llamacpp",
         tokenizes=True,
+    ),
+    Engine(
+        "remote",
+        "turboprop.engines.remote",
+        "it runs behind an address",
+        reads=("endpoint",),
+        purposes=("embedding", "language", "reranker"),
+        formats=("auto",),
+        devices=("remote",),
     ),
     Engine(
         "numpy",

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 from turboprop.closing import Closing
 from turboprop.engines.contract import EngineOptions, own_tokenizer
-from turboprop.engines.generation_contract import Sampling, TokenRequest
+from turboprop.engines.generation_contract import Sampling, TextRequest, TokenRequest
 from turboprop.engines.registry import load_generator
 from turboprop.errors import InputTooLongError, ModelUnsupportedError, UsageError
 from turboprop.generate.events import (
@@ -23,10 +24,12 @@ from turboprop.generate.events import (
     Usage,
 )
 from turboprop.generate.options import GenerationOptions
-from turboprop.generate.prompts import Prompt, PromptMaker, TokenizedPrompt
+from turboprop.generate.prompts import Prompt, PromptMaker, TokenizedPrompt, checked_texts
 from turboprop.generate.stream import Detokenizer, Part, ReasoningSplitter, StopFilter
+from turboprop.generate.texts import text_events
 from turboprop.models.checkpoint.open import open_checkpoint
 from turboprop.models.checkpoint.view import Checkpoint
+from turboprop.models.endpoint import CHARS_PER_TOKEN
 from turboprop.models.resolve import resolve
 from turboprop.models.tokenizer.load import token_text, tokenizer_from_path
 from turboprop.settings import Settings, load_settings
@@ -34,7 +37,7 @@ from turboprop.settings import Settings, load_settings
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-    from turboprop.engines.generation_contract import GeneratedToken, Generator, TokenStream
+    from turboprop.engines.generation_contract import GeneratedToken, Generator, TextStream, TextWriter, TokenStream
     from turboprop.engines.registry import Choice
     from turboprop.progress import DownloadProgress
     from turboprop.types import WeightFormat
@@ -48,12 +51,16 @@ class LanguageModel(Closing):
     Calls from several threads run at the same time and share each step of the model.
     """
 
-    def __init__(self, checkpoint: Checkpoint, tokenizer: Tokenizer, generator: Generator, engine: Choice) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, tokenizer: Tokenizer | None, generator: Generator | TextWriter, engine: Choice
+    ) -> None:
         self._name = checkpoint.name
         self._engine = engine
-        self._tokenizer = tokenizer
         self._generator = generator
-        self._prompts = PromptMaker(checkpoint, tokenizer)
+        if tokenizer is not None:
+            self._tokenizer = tokenizer
+            self._prompts = PromptMaker(checkpoint, tokenizer)
+        self._writes_text = tokenizer is None
 
     @classmethod
     def load(
@@ -74,15 +81,15 @@ class LanguageModel(Closing):
 
         `context` is in tokens, prompt and answer together; `memory` in bytes for weights and cache; `gpu_layers` is for
         an engine that splits a model between GPU and processor; `progress` is told of a download and of a conversion.
-        Raises
-        `ModelNotFoundError`, `ModelFormatError`, `ModelUnsupportedError`, `DownloadError`, `EngineError` or
+        Raises `ModelNotFoundError`, `ModelFormatError`, `ModelUnsupportedError`, `DownloadError`, `EngineError` or
         `UsageError`.
         """
         settings = settings or load_settings()
         local = resolve(name_or_path, settings, progress=progress)
-        if local.row is not None and local.row.kind != "language":
+        stated = local.endpoint or local.row
+        if stated is not None and stated.kind not in (None, "language"):
             raise ModelUnsupportedError(
-                f"{local.name} is {'a reranker' if local.row.kind == 'reranker' else 'an embedding model'} and writes "
+                f"{local.name} is {'a reranker' if stated.kind == 'reranker' else 'an embedding model'} and writes "
                 "no text; `tp model list` shows language models"
             )
         checkpoint = open_checkpoint(local)
@@ -100,7 +107,9 @@ class LanguageModel(Closing):
         )
         generator, choice = load_generator(checkpoint, options)
         try:
-            tokenizer = own_tokenizer(generator) or tokenizer_from_path(checkpoint.tokenizer_path)
+            tokenizer = None
+            if local.endpoint is None:
+                tokenizer = own_tokenizer(generator) or tokenizer_from_path(checkpoint.tokenizer_path)
             return cls(checkpoint, tokenizer, generator, choice)
         except BaseException:
             generator.close()
@@ -142,10 +151,12 @@ class LanguageModel(Closing):
     @property
     def has_template(self) -> bool:
         """Whether the model brought a chat template; a conversation is else written as a plain text."""
-        return self._prompts.has_template
+        return self._writes_text or self._prompts.has_template
 
     def count_tokens(self, prompt: Prompt) -> int:
-        """Tokens of a prompt as `generate` would give it to the model."""
+        """Tokens of a prompt as `generate` would give it to the model; estimated where a server counts them."""
+        if self._writes_text:
+            return _estimated(prompt)
         return len(self._prompts.tokenize(prompt).ids)
 
     def generate(self, prompt: Prompt, options: GenerationOptions = DEFAULT) -> Generation:
@@ -183,6 +194,12 @@ class LanguageModel(Closing):
         describes them, for a conversation with a model whose template has a place for them; it calls them in its
         text, between `<tool_call>` tags.
         """
+        for name, wanted in (("json_schema", options.json_schema), ("grammar", options.grammar)):
+            if wanted is not None and name not in self._generator.constraints:
+                raise UsageError(f"the engine {self.engine} cannot keep a {name}; leave it away or take another engine")
+        if self._writes_text:
+            return self._stream_of_text(prompt, options, tools)
+        generator = cast("Generator", self._generator)
         tokenized = self._prompts.tokenize(prompt, options.reasoning, tools)
         room = self.context - len(tokenized.ids)
         if room < 1:
@@ -194,25 +211,34 @@ class LanguageModel(Closing):
             ids=tokenized.ids,
             max_tokens=min(room, options.max_tokens or room),
             stop_ids=self._prompts.stop_ids,
-            sampling=Sampling(
-                options.temperature,
-                options.top_k,
-                options.top_p,
-                options.min_p,
-                options.repetition_penalty,
-                options.presence_penalty,
-                options.frequency_penalty,
-                options.seed,
-            ),
+            sampling=_sampling(options),
             logprobs=options.logprobs,
             json_schema=options.schema_text(),
             grammar=options.grammar,
         )
-        for name in ("json_schema", "grammar"):
-            if getattr(request, name) is not None and name not in self._generator.constraints:
-                raise UsageError(f"the engine {self.engine} cannot keep a {name}; leave it away or take another engine")
         started = time.perf_counter()
-        return GenerationStream(self._generator.start(request), self._tokenizer, tokenized, options, started)
+        ids = generator.start(request)
+        return GenerationStream(ids, _events(ids, self._tokenizer, tokenized, options, started))
+
+    def _stream_of_text(
+        self, prompt: Prompt, options: GenerationOptions, tools: Sequence[Mapping[str, Any]]
+    ) -> GenerationStream:
+        if tools:
+            raise UsageError(f"tools are not passed on to {self.name}, which runs behind an address; leave them away")
+        schema = options.schema_text()
+        request = TextRequest(
+            checked_texts(prompt),
+            max_tokens=options.max_tokens,
+            stops=options.stops,
+            sampling=_sampling(options),
+            logprobs=options.logprobs,
+            json_schema=json.loads(schema) if schema is not None else None,
+            grammar=options.grammar,
+            reasoning=options.reasoning,
+        )
+        started = time.perf_counter()
+        text = cast("TextWriter", self._generator).write(request)
+        return GenerationStream(text, text_events(text, options.stops, _estimated(prompt), started))
 
     def close(self) -> None:
         """End what runs and give the memory back; a second call does nothing."""
@@ -225,16 +251,10 @@ class GenerationStream:
     Nothing refers back to it, so letting go of it ends the generation at once, without a collection of cycles.
     """
 
-    def __init__(
-        self,
-        tokens: TokenStream,
-        tokenizer: Tokenizer,
-        prompt: TokenizedPrompt,
-        options: GenerationOptions,
-        started: float,
-    ) -> None:
+    def __init__(self, tokens: TokenStream | TextStream, events: Iterator[GenerationEvent]) -> None:
+        """`events` are made of what `tokens` gives."""
         self._tokens = tokens
-        self._events = _events(tokens, tokenizer, prompt, options, started)
+        self._events = events
 
     def __iter__(self) -> Iterator[GenerationEvent]:
         return self
@@ -257,6 +277,27 @@ class GenerationStream:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _sampling(options: GenerationOptions) -> Sampling:
+    return Sampling(
+        options.temperature,
+        options.top_k,
+        options.top_p,
+        options.min_p,
+        options.repetition_penalty,
+        options.presence_penalty,
+        options.frequency_penalty,
+        options.seed,
+    )
+
+
+def _estimated(prompt: Prompt) -> int:
+    """Tokens of a prompt that a server will count; four for what stands around each message."""
+    texts = checked_texts(prompt)
+    if isinstance(texts, str):
+        return -(-len(texts) // CHARS_PER_TOKEN)
+    return sum(4 - (-len(message["content"]) // CHARS_PER_TOKEN) for message in texts)
 
 
 def _events(

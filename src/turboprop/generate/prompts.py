@@ -213,6 +213,17 @@ def _acts(text: str, template: str) -> bool:
     return bool(text.strip()) and (text.strip() in template or _CONTROL_FORM.fullmatch(text.strip()) is not None)
 
 
+def checked_texts(prompt: Prompt) -> str | list[dict[str, Any]]:
+    """A text to continue or a conversation, for an engine that tokenizes by itself. Raises `UsageError`."""
+    if isinstance(prompt, str):
+        return clean_text(prompt)
+    if not prompt:
+        raise UsageError("the prompt is empty: give a text or at least one message")
+    if all(isinstance(part, int) for part in prompt):
+        raise UsageError("a model behind an address takes texts and conversations, and no token ids")
+    return [_checked(part, number, has_tools=False) for number, part in enumerate(prompt)]
+
+
 def _checked(message: Any, number: int, has_tools: bool) -> dict[str, Any]:
     if isinstance(message, Message):
         message = {"role": message.role, "content": message.content}

@@ -22,7 +22,7 @@ from turboprop.code.exclude import Reason
 from turboprop.code.read import SourceText, read_source
 from turboprop.code.walk import Skipped, SourceFile
 from turboprop.engines.resident import give_back_heap
-from turboprop.errors import MemoryBudgetError
+from turboprop.errors import EndpointError, MemoryBudgetError
 from turboprop.index.budget import ROW_CHARS, MemoryBudget
 from turboprop.index.changes import Changes, chunker_name, find_changes
 from turboprop.index.fit import fit_chunks
@@ -183,14 +183,14 @@ def update(
 ) -> IndexSummary:
     """Bring the index in `directory` up to the files of a walk, or to the first of them that `scope` takes.
 
-    Work is published every `publish_seconds` and at the end; an interrupt publishes the files that are whole
-    (at most about `GROUP_SECONDS` of work are lost) and goes on its way, and so does a run that takes more memory
-    than its budget. Where embedding would take more than `words_first_seconds`, the words of all files are published
-    before the other vectors are made: of rows of a path and language with a lower `first` before others, of files that
-    changed last before others. Without `fill` rows that wait for their vectors go on waiting. `skipped` are the walk's
-    own counts by reason, added to the summary; `sources` are files that were read already, by path. Raises
-    `IndexBusyError`, `IndexMismatchError`, `IndexDamagedError`, `StorageError`, and what the embedder raises; the
-    index is then as it was last published.
+    Work is published every `publish_seconds` and at the end; an interrupt publishes the files that are whole (at
+    most about `GROUP_SECONDS` of work are lost) and goes on its way, and so does a run that takes more memory than
+    its budget, or whose model runs elsewhere and is gone. Where embedding would take more than
+    `words_first_seconds`, the words of all files are published before the other vectors are made: of rows of a path
+    and language with a lower `first` before others, of files that changed last before others. Without `fill` rows
+    that wait for their vectors go on waiting. `skipped` are the walk's own counts by reason, added to the summary;
+    `sources` are files that were read already, by path. Raises `IndexBusyError`, `IndexMismatchError`,
+    `IndexDamagedError`, `StorageError`, and what the embedder raises; the index is then as it was last published.
     """
     started = time.monotonic()
     with TableWriter.open(directory, index_spec(embedder), rebuild=rebuild) as writer:
@@ -213,7 +213,7 @@ def update(
             if fill and writer.header.waiting:
                 run.fill(first, complete)
                 writer.publish(complete=complete)
-        except (KeyboardInterrupt, MemoryBudgetError):
+        except (KeyboardInterrupt, MemoryBudgetError, EndpointError):
             writer.drop_unfinished()
             if writer.settled:
                 writer.publish(complete=read and complete)

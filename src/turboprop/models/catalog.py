@@ -13,9 +13,10 @@ import tomllib
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from turboprop.errors import SettingsError
+from turboprop.errors import SettingsError, UsageError
+from turboprop.models.endpoint import checked_url
 from turboprop.types import Prompts
 
 if TYPE_CHECKING:
@@ -40,6 +41,9 @@ class CatalogRow:
     `size` is approximate, in bytes of what is downloaded. `sha256` maps file names to hashes that are
     known for certain; all other hashes come from the hub's metadata at download. `golden` are the first
     components of the unit vector of `GOLDEN_TEXT` as a document, in float32.
+
+    A row of the user's own with a `url` has no `repo`: the model runs behind that address under the name `model`, and
+    the fields from `url` on say how it is asked (`turboprop.models.endpoint.Endpoint`).
     """
 
     name: str
@@ -61,10 +65,21 @@ class CatalogRow:
     sha256: Mapping[str, str] = field(default_factory=dict, hash=False)
     golden: tuple[float, ...] = ()
     own: bool = False
+    url: str = ""
+    model: str = ""
+    api_key_env: str = ""
+    normalize: bool = True
+    batch: int = 0
+    parallel: int = 0
+    timeout: int = 0
+    requests_per_minute: int = 0
+    plain_http: bool = False
 
     @property
     def canonical(self) -> str:
-        """`owner/name`, or `owner/name:file.gguf`: what this model is called in an index."""
+        """`owner/name`, or `owner/name:file.gguf`, or `url#model`: what this model is called in an index."""
+        if self.url:
+            return f"{self.url}#{self.model}"
         return f"{self.repo}:{self.file}" if self.file else self.repo
 
     @property
@@ -97,7 +112,29 @@ _FIELD_TYPES: dict[str, type] = {
     "gated": bool,
     "sha256": dict,
     "golden": list,
+    "url": str,
+    "model": str,
+    "api_key_env": str,
+    "normalize": bool,
+    "batch": int,
+    "parallel": int,
+    "timeout": int,
+    "requests_per_minute": int,
+    "plain_http": bool,
 }
+_OF_ENDPOINTS = (
+    "model",
+    "api_key_env",
+    "normalize",
+    "batch",
+    "parallel",
+    "timeout",
+    "requests_per_minute",
+    "plain_http",
+)
+_OF_FILES = ("repo", "file", "revision", "pooling", "package", "gated", "sha256", "golden", "size", "family")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_MOST = {"batch": 2_048, "parallel": 64, "timeout": 3_600}
 
 
 class Catalog:
@@ -155,7 +192,8 @@ def _names(row: CatalogRow) -> Iterator[str]:
     if row.file:
         yield PurePosixPath(row.file).name
         yield PurePosixPath(row.file).stem
-    yield row.repo  # of several GGUF files of one repository, the first row stands for it
+    if row.repo:
+        yield row.repo  # of several GGUF files of one repository, the first row stands for it
 
 
 def safe_member(name: str) -> bool:
@@ -187,10 +225,14 @@ def _row(values: object, where: str, *, own: bool) -> CatalogRow:
         if isinstance(value, int) and value < 0:
             raise SettingsError(f"{label}: {key} must not be negative")
     fields = dict(values)
+    if "url" in fields:
+        _check_endpoint(fields, label)
+    else:
+        _check_files(fields, label)
     for key in ("name", "repo"):
-        if not fields.get(key):
+        if not fields.get(key) and not (key == "repo" and "url" in fields):
             raise SettingsError(f"{label}: {key} is missing")
-    if not is_repo_name(fields["repo"]):
+    if fields["repo"] and not is_repo_name(fields["repo"]):
         raise SettingsError(f"{label}: repo must be owner/name, not {fields['repo']!r}")
     file = fields.get("file", "")
     if file and not (safe_member(file) and file.endswith(".gguf")):
@@ -215,6 +257,30 @@ def _row(values: object, where: str, *, own: bool) -> CatalogRow:
     fields["prompts"] = Prompts(**prompts)
     fields["aliases"] = tuple(aliases)
     return CatalogRow(**fields, own=own)
+
+
+def _check_endpoint(fields: dict[str, Any], label: str) -> None:
+    """A row with a `url`; its address is put in the form that names are compared in. Raises `SettingsError`."""
+    if wrong := [key for key in _OF_FILES if key in fields]:
+        raise SettingsError(f"{label}: {wrong[0]} is of a model's files, and a row with a url has none")
+    if not str(fields.get("model", "")).strip():
+        raise SettingsError(f"{label}: model is missing: the name that the server at its url knows the model by")
+    if fields.get("api_key_env") and not _VARIABLE.fullmatch(fields["api_key_env"]):
+        # It may be the key itself, which is not shown.
+        raise SettingsError(f"{label}: api_key_env is the name of the variable that holds the key, not the key")
+    for key, most in _MOST.items():
+        if fields.get(key, 0) > most:
+            raise SettingsError(f"{label}: {key} must be at most {most}, not {fields[key]}")
+    try:
+        fields["url"] = checked_url(fields["url"], plain_http=fields.get("plain_http", False))
+    except UsageError as error:
+        raise SettingsError(f"{label}: {error}") from None
+    fields["repo"] = ""
+
+
+def _check_files(fields: dict[str, Any], label: str) -> None:
+    if wrong := [key for key in _OF_ENDPOINTS if key in fields]:
+        raise SettingsError(f"{label}: {wrong[0]} is of a model behind an address, and the row has no url")
 
 
 def _read_rows(path: Path, *, own: bool) -> tuple[CatalogRow, ...]:

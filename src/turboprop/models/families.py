@@ -74,11 +74,11 @@ _FACTS: tuple[tuple[frozenset[str], re.Pattern[str], ModelFacts], ...] = (
 )
 
 
-def model_facts(family: str, names: Sequence[str]) -> ModelFacts:
-    """The facts of the first row whose family is `family` and whose pattern occurs in one of `names`."""
+def model_facts(family: str | None, names: Sequence[str]) -> ModelFacts:
+    """The facts of the first row whose family is `family` (None: any) and whose pattern occurs in one of `names`."""
     plain = [re.sub(r"[^a-z0-9]+", "-", name.lower()) for name in names]
     for families, pattern, facts in _FACTS:
-        if family in families and any(pattern.search(name) for name in plain):
+        if (family is None or family in families) and any(pattern.search(name) for name in plain):
             return facts
     return ModelFacts()
 

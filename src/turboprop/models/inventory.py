@@ -68,6 +68,8 @@ class KnownModel:
     @property
     def state(self) -> Source | Literal["partial", "remote"]:
         """Where it is."""
+        if self.row is not None and self.row.url:
+            return "endpoint"
         return self.local.source if self.local is not None else "partial" if self.partial else "remote"
 
 
@@ -243,6 +245,8 @@ def kind_here(local: LocalModel) -> Kind | None:
     """What a model's row or its files say that it is for; None for files that nothing here reads."""
     if local.row is not None:
         return local.row.kind
+    if local.endpoint is not None:
+        return local.endpoint.kind
     try:
         stat = local.path.stat()
     except OSError:

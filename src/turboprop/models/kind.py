@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from turboprop.errors import ModelUnsupportedError
 from turboprop.models.checkpoint.open import open_checkpoint
 from turboprop.models.checkpoint.reranker import is_reranker
+from turboprop.models.endpoint import kind_by_name
 from turboprop.models.json_file import read_json
 
 if TYPE_CHECKING:
@@ -17,13 +18,16 @@ Kind = Literal["embedding", "language", "reranker"]
 
 
 def kind_of(local: LocalModel) -> Kind:
-    """Whether a model embeds, writes or reranks: by its catalogue row, else by what its files say.
+    """Whether a model embeds, writes or reranks: by its catalogue row, else by what its files say, or
+    the name of what has none.
 
     Raises what opening the files raises, and `ModelUnsupportedError` for one that is no model by itself, such as a
     projector of images.
     """
     if local.row is not None:
         return local.row.kind
+    if local.endpoint is not None:
+        return local.endpoint.kind or kind_by_name(local.endpoint.model)
     if is_reranker(local):
         return "reranker"
     checkpoint = open_checkpoint(local)

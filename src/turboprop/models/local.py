@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from turboprop.errors import ModelFormatError
+from turboprop.errors import ModelFormatError, ModelUnsupportedError
 from turboprop.models.hub.cache import blob_sha256, find_in_hub_cache
 from turboprop.models.naming import HubReference
 from turboprop.models.other_programs import find_in_lm_studio
@@ -19,9 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from turboprop.models.catalog import CatalogRow
+    from turboprop.models.endpoint import Endpoint
     from turboprop.settings import Settings
 
-Source = Literal["store", "hub cache", "package", "LM Studio", "Ollama", "fastembed", "path"]
+NOWHERE = Path(os.devnull) / "endpoint"
+"""No file, on any system."""
+Source = Literal["store", "hub cache", "package", "LM Studio", "Ollama", "fastembed", "path", "endpoint"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +34,25 @@ class LocalModel:
 
     `name` is canonical: `owner/name`, `owner/name:file.gguf`, `name:tag` of Ollama's, `fastembed:owner/name`, or the
     absolute path of a model that has no other name. `row` is what the catalogue says of it, if anything.
+
+    A model behind an `endpoint` has no files and no row: its name is `url#model`, its path leads nowhere.
     """
 
     name: str
     path: Path
     source: Source
     row: CatalogRow | None = None
+    endpoint: Endpoint | None = None
 
     @property
     def is_gguf(self) -> bool:
         """Whether it is a GGUF file, which in Ollama's folder has a hash for a name."""
         return self.path.suffix == ".gguf" or self.source == "Ollama"
+
+    def check_has_files(self) -> None:
+        """Raise `ModelUnsupportedError` for a model that runs behind an address."""
+        if self.endpoint is not None:
+            raise ModelUnsupportedError(f"{self.name} runs behind an address, and no file of it is here")
 
 
 def find_local(reference: HubReference, settings: Settings) -> LocalModel | None:

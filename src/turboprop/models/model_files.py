@@ -20,6 +20,8 @@ _READ = {".json", ".jinja", ".model", ".onnx", ".onnx_data", ".safetensors", ".t
 def model_files(local: LocalModel) -> tuple[Path, ...]:
     """All files that loading a model may read: a GGUF file says everything by itself (or in its parts), a folder has
     modules in folders of its own."""
+    if local.endpoint is not None:
+        return ()
     path = local.path
     if local.is_gguf:
         return tuple(path.with_name(part) for part in split_names(path.name))

@@ -13,11 +13,15 @@ from typing import TYPE_CHECKING
 from turboprop.errors import ModelNotFoundError
 from turboprop.models.catalog import is_repo_name, load_catalog
 from turboprop.models.checkpoint.onnx import onnx_file
+from turboprop.models.endpoint import API_KEY, BATCH, PARALLEL, TIMEOUT, Endpoint, is_address, split_address
+from turboprop.models.families import model_facts
 from turboprop.models.hub.missing import not_here_message
 from turboprop.models.inventory import find_held, held_models, listed
-from turboprop.models.local import LocalModel, check_pins, find_local, local_model
+from turboprop.models.local import NOWHERE, LocalModel, check_pins, find_local, local_model
 from turboprop.models.naming import HubReference, parse_name
 from turboprop.models.store.contents import missing_files, only_gguf, split_names
+from turboprop.settings import PROJECT
+from turboprop.types import Prompts
 
 if TYPE_CHECKING:
     from turboprop.models.catalog import Catalog
@@ -45,6 +49,11 @@ def resolve(
         return _in_fastembed(wanted, settings, may_download)
     found = look_up(wanted, settings)
     if isinstance(found, LocalModel):
+        if found.endpoint is not None and settings.offline:
+            raise ModelNotFoundError(
+                f"{found.name} runs on another machine, and offline mode is on: nothing is sent. Switch it off "
+                "(TP_OFFLINE=0), or take a model that is here"
+            )
         return found
     if not may_download:
         why = "offline mode is on" if settings.offline else "downloading was not asked for"
@@ -64,6 +73,8 @@ def look_up(name: str, settings: Settings) -> LocalModel | HubReference:
     if name.startswith(_FASTEMBED):
         return _in_fastembed(name, settings, download=False)
     catalog = load_catalog(settings.config_file)
+    if (remote := _behind_an_address(name, settings, catalog)) is not None:
+        return remote
     meaning = parse_name(name, catalog)
     if isinstance(meaning, Path):
         return _from_path(meaning, catalog)
@@ -78,6 +89,50 @@ def look_up(name: str, settings: Settings) -> LocalModel | HubReference:
     if meaning is None:
         raise _unknown(name, held, catalog)
     return meaning
+
+
+def _behind_an_address(name: str, settings: Settings, catalog: Catalog) -> LocalModel | None:
+    """A model that runs elsewhere: a row with a `url`, or an address that has none. Raises `UsageError`."""
+    row = catalog.find(name)
+    if row is None and is_address(name):
+        url, model = split_address(name)
+        row = catalog.find(f"{url}#{model}")
+        if row is None:
+            known = catalog.find(model)
+            facts = model_facts(None, [model])
+            endpoint = Endpoint(
+                url,
+                model,
+                kind=known.kind if known else None,
+                # A repository may say which model it wants, once it is trusted. It gets no key by that.
+                api_key_env="" if _is_of_project(f"{url}#{model}", settings) else API_KEY,
+                prompts=known.prompts if known else facts.prompts,
+                context=known.context if known else 0,
+            )
+            return LocalModel(endpoint.canonical, NOWHERE, "endpoint", endpoint=endpoint)
+    if row is None or not row.url:
+        return None
+    endpoint = Endpoint(
+        row.url,
+        row.model,
+        row.kind,
+        row.api_key_env or API_KEY,
+        row.prompts if row.prompts != Prompts() else model_facts(None, [row.model]).prompts,
+        row.context,
+        row.dimensions,
+        row.normalize,
+        row.batch or BATCH,
+        row.parallel or PARALLEL,
+        row.timeout or TIMEOUT,
+        row.requests_per_minute,
+        row.plain_http,
+    )
+    return LocalModel(endpoint.canonical, NOWHERE, "endpoint", endpoint=endpoint)
+
+
+def _is_of_project(canonical: str, settings: Settings) -> bool:
+    stated = [getattr(settings, key) for key in ("model", "language_model") if settings.origins.get(key) == PROJECT]
+    return any("#".join(split_address(each)) == canonical for each in stated if each and is_address(each))
 
 
 def _in_fastembed(name: str, settings: Settings, download: bool) -> LocalModel:

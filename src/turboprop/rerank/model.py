@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from turboprop.embed.batching import batches
 from turboprop.embed.encoder_model import EncoderModel
 from turboprop.engines.contract import EngineOptions
-from turboprop.engines.registry import Choice, load_encoder
+from turboprop.engines.registry import Choice, choose, load_encoder
 from turboprop.errors import ModelUnsupportedError, UsageError
 from turboprop.models.checkpoint.reranker import RerankerCheckpoint, open_reranker
 from turboprop.models.resolve import resolve
@@ -22,6 +22,7 @@ from turboprop.types import TokenBatch, WeightFormat
 
 if TYPE_CHECKING:
     from turboprop.engines.contract import Encoder
+    from turboprop.engines.remote import RemoteReranker
     from turboprop.progress import DownloadProgress
 
 
@@ -35,8 +36,12 @@ class Reranker(EncoderModel):
         super().__init__(opened.checkpoint, encoder, engine)
         self._form = opened.form
         self._head = opened.head
-        self._inputs = inputs_of(opened, opened.checkpoint.max_tokens)
         self._tokens_scored = 0
+        self._remote: RemoteReranker | None = None
+        if opened.checkpoint.endpoint is not None:
+            self._remote = cast("RemoteReranker", encoder)
+            return
+        self._inputs = inputs_of(opened, opened.checkpoint.max_tokens)
         check_head(self.name, self._head, encoder.dimensions)
 
     @classmethod
@@ -60,9 +65,10 @@ class Reranker(EncoderModel):
         """
         settings = settings or load_settings()
         local = resolve(name_or_path, settings, progress=progress)
-        if local.row is not None and local.row.kind != "reranker":
+        stated = local.endpoint or local.row
+        if stated is not None and stated.kind not in (None, "reranker"):
             raise ModelUnsupportedError(
-                f"{local.name} is a model of the kind {local.row.kind}; `tp model list` shows which are rerankers"
+                f"{local.name} is a model of the kind {stated.kind}; `tp model list` shows which are rerankers"
             )
         opened = open_reranker(local)
         options = EngineOptions(
@@ -76,6 +82,11 @@ class Reranker(EncoderModel):
             programs=settings.programs,
             gpu_layers=settings.gpu_layers,
         )
+        if local.endpoint is not None:
+            from turboprop.engines.remote import load_reranker
+
+            choice = choose(opened.checkpoint, "reranker", options)
+            return cls(opened, cast("Encoder", load_reranker(opened.checkpoint)), choice)
         encoder, choice = load_encoder(opened.checkpoint, options, "reranker")
         try:
             return cls(opened, encoder, choice)
@@ -91,12 +102,12 @@ class Reranker(EncoderModel):
     @property
     def takes_instruction(self) -> bool:
         """Whether the task can be said in words, as for Qwen3-Reranker."""
-        return self._form == "prompt"
+        return self._form == "prompt" and self._remote is None
 
     @property
     def tokens_scored(self) -> int:
-        """Tokens that went through the model since it was loaded, padding not counted."""
-        return self._tokens_scored
+        """Tokens that went through the model since it was loaded, padding not counted; a server's are estimated."""
+        return self._tokens_scored if self._remote is None else self._remote.scored
 
     def inputs(self, query: str, documents: Sequence[str], *, instruction: str | None = None) -> list[Input]:
         """What the model reads of a query and each document: token ids, cut to `max_tokens`."""
@@ -106,6 +117,8 @@ class Reranker(EncoderModel):
             raise UsageError(f"{self.name} takes no instruction; leave it out")
         if not documents:
             return []
+        if self._remote is not None:
+            raise UsageError(f"{self.name} runs behind an address; what it reads of texts is known there alone")
         with self._lock:  # the tokenizer's switches belong to it, not to the call
             return self._inputs.make(query, documents, instruction or INSTRUCTION)
 
@@ -117,6 +130,10 @@ class Reranker(EncoderModel):
         probability. Scores of different models do not compare. Texts that are too long are cut, the document
         before the query. `instruction` is the task, for models that take one.
         """
+        if self._remote is not None:
+            if instruction is not None:
+                raise UsageError(f"{self.name} takes no instruction; leave it out")
+            return self._remote.scores(query, documents) if documents else np.empty(0, np.float32)
         inputs = self.inputs(query, documents, instruction=instruction)
         lengths = [len(one.ids) for one in inputs]
         scores = np.empty(len(inputs), np.float32)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turboprop.embed.batching import batches
-from turboprop.embed.prepared import PreparedInputs, token_batch
+from turboprop.embed.prepared import PreparedInputs
 from turboprop.errors import BusyError, EngineError
 
 if TYPE_CHECKING:
@@ -113,13 +113,14 @@ class EmbeddingBatcher:
                 self._run(picked)
 
     def _pick(self) -> list[tuple[_Request, int]]:
-        """Inputs of one window, all with the same `skip`; requests that were cancelled are dropped."""
+        """Inputs of one window, all with the same `skip` and `asked`; requests that were cancelled are dropped."""
         for request in [each for each in self._requests if each.future.cancelled()]:
             self._drop(request)
         if not self._requests:
             return []
-        skip = self._requests[0].prepared.skip
-        alike = [request for request in self._requests if request.prepared.skip == skip]
+        first = self._requests[0].prepared
+        kind = (first.skip, first.asked)
+        alike = [each for each in self._requests if (each.prepared.skip, each.prepared.asked) == kind]
         picked: list[tuple[_Request, int]] = []
         room = self._window
         for share in (self._window // 4 if len(alike) > 1 else self._window, self._window):
@@ -141,7 +142,7 @@ class EmbeddingBatcher:
 
     def _run(self, picked: list[tuple[_Request, int]]) -> None:
         lengths = [len(request.prepared.inputs[index]) for request, index in picked]
-        skip = picked[0][0].prepared.skip
+        like = picked[0][0].prepared
         plan = self._model.plan
         for chosen in batches(lengths, plan.batch_tokens, plan.padded_to):
             members = [picked[place] for place in chosen]
@@ -149,9 +150,8 @@ class EmbeddingBatcher:
             if not members:
                 continue
             try:
-                pooled = self._model.run(
-                    token_batch([request.prepared.inputs[index] for request, index in members], skip)
-                )
+                inputs = [request.prepared.inputs[index] for request, index in members]
+                pooled = self._model.run(self._model.batch(inputs, like))
             except Exception as error:
                 for request in {id(request): request for request, _ in members}.values():
                     self._fail(request, error)

@@ -116,7 +116,11 @@ class Entry:
         """Load the model, a language model within what is reserved for it."""
         name = self.local.name
         # It is here by now: nothing is downloaded behind the back of who allowed no download.
-        common: dict[str, Any] = {"progress": self.options.progress, "settings": replace(self.settings, offline=True)}
+        offline = self.settings.offline or self.local.endpoint is None
+        common: dict[str, Any] = {
+            "progress": self.options.progress,
+            "settings": replace(self.settings, offline=offline),
+        }
         if self.kind == "language":
             from turboprop.generate.model import LanguageModel
 
@@ -311,6 +315,8 @@ class ModelManager(Closing):
         # Opening its files a second time costs a command of one model 1 to 200 ms, and its loader refuses others; what
         # the catalogue says of it costs nothing.
         kind = kind_of(local) if self.budgets or local.row is not None else None
+        if local.endpoint is not None:  # nothing else but its use says what it is for
+            kind = local.endpoint.kind
         self._found[key] = found = _Found(local, files, stamp_of(files), kind)
         return found
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from turboprop.types import WeightFormat
 
 CPU = "cpu"
+REMOTE = "remote"
+"""Where models run that take no memory here."""
 _FALLBACK_BUDGET = 4_000_000_000
 """Where the system names no memory at all."""
 _ACTIVATIONS = {"embedding": 150_000_000, "reranker": 150_000_000, "language": 500_000_000}
@@ -38,6 +40,8 @@ def estimated_need(
 ) -> tuple[str, int]:
     """The device that a model will run on and about the bytes that it takes there; raises what opening its files
     raises."""
+    if local.endpoint is not None:
+        return REMOTE, 0
     checkpoint = open_reranker(local).checkpoint if kind == "reranker" else open_checkpoint(local)
     embeds = kind == "embedding"
     options = EngineOptions(

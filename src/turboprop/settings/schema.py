@@ -85,7 +85,7 @@ KEYS = {
 }
 
 
-OTHER_VARIABLES = ("TP_HOME", "TP_CACHE", "TP_CONFIG", "TP_DEBUG", "TP_API_KEY")
+OTHER_VARIABLES = ("TP_HOME", "TP_CACHE", "TP_CONFIG", "TP_DEBUG", "TP_API_KEY", "TP_REMOTE_API_KEY")
 """Variables that are read and are no settings: folders, and what one command alone takes."""
 
 _NEAR = 0.75

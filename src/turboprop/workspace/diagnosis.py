@@ -12,12 +12,15 @@ from turboprop.embed.cache import FILE, EmbeddingCache
 from turboprop.embed.caches import examine_caches, mend_caches
 from turboprop.embed.check import check_model
 from turboprop.engines.registry import engines_here
-from turboprop.errors import IndexDamagedError, IndexNotFoundError, TurboPropError
+from turboprop.errors import EndpointError, IndexDamagedError, IndexNotFoundError, TurboPropError
 from turboprop.index.health import FOREIGN, Finding, IndexFacts, examine, remove_leftover
 from turboprop.machine import available_bytes
+from turboprop.models.catalog import load_catalog
+from turboprop.models.endpoint import is_address
+from turboprop.models.kind import kind_of
 from turboprop.models.resolve import resolve
 from turboprop.models.store.verify import examine_model
-from turboprop.settings import mistyped_variables
+from turboprop.settings import Settings, mistyped_variables
 from turboprop.types import CacheFault, IndexStatus
 from turboprop.workspace.index import Index
 from turboprop.workspace.location import Location
@@ -52,6 +55,7 @@ def diagnose(location: Location, state: IndexStatus | None = None) -> Diagnosis:
     if tables and not any(finding.repair == "rebuild" for finding in findings):
         findings += _stale(location, state)
         findings += _model(location, found.model)
+    findings += _endpoints(settings)
     cache = EmbeddingCache(settings.cache_home / FILE, settings.embedding_cache)
     stats = cache.stats()
     cache.close()
@@ -111,6 +115,30 @@ def _stale(location: Location, state: IndexStatus | None) -> list[Finding]:
         return []
     first = ", ".join([*state.stale, *state.removed][:3])
     return [Finding("files", f"{changed} changed since they were indexed: {first}", "run tp index", "index")]
+
+
+def _endpoints(settings: Settings) -> list[Finding]:
+    """That the models behind addresses answer: those of the user's own rows, and of the settings."""
+    if settings.offline:
+        return []
+    rows = [row.canonical for row in load_catalog(settings.config_file) if row.url]
+    named = [name for name in (settings.model, settings.language_model) if name is not None and is_address(name)]
+    findings = []
+    for name in dict.fromkeys([*rows, *named]):
+        local = resolve(name, settings, download=False)
+        if local.endpoint is not None:
+            from turboprop.engines.remote import asked_facts
+
+            try:
+                asked = asked_facts(local.endpoint, local.endpoint.kind or kind_of(local))
+                problem = str(asked.get("missing", ""))
+            except EndpointError as error:
+                problem = str(error)
+            if problem:
+                findings.append(
+                    Finding("endpoint", f"{name}: {problem}", f"look at the server: tp model inspect {name}")
+                )
+    return findings
 
 
 def _model(location: Location, facts: dict[str, Any]) -> list[Finding]:

@@ -239,6 +239,12 @@ class Index(Closing):
         known = self._checked is not None and self._checked() is model
         if not known and model.fingerprint != spec.fingerprint:
             lease.close()
+            if model.dimensions != spec.dimensions:
+                raise IndexMismatchError(
+                    f"the index in {self.location.directory} has vectors of {spec.dimensions} dimensions, made with "
+                    f"{spec.model}, and {model.name} gives {model.dimensions} now. Bring the same model and name it "
+                    "with --model, or index again with `tp index --rebuild`"
+                )
             raise IndexMismatchError(
                 f"the index in {self.location.directory} was made with {spec.model} ({spec.fingerprint[:16]}), and "
                 f"{model.name} here is another ({model.fingerprint[:16]}): its weights, pooling or prompts "

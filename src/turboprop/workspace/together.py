@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from turboprop import limits
+from turboprop.errors import EndpointError
 from turboprop.limits import Mode, Unit
 from turboprop.types import Hit, SearchFilter
 
@@ -82,8 +83,12 @@ def search_together(
             if vector is not None:
                 vectors[fingerprint] = vector
             elif fingerprint not in vectors:
-                with index.embedding() as lease:
-                    vectors[fingerprint] = lease.embed_query(gist(query)[:_EMBEDDED])
+                try:
+                    with index.embedding() as lease:
+                        vectors[fingerprint] = lease.embed_query(gist(query)[:_EMBEDDED])
+                except EndpointError as error:
+                    said = f"{error} (words need no model: `tp search --mode lexical`)"
+                    raise EndpointError(said, error.status) from error
     most = limit
     if rerank is not None:
         from turboprop.search.rerank import RERANKED, rerank_places

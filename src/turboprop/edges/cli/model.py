@@ -18,6 +18,7 @@ from turboprop.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from turboprop.models.catalog import CatalogRow
+    from turboprop.models.endpoint import Endpoint
     from turboprop.models.local import LocalModel
 
 _GIVE_WAY = ("licence", "context", "dimensions", "kind", "size")
@@ -36,7 +37,11 @@ def _facts(
         "name": row.name if row else name,
         "model": name,
         "kind": kind or "",
-        "format": "gguf" if (local.is_gguf if local else row and row.file) else "safetensors",
+        "format": "endpoint"
+        if state == "endpoint"
+        else "gguf"
+        if (local.is_gguf if local else row and row.file)
+        else "safetensors",
         "family": row.family if row else "",
         "dimensions": (row.dimensions or None) if row else None,
         "context": (row.context or None) if row else None,
@@ -48,7 +53,11 @@ def _facts(
         "prompts": {"query": row.prompts.query, "document": row.prompts.document} if row else {},
         "size": size,
         "state": state,
-        "path": str(local.path) if local else None,
+        "path": (local.endpoint.url if local.endpoint else str(local.path))
+        if local
+        else row.url or None
+        if row
+        else None,
     }
 
 
@@ -147,7 +156,10 @@ def info(name: str, as_json: bool) -> None:
     found = look_up(name, load_settings())
     row = found.row
     if isinstance(found, LocalModel):
-        facts = _facts(row, found.name, kind_here(found), model_size(found), found, found.source)
+        size = model_size(found) if found.endpoint is None else 0
+        facts = _facts(row, found.name, kind_here(found), size, found, found.source)
+        if found.endpoint is not None:
+            facts |= endpoint_facts(found.endpoint)
         facts["commit"] = next((at.name for at in (found.path, *found.path.parents) if _is_snapshot(at)), None)
     else:
         kind, size = (row.kind, row.size) if row else (None, 0)
@@ -164,6 +176,15 @@ def info(name: str, as_json: bool) -> None:
             echo(f"{side + ' prompt':<16}{prompt!r}")
 
 
+def endpoint_facts(endpoint: Endpoint) -> dict[str, Any]:
+    """How a model behind an address is asked; of its key the variable alone."""
+    facts = dataclasses.asdict(endpoint)
+    facts["key"] = f"from {endpoint.api_key_env}" if endpoint.api_key_env else "none"
+    for name in ("kind", "model", "api_key_env"):
+        del facts[name]
+    return facts
+
+
 def _is_snapshot(folder: Path) -> bool:
     return folder.parent.name == "snapshots"
 
@@ -175,6 +196,7 @@ def _find_here(name: str, settings: Settings) -> LocalModel:
     found = look_up(name, settings)
     if not isinstance(found, LocalModel):
         raise ModelNotFoundError(f"{name} is not on this machine; fetch it with `tp model download {name}`")
+    found.check_has_files()
     return found
 
 
@@ -189,6 +211,7 @@ def download(name: str, as_json: bool) -> None:
     settings = load_settings()
     try:
         local = resolve(name, settings, download=False)
+        local.check_has_files()
         echo(f"{local.name} is here already ({local.source})", err=True)
     except ModelNotFoundError:
         try:

@@ -37,6 +37,7 @@ def convert(source: str, out: Path, form: str, kind: str, force: bool, as_json: 
     from turboprop.settings import load_settings
 
     local = resolve(source, load_settings(), progress=transfer_progress())
+    local.check_has_files()
     path = write(local, out, kind, force=force, progress=transfer_progress())
     size = path.stat().st_size
     if as_json:

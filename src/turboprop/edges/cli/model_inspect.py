@@ -9,7 +9,7 @@ import click
 
 from turboprop.edges.cli import options
 from turboprop.edges.cli.options import plural
-from turboprop.printable import echo, echo_json, human_size
+from turboprop.printable import echo, echo_json, human_size, printable_name
 
 if TYPE_CHECKING:
     from turboprop.embed.inspect import ModelReport
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 @options.as_json
 def inspect(name: str, engine: str | None, weights: Any, as_json: bool) -> None:
     """What a model's files hold and how it would run here; nothing is loaded or downloaded.
+
+    A model behind an address is asked: what its server is, and which models it has.
 
     Ends with 0 for any sound file, one that cannot run here included, and with 2 for any other.
     """
@@ -39,6 +41,11 @@ def inspect(name: str, engine: str | None, weights: Any, as_json: bool) -> None:
         embedding_weights=settings.weights,
         programs=settings.programs,
     )
+    if local.endpoint is not None:
+        from turboprop.engines.remote import asked_facts
+        from turboprop.models.kind import kind_of
+
+        report = dataclasses.replace(report, metadata=asked_facts(local.endpoint, kind_of(local)))
     if as_json:
         echo_json(dataclasses.asdict(report), default=str)
     else:
@@ -46,6 +53,9 @@ def inspect(name: str, engine: str | None, weights: Any, as_json: bool) -> None:
 
 
 def _print(report: ModelReport) -> None:
+    if report.format == "endpoint":
+        _print_endpoint(report)
+        return
     rows: list[tuple[str, str]] = [
         ("name", report.name),
         ("path", report.path),
@@ -71,6 +81,15 @@ def _print(report: ModelReport) -> None:
         rows.append(("engine", f"none: {report.why}"))
     for title, text in rows:
         echo(f"{title:<16}{text}")
+
+
+def _print_endpoint(report: ModelReport) -> None:
+    rows = [("name", report.name), ("address", report.path), ("kind", report.kind)]
+    rows += [(f"{side} prompt", repr(prompt)) for side, prompt in report.prompts.items() if prompt]
+    rows += [(name, str(fact)) for name, fact in report.metadata.items()]
+    rows.append(("engine", f"{report.engine or 'none'}: {report.why}"))
+    for title, text in rows:
+        echo(f"{title:<16}{printable_name(text)}")
 
 
 def _tokenizer(facts: dict[str, Any]) -> str:

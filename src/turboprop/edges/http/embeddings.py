@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class EmbeddingsRequest(RequestBody):
-    """As at OpenAI; `truncate`, `input_type` and `instruction` are ours."""
+    """As at OpenAI; `truncate`, `overlong`, `input_type` and `instruction` are ours."""
 
     input: StrictStr | list[StrictStr] | list[TokenId] | list[list[TokenId]]
     model: StrictStr | None = None
@@ -36,6 +36,9 @@ class EmbeddingsRequest(RequestBody):
     dimensions: Annotated[StrictInt, Field(ge=1, le=65_536)] | None = None
     user: StrictStr | None = None
     truncate: bool = Field(False, description="Cut inputs that are too long; without it they are refused.")
+    overlong: Literal["error", "truncate", "average"] | None = Field(
+        None, description="As `truncate` says, or `average`: the mean of the parts of an input that is too long."
+    )
     input_type: Literal["document", "query"] = Field("document", description="Which of the model's prompts to put.")
     instruction: StrictStr | None = Field(None, max_length=10_000, description="The task, for models that take one.")
 
@@ -89,7 +92,7 @@ def _is_ids(given: list[Any]) -> bool:
 
 def _prepare(model: EmbeddingModel, wanted: EmbeddingsRequest) -> PreparedInputs:
     options = EmbeddingOptions(wanted.instruction, dimensions=wanted.dimensions)
-    overlong: Literal["truncate", "error"] = "truncate" if wanted.truncate else "error"
+    overlong = wanted.overlong or ("truncate" if wanted.truncate else "error")
     given: Any = wanted.input
     if isinstance(given, str):
         given = [given]

@@ -35,6 +35,7 @@ _STATUS: dict[type[Exception], tuple[int, str, str | None]] = {
     errors.IndexBusyError: (409, "conflict_error", "index_busy"),
     errors.BusyError: (429, "rate_limit_error", "queue_full"),
     errors.ModelLoadingError: (503, "service_unavailable_error", "model_loading"),
+    errors.EndpointError: (502, "server_error", "endpoint_failed"),
     errors.TurboPropError: (500, "server_error", None),
 }
 _TYPES = {

@@ -4,13 +4,14 @@ only where the server was started with it."""
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
 from turboprop.errors import ModelNotFoundError
 from turboprop.models.catalog import is_repo_name, load_catalog, safe_member
+from turboprop.models.endpoint import is_address
 from turboprop.models.inventory import (
     KnownModel,
     find_held,
@@ -42,6 +43,8 @@ class ServedModel:
     name: str
     target: str
     kind: Kind
+    context: int = 0
+    """Tokens of an input of an embedding model or a reranker, where the catalogue says it."""
 
 
 class ModelNames:
@@ -104,6 +107,8 @@ class ModelNames:
         row = self._catalog.find(target)
         if row is not None:
             return row.name
+        if is_address(target):
+            return target.partition("#")[2]
         place = Path(target).expanduser()
         return place.name if place.is_absolute() or place.exists() else target
 
@@ -123,13 +128,17 @@ class ModelNames:
         for known in self.known():
             if known.local is not None and known.kind is not None:
                 found.setdefault(known.name, ServedModel(known.name, known.canonical, known.kind))
-        return list(found.values())
+        rows = {name: self._catalog.find(model.target) for name, model in found.items()}
+        contexts = {name: row.context for name, row in rows.items() if row is not None and row.kind != "language"}
+        return [replace(model, context=contexts.get(name, 0)) for name, model in found.items()]
 
     def known(self, *, fresh: bool = False) -> list[KnownModel]:
         """All models that there are; looked up again every few seconds."""
         with self._lock:
             if fresh or time.monotonic() - self._looked > _KNOWN_SECONDS:
-                self._known = list(known_models(self._settings))
+                # What runs behind an address of the user's is asked with the user's key: only where the server was
+                # started with it.
+                self._known = [each for each in known_models(self._settings) if each.state != "endpoint"]
                 self._looked = time.monotonic()
             return self._known
 
@@ -146,7 +155,7 @@ class ModelNames:
     def downloadable(self, given: str) -> tuple[str, str]:
         """The name and the target of a model that can be fetched. Raises `ModelNotFoundError` for what is none."""
         row = self._catalog.find(given)
-        if row is not None:
+        if row is not None and not row.url:
             return row.name, row.canonical
         repo, colon, file = given.partition(":")
         if not is_repo_name(repo) or (colon and not (safe_member(file) and file.endswith(".gguf"))):
@@ -164,7 +173,7 @@ class ModelNames:
         here = [known.local for known in self.known() if known.local is not None and known.kind is not None]
         if (found := find_held(given, here, self._catalog)) is not None:
             return found.name
-        if (row := self._catalog.find(given)) is not None:
+        if (row := self._catalog.find(given)) is not None and not row.url:
             return row.canonical
         raise ModelNotFoundError(
             f"the model {given!r} does not exist here; here are {listed(here) or 'none'}; GET /v1/models lists all"

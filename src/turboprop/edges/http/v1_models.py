@@ -57,5 +57,5 @@ def _row(model: ServedModel) -> ModelRow:
         "object": "model",
         "created": _CREATED,
         "owned_by": "turboprop",
-        "meta": {"kind": model.kind},
+        "meta": {"kind": model.kind, **({"context": model.context} if model.context else {})},
     }

@@ -1,18 +1,23 @@
-"""The reader for a model's files: GGUF, an ONNX export, or a folder of safetensors."""
+"""The reader for a model's files: GGUF, an ONNX export, a folder of safetensors; and what is known of one without."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from turboprop.errors import ModelFormatError
+from turboprop.models.endpoint import CONTEXT
+from turboprop.models.local import NOWHERE
 
 if TYPE_CHECKING:
     from turboprop.models.checkpoint.view import Checkpoint
+    from turboprop.models.endpoint import Endpoint
     from turboprop.models.local import LocalModel
 
 
 def open_checkpoint(local: LocalModel) -> Checkpoint:
     """Open what `models.resolve` found. Raises `ModelFormatError` or `ModelUnsupportedError`."""
+    if local.endpoint is not None:
+        return _behind(local.name, local.endpoint)
     if local.is_gguf:
         from turboprop.models.checkpoint.gguf import open_gguf
 
@@ -28,3 +33,23 @@ def open_checkpoint(local: LocalModel) -> Checkpoint:
     if checkpoint.max_tokens < 2:
         raise ModelFormatError(f"{local.path} states a context of {checkpoint.max_tokens} tokens")
     return checkpoint.with_row(local)
+
+
+def _behind(name: str, endpoint: Endpoint) -> Checkpoint:
+    """What is known of a model behind an address before it is asked: no tensors, no tokenizer."""
+    from turboprop.models.checkpoint.view import Checkpoint
+
+    return Checkpoint(
+        name,
+        "hf",
+        "",
+        {},
+        {},
+        NOWHERE,
+        (),
+        (),
+        endpoint.context or CONTEXT[endpoint.kind or "embedding"],
+        endpoint.normalize,
+        prompts=endpoint.prompts,
+        endpoint=endpoint,
+    )

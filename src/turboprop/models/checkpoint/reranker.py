@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 from turboprop.errors import ModelFormatError, ModelUnsupportedError
 from turboprop.models.checkpoint.gguf import RANK, open_gguf
 from turboprop.models.checkpoint.hf import open_folder
+from turboprop.models.checkpoint.open import open_checkpoint
 from turboprop.models.checkpoint.tensors import whole_values
 from turboprop.models.checkpoint.view import Checkpoint, Dense, PoolingMode, read_dense
+from turboprop.models.endpoint import kind_by_name
 from turboprop.models.gguf.metadata import GGUFMetadata
 from turboprop.models.json_file import read_json, read_objects
 
@@ -58,6 +60,8 @@ def is_reranker(local: LocalModel) -> bool:
     """Whether a model's row, its configuration or its name says that it is one."""
     if local.row is not None:
         return local.row.kind == "reranker"
+    if local.endpoint is not None:
+        return (local.endpoint.kind or kind_by_name(local.endpoint.model)) == "reranker"
     if local.is_gguf:
         from turboprop.models.gguf.file import GGUFFile
 
@@ -85,6 +89,8 @@ def open_reranker(local: LocalModel) -> RerankerCheckpoint:
     Raises `ModelUnsupportedError` for a model of another kind, `ModelFormatError` where tensors of its head
     are missing or do not fit.
     """
+    if local.endpoint is not None:
+        return RerankerCheckpoint(open_checkpoint(local), (), "pair")
     if local.path.suffix == ".onnx":
         raise ModelUnsupportedError(f"{local.name} is an ONNX export; a reranker is read from safetensors or GGUF")
     if local.is_gguf:

@@ -12,7 +12,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from turboprop.errors import ModelFormatError, UsageError
+from turboprop.errors import ModelFormatError, ModelUnsupportedError, UsageError
 from turboprop.models.checkpoint.tensors import StoredTensor, whole_values
 from turboprop.models.families import model_facts
 from turboprop.models.store.hashes import remembered_sha256
@@ -21,9 +21,10 @@ from turboprop.types import Prompts
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+    from turboprop.models.endpoint import Endpoint
     from turboprop.models.local import LocalModel
 
-FileFormat = Literal["safetensors", "gguf", "onnx"]
+FileFormat = Literal["safetensors", "gguf", "onnx", "endpoint"]
 PoolingMode = Literal["cls", "max", "mean", "mean_sqrt", "weighted_mean", "last"]
 
 
@@ -103,15 +104,19 @@ class Checkpoint:
     """What the files call the model."""
     golden: tuple[float, ...] = ()
     """The catalogue's golden values of this model."""
+    endpoint: Endpoint | None = None
+    """Where the model runs that has no files here."""
 
     @property
     def is_onnx(self) -> bool:
         """Whether the weights are inside an exported graph; `tensors` is empty then."""
-        return self.weight_files[0].suffix == ".onnx"
+        return bool(self.weight_files) and self.weight_files[0].suffix == ".onnx"
 
     @property
     def file_format(self) -> FileFormat:
         """What kind of files the weights are in."""
+        if self.endpoint is not None:
+            return "endpoint"
         if self.is_onnx:
             return "onnx"
         return "gguf" if self.origin == "gguf" else "safetensors"
@@ -138,6 +143,8 @@ class Checkpoint:
         from turboprop.models.tokenizer.load import tokenizer_from_path
         from turboprop.models.tokenizer.parts import append_token, bare
 
+        if self.endpoint is not None:
+            raise ModelUnsupportedError(f"{self.name} runs behind an address, and its tokenizer with it")
         tokenizer = tokenizer_from_path(self.tokenizer_path)
         if not self.special_tokens:
             bare(tokenizer)
@@ -146,7 +153,9 @@ class Checkpoint:
         return tokenizer
 
     def weights_hash(self, cache_home: Path) -> str:
-        """Hash of the weights' bytes, in hex; remembered by path, size, time and inode."""
+        """Hash of the weights' bytes, in hex; remembered by path, size, time and inode. Behind an address, of that."""
+        if self.endpoint is not None:
+            return xxhash.xxh3_128_hexdigest(repr((self.endpoint.canonical, self.endpoint.normalize)).encode())
         parts = [remembered_sha256(path, cache_home) for path in self.weight_files]
         return parts[0] if len(parts) == 1 else xxhash.xxh3_128_hexdigest(" ".join(parts).encode())
 

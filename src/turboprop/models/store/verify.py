@@ -35,6 +35,8 @@ class FileCheck:
 
 def verify_model(model: LocalModel, settings: Settings, progress: DownloadProgress | None = None) -> list[FileCheck]:
     """Hash every file of a model that is here; the memory of earlier hashes is not asked."""
+    if model.endpoint is not None:
+        return []
     progress = progress or SilentProgress()
     folder, names = _members(model)
     expected = _expected(model, folder, settings)
@@ -54,7 +56,9 @@ def examine_model(model: LocalModel, settings: Settings) -> list[CacheFault]:
     A file that nothing was recorded of when it came is held against the hash that was taken at its last use: one that
     changed since and still has its size, time and inode was changed by the disk.
     """
-    faults = []
+    faults: list[CacheFault] = []
+    if model.endpoint is not None:
+        return faults
     folder, _ = _members(model)
     for check in verify_model(model, settings):
         path = folder / check.name
