@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 from turboprop import limits
 from turboprop.closing import Closing
@@ -44,6 +44,7 @@ Freshness = Literal["quick", "all", "none", "background"]
 FileState = Literal["indexed", "changed", "left out"]
 MAP_POINTS = 5_000
 """Points of a map: more cannot be told apart on a screen."""
+T = TypeVar("T")
 _MOST_SPANS = 300
 """Matches of a line that are told: the 900,000 of one of 900 kB took 5.6 s and 464 MB."""
 BACKGROUND_SECONDS = 30.0
@@ -130,6 +131,15 @@ class FoundLines:
     stale: Mapping[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class FoundPlaces:
+    """Places of a name, each with its repository. The rest is as in `Found`."""
+
+    places: list[tuple[str, Place]]
+    not_indexed: tuple[str, ...] = ()
+    stale: Mapping[str, int] = field(default_factory=dict)
+
+
 class Repository:
     """One repository. Thread-safe. `job` is the last work on its index in the background."""
 
@@ -176,19 +186,6 @@ class Repository:
         limits.HITS.check(limit)
         with self.opened(freshness) as index:
             return index.similar(path, line, limit, freshness="none")
-
-    def symbols(
-        self,
-        name: str,
-        limit: int = 20,
-        asked: str = "definitions",
-        *,
-        globs: Sequence[str] = (),
-        languages: Sequence[str] = (),
-    ) -> list[Place]:
-        """As `Index.symbols`."""
-        with self.opened() as index:
-            return index.symbols(name, limit, asked, filters=globs, languages=languages)
 
     def source(self, path: str, start: int = 1, end: int | None = None) -> SourceLines:
         """Lines of a file that is indexed. Raises `IndexNotFoundError` for every other path, whatever it leads to."""
@@ -405,43 +402,94 @@ class Workspace(Closing):
         languages: Sequence[str] = (),
         freshness: Freshness = "quick",
         only: str | None = None,
+        create: bool = False,
     ) -> FoundLines:
         """The first `limit` lines that match in all repositories, or in the one that is named, by file, as
         `Index.grep`, each with its first 300 matches. One without an index is left out, unless none has one: then
-        `IndexNotFoundError`."""
+        `IndexNotFoundError`; with `create` it is begun."""
         from turboprop.search.grep import GrepOptions, first_lines, rank
 
         limits.LINES.check(limit)
-        files: list[tuple[str, FileMatches]] = []
-        missing: dict[str, IndexNotFoundError] = {}
-        stale: dict[str, int] = {}
-        chosen = list(self) if only is None and len(self) > 1 else [self.get(only)]
-        for repository in chosen:
-            try:
-                with repository.opened() as index:
-                    # It looks for changes itself, and knows then that kept texts are still those of the files.
-                    found = index.grep(
-                        pattern,
-                        filters=globs,
-                        languages=languages,
-                        options=GrepOptions(spans=True, most=limit + 1, most_spans=_MOST_SPANS),
-                        freshness="quick" if freshness == "background" else freshness,
-                    )
-                    if freshness == "background":
-                        repository.bring_in_rest(index)
-                    stale[repository.name] = index.last_refresh.changed if index.last_refresh.left else 0
-                    files += [(repository.name, each) for each in found]
-            except IndexNotFoundError as error:
-                missing[repository.name] = error
-        if len(missing) == len(chosen):
-            raise next(iter(missing.values()))
+        asked = _Asked(
+            self,
+            only,
+            freshness,
+            create,
+            # It looks for changes itself, and knows then that kept texts are still those of the files.
+            lambda index, how: index.grep(
+                pattern,
+                filters=globs,
+                languages=languages,
+                options=GrepOptions(spans=True, most=limit + 1, most_spans=_MOST_SPANS),
+                freshness=how,
+            ),
+        )
+        files = [(name, each) for name, found in asked.answers for each in found]
         files.sort(key=lambda each: rank(each[1]))
         kept = first_lines([each for _, each in files], limit)
         shown = [(name, each) for (name, _), each in zip(files, kept, strict=False)]
         more = sum(len(each.numbers) for _, each in files) > limit
-        return FoundLines(shown, more, tuple(missing), {name: changed for name, changed in stale.items() if changed})
+        return FoundLines(shown, more, tuple(asked.missing), asked.stale)
+
+    def symbols(
+        self,
+        name: str,
+        limit: int = 20,
+        asked: str = "definitions",
+        *,
+        globs: Sequence[str] = (),
+        languages: Sequence[str] = (),
+        freshness: Freshness = "quick",
+        only: str | None = None,
+        create: bool = False,
+    ) -> FoundPlaces:
+        """As `Index.symbols`, in all repositories or in the one that is named: the first places of each come first.
+        One without an index is left out, as for `grep`."""
+        every = _Asked(
+            self,
+            only,
+            freshness,
+            create,
+            lambda index, how: index.symbols(name, limit, asked, filters=globs, languages=languages, freshness=how),
+        )
+        places = [(of, found[at]) for at in range(limit) for of, found in every.answers if at < len(found)]
+        return FoundPlaces(places[:limit], tuple(every.missing), every.stale)
 
     def close(self, seconds: float | None = None) -> None:
         """Call off the work in the background and wait for its end, `seconds` at most; a second call does nothing.
         The pool is its owner's to close."""
         self.jobs.close(seconds)
+
+
+class _Asked(Generic[T]):
+    """What the index of each repository answers, or of the one that is named, by its name.
+
+    `ask` gets an index and the freshness to ask it with. `missing` are those without an index; where none has one its
+    `IndexNotFoundError` is raised. `stale` counts the files that changed and were not brought in.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        only: str | None,
+        freshness: Freshness,
+        create: bool,
+        ask: Callable[[Index, Literal["quick", "all", "none"]], T],
+    ) -> None:
+        self.answers: list[tuple[str, T]] = []
+        self.missing: dict[str, IndexNotFoundError] = {}
+        self.stale: dict[str, int] = {}
+        chosen = list(workspace) if only is None and len(workspace) > 1 else [workspace.get(only)]
+        for repository in chosen:
+            try:
+                with repository.opened(create=create) as index:
+                    how: Literal["quick", "all", "none"] = "quick" if freshness == "background" else freshness
+                    self.answers.append((repository.name, ask(index, how)))
+                    if freshness == "background":
+                        repository.bring_in_rest(index)
+                    if index.last_refresh.left and index.last_refresh.changed:
+                        self.stale[repository.name] = index.last_refresh.changed
+            except IndexNotFoundError as error:
+                self.missing[repository.name] = error
+        if len(self.missing) == len(chosen):
+            raise next(iter(self.missing.values()))

@@ -307,6 +307,9 @@ def test_symbols(client: httpx.Client) -> None:
     assert places(query="Cache", asked="implementations") == []
     assert places(query="get", lang=["go", "py"], path=["src/**"]) == [("src/cache.py", 5, "Cache.get", "Cache")]
     assert places(query="get", lang=["go"]) == places(query="get", path=["!src/cache.py"]) == []
+    everywhere = client.get("/api/symbols", params={"query": "retry"}).json()
+    assert ("store", "src/retry.py") in [(one["repo"], one["path"]) for one in everywhere["places"]]
+    assert everywhere["stale"] == {}
     for wrong in (
         {"query": "x", "lang": "pythn"},
         {"query": "x", "path": ["a"] * 101},

@@ -87,6 +87,7 @@ class GrepRequest(RequestBody):
 
 
 class PlaceRow(TypedDict):
+    repo: str
     path: str
     first_line: int
     last_line: int
@@ -101,6 +102,8 @@ class SymbolsAnswer(TypedDict):
     query: str
     asked: str
     places: list[PlaceRow]
+    not_indexed: list[str]
+    stale: dict[str, int]
     seconds: float
 
 
@@ -366,16 +369,22 @@ def hit_row(repo: str, hit: Hit, *, explain: bool) -> HitRow:
 async def symbols(request: Request) -> Response:
     """Where a name is defined, called, or implemented."""
     state = state_of(request)
-    repository = state.workspace.get(request.query_params.get("repo"))
     query = request.query_params.get("query", "")
     asked, limit = request.query_params.get("asked", "definitions"), whole(request, "limit", 20)
     started = time.perf_counter()
-    search = partial(repository.symbols, globs=_patterns(request, "path"), languages=_patterns(request, "lang"))
-    places = await state.in_thread(search, query, limit, asked)
+    search = partial(
+        state.workspace.symbols,
+        globs=_patterns(request, "path"),
+        languages=_patterns(request, "lang"),
+        only=request.query_params.get("repo"),
+    )
+    found = await state.in_thread(search, query, limit, asked)
     answer: SymbolsAnswer = {
         "query": query,
         "asked": asked,
-        "places": [cast("PlaceRow", each.as_json()) for each in places],
+        "places": [cast("PlaceRow", {"repo": name, **each.as_json()}) for name, each in found.places],
+        "not_indexed": list(found.not_indexed),
+        "stale": dict(found.stale),
         "seconds": time.perf_counter() - started,
     }
     return JSONResponse(answer)

@@ -104,14 +104,15 @@ def _around(text: str, spans: Sequence[tuple[int, int]]) -> str:
     return ("..." if begin else "") + _cut(text[begin:])
 
 
-def places_page(places: Sequence[Place]) -> str:
-    """Places of a name, each with what it is and its line, as many as fit."""
+def places_page(places: Sequence[tuple[str, Place]]) -> str:
+    """Places of a name, each with its repository ('' where there is one), what it is and its line, as many as fit."""
     blocks: list[str] = []
     room = PAGE_CHARS
-    for each in places:
+    for repo, each in places:
         defined = each.kind not in ("call", "implementation")
         what = f"{each.kind} {each.name}" if defined else each.inside
         head = f"{quoted_name(each.path)}:{each.first_line}-{each.last_line}"
+        head += f"  repo {quoted_name(repo)}" if repo else ""
         head += f"  {printable_name(what[:_NAME_CHARS])}" if what else ""
         block = f"{head}\n{numbered([each.text], each.first_line)}"
         if blocks and len(block) > room:

@@ -119,6 +119,7 @@ class Tools:
             languages=languages or (),
             freshness=self._freshness,
             only=repo,
+            create=self._create,
         )
         several = repo is None and len(self._workspace) > 1
         page = matches_page([(name if several else "", each) for name, each in found.files], start, limit)
@@ -137,10 +138,19 @@ class Tools:
         repo: Repo = None,
     ) -> str:
         """List where a name is defined, called or implemented, from syntax trees: by name, not by type."""
-        with self._opened(self._workspace.get(repo)) as index:
-            found = index.symbols(name, limit, asked, filters=paths or (), languages=languages or (), freshness="none")
-            left = index.last_refresh
-        return places_page(found) + self._notes(left.changed if left.left else 0, "")
+        found = self._workspace.symbols(
+            name,
+            limit,
+            asked,
+            globs=paths or (),
+            languages=languages or (),
+            freshness=self._freshness,
+            only=repo,
+            create=self._create,
+        )
+        several = repo is None and len(self._workspace) > 1
+        page = places_page([(of if several else "", each) for of, each in found.places])
+        return page + self._notes(sum(found.stale.values()), "")
 
     def similar_code(
         self,
