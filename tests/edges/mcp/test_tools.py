@@ -180,6 +180,8 @@ def test_several_repositories(connect: Connect, repo: Path, tmp_path: Path) -> N
             ]
             assert both.startswith(first.split("\n")[0] + "\n" + second.split("\n")[0])
             assert "say which repository: repo, other" in await refused(client, "read_chunk", path="port.py")
+            assert "port.py:1-2  repo other  function open_port" in await told(client, "find_symbol", name="open_port")
+            assert "app/server.py:1-3  repo repo" in await told(client, "find_symbol", name="start_server")
             both = await told(client, "index_status")
             assert "repo: 5 files" in both
             assert "other: 1 files" in both
