@@ -234,7 +234,7 @@ BROKEN: list[tuple[str, Answer, str]] = [
 
 @pytest.mark.parametrize(("answer", "said"), [each[1:] for each in BROKEN], ids=[each[0] for each in BROKEN])
 def test_a_bad_answer_says_what_it_is(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, answer: Answer, said: str
+    home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, answer: Answer, said: str
 ) -> None:
     monkeypatch.setenv("TP_REMOTE_API_KEY", SECRET)
 
@@ -242,7 +242,7 @@ def test_a_bad_answer_says_what_it_is(
         return answer if asked.body and "bad" in asked.body["input"] else wire.openai(asked, number)
 
     caplog.set_level("DEBUG")
-    with serving(respond) as server, EmbeddingModel.load(name_at(server), self_test=False) as model:
+    with serving(respond) as server, EmbeddingModel.load(row(home, server), self_test=False) as model:
         with pytest.raises(EndpointError) as refused:
             model.embed_documents(["bad"])
         assert said in str(refused.value)
@@ -316,7 +316,7 @@ def test_a_silent_server(home: Path) -> None:
             model.embed_documents(["good"])
 
 
-def test_a_redirect_to_another_host_gets_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_redirect_to_another_host_gets_nothing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TP_REMOTE_API_KEY", SECRET)
     with serving() as other:
 
@@ -324,7 +324,8 @@ def test_a_redirect_to_another_host_gets_nothing(monkeypatch: pytest.MonkeyPatch
             return Answer({}, 307, {"Location": f"{other.url}{asked.path}"})
 
         with serving(respond) as server, pytest.raises(EndpointError, match="redirects to http://127"):
-            embedded(name_at(server))
+            embedded(row(home, server))
+        assert server.asked[-1].headers["authorization"] == f"Bearer {SECRET}"
         assert other.asked == []
 
 
@@ -364,23 +365,30 @@ def test_a_key_is_not_sent_where_others_could_read_it(home: Path, monkeypatch: p
     from turboprop.engines.remote import _key
 
     monkeypatch.setenv("TP_REMOTE_API_KEY", SECRET)
-    settings = load_settings()
-    for address, sent in (
-        ("http://192.168.1.5:8321/v1#m", ""),
-        ("http://gpu-box/v1#m", ""),
-        ("http://localhost/v1#m", SECRET),
-        ("http://[::1]/v1#m", SECRET),
-        ("https://example.com/v1#m", SECRET),
+    for number, (url, sent) in enumerate(
+        (
+            ("http://192.168.1.5:8321/v1", ""),
+            ("http://gpu-box/v1", ""),
+            ("http://localhost/v1", SECRET),
+            ("http://[::1]/v1", SECRET),
+            ("https://example.com/v1", SECRET),
+        )
     ):
-        endpoint = resolve(address, settings).endpoint
-        assert endpoint is not None
-        key, advice = _key(endpoint)
-        assert key == sent
-        assert ("was not sent" in advice) == (not sent)
+        (home / "config.toml").write_text(f'[[models]]\nname = "box"\nurl = "{url}"\nmodel = "m{number}"\n')
+        for name in ("box", f"{url}#m{number}"):  # by either name it is the user's row
+            endpoint = resolve(name, load_settings()).endpoint
+            assert endpoint is not None
+            key, advice = _key(endpoint)
+            assert key == sent
+            assert ("was not sent" in advice) == (not sent)
+        bare = resolve(f"{url}#another", load_settings()).endpoint
+        assert bare is not None
+        assert _key(bare)[0] == ""
+        assert "[[models]] row" in _key(bare)[1]
     (home / "config.toml").write_text(
         '[[models]]\nname = "box"\nurl = "http://gpu-box/v1"\nmodel = "m"\nplain_http = true\n'
     )
-    endpoint = resolve("box", settings).endpoint
+    endpoint = resolve("box", load_settings()).endpoint
     assert endpoint is not None
     assert _key(endpoint)[0] == SECRET
     monkeypatch.setenv("TP_REMOTE_API_KEY", "two\nlines")
@@ -398,6 +406,8 @@ def test_what_an_address_may_not_be() -> None:
         ("https://host/v1?key=secret#m", "a part behind"),
         ("http://example.com/v1#m", "write https://"),
         ("http://93.184.216.34/v1#m", "write https://"),
+        ("http://134744072/v1#m", "write https://"),
+        ("http://0x08080808/v1#m", "write https://"),
         ("https://ho st/v1#m", "an endpoint's address is"),
         ("https://[::1/v1#m", "address is none"),
         ("https://host:99999/v1#m", "address is none"),

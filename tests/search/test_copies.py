@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from turboprop import Index
-from turboprop.search.copies import variant_of
+from turboprop.search.copies import Folding, variant_of
+from turboprop.search.ranking import Ranked
 
 SAME = [
     ("pkg/v1/client.py", "pkg/v3/client.py"),
@@ -31,6 +32,8 @@ DIFFERENT = [
     ("src/v8.py", "src/v9.py"),
     ("windows/view.py", "tests/view.py"),
     ("old.py", "new.py"),
+    ("lib/graph.py", "lib/graph_node.py"),
+    ("docs/react.md", "docs/react-native.md"),
     ("web/config.py", "native/config.py"),
     ("linux.go", "windows.go"),
 ]
@@ -130,6 +133,39 @@ def test_one_implementation_a_platform(index: Index) -> None:
 def test_what_only_the_old_version_has_is_found(index: Index) -> None:
     best = index.search("keep_connection_alive")[0]
     assert (best.path, best.copies) == ("pkg/v1/client.py", ())
+
+
+def test_numbers_and_letters_of_a_question_are_no_version(index: Index) -> None:
+    for query in ("open a connection to a host step 1", "open a connection to a host v 2", "connection localhost:8080"):
+        assert next(hit.path for hit in index.search(query) if hit.path.startswith("pkg/")) == "pkg/v3/client.py", query
+
+
+def test_a_current_version_that_says_less_hides_nothing(write_files: Callable[[dict[str, str]], Path]) -> None:
+    old = """def fetch(url):
+    '''Fetch a page with exponential backoff between retries.'''
+    for attempt in range(5):
+        time.sleep(2 ** attempt)  # backoff
+"""
+    root = write_files({
+        "client.py": "def fetch(url):\n    return session.get(url)\n", "legacy/client.py": old,
+        **{f"other{number}.py": f"def other{number}(x):\n    return x + {number}\n" for number in range(8)},
+    })  # fmt: skip
+    with Index.create(root, "none") as index:
+        best = index.search("exponential backoff between retries")[0]
+        assert best.path == "legacy/client.py"
+        assert "backoff" in best.text
+
+
+def test_copies_of_a_later_part_join_the_row_that_is_shown() -> None:
+    paths = {1: "v1/api.py", 2: "api.py", 3: "v2/api.py", 4: "other.py"}
+    folding = Folding("q", lambda row: paths[row[1]], lambda rows: ["load"] * len(rows))
+
+    def take(*rows: int) -> list[int]:
+        return [one.row for _, one in folding.take([(0, Ranked(row, 1.0 / row, {})) for row in rows])]
+
+    assert take(1, 4) == [1, 4]
+    assert take(2, 3) == []
+    assert folding.copies == {(0, 1): [((0, 2), "newer"), ((0, 3), "newer")]}
 
 
 def test_files_are_folded_by_their_paths(index: Index) -> None:

@@ -85,9 +85,12 @@ class _Worker:
 
     @classmethod
     def start(cls) -> Self | None:
-        """None where no process can be started."""
+        """None where no process can be started. A frozen program has no Python of its own to start: it would start
+        itself."""
+        if not sys.executable or getattr(sys, "frozen", False):
+            return None
         source = str(Path(turboprop.__file__).parents[1])
-        code = f"import sys; sys.path.insert(0, {source!r}); from turboprop.code.chunk_pool import work; work()"
+        code = f"import sys; sys.path.append({source!r}); from turboprop.code.chunk_pool import work; work()"
         try:
             process = subprocess.Popen(
                 # -P: nothing is imported from the folder that happens to be the current one.

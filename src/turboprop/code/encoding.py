@@ -124,6 +124,8 @@ def _utf16_without_mark(sample: bytes) -> str:
     from turboprop.code.legacy import are_usual
 
     sample = sample[: len(sample) // 2 * 2]
+    if not sample:
+        return ""
     for codec, zeros, letters in (("utf-16-le", sample[1::2], sample[0::2]), ("utf-16-be", sample[0::2], sample[1::2])):
         ascii_only = bytes(letter for zero, letter in zip(zeros, letters, strict=True) if not zero)
         control = len(ascii_only) - len(ascii_only.translate(None, _CONTROL + b"\0\x7f"))

@@ -41,7 +41,11 @@ MOST_BYTES = 256_000_000
 """Of one answer: 2,048 vectors of 4,096 dimensions as text are 170 MB."""
 _LONGEST_ANSWER = 10
 """Times the time-out that an answer may take which arrives in drops."""
+_LONGEST_EVENT = 4_000_000
+"""Bytes: a piece of a text, with the log probabilities of its tokens."""
 _SHOWN = 300
+_WOKEN = 0.2
+"""Seconds between looks for an interrupt, which a wait without end never sees on Windows."""
 _REDIRECTS = 3
 
 
@@ -127,7 +131,7 @@ class JsonClient(Closing):
                 timeouts += error.timed_out
                 if wait is None or timeouts > 1 or (error.unreachable and not patient):
                     raise error.told from error
-                pause = wait * random.uniform(0.5, 1) if error.pause is None else error.pause  # noqa: S311
+                pause = max(error.pause or 0.0, wait * random.uniform(0.5, 1))  # noqa: S311
                 if pause > LONGEST_WAIT:
                     raise error.told from error
                 if error.pause is not None:  # all requests keep to it
@@ -172,8 +176,11 @@ class JsonClient(Closing):
         raise EndpointError(f"{self.host} redirects in a circle; is {self.base} the right address?")
 
     def _same_host(self, url: str, location: str) -> str:
-        target = urljoin(url, location)
-        before, after = urlsplit(url), urlsplit(target)
+        try:
+            target = urljoin(url, location)
+            before, after = urlsplit(url), urlsplit(target)
+        except ValueError:
+            raise EndpointError(f"{self.host} redirects to what is no address") from None
         if (before.scheme, before.netloc) != (after.scheme, after.netloc):
             other = printable_name(f"{after.scheme}://{after.netloc.rpartition('@')[2]}"[:_SHOWN])
             raise EndpointError(
@@ -210,7 +217,7 @@ class JsonClient(Closing):
         if data.lstrip()[:1] in (b"{", b"["):  # it broke off
             raise _PassingError(EndpointError(f"{self.host} broke off in the middle of an answer; look at its log"))
         raise EndpointError(
-            f"{self.host} answers with what is no JSON: {self._shown(data[:_SHOWN].decode('utf-8', 'replace'))}"
+            f"{self.host} answers with what is no JSON: {self._shown(data[: 100 * _SHOWN].decode('utf-8', 'replace'))}"
         )
 
     def _refused(self, answer: Response, path: str) -> Exception:
@@ -277,18 +284,22 @@ class EventStream:
         self._client, self._answer, self._stack = client, answer, stack
         self.host = client.host
         self.cancelled = False
+        self._begun = False
 
     def __iter__(self) -> Iterator[Any]:
         """Raises `EndpointError` where the server failed or the connection broke; cancelled it just ends."""
+        if self.cancelled:
+            return
+        self._begun = True
         try:
             with self._client._explained():
-                for line in self._answer.iter_lines():
-                    if not line.startswith("data:"):
-                        continue
+                for line in self._lines():
                     data = line[5:].strip()
-                    if data == "[DONE]":
+                    if not data or not line.startswith(b"data:"):
+                        continue
+                    if data == b"[DONE]":
                         return
-                    event = self._client._json(data.encode(), "text/event-stream")
+                    event = self._client._json(data, "text/event-stream")
                     if isinstance(event, dict) and event.get("error"):
                         said = self._client._shown(_message_of(event))
                         raise EndpointError(f"{self._client.host} broke off: {said}")
@@ -299,9 +310,22 @@ class EventStream:
         finally:
             self._stack.close()
 
+    def _lines(self) -> Iterator[bytes]:
+        """Lines that end with a newline, and with nothing else that Unicode ends lines with: JSON may hold it."""
+        rest = b""
+        for part in self._answer.iter_bytes():
+            *lines, rest = (rest + part).split(b"\n")
+            yield from lines
+            if len(rest) > _LONGEST_EVENT:
+                raise EndpointError(f"{self.host} sends an event of more than {_LONGEST_EVENT / 1e6:.0f} MB")
+        yield rest
+
     def cancel(self) -> None:
         """End it now, from any thread; a waiting reader is woken."""
         self.cancelled = True
+        if not self._begun:  # nobody will come to the end, where the connection is given back
+            self._stack.close()
+            return
         with suppress(OSError, KeyError, AttributeError):
             stream = self._answer.extensions["network_stream"]
             stream.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
@@ -348,7 +372,8 @@ def in_parallel(jobs: Sequence[Callable[[], T]], most: int) -> list[T]:
     for number in range(running):
         threading.Thread(target=work, name=f"endpoint {number}", daemon=True).start()
     try:
-        done.wait()
+        while not done.wait(_WOKEN):
+            pass
     finally:
         done.set()
     if errors:
@@ -363,10 +388,10 @@ def retry_after(value: str) -> float | None:
         return float(value)
     try:
         when = parsedate_to_datetime(value)
-    except ValueError:
+        when = when if when.tzinfo is not None else when.replace(tzinfo=UTC)
+        return max(0.0, (when - datetime.now(UTC)).total_seconds())
+    except (ValueError, OverflowError):  # a zone of a thousand days
         return None
-    when = when if when.tzinfo is not None else when.replace(tzinfo=UTC)
-    return max(0.0, (when - datetime.now(UTC)).total_seconds())
 
 
 def _encoded(body: Mapping[str, Any]) -> bytes:

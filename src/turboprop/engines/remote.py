@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import binascii
 import logging
+import math
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,7 +29,7 @@ from turboprop.engines.contract import EngineOptions, Plan
 from turboprop.engines.generation_contract import TextPiece, TextRequest
 from turboprop.engines.http_json import EventStream, JsonClient, in_parallel
 from turboprop.errors import EndpointError, UsageError
-from turboprop.models.endpoint import CHARS_PER_TOKEN, CONTEXT
+from turboprop.models.endpoint import API_KEY, CHARS_PER_TOKEN, CONTEXT
 
 if TYPE_CHECKING:
     from turboprop.models.checkpoint.view import Checkpoint
@@ -127,16 +128,18 @@ class Server(Closing):
             self.client.base += "/v1"
         rows = self._asked("/models")
         rows = rows.get("data") if isinstance(rows, dict) else None
-        for row in rows if isinstance(rows, list) else []:
-            if isinstance(row, dict) and isinstance(row.get("id"), str):
-                self.listed.append(row["id"])
-                self.owner = str(row.get("owned_by", ""))
-                self.is_ours = self.owner == "turboprop"
-                if row["id"] == self.endpoint.model or self.is_ours:
-                    meta: dict[str, Any] = row["meta"] if isinstance(row.get("meta"), dict) else {}
-                    found = row.get("max_model_len") or meta.get("n_ctx_train") or meta.get("context")
-                    if row["id"] == self.endpoint.model:
-                        self.context = self.context or _count(found)
+        rows = rows if isinstance(rows, list) else []
+        found = [row for row in rows if isinstance(row, dict) and isinstance(row.get("id"), str)]
+        self.listed = [row["id"] for row in found]
+        mine = next((row for row in found if row["id"] == self.endpoint.model), None)
+        # By another of its names a model of ours is not listed; all of its rows are ours then.
+        owners = {str(row.get("owned_by", "")) for row in ([mine] if mine is not None else found)}
+        self.owner = owners.pop() if len(owners) == 1 else ""
+        self.is_ours = self.owner == "turboprop"
+        if mine is not None:
+            meta: dict[str, Any] = mine["meta"] if isinstance(mine.get("meta"), dict) else {}
+            told = mine.get("max_model_len") or meta.get("n_ctx_train") or meta.get("context")
+            self.context = self.context or _count(told)
 
     def to_tei(self) -> bool:
         """Whether it is TEI after all, and was named with `/v1`; it is spoken to as such from then on."""
@@ -174,7 +177,10 @@ def _key(endpoint: Endpoint) -> tuple[str, str]:
     """The key to send, and what to do where the server wants another. Raises `EndpointError` for what is no key."""
     name = endpoint.api_key_env
     if not name:
-        return "", "a repository's settings name it, and such an endpoint gets no key: name it yourself with --model"
+        return "", (
+            "no key was sent, since an address gets one by a [[models]] row of your settings file alone: write one "
+            f"with its url and model, and put the key into {API_KEY}"
+        )
     key = os.environ.get(name, "").strip()
     if not key:
         return "", f"set {name} to its key"
@@ -188,6 +194,14 @@ def _key(endpoint: Endpoint) -> tuple[str, str]:
             "plain_http = true in its row where you know the network"
         )
     return key, f"it does not accept the key in {name}"
+
+
+def _float(value: object) -> float:
+    """A number of an answer; nan for one that no float holds, or what is none."""
+    try:
+        return float(value) if isinstance(value, int | float) else math.nan
+    except OverflowError:
+        return math.nan
 
 
 def _count(value: object) -> int:
@@ -378,7 +392,7 @@ class RemoteReranker(Closing):
             place = row.get("index") if isinstance(row, dict) else None
             value = row.get("relevance_score", row.get("score")) if isinstance(row, dict) else None
             if isinstance(place, int) and 0 <= place < len(texts) and isinstance(value, int | float):
-                scores[place] = value
+                scores[place] = _float(value)
         if not np.isfinite(scores).all():
             raise server.error(f"was sent {len(texts)} texts to rank and does not give a number for each of them")
         return scores
@@ -499,9 +513,10 @@ class RemoteText:
             choice: dict[str, Any] = first if isinstance(first, dict) else {}
             delta: Any = choice.get("delta")
             delta = delta if isinstance(delta, dict) else {"content": choice.get("text")}
-            for key, thinks in (("reasoning_content", True), ("reasoning", True), ("content", False)):
-                if isinstance(delta.get(key), str) and delta[key]:
-                    yield TextPiece(delta[key], thinks, _logprobs(choice.get("logprobs")))
+            thought = delta.get("reasoning_content") or delta.get("reasoning")  # some send both, with the same text
+            for text, thinks in ((thought, True), (delta.get("content"), False)):
+                if isinstance(text, str) and text:
+                    yield TextPiece(text, thinks, _logprobs(choice.get("logprobs")))
             if isinstance(choice.get("finish_reason"), str):
                 self.finish = "length" if choice["finish_reason"] == "length" else "stop"
         if self.finish is None and not self._events.cancelled:
@@ -521,8 +536,8 @@ def _logprobs(stated: Any) -> tuple[tuple[str, float, tuple[tuple[str, float], .
     for row in rows if isinstance(rows, list) else []:
         if isinstance(row, dict) and isinstance(row.get("token"), str) and isinstance(row.get("logprob"), int | float):
             top = [each for each in row.get("top_logprobs") or [] if isinstance(each, dict)]
-            likeliest = tuple((str(each.get("token")), float(each.get("logprob") or 0)) for each in top)
-            found.append((row["token"], float(row["logprob"]), likeliest))
+            likeliest = tuple((str(each.get("token")), _float(each.get("logprob"))) for each in top)
+            found.append((row["token"], _float(row["logprob"]), likeliest))
     return tuple(found)
 
 

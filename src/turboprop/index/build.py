@@ -280,6 +280,7 @@ class _Run:
         self._group_chunks = 0
         self._group_chars = 0
         self._pool: ChunkPool | None = None
+        self._asked_for_pool = False
 
     def apply(self, changes: Changes) -> None:
         """Write what changed; the last files are not published yet."""
@@ -316,8 +317,8 @@ class _Run:
         if isinstance(source, Skipped) or self._is_same(source):
             return list
         # A model takes all cores: others chunk while words alone are written. A bound on memory is one on ours alone.
-        if self._pool is None and self._words_first and self._budget.limit is None:
-            self._pool = self._new_pool()
+        if self._words_first and not self._asked_for_pool:
+            self._asked_for_pool, self._pool = True, self._new_pool()
         if self._pool is not None:
             return self._pool.submit(source, self._embedder.max_chars)
         return partial(chunk_text, source.path, source.text, source.language, max_chars=self._embedder.max_chars)
@@ -325,8 +326,10 @@ class _Run:
     def _new_pool(self) -> ChunkPool | None:
         from turboprop.code.chunk_pool import WORTH_BYTES, ChunkPool
 
+        if self._bytes_left < WORTH_BYTES or self._budget.limit is not None:
+            return None
         others = usable_cores() - 1
-        return ChunkPool(others) if others and self._bytes_left >= WORTH_BYTES else None
+        return ChunkPool(others) if others else None
 
     def _is_same(self, source: SourceText) -> bool:
         known = self._writer.files.get(source.path)

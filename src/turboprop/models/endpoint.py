@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from turboprop.models.kind import Kind
 
 API_KEY = "TP_REMOTE_API_KEY"
-"""The variable whose key is sent to an endpoint that has no row with a variable of its own."""
+"""The variable whose key is sent to an endpoint of a row that names no other variable."""
 BATCH = 32
 """Texts of one request: the most that a TEI server takes where nobody set it otherwise."""
 PARALLEL = 8
@@ -39,7 +39,7 @@ class Endpoint:
     """An address, and how it is used. `url` has no slash at its end, no credentials and no query.
 
     `context` 0 and `dimensions` 0 mean that the server is asked. `kind` None is what it is used for. `api_key_env`
-    names the variable that holds the key; '' sends none. `timeout` is in seconds.
+    names the variable that holds the key; '' sends none, as to an address without a row. `timeout` is in seconds.
     """
 
     url: str
@@ -89,6 +89,8 @@ def reach_of(host: str) -> Reach:
     try:
         address = ipaddress.ip_address(name)
     except ValueError:
+        if name[:1].isdigit() and "." not in name:  # 134744072 and 0x08080808 are 8.8.8.8 to a resolver
+            return "public"
         return "private" if "." not in name or name.endswith(_LOCAL_NAMES) else "public"
     if address.is_loopback:
         return "loopback"
@@ -123,13 +125,13 @@ def checked_url(url: str, *, plain_http: bool = False) -> str:
         raise UsageError("the endpoint's address is none; write https://host/v1 or http://localhost:8080/v1") from None
     if parts.username is not None or parts.password is not None or "@" in parts.netloc:
         raise UsageError(
-            f"the address of {host} holds a name or a password; leave it away and put the key into {API_KEY}, or into "
-            "the variable that api_key_env of its row names"
+            f"the address of {host} holds a name or a password; leave it away and put the key into {API_KEY}, and "
+            "the address into a [[models]] row of your settings file"
         )
     if parts.query:
         raise UsageError(
             f"the address of {host} has a part behind '?', where keys end up in logs; leave it away and put the key "
-            f"into {API_KEY}, or into the variable that api_key_env of its row names"
+            f"into {API_KEY}, and the address into a [[models]] row of your settings file"
         )
     if parts.scheme not in ("http", "https") or not _is_host(host):
         raise UsageError("an endpoint's address is https://host/v1, or http://host:port/v1 in a network of your own")

@@ -20,7 +20,6 @@ from turboprop.models.inventory import find_held, held_models, listed
 from turboprop.models.local import NOWHERE, LocalModel, check_pins, find_local, local_model
 from turboprop.models.naming import HubReference, parse_name
 from turboprop.models.store.contents import missing_files, only_gguf, split_names
-from turboprop.settings import PROJECT
 from turboprop.types import Prompts
 
 if TYPE_CHECKING:
@@ -73,7 +72,7 @@ def look_up(name: str, settings: Settings) -> LocalModel | HubReference:
     if name.startswith(_FASTEMBED):
         return _in_fastembed(name, settings, download=False)
     catalog = load_catalog(settings.config_file)
-    if (remote := _behind_an_address(name, settings, catalog)) is not None:
+    if (remote := _behind_an_address(name, catalog)) is not None:
         return remote
     meaning = parse_name(name, catalog)
     if isinstance(meaning, Path):
@@ -91,7 +90,7 @@ def look_up(name: str, settings: Settings) -> LocalModel | HubReference:
     return meaning
 
 
-def _behind_an_address(name: str, settings: Settings, catalog: Catalog) -> LocalModel | None:
+def _behind_an_address(name: str, catalog: Catalog) -> LocalModel | None:
     """A model that runs elsewhere: a row with a `url`, or an address that has none. Raises `UsageError`."""
     row = catalog.find(name)
     if row is None and is_address(name):
@@ -104,8 +103,9 @@ def _behind_an_address(name: str, settings: Settings, catalog: Catalog) -> Local
                 url,
                 model,
                 kind=known.kind if known else None,
-                # A repository may say which model it wants, once it is trusted. It gets no key by that.
-                api_key_env="" if _is_of_project(f"{url}#{model}", settings) else API_KEY,
+                # Whoever wrote the address, a key goes only where a row of the user's own sends it: a name that a
+                # repository stated is in its index later, and nothing tells the two apart there.
+                api_key_env="",
                 prompts=known.prompts if known else facts.prompts,
                 context=known.context if known else 0,
             )
@@ -128,11 +128,6 @@ def _behind_an_address(name: str, settings: Settings, catalog: Catalog) -> Local
         row.plain_http,
     )
     return LocalModel(endpoint.canonical, NOWHERE, "endpoint", endpoint=endpoint)
-
-
-def _is_of_project(canonical: str, settings: Settings) -> bool:
-    stated = [getattr(settings, key) for key in ("model", "language_model") if settings.origins.get(key) == PROJECT]
-    return any("#".join(split_address(each)) == canonical for each in stated if each and is_address(each))
 
 
 def _in_fastembed(name: str, settings: Settings, download: bool) -> LocalModel:

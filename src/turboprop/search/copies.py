@@ -7,7 +7,7 @@ are named with it: the current version before older ones, on platforms the one t
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -28,9 +28,13 @@ _PLATFORM = (
 )
 _FOLDER = re.compile(rf"(?P<version>{_NUMBER}|{_OLD})|(?P<platform>{_PLATFORM}|jvm|[a-z][A-Za-z0-9]*Main)")
 """A folder: `v1`, `legacy`, `windows`, `jvmMain`. One called `web` or `node` is mostly another program."""
-_TARGET = f"{_PLATFORM}|jvm|nonJvm|js|wasmJs|web|native|node|browser"
-_NAME = re.compile(rf"(?P<base>.+?)[-_.](?:(?P<version>{_NUMBER}|{_OLD})|(?P<platform>{_TARGET}))")
-"""A name without its ending: `api_v1`, `poll-linux`, `Button.web`."""
+_TARGET = r"(?<=\.)(?:jvm|nonJvm|js|wasmJs|web|native|node|browser)"
+_NAME = re.compile(rf"(?P<base>.+?)[-_.](?:(?P<version>{_NUMBER}|{_OLD})|(?P<platform>{_PLATFORM}|{_TARGET}))")
+"""A name without its ending: `api_v1`, `poll-linux`, `Button.web`. Behind another sign these are words:
+`graph_node`, `react-native`."""
+_AS_GOOD = 0.6
+"""The share of the best copy's score that the one which stands for it has to have: a current version that says less of
+what was asked hides nothing."""
 _NAMED = 3
 """Copies that are named under a hit."""
 _CURRENT = (1, 1_000_000)
@@ -69,7 +73,8 @@ def variant_of(path: str) -> Variant:
     return Variant(
         "/".join([*kept, f"{stem}{dot}{ending}"]),
         max((_age(mark) for mark in versions), default=_CURRENT),
-        frozenset(part for mark, _ in marks for part in (mark.lower(), *split_identifier(mark))),
+        # `1` and `v` are words of a question, and no version.
+        frozenset(mark.lower() for mark, _ in marks),
     )
 
 
@@ -93,20 +98,16 @@ Row = tuple[int, int]
 class Folding:
     """Takes the rows of a ranking, part by part, and leaves one of each thing.
 
-    `path_of` and `symbol_of` tell of rows; without `symbol_of` files are copies by their paths alone. `copies` are the
-    rows that were left out, by the row that stands for them.
+    `path_of` and `symbols_of` tell of rows. `copies` are the rows that were left out, by the row that stands for them.
     """
 
     def __init__(
-        self,
-        query: str,
-        path_of: Callable[[Row], str],
-        symbols_of: Callable[[Sequence[Row]], Sequence[str]] | None,
+        self, query: str, path_of: Callable[[Row], str], symbols_of: Callable[[Sequence[Row]], Sequence[str]]
     ) -> None:
         asked = words(query)
         self._asked = {word.lower() for word in asked} | {part for word in asked for part in split_identifier(word)}
         self._path_of, self._symbols_of = path_of, symbols_of
-        self._seen: dict[tuple[int, str], set[Variant]] = {}
+        self._places: dict[tuple[int, str], list[tuple[Row, float]]] = {}
         self._groups: dict[tuple[int, str, str], _Group] = {}
         self.copies: dict[Row, list[tuple[Row, CopyKind]]] = {}
 
@@ -114,40 +115,62 @@ class Folding:
         """The next rows, best first, without those that are copies of others or of rows that came before. One that
         stands for a better copy takes its score."""
         variants = [variant_of(self._path_of((table, one.row))) for table, one in ranked]
-        for (table, _), variant in zip(ranked, variants, strict=True):
-            self._seen.setdefault((table, variant.place), set()).add(variant)
-        several = [
-            at
-            for at, ((table, _), variant) in enumerate(zip(ranked, variants, strict=True))
-            if len(self._seen[table, variant.place]) > 1
-        ]
-        rows = [(ranked[at][0], ranked[at][1].row) for at in several]
-        symbols = self._symbols_of(rows) if self._symbols_of is not None else ["file"] * len(rows)
-        names = {at: symbol.split(", ") for at, symbol in zip(several, symbols, strict=True) if symbol}
-        groups: dict[tuple[int, str, str], list[int]] = {}
-        for at in several:
-            if at in names:
-                groups.setdefault((ranked[at][0], variants[at].place, names[at][0]), []).append(at)
+        before = {place: len(rows) for place, rows in self._places.items()}
+        for (table, one), variant in zip(ranked, variants, strict=True):
+            self._places.setdefault((table, variant.place), []).append(((table, one.row), one.score))
+        several = {
+            place: rows
+            for place, rows in self._places.items()
+            if len(rows) > before.get(place, 0) and len({self._path_of(row) for row, _ in rows}) > 1
+        }
+        rows = [row for rows in several.values() for row, _ in rows]
+        symbols = dict(zip(rows, self._symbols_of(rows), strict=True))
+        new = {(table, one.row): at for at, (table, one) in enumerate(ranked)}
+        members: dict[tuple[int, str, str], list[tuple[Row, float]]] = {}
+        for (table, place), all_rows in several.items():
+            for row, score in all_rows:
+                if symbols[row]:
+                    members.setdefault((table, place, symbols[row].split(", ")[0]), []).append((row, score))
         order = [*ranked]
         gone: set[int] = set()
-        for key, members in groups.items():
-            group, first = self._groups.get(key), None
-            if group is None:
-                # The one whose mark the query has; else the newest; else the best.
-                first = max(members, key=lambda at: (len(variants[at].marks & self._asked), variants[at].age, -at))
-                table, one = ranked[first]
-                group = self._groups[key] = _Group((table, one.row), variants[first], frozenset(names[first]))
+        for key, rows_of in members.items():
+            names = {row: symbols[row].split(", ") for row, _ in rows_of}
+            group = self._groups.get(key) or self._begun(rows_of, names, new)
+            self._groups[key] = group
             others = [
-                at for at in members if variants[at] != group.variant and not self._asks_for({*names[at]} - group.names)
+                (row, score)
+                for row, score in rows_of
+                if row in new
+                and row != group.row
+                and variant_of(self._path_of(row)) != group.variant
+                and group.score >= _AS_GOOD * score
+                and not self._asks_for({*names[row]} - group.names)
             ]
-            for at in others:
-                row = (ranked[at][0], ranked[at][1].row)
-                self.copies.setdefault(group.row, []).append((row, _kind(group.variant, variants[at])))
-            gone.update(others)
-            if first is not None and (best := min(others, default=first)) < first:  # it stands where its copy would
-                order[first] = (ranked[first][0], replace(ranked[first][1], score=ranked[best][1].score))
+            for row, _ in others:
+                kind = _kind(group.variant, variant_of(self._path_of(row)))
+                self.copies.setdefault(group.row, []).append((row, kind))
+                gone.add(new[row])
+            best = max((score for _, score in others), default=0.0)
+            if group.row in new and best > group.score:  # it stands where its best copy would
+                at = new[group.row]
+                order[at] = (ranked[at][0], replace(ranked[at][1], score=best))
         stay = [each for at, each in enumerate(order) if at not in gone]
         return sorted(stay, key=lambda each: -each[1].score)
+
+    def _begun(
+        self, rows: Sequence[tuple[Row, float]], names: Mapping[Row, Sequence[str]], new: Mapping[Row, int]
+    ) -> _Group:
+        """The row that stands for a thing: one that is shown already; else the one whose mark the query has, the
+        newest, or the best."""
+        shown = [each for each in rows if each[0] not in new]
+
+        def rank(each: tuple[Row, float]) -> tuple[int, tuple[int, ...], float]:
+            variant = variant_of(self._path_of(each[0]))
+            return len(variant.marks & self._asked), variant.age, each[1]
+
+        best = max(score for _, score in rows)
+        row, score = max([each for each in shown or rows if shown or each[1] >= _AS_GOOD * best], key=rank)
+        return _Group(row, score, variant_of(self._path_of(row)), frozenset(names[row]))
 
     def _asks_for(self, names: Collection[str]) -> bool:
         """Whether the query has all words of one of the names, which a copy defines besides."""
@@ -159,6 +182,7 @@ class _Group:
     """The row that stands for a thing, and what its path says."""
 
     row: Row
+    score: float
     variant: Variant
     names: frozenset[str]
 
@@ -171,7 +195,7 @@ def _kind(mine: Variant, other: Variant) -> CopyKind:
 
 def _age(mark: str) -> tuple[int, ...]:
     """`v1beta2` is older than `v1`, and what is called old is older than all."""
-    numbers = [int(number) for number in re.findall(r"\d+", mark)]
+    numbers = [int(number) for number in re.findall(r"\d{1,9}", mark)]
     if not numbers:
         return (-1,)
     stage = next((place for place, name in enumerate(_STAGES) if name in mark.lower()), None)

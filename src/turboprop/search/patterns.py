@@ -228,7 +228,7 @@ def _translated(source: str, classes: tuple[Mapping[str, str], Mapping[str, str]
                 continue
             if following == "C":  # one byte, which may be a part of a character
                 raise UsageError("the pattern has \\C, a byte of a character; lines are looked at by characters")
-            if following in "<>":  # the ends of a word elsewhere, and plain signs for RE2
+            if following in "<>" and not inside:  # the ends of a word elsewhere, and plain signs for RE2
                 raise UsageError(
                     f"the pattern has \\{following}, which is no boundary here; write \\b for those of words"
                 )

@@ -102,9 +102,9 @@ def search_together(
     beyond: dict[int, dict[int, str]] = {}
     if analysed.mentions:
         beyond = {at: place_rows(reader, analysed.mentions, where[at]) for at, reader, _ in tables}
-        named = list(beyond.values())
+        named = list(beyond.values()) if any(beyond.values()) else None  # `localhost:8080` names no file
 
-    folding = Folding(query, path_of, symbols_of if by == "chunk" else None)
+    folding = Folding(query, path_of, symbols_of)
 
     def ranked_among(times: int) -> tuple[list[tuple[int, Ranked]], bool, bool]:
         """Each table's best rows with its place in `readers`, whether more candidates would give others, and whether

@@ -38,7 +38,7 @@ _COUNT = click.IntRange(min=0)
     "--file",
     "pattern_files",
     multiple=True,
-    type=click.File(),
+    type=click.File(encoding="utf-8", errors="replace"),
     metavar="FILE",
     help="Patterns, one a line; - reads standard input.",
 )
@@ -183,7 +183,9 @@ def grep(
             view = _View(count_matches=False, **{**shown, "only_paths": True})
         if refresh is not False:
             options.tell_what_is_left(index)
-    if as_json:
+    if as_json and without:
+        echo_json({"pattern": patterns[0] if len(patterns) == 1 else patterns, "paths": [each.path for each in found]})
+    elif as_json:
         echo_json(
             {"pattern": patterns[0] if len(patterns) == 1 else patterns, "files": [_as_json(each) for each in found]}
         )

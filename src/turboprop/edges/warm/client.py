@@ -24,6 +24,8 @@ ANSWER_SECONDS = 60.0
 """A server that loads a large model for a request takes as long as the command itself would."""
 _COLD = frozenset(["--no-server", "--build", "--help", "-h", "--debug", "-"])
 """What a server may not do for another process; `-` reads that one's standard input."""
+_PATTERN_FILES = ("-f", "--file=")
+"""Options of `tp grep` whose file may be `-` in the same word: `-f-`, `-if-`, `--file=-`."""
 _ON = frozenset(["1", "true", "yes", "on"])
 
 
@@ -38,6 +40,11 @@ class Refused(Exception):  # noqa: N818  no error: the server said no
 def takes(arguments: list[str]) -> bool:
     """Whether a command line is a search that a server may answer."""
     if arguments[:1] not in (["search"], ["grep"]) or not _COLD.isdisjoint(arguments):
+        return False
+    if arguments[0] == "grep" and any(
+        part.startswith(_PATTERN_FILES) or (part[:1] == "-" and part[1:2] != "-" and part.endswith("f-"))
+        for part in arguments
+    ):
         return False
     environment = os.environ
     if "_TP_COMPLETE" in environment or environment.get("TP_DEBUG", "") not in ("", "0"):
