@@ -21,7 +21,12 @@ COMMENTS = {  # what is between quotes is text of its language, fullwidth signs 
     "koi8_r": ["Обработка входа", "считает сумму заказа", "Подключение к базе данных", "автор Иванов", "Ошибка"],
     "cp1252": ["Prüfung der Größe", "élève français", "naïve café", "Jörg Müller", "“quoted” – dash", "año señor"],  # noqa: RUF001
     "cp1250": ["Zażółć gęślą jaźń", "Sprawdź hasło użytkownika", "źródło danych", "większy niż"],
-    "iso8859_2": ["Sprawdź hasło użytkownika", "Příliš žluťoučký kůň", "Ověří heslo uživatele", "Árvíztűrő tükör"],
+    "iso8859_2": [
+        "Sprawdź hasło użytkownika",
+        "Příliš žluťoučký kůň",
+        "Ověří heslo uživatele a vrátí účet",
+        "Árvíztűrő tükör",
+    ],
     "cp1253": ["Έλεγχος του κωδικού πρόσβασης", "Υπολογίζει το σύνολο", "Σφάλμα σύνδεσης με τη βάση", "προεπιλογή"],
     "iso8859_7": ["Άνοιγμα του αρχείου", "επιστρέφει το αποτέλεσμα", "ΠΡΟΣΟΧΗ: μην το διαγράψετε"],
     "cp1255": ["בדיקת סיסמה של המשתמש", "מחשב את סכום ההזמנה", "התחברות למסד הנתונים", "ערך ברירת המחדל"],

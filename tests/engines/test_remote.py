@@ -198,7 +198,10 @@ def test_a_repository_gets_no_key_by_naming_an_endpoint(
     with EmbeddingModel.load(None, settings=load_settings(repo), self_test=False) as model:
         assert model.name == name_at(server)
     assert not any("authorization" in map(str.lower, each.headers) for each in server.asked)
+    # Nor does the address by itself: what an index records does not tell who wrote it.
     with EmbeddingModel.load(name_at(server), self_test=False):
+        assert not any("authorization" in map(str.lower, each.headers) for each in server.asked)
+    with EmbeddingModel.load(row(home, server), self_test=False):
         assert server.asked[-1].headers["authorization"] == f"Bearer {SECRET}"
 
 

@@ -284,9 +284,14 @@ def meant_file(path: str, files: Collection[str], seen_from: str = "", repositor
     composed = {unicodedata.normalize("NFC", name): name for name in files}
     if (known := as_indexed(unicodedata.normalize("NFC", path), composed.keys(), seen_from)) in composed:
         return composed[known]
+    if ".." in re.split(r"[/\\]", path):  # a path that leads out, if only to come back, means no file here
+        return path
     names = list(composed)
     mention = Mention(unicodedata.normalize("NFC", shown(path)), 0, 0)
+    typed = f"/{mention.before.removeprefix('./').removeprefix('/')}".replace("\\", "/").lower()
     found = [names[at] for _, at in match_files([mention], names, repository)]
+    # A traceback may come from another machine; whoever types a path means that file and no other of its name.
+    found = [name for name in found if f"/{name}".lower().endswith(typed) or typed.endswith(f"/{name}".lower())]
     if len(found) > 1:
         several = ", ".join(printable_name(name) for name in found)
         raise UsageError(f"{printable_name(shown(path))} may mean {several}; give more of the path")

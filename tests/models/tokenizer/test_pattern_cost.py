@@ -31,11 +31,19 @@ PUBLISHED = {
 }
 
 
+QUADRATIC = {
+    pattern
+    for name in ("chameleon", "cohere2moe", "deepseek-llm", "exaone-moe", "jais-2")
+    for pattern in PRE_TOKENIZERS[name].patterns
+}
+"""Those of llama.cpp's names some of which read a long run of spaces or digits in vain."""
+
+
 @pytest.mark.parametrize(
     "pattern", [*PUBLISHED.values(), *dict.fromkeys(p for rule in PRE_TOKENIZERS.values() for p in rule.patterns)]
 )
 def test_published_patterns_take_linear_time(pattern: str) -> None:
-    assert pattern_cost(pattern).power == 1
+    assert pattern_cost(pattern).power == 1 or (pattern in QUADRATIC and pattern_cost(pattern).power == 2)
 
 
 @pytest.mark.parametrize(
