@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
 from pathlib import Path
 
@@ -87,3 +88,27 @@ def test_only_files_are_opened(tmp_path: Path) -> None:
         open_regular(tmp_path / "pipe", follow=True)
     with pytest.raises(FileNotFoundError):
         open_regular(tmp_path / "none")
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="the system has no timer of that kind")
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_while_a_file_is_opened_stays_one(tmp_path: Path) -> None:
+    class InterruptError(BaseException):
+        pass
+
+    def interrupt(*_: object) -> None:
+        raise InterruptError
+
+    path = tmp_path / "file"
+    path.write_bytes(b"text")
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for number in range(3000):  # with two owners of the descriptor, one of some hundred was lost
+            with pytest.raises(InterruptError):
+                signal.setitimer(signal.ITIMER_REAL, (number % 97 + 1) * 1e-6)
+                while True:
+                    with open_regular(path) as stream:
+                        assert stream.read() == b"text"
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

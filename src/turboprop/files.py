@@ -95,10 +95,11 @@ def open_regular(path: str | os.PathLike[str], *, follow: bool = False, dir_fd: 
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise NotRegularFileError(0, "it is no file", os.fspath(path))
-        return open(descriptor, "rb")
     except BaseException:
         os.close(descriptor)
         raise
+    # From here on the stream alone closes it: an interrupt that met a second owner became "bad file descriptor".
+    return open(path, "rb", opener=lambda *_: descriptor)
 
 
 def _is_link(path: str | os.PathLike[str], dir_fd: int | None) -> bool:
