@@ -6,8 +6,8 @@ and not by `turboprop.settings`, whose import takes longer than the whole search
 
 from __future__ import annotations
 
+import _socket
 import os
-import socket
 import stat
 import sys
 
@@ -120,22 +120,22 @@ def display() -> dict[str, str]:
     }
 
 
-def peer(connection: socket.socket) -> tuple[int | None, int | None]:
+def peer(connection: _socket.socket) -> tuple[int | None, int | None]:
     """Process and user at the other end of a Unix socket, as far as the system tells."""
-    linux = getattr(socket, "SO_PEERCRED", None)
+    linux = getattr(_socket, "SO_PEERCRED", None)
     try:
         if linux is not None:
-            credentials = connection.getsockopt(socket.SOL_SOCKET, linux, 12)  # pid, uid, gid
+            credentials = connection.getsockopt(_socket.SOL_SOCKET, linux, 12)  # pid, uid, gid
             return int.from_bytes(credentials[:4], sys.byteorder), int.from_bytes(credentials[4:8], sys.byteorder)
-        if hasattr(socket, "LOCAL_PEERCRED"):  # macOS and BSD: version, uid, groups
-            credentials = connection.getsockopt(0, socket.LOCAL_PEERCRED, 76)
+        if hasattr(_socket, "LOCAL_PEERCRED"):  # macOS and BSD: version, uid, groups
+            credentials = connection.getsockopt(0, _socket.LOCAL_PEERCRED, 76)
             return None, int.from_bytes(credentials[4:8], sys.byteorder)
     except OSError:
         return None, -1
     return None, None
 
 
-def peer_is_us(connection: socket.socket) -> bool:
+def peer_is_us(connection: _socket.socket) -> bool:
     """Whether the process at the other end of a Unix socket runs as this user; elsewhere the folder's mode says so."""
     user = peer(connection)[1]
     return user is None or user == os.getuid()

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 from turboprop import __version__
 from turboprop.edges.warm import place
-from turboprop.edges.warm.client import hanging_process
+from turboprop.edges.warm.client import hanging_process, search_head
 from turboprop.edges.warm.render import Run, run_for
 from turboprop.errors import TurboPropError
 from turboprop.files import replace_file
@@ -223,8 +223,7 @@ class Server:
         self._jobs.put(job)
         connection.sendall(self._yes())
         job.done.wait()
-        head = {"code": job.code, "frames": [[number, len(content)] for number, content in job.frames]}
-        connection.sendall(b"".join((json.dumps(head).encode("ascii"), b"\n", *(content for _, content in job.frames))))
+        connection.sendall(b"".join((search_head(job.code, job.frames), *(content for _, content in job.frames))))
 
     def _say(self, connection: socket.socket, answer: Mapping[str, Any]) -> None:
         connection.sendall(self._yes() + json.dumps(answer).encode("ascii") + b"\n")
