@@ -239,6 +239,7 @@ class IndexStatus:
     bytes_on_disk: int
     updated: float
     complete: bool
+    """Whether it holds all that its last run was asked for, cut by the rules of now."""
     stale: tuple[str, ...]
     """Files whose content was added or changed since they were indexed."""
     removed: tuple[str, ...]

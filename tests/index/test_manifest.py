@@ -275,9 +275,8 @@ def test_another_schema_version_is_named(path: Path) -> None:
         (replace(SPEC, model="other/model", fingerprint="e" * 64), ("some/model", "other/model")),
         (replace(SPEC, dimensions=256), ("384", "256")),
         (replace(SPEC, prompts=Prompts("q: ")), ("query: ", "q: ")),
-        (replace(SPEC, chunker="syntax-2/800"), ("syntax-1/1500", "syntax-2/800")),
     ],
-    ids=["model", "dimensions", "prompts", "chunker"],
+    ids=["model", "dimensions", "prompts"],
 )
 def test_a_mismatch_names_both(tmp_path: Path, other: IndexSpec, both: tuple[str, str]) -> None:
     with pytest.raises(IndexMismatchError) as caught:

@@ -14,7 +14,6 @@ from turboprop.errors import (
     EngineError,
     IndexBusyError,
     IndexDamagedError,
-    IndexMismatchError,
     IndexNotFoundError,
     StorageError,
 )
@@ -200,19 +199,20 @@ def test_an_unfinished_file_is_dropped_and_the_rest_published(
     assert texts_of(tmp_path) == {"a.py": ["whole\n"]}
 
 
-def test_another_chunker_is_refused_and_a_rebuild_keeps_readers(tmp_path: Path, spec: IndexSpec, put: Put) -> None:
+@pytest.mark.parametrize("rebuild", [False, True])
+def test_another_chunker_begins_anew_and_keeps_readers(
+    tmp_path: Path, spec: IndexSpec, put: Put, rebuild: bool
+) -> None:
     with TableWriter.open(tmp_path, spec) as writer:
         put(writer, "a.py", "old\n")
         writer.publish()
-    other = replace(spec, chunker="another")
-    with pytest.raises(IndexMismatchError, match="another"):
-        TableWriter.open(tmp_path, other)
-    with TableWriter.open(tmp_path, other, rebuild=True) as writer:
+    other = replace(spec, chunker="another") if not rebuild else spec
+    with TableWriter.open(tmp_path, other, rebuild=rebuild) as writer:
         assert not writer.files
         put(writer, "b.py", "new\n")
         assert texts_of(tmp_path) == {"a.py": ["old\n"]}
-    assert texts_of(tmp_path) == {"a.py": ["old\n"]}, "a rebuild that does not end changes nothing"
-    with TableWriter.open(tmp_path, other, rebuild=True) as writer:
+    assert texts_of(tmp_path) == {"a.py": ["old\n"]}, "a run that does not end changes nothing"
+    with TableWriter.open(tmp_path, other, rebuild=rebuild) as writer:
         put(writer, "b.py", "new\n")
         writer.publish()
         writer.maintain()

@@ -78,6 +78,27 @@ def test_a_second_run_embeds_nothing(write_files: Write) -> None:
         assert index.summary.unchanged_files == 4
 
 
+def test_an_index_cut_by_older_rules_is_made_anew_by_the_next_run(
+    write_files: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_files(FILES)
+    with monkeypatch.context() as older:
+        older.setattr("turboprop.index.changes.CHUNKER", "syntax-0")
+        with Index.create(root) as index:
+            assert index.status().complete
+    (root / "src/queue.py").write_text("def enqueue(job):\n    JOBS.append(job)\n")
+    with Index.open(root) as index:
+        assert not index.status().complete
+        assert "src/queue.py" not in {hit.path for hit in index.search("append a job to the queue")}
+        assert "older rules" in index.last_refresh.left
+    with Index.create(root) as index:
+        assert index.status().complete
+        assert index.summary is not None
+        assert index.summary.files == 5
+        assert any("newer rules" in note for note in index.summary.notes)
+        assert index.search("append a job to the queue", limit=1)[0].path == "src/queue.py"
+
+
 @pytest.mark.parametrize("mode", ["hybrid", "semantic", "lexical"])
 def test_every_mode_finds_and_filters(write_files: Write, mode: str) -> None:
     with Index.create(write_files(FILES)) as index:

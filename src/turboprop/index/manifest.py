@@ -220,12 +220,12 @@ def _line(values: Mapping[str, Any]) -> bytes:
 
 
 def check_spec(found: IndexSpec, wanted: IndexSpec, directory: Path) -> None:
-    """Raise `IndexMismatchError`, naming both, where an index was not made with what is wanted."""
+    """Raise `IndexMismatchError`, naming both, where an index was not made with what is wanted. What was cut by other
+    rules can be searched all the same."""
     for what, have, want in (
         ("model", (found.model, found.fingerprint), (wanted.model, wanted.fingerprint)),
         ("number of dimensions", found.dimensions, wanted.dimensions),
         ("prompts", found.prompts, wanted.prompts),
-        ("chunker", found.chunker, wanted.chunker),
     ):
         if what == "model" and found.fingerprint == wanted.fingerprint:
             continue  # one model, reached by two names

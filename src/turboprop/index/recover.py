@@ -106,7 +106,8 @@ def ignores_all(directory: Path) -> bool:
 
 
 def open_table(directory: Path, spec: IndexSpec, rebuild: bool) -> OpenedTable:
-    """The table of `spec` as it was published, or a new one where there is none or `rebuild` is asked.
+    """The table of `spec` as it was published, or a new one where there is none, where files are cut by other rules
+    now, or where `rebuild` is asked.
 
     `rebuild` also removes tables that cannot be read or are someone else's, whatever their model.
     """
@@ -135,7 +136,7 @@ def open_table(directory: Path, spec: IndexSpec, rebuild: bool) -> OpenedTable:
         if not rebuild or (isinstance(error, StorageError) and not isinstance(error.__cause__, PermissionError)):
             raise
         return _begin(directory, spec)
-    if rebuild:
+    if rebuild or manifest.header.spec.chunker != spec.chunker:  # cut by older rules
         return _begin_over(directory, spec, manifest.header)
     # The model by the name that this user gave it: of a trusted table of someone else what is written next is ours.
     header = replace(manifest.header, spec=spec)

@@ -17,7 +17,7 @@ from turboprop.code.exclude import Reason, extension_of
 from turboprop.code.walk import SourceFile, Walk, walk
 from turboprop.errors import RepositoryIndexError, UsageError
 from turboprop.index import refresh
-from turboprop.index.changes import Changes, chunker_name, differing, find_changes
+from turboprop.index.changes import Changes, chunker_name, differing, find_changes, is_cut_as_now
 from turboprop.index.integrity import sample_damage
 from turboprop.index.lease import is_whole
 from turboprop.index.manifest import Header, Manifest, index_tables, read_manifest
@@ -200,7 +200,7 @@ def status_of(
         chunks=header.rows,
         bytes_on_disk=bytes_on_disk(location.directory),
         updated=header.updated,
-        complete=header.complete,
+        complete=header.complete and is_cut_as_now(header.spec.chunker),
         stale=stale,
         removed=removed,
         left_out=left_out,
@@ -228,6 +228,8 @@ def quick_survey(
         if not differ and not changes.removed:
             return Refresh()
         why = "the index may not be written"
+    elif seen.known is not None and not is_cut_as_now(seen.known.header.spec.chunker):
+        why = "the index was cut by older rules, and a run makes it anew"
     elif seen.differing is not None and refresh.are_few(differ) and len(changes.removed) <= refresh.FEW_FILES:
         return seen
     else:

@@ -13,6 +13,7 @@ from turboprop.engines.resident import keep_heap_small
 from turboprop.errors import IndexBusyError
 from turboprop.index.budget import memory_budget
 from turboprop.index.build import WORDS_FIRST_SECONDS, Progress, WordsOnly, update
+from turboprop.index.changes import is_cut_as_now
 from turboprop.index.lock import SHORT_WAIT_SECONDS, wait_until_free
 from turboprop.index.manifest import read_manifest
 from turboprop.index.schema import WORDS, manifest_file, table_name
@@ -81,7 +82,7 @@ def bring_up_to_date(
                 raise
             continue
         known = read_manifest(manifest_file(directory, table_name(model.fingerprint if model is not None else WORDS)))
-        notes = (*seen.walk.notes, *_forgotten(seen))
+        notes = (*seen.walk.notes, *_forgotten(seen), *_cut_anew(seen, model))
         return replace(summary, notes=notes, left_out=left_out_of(seen.walk, known))
 
 
@@ -90,6 +91,15 @@ def _forgotten(seen: Survey) -> list[str]:
     before = seen.known.header.scope.include if seen.known is not None else ()
     gone = [pattern for pattern in before if pattern not in seen.scope.include]
     return [f"no longer included: {', '.join(gone)}; the setting include keeps it in"] if gone else []
+
+
+def _cut_anew(seen: Survey, model: EmbeddingModel | None) -> list[str]:
+    """That a run read every file, since the last one cut them otherwise."""
+    fingerprint = model.fingerprint if model is not None else WORDS
+    header = seen.known.header if seen.known is not None else None
+    if header is None or header.spec.fingerprint != fingerprint or is_cut_as_now(header.spec.chunker):
+        return []
+    return ["made anew: files are cut by newer rules than in the last run"]
 
 
 def _turn(path: str, language: str) -> int:

@@ -38,7 +38,7 @@ def status(repo: str | None, index_dir: str | None, as_json: bool) -> None:
     if said := left_out_text(state.left_out):
         echo(f"left out {said}")
     if not state.complete:
-        echo("state    incomplete: `tp index` goes on where it stopped")
+        echo("state    incomplete, or cut by older rules: `tp index` completes it")
     elif note := state.vectors_note:
         echo(f"state    {note}; `tp index` goes on")
     elif state.stale or state.removed:

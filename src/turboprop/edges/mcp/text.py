@@ -175,7 +175,7 @@ def status_text(repository: Repository, state: IndexStatus) -> str:
     if job is not None and not job.ended:
         lines.append("being refreshed" + (f": {job.done:,.0f} of {job.total:,.0f} {job.message}" if job.total else ""))
     elif not state.complete:
-        lines.append("incomplete: reindex goes on where it stopped")
+        lines.append("incomplete, or cut by older rules: reindex completes it")
     elif state.vectors_note:
         lines.append(f"{state.vectors_note}: reindex goes on with them")
     elif changed:
