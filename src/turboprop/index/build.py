@@ -74,8 +74,8 @@ WORDS_FIRST_SECONDS = 10.0
 25,000 rows, which are written twice."""
 
 READ_GROUP = 2_048
-_AHEAD = 16
-"""Files for each process that makes chunks: enough that none waits while a large one is taken."""
+_AHEAD_CHARS = 2_000_000
+"""Text that other processes cut ahead of what is written: with 16 files (0.3 MB) they waited while a group was."""
 MANY_BYTES = 200_000
 """Where more has to be read, the first call takes few chunks: with a large model it alone takes many seconds."""
 
@@ -305,10 +305,13 @@ class _Run:
     def _ahead(self, files: Sequence[SourceFile]) -> Iterator[_Read]:
         """The files in order, read. Where other processes make their chunks, that is begun for some files ahead."""
         begun: deque[_Read] = deque()
+        ahead = 0
         for file in files:
             source = self.sources.get(file.path) or read_source(file, max_filesize=self._max_filesize)
             begun.append((file, source, self._begin(source)))
-            while len(begun) > (_AHEAD * self._pool.workers if self._pool is not None else 0):
+            ahead += file.size
+            while begun and (self._pool is None or ahead > _AHEAD_CHARS):
+                ahead -= begun[0][0].size
                 yield begun.popleft()
         yield from begun
 

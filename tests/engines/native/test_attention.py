@@ -207,18 +207,18 @@ def test_one_larger_score_beside_ones_that_count() -> None:
     check(case, rows)
 
 
-def test_five_thousand_tokens_that_are_equally_likely() -> None:
-    case = Case(how(2, 1, 64), (4997,), (3,))
+def test_thousands_of_tokens_that_are_equally_likely() -> None:
+    case = Case(how(2, 1, 64), (2497,), (3,))  # the work grows with the square, and is emulated for other processors
     rows = case.rows()
     rows[:, :128] = 0
     found = check(case, rows)
-    mean = rows[:4998, 192:].astype(np.float64).mean(0)
-    # Half a 255th of the values' scale at each, in no direction: 0.002 * 2.7 / sqrt(5000) and the values' own rounding.
-    np.testing.assert_allclose(found[0, :64], mean, atol=3e-4)
+    mean = rows[:2498, 192:].astype(np.float64).mean(0)
+    # Half a 255th of the values' scale at each, in no direction: 0.002 * 2.7 / sqrt(2500) and the values' own rounding.
+    np.testing.assert_allclose(found[0, :64], mean, atol=4e-4)
 
 
 def test_a_long_context_of_random_scores() -> None:
-    case = Case(how(4, 1, 64), (4900, 33), (2, 2))
+    case = Case(how(4, 1, 64), (2400, 33), (2, 2))
     check(case, case.rows())
 
 
