@@ -73,6 +73,14 @@ def run(ctx: click.Context, loopback: bool) -> None:
     Server(ctx.obj["main"], identity, idle=load_settings().server_idle, loopback=loopback).serve(first)
 
 
+def in_a_line() -> str:
+    """How the server is, for `tp` alone."""
+    state = _ask("status")
+    if state is None:
+        return "none runs; the first `tp search` starts one"
+    return f"process {state['pid']} keeps {len(state['indexes'])} of your indexes warm (`tp daemon status`)"
+
+
 def _ask(question: str) -> dict[str, Any] | None:
     try:
         return client.ask(question)
