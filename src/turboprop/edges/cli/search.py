@@ -200,7 +200,7 @@ def search(
 
 def _bring_in(indexes: Iterable[Index], wanted: bool | None) -> None:
     """Bring in what changed: always, never, or where that is quick."""
-    from turboprop.edges.cli.index import progress_bar
+    from turboprop.edges.cli.bars import progress_bar
 
     for index in indexes:
         if wanted is False:
@@ -234,7 +234,8 @@ def _open(
     except IndexNotFoundError:
         if not build:
             raise
-    from turboprop.edges.cli.index import progress_bar, summary_text
+    from turboprop.edges.cli.bars import progress_bar
+    from turboprop.edges.cli.index import summary_text
 
     with progress_bar() as progress:
         made = Index.create(
