@@ -154,16 +154,23 @@ def _warn_of_mistyped_variables() -> None:
         echo(f"tp: nothing reads the variable {name}; did you mean {near}?", err=True)
 
 
-def main(argv: Sequence[str] | None = None, *, services: Mapping[str, Any] | None = None) -> None:
+def main(
+    argv: Sequence[str] | None = None,
+    *,
+    services: Mapping[str, Any] | None = None,
+    after: list[list[str]] | None = None,
+) -> None:
     """Run `tp` and exit. Errors of ours become one message and exit code 2.
 
     `services` reach the commands as `ctx.obj`: `open_index` in place of `Index.open`. There, `main` is this function.
-    Whoever gives them is raised a defect, in place of its message.
+    Whoever gives them is raised a defect, in place of its message. To `after` go command lines that the process in the
+    background can do once this one has ended.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments or os.environ.get("TP_DEBUG", "") not in ("", "0")
+    given = {"main": main, **(services or {}), **({"after": after} if after is not None else {})}
     try:
-        code = tp.main(arguments, prog_name="tp", standalone_mode=False, obj={"main": main, **(services or {})})
+        code = tp.main(arguments, prog_name="tp", standalone_mode=False, obj=given)
         sys.stdout.flush()
     except click.exceptions.Exit as done:
         code = done.exit_code
