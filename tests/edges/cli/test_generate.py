@@ -118,8 +118,8 @@ def test_the_commands_of_a_chat_are_for_people(stories: Path) -> None:
     assert [line.removeprefix("tp: ") for line in done.stderr.splitlines()] == [
         "/set seed needs a value; `default` takes it back",
         (
-            "there is no option 'heat'; there are temperature, top-k, top-p, min-p, repetition-penalty, presence-penalty, "
-            "frequency-penalty, seed, max-tokens, stop, reasoning"
+            "there is no option 'heat'; there are temperature, top-k, top-p, min-p, repetition-penalty, "
+            "presence-penalty, frequency-penalty, seed, max-tokens, stop, reasoning"
         ),
         "there is no /hlep; did you mean /help?",
         "there is no file minilm; /model NAME loads a model",

@@ -179,7 +179,9 @@ def main(
     except KeyboardInterrupt:
         code = _interrupted()
     except click.ClickException as error:
-        code = _failed(arguments, type(error).__name__, _refusal(error))
+        from turboprop.edges.cli.refusals import refusal
+
+        code = _failed(arguments, type(error).__name__, refusal(error, arguments, COMMANDS))
     except (BrokenPipeError, _OutputClosed):
         # The reader (`head`, a pager) has what it wants; Python must not complain while it shuts down.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -211,22 +213,6 @@ def _failed(arguments: Sequence[str], kind: str, message: str) -> int:
     else:
         echo(f"tp: {message}", err=True)
     return 2
-
-
-def _refusal(error: click.ClickException) -> str:
-    """What is wrong with a command line, and where to read what would be right."""
-    if isinstance(error, click.exceptions.NoArgsIsHelpError):
-        return f"give a command\n{error.format_message()}"
-    said = error.format_message().strip()
-    if isinstance(error, click.MissingParameter) and error.param is not None and error.ctx is not None:
-        said = f"{error.param.make_metavar(error.ctx).removesuffix('...')} is missing"
-    if isinstance(error, click.NoSuchOption):
-        from turboprop.edges.cli.other_words import option_meant
-
-        if not error.possibilities and (near := option_meant(error.option_name)):
-            said = f"{said} {near}"
-    path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx is not None else "tp"
-    return f"{said}\n`{path} --help` shows what it takes"
 
 
 def _interrupted() -> int:

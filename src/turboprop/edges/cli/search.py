@@ -197,6 +197,8 @@ def search(
             why = "the query has no word to look for"
         else:
             why = f"did you mean {' or '.join(map(printable_name, nearest))}?" if nearest else ""
+            if not why and mode == "lexical" and first.has_model:
+                why = "nothing here has these words; without `--mode lexical` it is searched by meaning too"
         echo("nothing found" + (f": {why}" if why else ""), err=True)
     elif kind == "text" and sure == "weak":
         echo("tp: no hit is sure: each holds few of the query's words, or is only somewhat near in meaning", err=True)
