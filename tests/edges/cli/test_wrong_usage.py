@@ -55,7 +55,7 @@ USAGES = (
     ("search x --regex (", "is no regular expression", "-F"),
     ("search x --model no-such-model", "no model is called", "`tp model list`"),
     ("search x --engine magic", "no engine 'magic'", "native"),
-    ("search x --rerank minilm", "is an embedding model", "`tp model list`"),
+    ("search start --rerank minilm", "is an embedding model", "`tp model list`"),
     ("search x --rerank-top 3", "how many hits a reranker reads", "--rerank MODEL"),
     ("search zzzyqx --mode lexical", "nothing here has these words", "without `--mode lexical`"),
     ("search ???", "nothing found", "no word to look for"),

@@ -50,6 +50,8 @@ GROUPS = {
         "status": ("turboprop.edges.cli.status", "Show what is indexed and what changed since."),
         "why": ("turboprop.edges.cli.why", "Say why a file is indexed or not, and as what."),
         "doctor": ("turboprop.edges.cli.doctor", "Look for what is wrong with an index, and mend it."),
+        "logs": ("turboprop.edges.warm.command", "Show what the background process wrote."),
+        "clean": ("turboprop.edges.cli.clean", "Show what lies where and how large it is; remove what you name."),
         "cache": ("turboprop.edges.cli.cache", "Show, clear, export and import kept vectors."),
         "config": ("turboprop.edges.cli.config", "Show which settings hold, and where each came from."),
         "trust": ("turboprop.edges.cli.config", "Trust the settings file of a repository."),
@@ -122,7 +124,7 @@ class _Commands(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         # click would import every command to print its first line; `tp --help` must stay fast.
         with formatter.section("Examples"):
-            formatter.write_dl(EXAMPLES, col_max=40)
+            formatter.write_dl(EXAMPLES, col_max=40 if formatter.width > 70 else 30)
         for title, commands in GROUPS.items():
             with formatter.section(title):
                 formatter.write_dl([(name, line) for name, (_, line) in commands.items()])
