@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +14,16 @@ from hypothesis import strategies as st
 
 from reference import reference
 from turboprop import GenerationOptions, Index
-from turboprop.answer import AnsweredEvent, AnswerSession, SourcesEvent, TextEvent, is_weak, widened
+from turboprop.answer import (
+    REPEATED,
+    UNCITED,
+    AnsweredEvent,
+    AnswerSession,
+    SourcesEvent,
+    TextEvent,
+    is_weak,
+    widened,
+)
 from turboprop.errors import UsageError
 from turboprop.generate.citations import Citation
 from turboprop.generate.events import DoneEvent, GenerationEvent, ReasoningEvent, Timings, Usage
@@ -35,8 +43,32 @@ FILES = {
 DONE = DoneEvent("stop", Usage(10, 5), Timings(0.1, 0.2, 100, 50))
 
 
+class ScriptedStream:
+    """The events of a text, four characters at a time."""
+
+    def __init__(self, text: str) -> None:
+        self.left = [TextEvent(text[start : start + 4]) for start in range(0, len(text), 4)]
+
+    def __enter__(self) -> ScriptedStream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.cancel()
+
+    def __iter__(self) -> Iterator[GenerationEvent]:
+        yield ReasoningEvent("hm")
+        while self.left:
+            yield self.left.pop(0)
+        yield DONE
+
+    def cancel(self) -> None:
+        self.left.clear()
+
+
 class Scripted:
     """Says what the script says, four characters at a time, and remembers what it was asked."""
+
+    name = "scripted"
 
     def __init__(self, *answers: str, context: int = 4000) -> None:
         self.context = context
@@ -48,15 +80,10 @@ class Scripted:
             return len(prompt) // 4
         return sum(len(message["content"]) // 4 + 4 for message in prompt)
 
-    @contextmanager
-    def stream(
-        self, prompt: Sequence[dict[str, str]], options: GenerationOptions
-    ) -> Iterator[Iterator[GenerationEvent]]:
+    def stream(self, prompt: Sequence[dict[str, str]], options: GenerationOptions) -> ScriptedStream:
         assert self.count_tokens(prompt) < self.context
         self.asked.append(list(prompt))
-        text = self.answers.pop(0)
-        pieces = [TextEvent(text[start : start + 4]) for start in range(0, len(text), 4)]
-        yield iter([ReasoningEvent("hm"), *pieces, DONE])
+        return ScriptedStream(self.answers.pop(0))
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +145,7 @@ def test_a_follow_up_shares_the_beginning_and_shows_what_is_new(index: Index) ->
 
 
 def test_old_turns_go_when_the_context_is_full(index: Index) -> None:
-    model = Scripted("x" * 3000, "short", context=2200)
+    model = Scripted(" ".join(map(str, range(700))), "short", context=2200)
     session = AnswerSession(index, model)
     answered(session)
     last = answered(session, "Where does the client dial the server?")
@@ -266,3 +293,28 @@ def test_the_whole_prompt_decides(index: Index) -> None:
 def test_an_empty_question(index: Index) -> None:
     with pytest.raises(UsageError, match="empty"):
         list(AnswerSession(index, Scripted()).ask(" "))
+
+
+def test_what_speaks_against_an_answer_is_said_once_for_every_edge(index: Index) -> None:
+    model = Scripted(
+        "It calls `bind` and `prepare_the_server(port, 1)` of `app/server.py` [app/server.py:1-2], as `True`.",
+        "It calls `bind_all()` of `Server.prepare_the_server`, written in `python`.\n```\nnew_name()\n```\n",
+    )
+    first = answered(AnswerSession(index, model))
+    assert (first.doubts, first.unknown, first.model) == ((), (), "scripted")
+    second = answered(AnswerSession(index, model))
+    assert second.unknown == ("bind_all()", "Server.prepare_the_server")
+    assert second.doubts == (UNCITED, "None of the sources has `bind_all()`, `Server.prepare_the_server`.")
+    weak = answered(AnswerSession(index, model), "What do whales eat?")
+    assert (weak.weak, weak.doubts, weak.model) == (True, (), "")
+
+
+def test_an_answer_that_goes_round_in_a_loop_is_ended(index: Index) -> None:
+    line = "The server listens on a port [app/server.py:1-2].\n"
+    last = answered(AnswerSession(index, Scripted("Well. " + line * 50)))
+    assert last.repeated
+    assert last.doubts == (REPEATED,)
+    assert 4 <= last.text.count("listens") <= 6
+    assert last.done == DONE
+    rows = "".join(f"| {number} | the same [app/server.py:{number}] |\n" for number in range(1, 50))
+    assert not answered(AnswerSession(index, Scripted(rows))).repeated

@@ -20,7 +20,16 @@ from injections import INJECTIONS, QUESTION, Injection, files_of
 from reference import reference
 from test_answer import Scripted
 from turboprop import GenerationOptions, Index, LanguageModel
-from turboprop.answer import AnsweredEvent, AnswerEvent, AnswerSession, ReasoningEvent, Source, SourcesEvent, TextEvent
+from turboprop.answer import (
+    UNCITED,
+    AnsweredEvent,
+    AnswerEvent,
+    AnswerSession,
+    ReasoningEvent,
+    Source,
+    SourcesEvent,
+    TextEvent,
+)
 from turboprop.edges.cli.ask import _answer
 from turboprop.edges.mcp.text import UNTRUSTED, answer_text
 from turboprop.generate.prompts import PromptMaker
@@ -78,7 +87,7 @@ def test_a_model_that_obeys(one: Injection, index: Index, capsys: pytest.Capture
     assert [line[2:].split("  ")[0] for line in listed if line] == [
         printable_name(f"{source.path}:{source.start_line}-{source.end_line}") for source in last.sources
     ]
-    assert ("the answer cites no line" in out) == (not last.citations)
+    assert (UNCITED in out) == (not last.citations)
     # for an agent
     lines = answer_text(last).split("\n")
     assert lines[0] == UNTRUSTED

@@ -27,11 +27,15 @@ def _run(arguments: list[str]) -> None:
     _replace_missing_streams()
     from turboprop.edges.cli.entry import main as command_line
 
+    after: list[list[str]] = []
     try:
-        command_line(arguments)
+        command_line(arguments, after=after)
     except SystemExit as done:
         if client.hands_over(arguments) and done.code == 0:
-            start_one = not client.hand_over(arguments)
+            after.append(arguments)
+        for rest in after:
+            if start_one := not client.hand_over(rest):
+                arguments = rest
         if start_one and done.code in (0, 1):
             from turboprop.edges.warm.start import start
 

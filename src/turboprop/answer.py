@@ -10,21 +10,23 @@ import dataclasses
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
 from turboprop import limits
 from turboprop.code.inside import is_inside
 from turboprop.errors import UsageError
 from turboprop.generate.citations import Citation, CitationFilter
 from turboprop.generate.events import DoneEvent, GenerationEvent, ReasoningEvent, TextEvent
+from turboprop.generate.grounding import unknown_names
 from turboprop.generate.options import GenerationOptions
+from turboprop.generate.repetition import RepetitionGuard
 from turboprop.printable import printable, printable_name
 from turboprop.search.analysis import STOP_WORDS
 from turboprop.search.excerpt import whole_definitions
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
     from pathlib import Path
+    from types import TracebackType
 
     from turboprop.index.read import IndexReader
     from turboprop.types import Hit
@@ -74,17 +76,33 @@ class Retriever(Protocol):
         """The best chunks of a folder (all, for '') for a query, best first."""
 
 
+class ChatStream(Protocol):
+    """The events of one generation; what a `with` leaves is ended."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def __iter__(self) -> Iterator[GenerationEvent]: ...
+
+    def cancel(self) -> None:
+        """End the generation; its `DoneEvent` follows."""
+
+
 class ChatModel(Protocol):
     """What an answer needs of a language model: `turboprop.LanguageModel` is one."""
+
+    @property
+    def name(self) -> str: ...
 
     @property
     def context(self) -> int: ...
 
     def count_tokens(self, prompt: str | Sequence[dict[str, str]]) -> int: ...
 
-    def stream(
-        self, prompt: Sequence[dict[str, str]], options: GenerationOptions
-    ) -> AbstractContextManager[Iterator[GenerationEvent]]: ...
+    def stream(self, prompt: Sequence[dict[str, str]], options: GenerationOptions) -> ChatStream: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +141,9 @@ class SourcesEvent:
 
 @dataclass(frozen=True, slots=True)
 class AnsweredEvent:
-    """The end. `removed` are citations that the model invented; they were taken out of the text."""
+    """The end. `removed` are citations that the model invented; they were taken out of the text. `unknown` are names in
+    code marks that nothing which the model was shown has. `repeated`: it went round in a loop and was ended. `model`
+    is the one that answered, '' where none was asked."""
 
     text: str
     citations: tuple[Citation, ...]
@@ -131,13 +151,27 @@ class AnsweredEvent:
     sources: tuple[Source, ...]
     weak: bool
     done: DoneEvent | None
+    unknown: tuple[str, ...] = ()
+    repeated: bool = False
+    model: str = ""
 
     @property
     def uncited(self) -> bool:
         """Whether a model's answer cites no line: nothing shows then that it rests on the sources."""
         return not self.weak and not self.citations
 
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Why the answer should not be taken as it stands, a sentence each, safe to show; every edge shows them."""
+        said = [UNCITED] if self.uncited else []
+        if self.unknown:
+            names = ", ".join(f"`{printable_name(name)}`" for name in self.unknown)
+            said.append(f"None of the sources has {names}.")
+        return (*said, REPEATED) if self.repeated else tuple(said)
 
+
+UNCITED = "This answer cites none of its sources: treat it as a guess."
+REPEATED = "The model began to repeat itself and was stopped there."
 AnswerEvent = SourcesEvent | ReasoningEvent | TextEvent | AnsweredEvent
 WEAK_ANSWER = "The index holds nothing that answers this with confidence. The nearest places are listed as sources."
 
@@ -169,6 +203,7 @@ class AnswerSession:
             self._turns.append({"role": "assistant", "content": answer})
         self._shown: dict[str, set[int]] = {}
         self._paths: dict[str, str] = {}
+        self._texts: list[str] = []
 
     def ask(self, question: str, options: GenerationOptions | None = None) -> Iterator[AnswerEvent]:
         """Answer one question; a later one knows the earlier ones. Closing the iterator ends the generation."""
@@ -190,6 +225,8 @@ class AnswerSession:
         for source in sources:
             self._shown.setdefault(source.name, set()).update(range(source.start_line, source.end_line + 1))
             self._paths[source.name] = source.path
+        self._texts += [question, *(f"{source.name}\n{source.symbol}\n{source.text}" for source in sources)]
+        guard, repeated = RepetitionGuard(), False
         checked, thought = (CitationFilter(self._shown, self._is_file) for _ in range(2))
         text: list[str] = []
         done: DoneEvent | None = None
@@ -201,9 +238,13 @@ class AnswerSession:
                 elif isinstance(event, ReasoningEvent):
                     if piece := thought.push(event.text):
                         yield ReasoningEvent(piece, event.logprobs)
-                elif piece := checked.push(event.text):
-                    text.append(piece)
-                    yield TextEvent(piece)
+                elif not repeated:
+                    if piece := checked.push(event.text):
+                        text.append(piece)
+                        yield TextEvent(piece)
+                    if guard.push(event.text):
+                        repeated = True
+                        stream.cancel()
         if piece := thought.finish():
             yield ReasoningEvent(piece)
         if piece := checked.finish():
@@ -213,7 +254,10 @@ class AnswerSession:
         self._turns = [*messages[1:], {"role": "assistant", "content": answer}]
         self._questions.append(question)
         citations = tuple(dataclasses.replace(one, path=self._paths[one.path]) for one in checked.citations)
-        yield AnsweredEvent(answer, citations, checked.removed, sources, False, done)
+        unknown = unknown_names(answer, self._texts)
+        yield AnsweredEvent(
+            answer, citations, checked.removed, sources, False, done, unknown, repeated, self._model.name
+        )
 
     def _is_file(self, name: str) -> bool:
         return is_inside(self._index.repo, name)
@@ -254,7 +298,7 @@ class AnswerSession:
                     f"a context of {self._model.context} tokens has no room for this question and a source; "
                     "load the model with a larger context, or ask for more tokens of sources"
                 )
-            self._turns, self._shown, self._paths = [], {}, {}
+            self._turns, self._shown, self._paths, self._texts = [], {}, {}, []
 
     def _messages(self, question: str, sources: Sequence[Source]) -> list[dict[str, str]]:
         told = [{"role": "system", "content": SYSTEM}, *self._turns]

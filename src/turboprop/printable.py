@@ -17,6 +17,7 @@ Machines get the exact text: JSON has escapes of its own. `edges/web/assets/js/f
 from __future__ import annotations
 
 import json
+import os
 import re
 from functools import cache
 from typing import Any
@@ -93,7 +94,8 @@ def echo(text: object = "", *, err: bool = False, nl: bool = True, dim: bool = F
     """Print on the terminal, safe for it whatever the text quotes; every command prints through this."""
     import click
 
-    click.secho(printable(str(text)), err=err, nl=nl, dim=dim or None)
+    shown = printable(str(text))
+    click.echo(click.style(shown, dim=True) if dim and not os.environ.get("NO_COLOR") else shown, err=err, nl=nl)
 
 
 def echo_json(value: object, **options: Any) -> None:

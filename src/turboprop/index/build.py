@@ -147,7 +147,8 @@ class WordsOnly:
 @dataclass(frozen=True, slots=True)
 class Progress:
     """How far a run is. `files_total` counts the files that have to be read; of rows that waited for their vectors
-    `filled` of `waiting` have them, 0 of 0 while files are read."""
+    `filled` of `waiting` have them, 0 of 0 while files are read. `bytes` of `bytes_total` are those of the files.
+    `seconds_left` is by the rate of the characters so far, None until there is one. `path` is the file at work."""
 
     files: int
     files_total: int
@@ -157,6 +158,10 @@ class Progress:
     seconds: float
     filled: int = 0
     waiting: int = 0
+    bytes: int = 0
+    bytes_total: int = 0
+    seconds_left: float | None = None
+    path: str = ""
 
 
 def index_spec(embedder: DocumentEmbedder) -> IndexSpec:
@@ -274,6 +279,12 @@ class _Run:
         self._words_first = not embedder.dimensions
         self._rate = 0.0  # chunks embedded a second
         self._bytes_left = self._chunks_left = 0
+        self._bytes = self._bytes_total = 0
+        self._path = ""
+        self._fresh_chars, self._fresh_seconds = 0, 0.0  # all that the model was given, and how long it took
+        self._read_from: tuple[int, float] | None = None  # bytes and seconds when words alone began to be written
+        self._waiting_chars = self._waiting_texts = 0
+        self._chars_to_fill = 0.0
         self._filled = self._waiting = 0
         self._group_size = FIRST_GROUP
         self._group: list[tuple[SourceText, list[Chunk]]] = []
@@ -286,11 +297,12 @@ class _Run:
         """Write what changed; the last files are not published yet."""
         for path in changes.removed:
             self._writer.remove_file(path)
-        self._bytes_left = sum(file.size for file in changes.to_read)
+        self._bytes_left = self._bytes_total = sum(file.size for file in changes.to_read)
         if self._bytes_left > MANY_BYTES:
             self._group_size = SMALLEST_GROUP  # to learn the rate from, before there are words to search
         if self._words_first:
             self._group_size = READ_GROUP
+            self._read_from = 0, time.monotonic()
         try:
             for file, source, chunks in self._ahead(changes.to_read):
                 self._take(file, source, chunks)
@@ -342,6 +354,7 @@ class _Run:
         """A file joins the group where its chunks have to be written."""
         if isinstance(source, Skipped):
             self._files += 1
+            self._bytes += file.size
             self.skipped[str(source.reason)] += 1
             # What may not be read now may be readable again: its chunks stay until it is gone.
             if source.reason != Reason.UNREADABLE:
@@ -350,6 +363,7 @@ class _Run:
             return
         if self._is_same(source):
             self._files += 1
+            self._bytes += file.size
             self.same_content += 1
             self._writer.refresh_file(_record(source, self._writer.files[source.path].chunks))
             return
@@ -373,6 +387,8 @@ class _Run:
         self._writer.keep_lexicon()
         row_ids = self._in_order(first)
         self._waiting, self._published = len(row_ids), time.monotonic()
+        mean = self._waiting_chars / self._waiting_texts if self._waiting_texts else ROW_CHARS
+        self._chars_to_fill = mean * self._waiting
         self._group_size = min(self._group_size, FIRST_GROUP) if not self._rate else self._sized(self._rate)
         while self._filled < len(row_ids):
             rows = self._writer.rows(row_ids[self._filled : self._filled + self._group_size].tolist())
@@ -381,6 +397,8 @@ class _Run:
             vectors, _ = self._vectors(texts, rows[DIGEST].to_pylist())
             self._writer.fill(rows, vectors)
             self._filled += len(texts)
+            self._chars_to_fill -= sum(map(len, texts))
+            self._path = rows[PATH][-1].as_py()
             self._after_a_call(complete)
 
     def _in_order(self, first: Callable[[str, str], int]) -> NDArray[np.uint64]:
@@ -418,11 +436,15 @@ class _Run:
             if piece.last:
                 self._writer.end_file(_record(piece.source, piece.file_chunks))
                 self._files += 1
+            share = len(piece.chunks) / piece.file_chunks if piece.file_chunks else 1.0
+            self._bytes += round(piece.source.size * share)
+            self._path = piece.source.path
             begin = end
         self._chunks += len(chunks)
         self._chunks_left -= len(chunks)
         if self._rate and (self._chunks_left + self._bytes_left / ROW_CHARS) / self._rate > self.words_first_seconds:
             self._words_first, self._group_size = True, READ_GROUP
+            self._read_from = self._bytes, time.monotonic()
 
     def _vectors(self, embedded: list[str], digests: list[bytes]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """The vectors of texts, float32 [n, dimensions]: known ones from the table, equal texts once; and which of
@@ -446,6 +468,8 @@ class _Run:
                 vectors[row] = known[digest]
             else:
                 waiting[row] = True
+                self._waiting_chars += len(embedded[row])
+                self._waiting_texts += 1
         return vectors, waiting
 
     def _fresh(self, texts: list[str]) -> NDArray[np.float32]:
@@ -458,7 +482,10 @@ class _Run:
         # Vectors that were kept say nothing about how long the next group will take, few ones little.
         computed = len(texts) - (self.cached - known_before)
         if computed >= SMALLEST_GROUP:
-            self._rate = computed / max(time.monotonic() - started, 1e-6)
+            seconds = max(time.monotonic() - started, 1e-6)
+            self._fresh_chars += sum(map(len, texts)) * computed // len(texts)
+            self._fresh_seconds += seconds
+            self._rate = computed / seconds
             self._group_size = self._sized(self._rate)
         return fresh
 
@@ -478,8 +505,26 @@ class _Run:
                     seconds=time.monotonic() - self._started,
                     filled=self._filled,
                     waiting=self._waiting,
+                    bytes=min(self._bytes, self._bytes_total),
+                    bytes_total=self._bytes_total,
+                    seconds_left=self._seconds_left(),
+                    path=self._path,
                 )
             )
+
+    def _seconds_left(self) -> float | None:
+        """How long reading and embedding will still take. The rate is that of the whole run: of one group it changes
+        by a factor of two with what the group holds and with what else the machine does."""
+        left, reading = max(0, self._bytes_total - self._bytes), 0.0
+        if self._read_from is not None and not self._waiting and left:
+            since, begun = self._read_from
+            reading = left * (time.monotonic() - begun) / max(1, self._bytes - since)
+        if not self._fresh_seconds:
+            return reading if self._read_from is not None and not self._embedder.dimensions else None
+        rate = self._fresh_chars / self._fresh_seconds
+        if self._waiting:
+            return max(0.0, self._chars_to_fill) / rate
+        return reading + (left + self._waiting_chars) / rate
 
 
 @dataclass(frozen=True, slots=True)

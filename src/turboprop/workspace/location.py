@@ -134,7 +134,12 @@ def repository_here() -> Path | None:
     root = root_around(".")
     if _is_indexed(root, ours=False):
         return root
-    return next((each for each in (root, *root.parents) if is_repository(str(each))), None)
+    return work_tree_of(root)
+
+
+def work_tree_of(folder: Path) -> Path | None:
+    """The work tree (of Git, jj or Mercurial) that a folder is in."""
+    return next((each for each in (folder, *folder.parents) if is_repository(str(each))), None)
 
 
 def checked_repo(repo: str | Path) -> Path:

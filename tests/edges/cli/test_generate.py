@@ -66,8 +66,9 @@ def test_generate_json_and_jsonl(stories: Path) -> None:
 )
 def test_wrong_usage_is_2(stories: Path, arguments: tuple[str, ...], said: str) -> None:
     done = tp("generate", "hi", "--model", stories, *arguments)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert said in done.stderr
+    assert done.returncode == 2
+    # Whoever asks for JSON is told in JSON.
+    assert said in (json.loads(done.stdout)["error"]["message"] if "--json" in arguments else done.stderr)
     assert "Traceback" not in done.stderr
 
 
@@ -85,7 +86,7 @@ def test_chat(stories: Path, tmp_path: Path) -> None:
     done = tp("chat", "--model", stories, "--max-tokens", "8", "--temperature", "0", send=turns)
     assert done.returncode == 0
     assert "Be brief." in done.stdout
-    assert "no value for seed" in done.stderr
+    assert "seed is a whole number from 0 to 9223372036854775807, not 'x'" in done.stderr
     assert "there is no /nope" in done.stderr
     saved = json.loads(file.read_text())
     assert [each["role"] for each in saved["messages"]] == ["user", "assistant"] * 2
@@ -99,6 +100,30 @@ def test_chat(stories: Path, tmp_path: Path) -> None:
     assert [json.loads(line)["type"] for line in again.stdout.splitlines()][-1] == "done"
     file.write_text('{"messages": [{"role": "robot", "content": ""}]}')
     assert tp("chat", "--model", stories, "--load", file).returncode == 2
+
+
+def test_the_commands_of_a_chat_are_for_people(stories: Path) -> None:
+    lines = (
+        *("/?", "/set", "/set parameter top-k 5", "/set seed 7", "/set reasoning off", "/set stop END", "/set"),
+        *("/set temperature default", "/set seed default", "/set seed", "/set heat 3", "/hlep", "/load minilm", "/bye"),
+    )
+    done = tp("chat", "--model", stories, send="".join(f"{line}\n" for line in (*lines, "not reached")))
+    assert done.returncode == 0
+    _, before, after = done.stdout.split("temperature         ")
+    assert before.split("\n")[1:3] == ["top-k               40", "top-p               0.95"]
+    assert "seed                another each time\nmax-tokens          what fits\nstop                nothing" in before
+    assert "top-k               5\n" in after
+    assert "seed                7\n" in after
+    assert after.endswith("stop                'END'\nreasoning           off\n")
+    assert [line.removeprefix("tp: ") for line in done.stderr.splitlines()] == [
+        "/set seed needs a value; `default` takes it back",
+        (
+            "there is no option 'heat'; there are temperature, top-k, top-p, min-p, repetition-penalty, "
+            "presence-penalty, frequency-penalty, seed, max-tokens, stop, reasoning"
+        ),
+        "there is no /hlep; did you mean /help?",
+        "there is no file minilm; /model NAME loads a model",
+    ]
 
 
 def test_the_package_of_a_language_model_is_enough(smollm2: Path, write_files: Write) -> None:

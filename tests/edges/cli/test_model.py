@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from models.hub_server import HubServer
 from models.model_files import gguf, sentence_transformer
 from turboprop.edges.cli.model import model
 from turboprop.errors import DownloadError, ModelFormatError, ModelNotFoundError, UsageError
+from turboprop.models.catalog import load_catalog
+from turboprop.models.inventory import RECOMMENDED
 
 SOME = "some/thing"
 
@@ -53,11 +56,30 @@ def on_terminal(columns: int, *arguments: str) -> str:
 
 
 def test_a_narrow_terminal_leaves_columns_out_and_cuts_none(home: Path) -> None:
-    wide, narrow = on_terminal(120, "model", "list"), on_terminal(40, "model", "list")
+    wide, narrow = (on_terminal(width, "model", "list", "--all") for width in (200, 40))
     assert "licence" in wide
     assert "licence" not in narrow
-    assert "nomic-embed-code-q5_k_s" in narrow
-    assert "…" not in narrow + wide
+    for shown in (wide, narrow):
+        assert re.search(r"^nomic-embed-code-q5_k_s +5.3 GB", shown, re.MULTILINE)
+    long = home / "hf/hub/models--an-owner-of-models--a-model-whose-name-is-longer-than-half-a-terminal/snapshots/abc"
+    long.mkdir(parents=True)
+    (long / "a.Q8_0.gguf").write_bytes(gguf())
+    refs = long.parent.parent / "refs"
+    refs.mkdir()
+    (refs / "main").write_text("abc")
+    lines = on_terminal(60, "model", "list").splitlines()
+    at = lines.index("an-owner-of-models/a-model-whose-name-is-longer-than-half-a-terminal:a.Q8_0.gguf")
+    assert re.fullmatch(r" +4.1 kB +hub cache.*", lines[at + 1]), lines
+    assert all(len(line) <= 60 for line in lines if "longer" not in line)
+
+
+def test_the_list_has_what_is_here_first_and_the_rest_on_request(home: Path) -> None:
+    short = run("list").stdout.splitlines()
+    assert [line.split()[0] for line in short[1:3]] == ["minilm", "coderankembed"]
+    assert not [line for line in short if line.startswith("phi-2 ")]
+    assert [line for line in run("list", "--all").stdout.splitlines() if line.startswith("phi-2 ")]
+    names = {row.name for row in load_catalog()}
+    assert set(RECOMMENDED) <= names
 
 
 @pytest.fixture
@@ -108,10 +130,20 @@ def test_list_shows_the_catalogue_and_what_is_here(hub: HubServer) -> None:
 
 
 def test_the_table_has_every_column(hub: HubServer) -> None:
-    lines = run("list").stdout.splitlines()
-    assert lines[0].split() == ["name", "kind", "dimensions", "context", "size", "licence", "state"]
+    lines = run("list", "--all").stdout.splitlines()
+    columns = ["name", "size", "state", "kind", "dimensions", "context", "licence", "good", "for"]
+    assert lines[0].split() == columns
     (row,) = [line.split() for line in lines if line.startswith("coderankembed ")]
-    assert row == ["coderankembed", "embedding", "768", "8192", "548.0", "MB", "MIT"]
+    assert row == [
+        "coderankembed",
+        "548.0",
+        "MB",
+        "embedding",
+        "768",
+        "8192",
+        "MIT",
+        *["code", "search", "on", "a", "CPU"],
+    ]
     assert any("embeddinggemma" in line and "(gated)" in line for line in lines)
 
 

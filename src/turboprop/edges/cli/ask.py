@@ -12,15 +12,21 @@ import click
 
 from turboprop import limits
 from turboprop.edges.cli import options
+from turboprop.edges.cli.first_index import make_index, root_to_index
 from turboprop.edges.cli.generate import stats_line
+from turboprop.edges.cli.hits import print_hits
 from turboprop.edges.cli.sampling import load_language_model, loading_options, made_options, sampling_options
-from turboprop.errors import UsageError
+from turboprop.errors import IndexNotFoundError, UsageError
 from turboprop.printable import echo, echo_json, printable_name
 
 if TYPE_CHECKING:
     from turboprop.answer import AnsweredEvent, AnswerSession, Source
     from turboprop.generate.options import GenerationOptions
     from turboprop.workspace.index import Index
+
+
+_PLACES = 5
+"""Places that are shown with their code where no model writes an answer."""
 
 
 @click.command()
@@ -40,7 +46,10 @@ if TYPE_CHECKING:
 @click.option("--interactive", "-i", is_flag=True, help="Go on with questions that follow up.")
 @click.option("--stats", is_flag=True, help="Print tokens and speed on stderr.")
 @options.as_json
+@click.pass_context
 def ask(
+    ctx: click.Context,
+    /,
     question: tuple[str, ...],
     repo: str | None,
     index_dir: str | None,
@@ -75,11 +84,20 @@ def ask(
     from turboprop.answer import ANSWER_TOKENS, SOURCE_TOKENS, AnswerSession
     from turboprop.models.inventory import how_to_get_one, installed_language_model
     from turboprop.workspace.index import Index
+    from turboprop.workspace.location import Location
 
     given = {name: value for name, value in sampling.items() if value is not None}
     wishes = made_options({"max_tokens": ANSWER_TOKENS, "temperature": 0.2, "reasoning": False, **given})
-    with Index.open(folder or ".", embedding_model, index_dir=index_dir) as index:
-        below = index.location.below if folder else ""
+    location = Location.around(folder or ".", index_dir)
+    try:
+        opened = Index.open(location, embedding_model)
+    except IndexNotFoundError:
+        root = None if as_json else root_to_index(location, index_dir)
+        if root is None:
+            raise
+        opened = make_index(ctx, Location.at(root, index_dir), embedding_model)
+    with opened as index:
+        below = Location.around(folder, index_dir).below if folder else ""
         name = model or installed_language_model(index.settings)
         if name is None:
             _print_without_model(index, text, below, as_json, how_to_get_one())
@@ -144,13 +162,15 @@ def _print_end(answer: AnsweredEvent, stats: bool) -> None:
     if answer.removed:
         listed = ", ".join(map(printable_name, answer.removed))
         echo(f"tp: removed what cites lines that were not retrieved: {listed}", err=True)
-    if answer.uncited:
-        echo("\n(the answer cites no line: nothing shows that it rests on the sources)")
+    if answer.doubts:
+        echo("\n" + "\n".join(answer.doubts))
     cited = {citation.path for citation in answer.citations}
     echo("\nSources:")
     for source in answer.sources:
         mark = "*" if source.path in cited else " "
         echo(f"{mark} {_where(source)}")
+    if answer.model:
+        echo(f"answered by {printable_name(answer.model)}", err=True)
     if stats and answer.done is not None:
         echo(stats_line(answer.done), err=True)
 
@@ -170,6 +190,8 @@ def _answer_object(answer: AnsweredEvent) -> dict[str, Any]:
         "weak": answer.weak,
         "citations": [dataclasses.asdict(each) for each in answer.citations],
         "removed_citations": list(answer.removed),
+        "unknown_names": list(answer.unknown),
+        "doubts": list(answer.doubts),
         "sources": sources,
         "usage": dataclasses.asdict(answer.done.usage) if answer.done else None,
         "timings": dataclasses.asdict(answer.done.timings) if answer.done else None,
@@ -177,16 +199,21 @@ def _answer_object(answer: AnsweredEvent) -> dict[str, Any]:
 
 
 def _print_without_model(index: Index, question: str, below: str, as_json: bool, advice: str) -> None:
+    """The places that an answer would be taken from, with their code, and how to get a model."""
     from turboprop.answer import widened
+    from turboprop.workspace.merged import RepoHit
 
-    sources = widened(index.search(question, 10, below=below), index.reader) if question else []
+    found = index.search(question, _PLACES, below=below) if question else []
     if as_json:
-        found = [{key: value for key, value in dataclasses.asdict(each).items() if key != "text"} for each in sources]
-        echo_json({"question": question, "model": None, "answer": None, "sources": found})
-    else:
-        for source in sources:
-            echo(_where(source))
-    echo(f"tp: {advice}", err=True)
+        sources = [
+            {key: value for key, value in dataclasses.asdict(each).items() if key != "text"}
+            for each in widened(found, index.reader)
+        ]
+        echo_json({"question": question, "model": None, "answer": None, "sources": sources, "advice": advice})
+        return
+    seen_from = index.location.seen_from_here()
+    print_hits([RepoHit("", hit, seen_from, index.repo) for hit in found], "text")
+    echo(f"tp: these are the best places, and nothing wrote an answer: {advice}", err=True)
 
 
 class _Reading:
@@ -198,8 +225,11 @@ class _Reading:
     def begin(self, tokens: int) -> None:
         if sys.stderr.isatty():
             from rich.console import Console
+            from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-            self._status = Console(stderr=True).status(f"reading {tokens:,} tokens")
+            columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+            self._status = Progress(*columns, console=Console(stderr=True), transient=True)
+            self._status.add_task(f"reading {tokens:,} tokens")
             self._status.start()
 
     def end(self) -> None:

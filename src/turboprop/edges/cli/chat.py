@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,19 +31,21 @@ if TYPE_CHECKING:
 HELP = """\
 /model [NAME]        show the model, or load another
 /system [TEXT]       show what the model is told first, or change it; `/system -` takes it away
-/set [NAME VALUE]    show the options, or set one: /set temperature 0.2
+/set [NAME VALUE]    show the options, or set one: /set temperature 0.2, /set seed default
 /save FILE           write the conversation to a file
 /load FILE           go on with a conversation from a file
 /clear               begin anew
-/help                this list
-/exit                leave (or Ctrl-D)
+/?, /help            this list
+/bye, /exit          leave (or Ctrl-D)
 A line that ends in \\ goes on; \"\"\" on a line of its own begins and ends a longer text.
 Ctrl-C stops an answer."""
+_COMMANDS = ("model", "system", "set", "save", "load", "clear", "help", "bye", "exit", "quit")
 _HISTORY_LINES = 1000
 _SETTABLE = (
     *("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty"),
     *("seed", "max_tokens", "stop", "reasoning"),
 )
+_SWITCH = {"on": True, "true": True, "yes": True, "off": False, "false": False, "no": False}
 _LARGEST_FILE = 1 << 24
 
 
@@ -123,9 +126,11 @@ class ChatSession:
 
     def say(self, text: str) -> None:
         """One turn; what an interrupted answer had so far stays in the conversation."""
+        from turboprop.generate.repetition import RepetitionGuard
+
         told = [{"role": "system", "content": self.system}] if self.system else []
         asked = [*self.messages, {"role": "user", "content": text}]
-        answer, done = "", None
+        answer, done, guard, repeated = "", None, RepetitionGuard(), False
         with (
             self._model.stream([*told, *asked], self.options) as stream,
             _Screen(self._terminal) as screen,
@@ -137,16 +142,20 @@ class ChatSession:
                 kind = type(event).__name__
                 if kind == "TextEvent":
                     answer += event.text  # type: ignore[union-attr]
+                    if not repeated and guard.push(event.text):  # type: ignore[union-attr]
+                        repeated = True
+                        stream.cancel()
                 if kind == "DoneEvent":
                     done = event
                 elif not self._as_jsonl:
                     screen.show(event.text, reasoning=kind == "ReasoningEvent")  # type: ignore[union-attr]
         self.messages = [*asked, {"role": "assistant", "content": answer}]
         if self._terminal and done is not None and not self._as_jsonl:
-            self._tell(done)  # type: ignore[arg-type]
+            self._tell(done, repeated)  # type: ignore[arg-type]
 
-    def _tell(self, done: DoneEvent) -> None:
+    def _tell(self, done: DoneEvent, repeated: bool) -> None:
         stopped = " (stopped)" if done.finish_reason == "cancelled" else ""
+        stopped = " (stopped: it repeated itself)" if repeated else stopped
         echo(stats_line(done) + stopped, dim=True)
 
     def command(self, line: str) -> bool:
@@ -160,7 +169,7 @@ class ChatSession:
                 echo(HELP)
             case "clear":
                 self.messages = []
-            case "model":
+            case "model" | "show":
                 self._change_model(rest)
             case "system":
                 if rest:
@@ -174,7 +183,8 @@ class ChatSession:
             case "load":
                 self._load(rest)
             case other:
-                raise UsageError(f"there is no /{other}; /help lists what there is")
+                near = get_close_matches(other, _COMMANDS, n=1)
+                raise UsageError(f"there is no /{other}; " + (f"did you mean /{near[0]}?" if near else "/? lists all"))
         return True
 
     def _change_model(self, name: str) -> None:
@@ -188,22 +198,17 @@ class ChatSession:
     def _set(self, words: str) -> None:
         if not words:
             for name in _SETTABLE:
-                echo(f"{name} {getattr(self.options, name)}")
+                echo(f"{name.replace('_', '-'):<20}{_shown(name, getattr(self.options, name))}")
             return
-        name, _, text = words.partition(" ")
-        name = name.replace("-", "_")
+        name, _, text = words.removeprefix("parameter ").partition(" ")
+        name, text = name.replace("-", "_"), text.strip()
+        if name == "system":  # as Ollama has it
+            self.system = None if text in ("", "-") else text.strip("\"'")
+            return
         if name not in _SETTABLE:
-            raise UsageError(f"there is no option {name!r}; there are {', '.join(_SETTABLE)}")
-        value: Any = text.strip()
-        if name == "stop":
-            value = (value,) if value else ()
-        else:
-            words_for = {"none": None, "default": None, "on": True, "off": False, "true": True, "false": False}
-            try:
-                value = words_for[value.lower()] if value.lower() in words_for else json.loads(value)
-            except ValueError:
-                raise UsageError(f"{value!r} is no value for {name}") from None
-        self.options = dataclasses.replace(self.options, **{name: value})
+            known = ", ".join(each.replace("_", "-") for each in _SETTABLE)
+            raise UsageError(f"there is no option {name.replace('_', '-')!r}; there are {known}")
+        self.options = dataclasses.replace(self.options, **{name: _value(name, text)})
 
     def _save(self, file: str) -> None:
         if not file:
@@ -224,6 +229,8 @@ class ChatSession:
             saved = json.loads(path.read_text("utf-8"))
             messages = [{"role": str(each["role"]), "content": str(each["content"])} for each in saved["messages"]]
             system = saved.get("system")
+        except FileNotFoundError:
+            raise UsageError(f"there is no file {file}; /model NAME loads a model") from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise UsageError(f"{file} holds no conversation that /save wrote: {error}") from None
         if any(each["role"] not in ("user", "assistant") for each in messages):
@@ -255,6 +262,37 @@ class ChatSession:
                 lines.append(line[:-1])
             else:
                 return "\n".join([*lines, line])
+
+
+def _shown(name: str, value: Any) -> str:
+    """The value of an option, for people."""
+    if value in (None, ()):
+        return {"seed": "another each time", "max_tokens": "what fits", "stop": "nothing"}.get(
+            name, "as the model does"
+        )
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return " ".join(map(repr, value)) if isinstance(value, tuple) else f"{value}"
+
+
+def _value(name: str, text: str) -> Any:
+    """What was written for an option; `default` takes it back. What is no value of it is refused by its range."""
+    from turboprop.generate.options import GenerationOptions
+
+    if not text:
+        raise UsageError(f"/set {name.replace('_', '-')} needs a value; `default` takes it back")
+    if text.lower() in ("default", "none"):
+        return next(field.default for field in dataclasses.fields(GenerationOptions) if field.name == name)
+    if name == "stop":
+        return (text,)
+    if name == "reasoning":
+        if text.lower() not in _SWITCH:
+            raise UsageError(f"reasoning is on, off or default, not {text!r}")
+        return _SWITCH[text.lower()]
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 @contextmanager

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from turboprop.progress import DownloadProgress
 
 
+_WIDE = 78
+"""Columns from which bytes and rate stand beside a bar."""
+
+
 def transfer_progress() -> DownloadProgress:
     """Bars where stderr is a terminal, else messages only."""
     return TransferBars() if sys.stderr.isatty() else TransferLines()
@@ -48,14 +52,25 @@ class TransferBars:
             TransferSpeedColumn,
         )
 
+        console = Console(stderr=True)
+        wide = console.width >= _WIDE
         return Progress(
             TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
+            BarColumn(16 if wide else 10),
+            *([DownloadColumn(), TransferSpeedColumn()] if wide else [TextColumn("{task.percentage:>3.0f}%")]),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
+            console=console,
+            transient=True,
         )
+
+    def _shown(self, name: str) -> str:
+        """A name that leaves room for the bar beside it; the end of a path tells most."""
+        shown, room = printable_name(name), max(12, self._progress.console.width - (60 if self._is_wide else 28))
+        return shown if len(shown) <= room else f"...{shown[3 - room :]}"
+
+    @property
+    def _is_wide(self) -> bool:
+        return self._progress.console.width >= _WIDE
 
     def start(self, sizes: dict[str, int]) -> None:
         with self._lock:
@@ -63,7 +78,7 @@ class TransferBars:
             if len(sizes) > 1:
                 self._total = self._progress.add_task("in all", total=sum(sizes.values()))
             for name, size in sizes.items():
-                self._tasks[name] = self._progress.add_task(printable_name(name), total=size)
+                self._tasks[name] = self._progress.add_task(self._shown(name), total=size)
 
     def advance(self, file: str, count: int) -> None:
         with self._lock:

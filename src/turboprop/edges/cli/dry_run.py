@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from turboprop.edges.cli.bars import duration
 from turboprop.edges.cli.options import plural
 from turboprop.printable import echo, echo_json, human_size, printable_message, printable_name
 from turboprop.types import NO_MODEL
@@ -78,14 +79,8 @@ def _estimate_text(estimate: Estimate) -> str:
     else:
         lines.append(
             f"with {estimate.model}: about {plural(estimate.chunks, 'chunk')}, {plural(estimate.tokens, 'token')}, "
-            f"{_duration(estimate.seconds)} on this machine"
+            f"{duration(estimate.seconds)} on this machine"
         )
     memory = f", {human_size(estimate.memory)} of memory" if estimate.memory else ""
     lines.append(f"about {human_size(estimate.disk)} on disk{memory}")
     return "\n".join(lines)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -7,7 +7,6 @@ stdout, everything else to stderr.
 from __future__ import annotations
 
 import errno
-import io
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,34 +18,52 @@ import click
 
 from turboprop import __version__
 from turboprop.errors import TurboPropError
-from turboprop.printable import echo, printable_message, printable_name
+from turboprop.printable import echo, echo_json, printable_message, printable_name
 
 # A command's module is imported when the command runs; the line here is what `tp --help` prints.
-COMMANDS = {
-    "index": ("turboprop.edges.cli.index", "Index a repository, or bring its index up to date."),
-    "search": ("turboprop.edges.cli.search", "Search a repository by meaning and by words."),
-    "grep": ("turboprop.edges.cli.grep", "Find the lines of indexed files that match a regular expression."),
-    "symbols": ("turboprop.edges.cli.symbols", "List definitions by name, or what implements a type."),
-    "callers": ("turboprop.edges.cli.symbols", "List the calls of a function, method or type, by its name."),
-    "similar": ("turboprop.edges.cli.similar", "Find code like that at PATH:LINE."),
-    "status": ("turboprop.edges.cli.status", "Show what is indexed and what changed since."),
-    "embed": ("turboprop.edges.cli.embed", "Print the vectors of texts."),
-    "tokenize": ("turboprop.edges.cli.tokenize", "Print the tokens of a text."),
-    "model": ("turboprop.edges.cli.model", "Find, download, check and remove models."),
-    "generate": ("turboprop.edges.cli.generate", "Answer a prompt with a language model."),
-    "chat": ("turboprop.edges.cli.chat", "Talk with a language model."),
-    "ask": ("turboprop.edges.cli.ask", "Answer a question about a repository, with citations."),
-    "mcp": ("turboprop.edges.mcp.command", "Serve repositories to coding agents (MCP), or set an agent up."),
-    "daemon": ("turboprop.edges.warm.command", "Show or stop the background process that keeps `tp search` warm."),
-    "doctor": ("turboprop.edges.cli.doctor", "Look for what is wrong with an index, and mend it."),
-    "why": ("turboprop.edges.cli.why", "Say why a file is indexed or not, and as what."),
-    "serve": ("turboprop.serve", "Serve models, search and the web page over HTTP."),
-    "cache": ("turboprop.edges.cli.cache", "Show, clear, export and import kept vectors."),
-    "bench": ("turboprop.edges.cli.bench", "Compare models and modes on your own repository."),
-    "config": ("turboprop.edges.cli.config", "Show which settings hold, and where each came from."),
-    "trust": ("turboprop.edges.cli.config", "Trust the settings file of a repository."),
-    "completion": ("turboprop.edges.cli.completion", "Print the completion script of a shell."),
+GROUPS = {
+    "Search": {
+        "index": ("turboprop.edges.cli.index", "Index a repository, or bring its index up to date."),
+        "search": ("turboprop.edges.cli.search", "Search a repository by meaning and by words."),
+        "grep": ("turboprop.edges.cli.grep", "Find the lines of indexed files that match a regular expression."),
+        "symbols": ("turboprop.edges.cli.symbols", "List definitions by name, or what implements a type."),
+        "callers": ("turboprop.edges.cli.symbols", "List the calls of a function, method or type, by its name."),
+        "similar": ("turboprop.edges.cli.similar", "Find code like that at PATH:LINE."),
+    },
+    "Answers": {
+        "ask": ("turboprop.edges.cli.ask", "Answer a question about a repository, with citations."),
+        "chat": ("turboprop.edges.cli.chat", "Talk with a language model."),
+        "generate": ("turboprop.edges.cli.generate", "Answer a prompt with a language model."),
+    },
+    "Models": {
+        "model": ("turboprop.edges.cli.model", "Find, download, check and remove models."),
+        "embed": ("turboprop.edges.cli.embed", "Print the vectors of texts."),
+        "tokenize": ("turboprop.edges.cli.tokenize", "Print the tokens of a text."),
+        "bench": ("turboprop.edges.cli.bench", "Compare models and modes on your own repository."),
+    },
+    "Agents and servers": {
+        "mcp": ("turboprop.edges.mcp.command", "Serve repositories to coding agents (MCP), or set an agent up."),
+        "serve": ("turboprop.serve", "Serve models, search and the web page over HTTP."),
+        "daemon": ("turboprop.edges.warm.command", "Show or stop the background process that keeps `tp search` warm."),
+    },
+    "Upkeep": {
+        "status": ("turboprop.edges.cli.status", "Show what is indexed and what changed since."),
+        "why": ("turboprop.edges.cli.why", "Say why a file is indexed or not, and as what."),
+        "doctor": ("turboprop.edges.cli.doctor", "Look for what is wrong with an index, and mend it."),
+        "logs": ("turboprop.edges.warm.command", "Show what the background process wrote."),
+        "clean": ("turboprop.edges.cli.clean", "Show what lies where and how large it is; remove what you name."),
+        "cache": ("turboprop.edges.cli.cache", "Show, clear, export and import kept vectors."),
+        "config": ("turboprop.edges.cli.config", "Show which settings hold, and where each came from."),
+        "trust": ("turboprop.edges.cli.config", "Trust the settings file of a repository."),
+        "completion": ("turboprop.edges.cli.completion", "Print the completion script of a shell."),
+    },
 }
+COMMANDS = {name: row for group in GROUPS.values() for name, row in group.items()}
+EXAMPLES = (
+    ("tp index", "index the repository that the current folder is in"),
+    ('tp search "where are sessions signed"', "find the code that answers"),
+    ("tp mcp install claude", "give the search to a coding agent"),
+)
 
 FORMER = {"server": "daemon"}
 """Names of before, which one version still takes: `tp server` and `tp serve` differed by a letter."""
@@ -96,27 +113,37 @@ class _Commands(click.Group):
             )
             args = [FORMER[args[0]], *args[1:]]
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            from difflib import get_close_matches
+            from turboprop.edges.cli.other_words import meant
 
-            near = get_close_matches(args[0], COMMANDS, n=1)
-            hint = f" Did you mean `tp {near[0]}`?" if near else " See `tp --help`."
-            raise click.UsageError(f"There is no command {args[0]!r}.{hint}", ctx)
+            if args[0] == "help" and len(args) == 1:
+                click.echo(ctx.get_help())
+                ctx.exit()
+            args = meant(args, COMMANDS)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         # click would import every command to print its first line; `tp --help` must stay fast.
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+        with formatter.section("Examples"):
+            formatter.write_dl(EXAMPLES, col_max=40 if formatter.width > 70 else 30)
+        for title, commands in GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, line) for name, (_, line) in commands.items()])
+        formatter.write_paragraph()
+        formatter.write_text("`tp help COMMAND` says what a command takes; `tp` alone says how things stand here.")
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="tp", message="%(prog)s %(version)s")
+@click.group(cls=_Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "--version", "-V", prog_name="tp", message="%(prog)s %(version)s")
 @click.option("--debug", is_flag=True, envvar="TP_DEBUG", help="Show the traceback of an error.")
 @click.pass_context
 def tp(ctx: click.Context, debug: bool) -> None:
-    """A local runtime for code and language models: index a repository and search it, offline."""
+    """Local code search and language models: index a repository, search it, ask about it, offline."""
     ctx.obj = {**(ctx.obj or {}), "debug": debug}
     _warn_of_mistyped_variables()
+    if ctx.invoked_subcommand is None:
+        from turboprop.edges.cli.here import look_around
+
+        look_around(import_module(COMMANDS["daemon"][0]).in_a_line())
 
 
 def _warn_of_mistyped_variables() -> None:
@@ -129,16 +156,23 @@ def _warn_of_mistyped_variables() -> None:
         echo(f"tp: nothing reads the variable {name}; did you mean {near}?", err=True)
 
 
-def main(argv: Sequence[str] | None = None, *, services: Mapping[str, Any] | None = None) -> None:
+def main(
+    argv: Sequence[str] | None = None,
+    *,
+    services: Mapping[str, Any] | None = None,
+    after: list[list[str]] | None = None,
+) -> None:
     """Run `tp` and exit. Errors of ours become one message and exit code 2.
 
     `services` reach the commands as `ctx.obj`: `open_index` in place of `Index.open`. There, `main` is this function.
-    Whoever gives them is raised a defect, in place of its message.
+    Whoever gives them is raised a defect, in place of its message. To `after` go command lines that the process in the
+    background can do once this one has ended.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments or os.environ.get("TP_DEBUG", "") not in ("", "0")
+    given = {"main": main, **(services or {}), **({"after": after} if after is not None else {})}
     try:
-        code = tp.main(arguments, prog_name="tp", standalone_mode=False, obj={"main": main, **(services or {})})
+        code = tp.main(arguments, prog_name="tp", standalone_mode=False, obj=given)
         sys.stdout.flush()
     except click.exceptions.Exit as done:
         code = done.exit_code
@@ -147,10 +181,9 @@ def main(argv: Sequence[str] | None = None, *, services: Mapping[str, Any] | Non
     except KeyboardInterrupt:
         code = _interrupted()
     except click.ClickException as error:
-        said = io.StringIO()
-        error.show(said)
-        echo(said.getvalue(), err=True, nl=False)
-        code = 2
+        from turboprop.edges.cli.refusals import refusal
+
+        code = _failed(arguments, type(error).__name__, refusal(error, arguments, COMMANDS))
     except (BrokenPipeError, _OutputClosed):
         # The reader (`head`, a pager) has what it wants; Python must not complain while it shuts down.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -158,8 +191,7 @@ def main(argv: Sequence[str] | None = None, *, services: Mapping[str, Any] | Non
     except TurboPropError as error:
         if debug:
             raise
-        echo(f"tp: {printable_message(str(error))}", err=True)
-        code = 2
+        code = _failed(arguments, type(error).__name__, printable_message(str(error)))
     except OSError as error:
         if debug:
             raise
@@ -172,6 +204,17 @@ def main(argv: Sequence[str] | None = None, *, services: Mapping[str, Any] | Non
             raise
         code = _defect(error)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _failed(arguments: Sequence[str], kind: str, message: str) -> int:
+    """Say an error: to programs that asked for JSON as JSON where they read, to people on stderr."""
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    wants = {"--json", "--jsonl", "--output=json"} & {*options}
+    if wants or ("--output" in options and options[options.index("--output") + 1 :][:1] == ["json"]):
+        echo_json({"error": {"type": kind, "message": message}})
+    else:
+        echo(f"tp: {message}", err=True)
+    return 2
 
 
 def _interrupted() -> int:

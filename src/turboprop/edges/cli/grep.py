@@ -200,7 +200,7 @@ def _place(paths: Sequence[str], repo: str | None, index_dir: str | None) -> tup
 
     for path in paths:
         if not os.path.lexists(path):
-            raise UsageError(f"there is no file or folder {printable_name(path)}")
+            raise UsageError(f"there is no file or folder {printable_name(path)}; `tp grep` takes the pattern first")
     if repo is not None or not paths:
         location = Location.around(repo or ".", index_dir)
     else:

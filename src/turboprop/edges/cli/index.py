@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from turboprop.edges.cli import options
+from turboprop.edges.cli.bars import progress_bar
 from turboprop.edges.cli.options import plural
 from turboprop.errors import UsageError
 from turboprop.printable import echo, echo_json, human_size, printable_message, printable_name
@@ -20,16 +19,9 @@ from turboprop.types import NO_MODEL, vectors_note
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rich.progress import Progress as Bar
-
-    from turboprop.index.build import Progress
     from turboprop.types import IndexSummary, LeftOut
     from turboprop.workspace.index import Index
     from turboprop.workspace.location import Location
-
-
-_SPEED_COLUMNS = 80
-"""Columns of a terminal that has room for chunks and tokens a second beside the bar."""
 
 
 @click.command()
@@ -192,6 +184,9 @@ def summary_text(summary: IndexSummary) -> str:
     size = human_size(summary.bytes_on_disk)
     how = "by words alone" if summary.model == NO_MODEL else f"with {summary.model}"
     lines = [f"{content} indexed {how} in {summary.seconds:.1f} s ({size} on disk)"]
+    did_nothing = not (summary.embedded_chunks or summary.cached_chunks or summary.removed_files)
+    if did_nothing and summary.unchanged_files == summary.files:
+        lines = [f"up to date: {content}, {how} ({size} on disk)"]
     if summary.waiting_chunks:
         lines.append(vectors_note(summary.chunks - summary.waiting_chunks, summary.chunks))
     if summary.embedded_chunks:
@@ -200,8 +195,6 @@ def summary_text(summary: IndexSummary) -> str:
             f"embedded {plural(summary.embedded_chunks, 'chunk')}, {plural(summary.tokens, 'token')}, "
             f"{rate:,.0f} tokens a second"
         )
-    elif not summary.cached_chunks and summary.model != NO_MODEL:
-        lines.append("nothing changed: no chunk was embedded")
     if summary.cached_chunks:
         lines.append(f"{plural(summary.cached_chunks, 'chunk')} known from another index")
     if summary.removed_files:
@@ -229,52 +222,3 @@ def left_out_text(left_out: Sequence[LeftOut]) -> str:
             named = ", ".join(f"{printable_name(each.path)} ({each.reason})" for each in some[:_NAMED])
             said.append(f"{plural(len(some), noun)}: {named}{', ...' if len(some) > _NAMED else ''}")
     return "; ".join(said)
-
-
-@contextmanager
-def progress_bar() -> Iterator[Callable[[Progress], None] | None]:
-    """A bar on stderr with rate and time left; None where stderr is no terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    bar: Bar | None = None
-    task: Any = None
-
-    def show(state: Progress) -> None:
-        nonlocal bar, task
-        if bar is None:  # a model's download or conversion has shown its own bars until now
-            bar = _bar()
-            bar.start()
-            task = bar.add_task("indexing", total=state.files_total, chunks=0, rate=0.0, unit="files")
-        rate = state.tokens / state.seconds if state.seconds else 0.0
-        if state.waiting:  # the words are published, and the vectors follow
-            if bar.tasks[0].fields["unit"] == "files":
-                bar.reset(task, description="embedding", unit="chunks", total=state.waiting)
-            bar.update(task, completed=state.filled, rate=rate)
-            return
-        bar.update(task, completed=state.files, total=state.files_total, chunks=state.chunks, rate=rate)
-
-    try:
-        yield show
-    finally:
-        if bar is not None:
-            bar.stop()
-
-
-def _bar() -> Bar:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    console = Console(stderr=True)
-    speed = TextColumn("{task.fields[unit]}, {task.fields[chunks]:,} chunks in all, {task.fields[rate]:,.0f} tokens/s,")
-    return Bar(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        *([speed] if console.width >= _SPEED_COLUMNS else []),
-        TimeRemainingColumn(),
-        TextColumn("left"),
-        console=console,
-        transient=True,
-    )

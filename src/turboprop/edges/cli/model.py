@@ -13,16 +13,13 @@ from turboprop.edges.cli import options
 from turboprop.edges.cli.model_convert import convert
 from turboprop.edges.cli.model_inspect import check, inspect
 from turboprop.errors import ModelFormatError, ModelNotFoundError, UsageError
-from turboprop.printable import echo, echo_json, human_size, printable, printable_name
+from turboprop.printable import echo, echo_json, human_size
 from turboprop.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from turboprop.models.catalog import CatalogRow
     from turboprop.models.endpoint import Endpoint
     from turboprop.models.local import LocalModel
-
-_GIVE_WAY = ("licence", "context", "dimensions", "kind", "size")
-"""Columns that are left out on a narrow terminal, this one first."""
 
 
 @click.group(name="model")
@@ -61,83 +58,35 @@ def _facts(
     }
 
 
-def _table(columns: list[tuple[str, bool]], rows: list[list[str]], note: str = "") -> None:
-    """A table on stdout; `columns` are (title, is it a number). In a pipe nothing is cut."""
-    if not sys.stdout.isatty():
-        widths = [max(len(row[at]) for row in [*rows, [title for title, _ in columns]]) for at in range(len(columns))]
-        for row in [[title for title, _ in columns], *rows]:
-            cells = zip(row, widths, columns, strict=True)
-            line = "  ".join(f"{cell:>{wide}}" if number else f"{cell:<{wide}}" for cell, wide, (_, number) in cells)
-            echo(line.rstrip())
-        if note:
-            echo(note)
-        return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console()
-    titles = [title for title, _ in columns]
-    widths = [max(map(len, cells)) + 2 for cells in zip(titles, *rows, strict=True)]
-    shown = list(range(len(columns)))
-    for title in _GIVE_WAY:
-        if sum(widths[at] for at in shown) - 2 > console.width:
-            shown = [at for at in shown if titles[at] != title]
-    table = Table(box=None, pad_edge=False)
-    for at in shown:
-        title, number = columns[at]
-        # What is wider still gives way to the first column: a name that is cut cannot be typed.
-        width = widths[0] - 2 if at == 0 else None
-        table.add_column(title, justify="right" if number else "left", no_wrap=True, min_width=width)
-    for row in rows:
-        table.add_row(*(Text(printable_name(row[at])) for at in shown))
-    console.print(table)
-    if note:
-        console.print(Text(printable(note)))
-
-
 @model.command(name="list")
+@click.option("--all", "which", flag_value="all", help="Also those that are neither here nor recommended.")
 @click.option("--local", "which", flag_value="local", help="Only models that are on this machine.")
-@click.option("--remote", "which", flag_value="remote", help="Only models that are not here yet.")
+@click.option("--remote", "which", flag_value="remote", help="Only models that are not here yet, all of them.")
 @options.as_json
 def list_models(which: str | None, as_json: bool) -> None:
-    """Models by name, and which of them are here. Exit code 1 when there is none to show."""
-    from turboprop.models.inventory import known_models
+    """Models that are here, then those to begin with. Exit code 1 when there is none to show."""
+    from turboprop.models.inventory import RECOMMENDED, known_models
 
-    models = [
-        _facts(known.row, known.canonical, known.kind, known.size, known.local, known.state)
-        | {"fits_memory": known.fits_memory}
-        for known in known_models(load_settings())
-        if not which or (known.local is not None) == (which == "local")
-    ]
+    models, first_ones = [], set(RECOMMENDED)
+    for known in known_models(load_settings()):
+        if which in ("local", "remote") and (known.local is not None) != (which == "local"):
+            continue
+        facts = _facts(known.row, known.canonical, known.kind, known.size, known.local, known.state)
+        models.append(facts | {"fits_memory": known.fits_memory})
+        if known.row is not None and known.row.own:
+            first_ones.add(known.row.name)
     if as_json:
         echo_json(models, indent=2)
     elif models:
-        large = any(not entry["fits_memory"] for entry in models)
-        _table(
-            [
-                ("name", False),
-                ("kind", False),
-                ("dimensions", True),
-                ("context", True),
-                ("size", True),
-                ("licence", False),
-                ("state", False),
-            ],
-            [
-                [
-                    entry["name"],
-                    entry["kind"],
-                    str(entry["dimensions"] or ""),
-                    str(entry["context"] or ""),
-                    human_size(entry["size"]) + (" " if entry["fits_memory"] else "!"),
-                    entry["licence"] + (" (gated)" if entry["gated"] else ""),
-                    "" if entry["state"] == "remote" else entry["state"],
-                ]
-                for entry in models
-            ],
-            "! needs more memory than this machine has" if large else "",
-        )
+        from turboprop.edges.cli.model_table import print_models
+
+        here = [entry for entry in models if entry["state"] != "remote"]
+        others = [entry for entry in models if entry["state"] == "remote"]
+        first = [entry for entry in others if entry["name"] in first_ones]
+        rest = [entry for entry in others if entry["name"] not in first_ones]
+        print_models({"on this machine": here, "to begin with": first, "others": rest if which else []})
+        if rest and not which:
+            echo(f"{len(rest)} more: `tp model list --all`; any model of the hub runs by its owner/name", err=True)
     else:
         echo("no model is here yet; `tp model download minilm` fetches the default one", err=True)
     if not models:
@@ -337,8 +286,10 @@ def du(as_json: bool) -> None:
     if as_json:
         echo_json({"total": total, "models": entries}, indent=2)
         return
-    rows = [[str(e["model"]), str(e["state"]), human_size(int(str(e["size"])))] for e in entries]
-    _table([("model", False), ("state", False), ("size", True)], [*rows, ["in all", "", human_size(total)]])
+    from turboprop.edges.cli.model_table import print_table
+
+    rows = [[str(e["model"]), human_size(int(str(e["size"]))), str(e["state"])] for e in entries]
+    print_table(["model", "size", "state"], [*rows, ["in all", human_size(total), ""]])
 
 
 model.add_command(inspect)

@@ -13,6 +13,7 @@ import click
 
 from turboprop import limits
 from turboprop.edges.cli import options
+from turboprop.edges.cli.first_index import make_index, root_to_index
 from turboprop.edges.cli.hits import OUTPUTS, print_hits
 from turboprop.edges.cli.input import text_or_input
 from turboprop.errors import IndexNotFoundError, UsageError
@@ -127,6 +128,7 @@ def search(
     text, folder = (" ".join(query), None) if repos else options.words_and_folder(query)
     if text == "-":
         text = text_or_input(())
+    kind = "json" if as_json else output
     started = time.perf_counter()
     with ExitStack() as stack:
         indexes: dict[Path, Index] = {}
@@ -134,16 +136,20 @@ def search(
         missing: list[IndexNotFoundError] = []
         for place in repos or (folder or ".",):
             location = Location.around(place, index_dir)
+            try:
+                opened = _open(ctx, location, model, engine, weights, build)
+            except IndexNotFoundError as error:
+                root = root_to_index(location, index_dir) if kind == "text" and not repos[1:] else None
+                if root is None:
+                    missing.append(error)
+                    continue
+                opened = make_index(ctx, Location.at(root, index_dir), model, engine=engine, weights=weights)
+                location = Location.around(place, index_dir)
             inside = location.below if here or repos or folder else ""
             # Two folders of one repository: what holds both is searched.
             below[location.root] = inside if below.get(location.root, inside) == inside else ""
-            if location.root in indexes:
-                continue
-            try:
-                indexes[location.root] = stack.enter_context(_open(ctx, location, model, engine, weights, build))
-            except IndexNotFoundError as error:
-                del below[location.root]
-                missing.append(error)
+            if location.root not in indexes:
+                indexes[location.root] = stack.enter_context(opened)
         if missing and not indexes:
             raise missing[0]
         for absent in missing:
@@ -180,7 +186,6 @@ def search(
     seen_from = first.location.seen_from_here()  # as other programs tell their paths
     best = [RepoHit(names[index.repo], hit, seen_from, index.repo) for index, hit in found]
     took = round((time.perf_counter() - started) * 1000, 1)
-    kind = "json" if as_json else output
     sure = of_answer(one.hit for one in best)
     facts = {"query": text, "model": models, "vectors": vectors, "took_ms": took, "sure": sure, "nearest": nearest}
     print_hits(best, kind, whole=full or context > 0, explain=explain, **facts)
@@ -192,6 +197,8 @@ def search(
             why = "the query has no word to look for"
         else:
             why = f"did you mean {' or '.join(map(printable_name, nearest))}?" if nearest else ""
+            if not why and mode == "lexical" and first.has_model:
+                why = "nothing here has these words; without `--mode lexical` it is searched by meaning too"
         echo("nothing found" + (f": {why}" if why else ""), err=True)
     elif kind == "text" and sure == "weak":
         echo("tp: no hit is sure: each holds few of the query's words, or is only somewhat near in meaning", err=True)
@@ -200,7 +207,7 @@ def search(
 
 def _bring_in(indexes: Iterable[Index], wanted: bool | None) -> None:
     """Bring in what changed: always, never, or where that is quick."""
-    from turboprop.edges.cli.index import progress_bar
+    from turboprop.edges.cli.bars import progress_bar
 
     for index in indexes:
         if wanted is False:
@@ -234,19 +241,4 @@ def _open(
     except IndexNotFoundError:
         if not build:
             raise
-    from turboprop.edges.cli.index import progress_bar, summary_text
-
-    with progress_bar() as progress:
-        made = Index.create(
-            location,
-            model,
-            engine=engine,
-            weights=weights,
-            progress=progress,
-            model_progress=transfer_progress(),
-        )
-    if made.summary is not None:
-        for note in made.summary.notes:
-            echo(f"tp: {printable_message(note)}", err=True)
-        echo(summary_text(made.summary), err=True)
-    return made
+    return make_index(ctx, location, model, engine=engine, weights=weights)

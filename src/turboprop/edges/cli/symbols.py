@@ -85,7 +85,7 @@ def _list(
     else:
         _print(found, location)
         if not found:
-            echo(f"tp: nothing of that name is {_ASKED[asked]} here", err=True)
+            echo(f"tp: nothing of that name is {_ASKED[asked]} here; `tp search` looks in all text", err=True)
     ctx.exit(0 if found else 1)
 
 

@@ -135,6 +135,10 @@ class _Asking:
         self._cancelled = False
 
     @property
+    def name(self) -> str:
+        return self._model.name
+
+    @property
     def context(self) -> int:
         return self._model.context
 
@@ -223,6 +227,9 @@ def _done(event: AnsweredEvent) -> dict[str, Any]:
         ],
         "removed": list(event.removed),
         "weak": event.weak,
+        "doubts": list(event.doubts),
+        "unknown": list(event.unknown),
+        "model": event.model,
         "finish_reason": generation.finish_reason(done) if done else "stop",
         "usage": generation.usage_of([done] if done else []),
         "timings": {

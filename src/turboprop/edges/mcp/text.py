@@ -149,8 +149,9 @@ def answer_text(answer: AnsweredEvent) -> str:
     if answer.removed:
         removed = ", ".join(map(printable_name, answer.removed))
         said.append(f"(taken out: citations of lines that were not retrieved: {removed})")
-    if answer.uncited:
-        said.append("(the answer cites no line: nothing shows that it rests on the sources)")
+    said += [f"({doubt})" for doubt in answer.doubts]
+    if answer.model:
+        said.append(f"(answered by {printable_name(answer.model)})")
     places = [
         f"{'*' if source.path in cited else '-'} {quoted_name(source.path)}:{source.start_line}-{source.end_line}"
         for source in answer.sources

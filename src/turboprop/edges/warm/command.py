@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import sys
 import time
 from typing import Any
@@ -12,6 +14,8 @@ import click
 from turboprop import __version__
 from turboprop.edges.warm import client, place
 from turboprop.printable import echo, echo_json
+
+_MOST_LOG = 10_000_000
 
 
 @click.group()
@@ -60,6 +64,30 @@ def stop(ctx: click.Context) -> None:
     echo("stopped")
 
 
+@click.command()
+@click.option("--lines", "-n", type=click.IntRange(min=1), default=50, metavar="N", help="The last N lines.")
+@click.option("--path", is_flag=True, help="Print where the file is instead.")
+@click.pass_context
+def logs(ctx: click.Context, lines: int, path: bool) -> None:
+    """Show what the background process wrote: warnings and errors, the ones of the process before it first.
+
+    Ends with 1 when it wrote nothing.
+    """
+    file = os.path.join(place.folder(), place.LOG_FILE)
+    if path:
+        echo(file)
+        return
+    written: list[str] = []
+    for name in (file + place.OLDER_LOG, file):
+        with contextlib.suppress(OSError), open(name, encoding="utf-8", errors="replace") as stream:
+            written += stream.read(_MOST_LOG).splitlines()
+    for line in written[-lines:]:
+        echo(line)
+    if not written:
+        echo(f"nothing is written in {file}", err=True)
+        ctx.exit(1)
+
+
 @daemon.command(hidden=True)
 @click.option("--loopback", is_flag=True, help="Listen on a port of the loopback interface.")
 @click.pass_context
@@ -71,6 +99,14 @@ def run(ctx: click.Context, loopback: bool) -> None:
 
     first = None if sys.stdin is None or sys.stdin.isatty() else json.loads(sys.stdin.read() or "null")
     Server(ctx.obj["main"], identity, idle=load_settings().server_idle, loopback=loopback).serve(first)
+
+
+def in_a_line() -> str:
+    """How the server is, for `tp` alone."""
+    state = _ask("status")
+    if state is None:
+        return "none runs; the first `tp search` starts one"
+    return f"process {state['pid']} keeps {len(state['indexes'])} of your indexes warm (`tp daemon status`)"
 
 
 def _ask(question: str) -> dict[str, Any] | None:

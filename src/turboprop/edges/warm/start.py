@@ -31,8 +31,11 @@ def start(arguments: list[str], environment: dict[str, str]) -> None:
     source = os.path.dirname(str(place.identity("")["package"]))
     code = f"import sys; sys.path.insert(0, {source!r}); from turboprop.__main__ import main; main()"
     with contextlib.suppress(OSError):
+        file = os.path.join(home, place.LOG_FILE)
+        if os.path.exists(file) and os.path.getsize(file):  # one that wrote nothing leaves the older one in place
+            os.replace(file, file + place.OLDER_LOG)
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
-        descriptor = os.open(os.path.join(home, place.LOG_FILE), flags, 0o600)
+        descriptor = os.open(file, flags, 0o600)
         with open(descriptor, "wb") as log:
             process = subprocess.Popen(
                 # -P: nothing is imported from the folder that happens to be the current one.

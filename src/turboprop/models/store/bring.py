@@ -56,7 +56,9 @@ def import_model(
     """
     path = path.expanduser().absolute()
     if not path.exists():
-        raise ModelNotFoundError(f"there is nothing at {path} to import")
+        raise ModelNotFoundError(
+            f"there is nothing at {path} to import; give a .gguf file, a model's folder or an archive of one"
+        )
     models_dir = settings.models_dir
     incoming = models_dir / f".incoming-{uuid.uuid4().hex}"
     try:

@@ -101,7 +101,8 @@ async function answer(question, signal, begin) {
 function told(end) {
   const said = cost(end.usage, end.timings);
   if (end.finish_reason === "length") said.push("cut at the most tokens");
-  if (!end.weak && end.citations?.length === 0) said.push("cites no line: nothing shows that it rests on the sources");
+  if (end.model) said.push(`answered by ${visible(end.model)}`);
+  for (const doubt of end.doubts ?? []) said.push(visible(doubt));
   if (end.removed?.length)
     said.push(
       h(
