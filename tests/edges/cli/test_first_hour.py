@@ -125,6 +125,19 @@ def test_the_bar_fits_tells_the_file_and_vanishes(write_files: Write, columns: i
     assert shown.rstrip().split("\n")[-2].split("\r")[-1].startswith("40 files, ")
 
 
+def test_a_dumb_terminal_gets_no_bar(work_tree: Path) -> None:
+    code, shown = on_terminal("index", cwd=work_tree, TERM="dumb")
+    assert code == 0
+    assert shown.startswith("2 files, 2 chunks indexed with ")
+
+
+def test_a_folder_that_comes_first_is_noticed(work_tree: Path) -> None:
+    Index.create(work_tree).close()
+    done, quiet = tp_each("search ./app listen on a port", "search app listen", cwd=work_tree)
+    assert done.stderr.startswith("tp: ./app is taken for a word of the query; a folder to search in comes last\n")
+    assert "taken for" not in quiet.stderr
+
+
 def test_nothing_to_do_is_said_first(work_tree: Path) -> None:
     first, again, gone = tp_each("index", "index", "index --rebuild", cwd=work_tree)
     assert first.stdout.startswith("2 files, 2 chunks indexed with ")

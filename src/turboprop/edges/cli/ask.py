@@ -12,6 +12,7 @@ import click
 
 from turboprop import limits
 from turboprop.edges.cli import options
+from turboprop.edges.cli.bars import moves
 from turboprop.edges.cli.first_index import make_index, root_to_index
 from turboprop.edges.cli.generate import stats_line
 from turboprop.edges.cli.hits import print_hits
@@ -223,7 +224,7 @@ class _Reading:
         self._status: Any = None
 
     def begin(self, tokens: int) -> None:
-        if sys.stderr.isatty():
+        if moves():
             from rich.console import Console
             from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -19,10 +20,15 @@ _WIDE = 76
 """Columns from which counts and rate stand beside the bar."""
 
 
+def moves() -> bool:
+    """Whether stderr is a terminal on which something can be drawn over."""
+    return sys.stderr.isatty() and os.environ.get("TERM", "") not in ("dumb", "unknown")
+
+
 @contextmanager
 def progress_bar() -> Iterator[Callable[[Progress], None] | None]:
     """A bar of a run of the index; None where stderr is no terminal."""
-    if not sys.stderr.isatty():
+    if not moves():
         yield None
         return
     bar: Bar | None = None
@@ -55,7 +61,7 @@ def progress_bar() -> Iterator[Callable[[Progress], None] | None]:
 def duration(seconds: float) -> str:
     """`20 s`, `5 min`, `1.5 h`."""
     if seconds < 90:
-        return f"{max(1, round(seconds))} s"
+        return f"{max(1, round(seconds)) if seconds < 20 else round(seconds / 10) * 10} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 

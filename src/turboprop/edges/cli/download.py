@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from turboprop.edges.cli.bars import moves
 from turboprop.printable import echo, printable, printable_name
 from turboprop.progress import SilentProgress
 
@@ -22,7 +22,7 @@ _WIDE = 78
 
 def transfer_progress() -> DownloadProgress:
     """Bars where stderr is a terminal, else messages only."""
-    return TransferBars() if sys.stderr.isatty() else TransferLines()
+    return TransferBars() if moves() else TransferLines()
 
 
 class TransferLines(SilentProgress):

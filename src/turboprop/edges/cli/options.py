@@ -165,6 +165,10 @@ def words_and_folder(words: tuple[str, ...]) -> tuple[str, str | None]:
     if last and os.path.isdir(last):  # noqa: PTH112
         name = printable_name(last)
         echo(f"tp: {name} is taken for a word of the query; the folder of that name is ./{name}", err=True)
+    first = os.path.expanduser(words[0]) if len(words) > 1 else ""  # noqa: PTH111
+    if ("/" in first or os.sep in first) and os.path.isdir(first):  # noqa: PTH112
+        name = printable_name(first)
+        echo(f"tp: {name} is taken for a word of the query; a folder to search in comes last", err=True)
     if last.startswith(("./", "../")) and not os.path.lexists(last):
         raise UsageError(f"there is no folder {printable_name(last)}; put the whole query in quotes if it is a word")
     return " ".join(words), None

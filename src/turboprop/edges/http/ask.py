@@ -230,7 +230,8 @@ def _done(event: AnsweredEvent) -> dict[str, Any]:
         "doubts": list(event.doubts),
         "unknown": list(event.unknown),
         "model": event.model,
-        "finish_reason": generation.finish_reason(done) if done else "stop",
+        # A loop that was ended is no answer that its tokens cut.
+        "finish_reason": generation.finish_reason(done) if done and not event.repeated else "stop",
         "usage": generation.usage_of([done] if done else []),
         "timings": {
             "first_token_seconds": done.timings.first_token_seconds if done else 0.0,
