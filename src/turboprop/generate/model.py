@@ -153,11 +153,11 @@ class LanguageModel(Closing):
         """Whether the model brought a chat template; a conversation is else written as a plain text."""
         return self._writes_text or self._prompts.has_template
 
-    def count_tokens(self, prompt: Prompt) -> int:
-        """Tokens of a prompt as `generate` would give it to the model; estimated where a server counts them."""
+    def count_tokens(self, prompt: Prompt, tools: Sequence[Mapping[str, Any]] = ()) -> int:
+        """Tokens of a prompt as `stream` would give it to the model; estimated where a server counts them."""
         if self._writes_text:
-            return _estimated(prompt)
-        return len(self._prompts.tokenize(prompt).ids)
+            return _estimated(prompt, tools)
+        return len(self._prompts.tokenize(prompt, tools=tools).ids)
 
     def infill(self, before: str, after: str) -> list[int]:
         """A prompt for what stands between two texts. Raises `UsageError` where the model has no tokens for it."""
@@ -243,7 +243,7 @@ class LanguageModel(Closing):
         )
         started = time.perf_counter()
         text = cast("TextWriter", self._generator).write(request)
-        return GenerationStream(text, text_events(text, options.stops, _estimated(prompt), started))
+        return GenerationStream(text, text_events(text, options.stops, _estimated(prompt, tools), started))
 
     def close(self) -> None:
         """End what runs and give the memory back; a second call does nothing."""
@@ -298,9 +298,9 @@ def _sampling(options: GenerationOptions) -> Sampling:
     )
 
 
-def _estimated(prompt: Prompt) -> int:
+def _estimated(prompt: Prompt, tools: Sequence[Mapping[str, Any]] = ()) -> int:
     """Tokens of a prompt that a server will count; four for what stands around each message."""
-    texts = checked_texts(prompt)
+    texts = checked_texts(prompt, tools)
     if isinstance(texts, str):
         return -(-len(texts) // CHARS_PER_TOKEN)
     return sum(4 - (-len(message["content"]) // CHARS_PER_TOKEN) for message in texts)

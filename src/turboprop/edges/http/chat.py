@@ -17,13 +17,19 @@ from turboprop.edges.http.conversation import (
     Answer,
     CallEvent,
     Conversation,
-    EndEvent,
     Event,
     chosen,
     talk,
     whole,
 )
-from turboprop.edges.http.generation import GenerationRequest, TemplateOptions, TimingsAnswer, TokenAnswer, UsageAnswer
+from turboprop.edges.http.generation import (
+    EndEvent,
+    GenerationRequest,
+    TemplateOptions,
+    TimingsAnswer,
+    TokenAnswer,
+    UsageAnswer,
+)
 from turboprop.edges.http.schemas import ForeignBody, MaxTokens, refusal
 from turboprop.edges.http.state import read_model, state_of
 from turboprop.edges.http.streams import EventStream, sse, told_errors, until_gone

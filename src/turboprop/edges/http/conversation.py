@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from turboprop.edges.http import generation
 from turboprop.edges.http.failures import RequestError
+from turboprop.edges.http.generation import EndEvent
 from turboprop.generate.events import DoneEvent, ReasoningEvent, TextEvent, TokenLogprob
 from turboprop.generate.tools import Call, CallReader, call_schema
 
@@ -43,14 +44,6 @@ class CallEvent:
     id: str
     name: str
     arguments: str
-
-
-@dataclass(frozen=True, slots=True)
-class EndEvent:
-    """The end of one answer."""
-
-    done: DoneEvent
-    reason: Literal["stop", "length", "tool_calls"]
 
 
 Event = TextEvent | ReasoningEvent | CallEvent | EndEvent

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -67,14 +67,22 @@ class Failure:
         """The JSON object of an error."""
         return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
 
-    def response(self, headers: Mapping[str, str] | None = None) -> Response:
-        """The same as an answer."""
+    def response(self, headers: Mapping[str, str] | None = None, shape: ErrorShape | None = None) -> Response:
+        """The same as an answer, in the shape of another interface where one is given."""
         more = dict(headers or {})
         if self.status in (429, 503):
             more["Retry-After"] = RETRY_AFTER
         if self.status in (408, 413):
             more["Connection"] = "close"  # what is left of the body is not read
-        return JSONResponse(self.body(), self.status, more)
+        return JSONResponse(shape.body(self) if shape else self.body(), self.status, more)
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorShape:
+    """How another interface tells errors: the JSON object of one, and the type that describes it."""
+
+    body: Callable[[Failure], dict[str, Any]]
+    answer: Any
 
 
 class RequestError(Exception):

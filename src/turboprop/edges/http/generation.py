@@ -6,7 +6,7 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NotRequired, Self
 
 from pydantic import AliasChoices, Field, StrictInt, StrictStr, model_validator
@@ -93,7 +93,7 @@ class SamplingFields(RequestBody):
         return given if self.seed is None or self.seed == -1 else {**given, "seed": self.seed % 2**63}
 
 
-_ANOTHER_WAY = "answers are drawn by temperature, top_k, top_p, min_p and penalties here, and in no other way"
+ANOTHER_WAY = "answers are drawn by temperature, top_k, top_p, min_p and penalties here, and in no other way"
 _ALONE = "is not done here; leave it away"
 
 
@@ -107,16 +107,16 @@ class GenerationRequest(SamplingFields, ForeignBody):
         "audio": "models here write text and no audio",
         "web_search_options": "nothing here searches the web",
         "best_of": _ALONE,
-        "use_beam_search": _ANOTHER_WAY,
-        "length_penalty": _ANOTHER_WAY,
-        "typical_p": _ANOTHER_WAY,
-        "tfs_z": _ANOTHER_WAY,
-        "top_a": _ANOTHER_WAY,
-        "mirostat": _ANOTHER_WAY,
-        "dynatemp_range": _ANOTHER_WAY,
-        "dry_multiplier": _ANOTHER_WAY,
-        "xtc_probability": _ANOTHER_WAY,
-        "samplers": _ANOTHER_WAY,
+        "use_beam_search": ANOTHER_WAY,
+        "length_penalty": ANOTHER_WAY,
+        "typical_p": ANOTHER_WAY,
+        "tfs_z": ANOTHER_WAY,
+        "top_a": ANOTHER_WAY,
+        "mirostat": ANOTHER_WAY,
+        "dynatemp_range": ANOTHER_WAY,
+        "dry_multiplier": ANOTHER_WAY,
+        "xtc_probability": ANOTHER_WAY,
+        "samplers": ANOTHER_WAY,
         "min_tokens": _ALONE,
         "ignore_eos": _ALONE,
         "stop_token_ids": "give the texts of the tokens as stop",
@@ -189,6 +189,14 @@ def in_turn(options: GenerationOptions, count: int) -> list[GenerationOptions]:
     return [replace(options, seed=(options.seed + number) % 2**63) for number in range(count)]
 
 
+@dataclass(frozen=True, slots=True)
+class EndEvent:
+    """The end of one answer."""
+
+    done: DoneEvent
+    reason: Literal["stop", "length", "tool_calls"]
+
+
 class PromptTokens(TypedDict):
     cached_tokens: int
 
@@ -257,6 +265,12 @@ async def several(
                     yield number, event
 
     return await held.enter_async_context(aclosing(events()))
+
+
+async def ended(events: AsyncIterator[tuple[int, GenerationEvent]]) -> AsyncIterator[tuple[int, Any]]:
+    """The events of texts to continue as those of conversations, whose ends say why."""
+    async for number, event in events:
+        yield number, EndEvent(event, finish_reason(event)) if isinstance(event, DoneEvent) else event
 
 
 async def counted(state: ServerState, events: AsyncIterator[GenerationEvent]) -> AsyncIterator[GenerationEvent]:
