@@ -14,7 +14,9 @@ from turboprop.edges.http import (
     jobs_api,
     library_api,
     ollama_api,
+    rank_api,
     rerank,
+    responses_api,
     search_api,
     status_events,
     system,
@@ -121,7 +123,75 @@ _ANTHROPIC = (
     ),
 )
 
+_RANKING = (
+    Endpoint(
+        "POST",
+        "/v2/rerank",
+        rank_api.cohere_rerank,
+        "Cohere: documents by how well they answer a query.",
+        body=rerank.RerankRequest,
+        answer=rank_api.CohereRerankAnswer,
+        statuses=(404, 503),
+    ),
+    Endpoint(
+        "POST",
+        "/rerank",
+        rank_api.rerank_any,
+        "TEI, Jina, vLLM: documents by how well they answer a query.",
+        body=rank_api.TeiRerankRequest,
+        answer=list[dict[str, Any]] | rerank.RerankAnswer,
+        statuses=(404, 503),
+    ),
+    *(
+        Endpoint(
+            "POST",
+            path,
+            rank_api.score,
+            "vLLM: how well texts answer each other.",
+            body=rank_api.ScoreRequest,
+            answer=rank_api.ScoreAnswer,
+            statuses=(404, 503),
+            shared=True,
+        )
+        for path in ("/score", "/v1/score")
+    ),
+    *(
+        Endpoint(
+            "POST",
+            path,
+            rank_api.cohere_embed,
+            "Cohere: vectors of texts.",
+            body=rank_api.CohereEmbedRequest,
+            answer=rank_api.CohereEmbedAnswer,
+            statuses=(404, 503),
+            shared=True,
+        )
+        for path in ("/v1/embed", "/v2/embed")
+    ),
+    Endpoint(
+        "POST",
+        "/embed",
+        rank_api.tei_embed,
+        "TEI: vectors of texts.",
+        body=rank_api.TeiEmbedRequest,
+        answer=list[list[float]],
+        statuses=(404, 503),
+    ),
+    Endpoint("GET", "/info", rank_api.tei_info, "TEI: the embedding model.", answer=rank_api.InfoAnswer),
+)
+
 ENDPOINTS: tuple[Endpoint, ...] = (
+    Endpoint(
+        "POST",
+        "/v1/responses",
+        responses_api.create_response,
+        "Answer a conversation.",
+        body=responses_api.ResponsesRequest,
+        answer=responses_api.ResponsesAnswer,
+        statuses=(404, 503),
+        streams=True,
+    ),
+    *_RANKING,
     *_OLLAMA,
     *_ANTHROPIC,
     Endpoint("GET", "/health", system.health, "Whether the server answers.", answer=system.HealthAnswer),

@@ -83,7 +83,7 @@ def _operation(endpoint: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
         responses[str(status)] = {"description": _SAID[status], "content": error}
     made: dict[str, Any] = {
         "summary": endpoint.summary,
-        "operationId": endpoint.handler.__name__,
+        "operationId": _operation_id(endpoint),
         "responses": responses,
     }
     if endpoint.parameters:
@@ -100,6 +100,12 @@ def _operation(endpoint: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
         schema = _schema(endpoint.body, schemas, "validation")
         made["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
     return made
+
+
+def _operation_id(endpoint: Endpoint) -> str:
+    """The handler's name, with the version of the interface where two have the same."""
+    version = endpoint.path.split("/")[1]
+    return f"{endpoint.handler.__name__}_{version}" if endpoint.shared else endpoint.handler.__name__
 
 
 def _schema(kind: Any, schemas: dict[str, Any], mode: Any) -> dict[str, Any]:

@@ -41,5 +41,7 @@ class Endpoint:
     statuses: tuple[int, ...] = ()
     streams: bool = False
     """With `"stream": true` it answers with server-sent events instead."""
+    shared: bool = False
+    """Its handler answers at another path as well."""
     error: ErrorShape | None = None
     """Of an interface that tells errors otherwise than OpenAI's."""

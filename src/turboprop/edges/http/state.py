@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from turboprop.edges.http.failures import RequestError
+from turboprop.edges.http.kept import Kept
 from turboprop.edges.http.limits import Limits, Slots
 from turboprop.edges.http.metrics import Metrics
 from turboprop.edges.http.names import ModelNames
@@ -76,6 +77,7 @@ class ServerState:
         self.jobs = self.workspace.jobs
         self.metrics = Metrics()
         self.generations = Slots(options.limits.generations, 3 * options.limits.generations, "answers")
+        self.responses = Kept()
         self.running = 0
         self.ending = False
         self.ready = False
