@@ -116,7 +116,8 @@ SOURCE_TOKENS = Range("source_tokens", 64, 1 << 20)
 
 TEMPERATURE = Range("temperature", 0, 5, real=True)
 TOP_K = Range("top_k", 0, 1 << 20)
-TOP_P = Range("top_p", 0, 1, real=True, above=True)
+TOP_P = Range("top_p", 0, 1, real=True)
+"""0 leaves the likeliest id alone."""
 MIN_P = Range("min_p", 0, 1, real=True)
 REPETITION_PENALTY = Range("repetition_penalty", 0, 2, real=True, above=True)
 PRESENCE_PENALTY = Range("presence_penalty", -2, 2, real=True)
@@ -125,6 +126,9 @@ SEED = Range("seed", 0, 2**63 - 1)
 MAX_TOKENS = Range("max_tokens", 1, 1 << 24)
 LOGPROBS = Range("logprobs", 0, 20)
 MOST_STOPS = 16
+MOST_BIASES = 1_024
+"""Ids that one request puts a bias on; OpenAI takes 1,024."""
+LOGIT_BIAS = Range("a value of logit_bias", -100, 100, real=True)
 LONGEST_STOP = 1_000
 
 

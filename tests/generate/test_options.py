@@ -17,7 +17,7 @@ from turboprop import GenerationOptions, TurboPropError
         ("temperature", math.nan, "from 0 to 5"),
         ("temperature", "hot", "from 0 to 5"),
         ("temperature", True, "from 0 to 5"),
-        ("top_p", 0, "above 0 to 1"),
+        ("top_p", -0.1, "from 0 to 1"),
         ("min_p", 1.5, "from 0 to 1"),
         ("top_k", -1, "from 0"),
         ("top_k", 1.5, "whole number"),

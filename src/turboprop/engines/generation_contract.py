@@ -18,7 +18,8 @@ class Sampling:
     `temperature` 0 takes the most likely id. `top_k` 0, `top_p` 1 and `min_p` 0 leave all. The repetition
     penalty (1 is none) divides the positive and multiplies the negative logits of ids that occur in prompt or
     answer (Keskar et al. 2019, arXiv 1909.05858); the presence and frequency penalties (0 is none) are taken
-    off the logits of ids of the answer, once and once each time. `seed` None draws one.
+    off the logits of ids of the answer, once and once each time. `bias` is added to the logits of its ids before all
+    of that. `seed` None draws one.
     """
 
     temperature: float = 0.0
@@ -29,6 +30,7 @@ class Sampling:
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
     seed: int | None = None
+    bias: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

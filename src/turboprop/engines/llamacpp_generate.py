@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from turboprop.engines.constraint import SPACING, checked_grammar
 from turboprop.engines.contract import EngineOptions
-from turboprop.engines.generation_contract import EngineFinish, GeneratedToken, TokenRequest
+from turboprop.engines.generation_contract import EngineFinish, GeneratedToken, Sampling, TokenRequest
 from turboprop.engines.llamacpp_model import (
     PLAIN_SCORES,
     REPLY_SECONDS,
@@ -144,6 +144,15 @@ def _constraint(request: TokenRequest) -> dict[str, Any]:
     return {"json_schema": {**schema, "x-guidance": SPACING} if isinstance(schema, dict) else schema}
 
 
+def _biases(sampling: Sampling, drawn: Mapping[int, int]) -> dict[int, float]:
+    """What is added to logits: the caller's biases, and the penalties of the ids drawn so far."""
+    biases = dict(sampling.bias)
+    for token, count in drawn.items():
+        penalty = sampling.presence_penalty + sampling.frequency_penalty * count
+        biases[token] = biases.get(token, 0.0) - penalty
+    return biases
+
+
 class LlamaCppStream:
     """The ids of one request. Iterate from one thread; `cancel` may come from any."""
 
@@ -229,10 +238,7 @@ class LlamaCppStream:
             "repeat_penalty": sampling.repetition_penalty,
             "repeat_last_n": self._model.context,
             # Its own two count the ids of the prompt as well.
-            "logit_bias": [
-                [token, -sampling.presence_penalty - sampling.frequency_penalty * count]
-                for token, count in drawn.items()
-            ],
+            "logit_bias": [[token, value] for token, value in _biases(sampling, drawn).items()],
             # Each request has a seed of its own; 2^32 - 1 would mean a random one.
             "seed": (self._seed * 1_000_003 + len(self._ids) - len(request.ids)) % 0xFFFF_FFFF,
             "response_fields": _FIELDS,

@@ -460,6 +460,8 @@ class RemoteWriter(Closing):
             body["frequency_penalty"] = how.frequency_penalty
         if how.seed is not None:
             body["seed"] = how.seed
+        if how.bias:
+            body["logit_bias"] = {str(number): value for number, value in how.bias}
         if request.max_tokens is not None:
             body["max_tokens"] = request.max_tokens
         if request.stops:

@@ -32,10 +32,15 @@ class Sampler:
             self._seen[np.asarray(prompt, np.int64)] = True
         if sampling.presence_penalty or sampling.frequency_penalty:
             self._counts = np.zeros(vocabulary, np.int32)
+        self._bias = np.asarray([value for _, value in sampling.bias], np.float32)
+        self._biased = np.asarray([number for number, _ in sampling.bias], np.int64)
 
     def draw(self, logits: NDArray[np.float32], allowed: NDArray[np.bool_] | None = None) -> GeneratedToken:
         """The next id. `allowed` [vocabulary] says which ids a constraint leaves, where there is one."""
         scores = logits
+        if len(self._biased):
+            scores = scores.copy()
+            scores[self._biased] += self._bias
         if len(self._seen):
             scores = scores.copy()
             penalty = np.float32(self._how.repetition_penalty)

@@ -20,12 +20,15 @@ class Message:
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:
     """One token of the answer: its text and id, the natural logarithm of its probability, and the likeliest
-    tokens in its place as (text, id, logarithm)."""
+    tokens in its place as (text, id, logarithm). `raw` are its bytes, of which `text` may have no whole character,
+    and `top_raw` those of `top`; empty where nobody told them."""
 
     text: str
     id: int
     logprob: float
     top: tuple[tuple[str, int, float], ...] = ()
+    raw: bytes = b""
+    top_raw: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

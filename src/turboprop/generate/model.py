@@ -31,7 +31,7 @@ from turboprop.models.checkpoint.open import open_checkpoint
 from turboprop.models.checkpoint.view import Checkpoint
 from turboprop.models.endpoint import CHARS_PER_TOKEN
 from turboprop.models.resolve import resolve
-from turboprop.models.tokenizer.load import token_text, tokenizer_from_path
+from turboprop.models.tokenizer.load import token_bytes, token_text, tokenizer_from_path
 from turboprop.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -153,11 +153,17 @@ class LanguageModel(Closing):
         """Whether the model brought a chat template; a conversation is else written as a plain text."""
         return self._writes_text or self._prompts.has_template
 
-    def count_tokens(self, prompt: Prompt) -> int:
-        """Tokens of a prompt as `generate` would give it to the model; estimated where a server counts them."""
+    def count_tokens(self, prompt: Prompt, tools: Sequence[Mapping[str, Any]] = ()) -> int:
+        """Tokens of a prompt as `stream` would give it to the model; estimated where a server counts them."""
         if self._writes_text:
-            return _estimated(prompt)
-        return len(self._prompts.tokenize(prompt).ids)
+            return _estimated(prompt, tools)
+        return len(self._prompts.tokenize(prompt, tools=tools).ids)
+
+    def infill(self, before: str, after: str) -> list[int]:
+        """A prompt for what stands between two texts. Raises `UsageError` where the model has no tokens for it."""
+        if self._writes_text:
+            raise UsageError(f"{self.name} runs behind an address, which is not asked to fill in between two texts")
+        return self._prompts.infill(before, after)
 
     def generate(self, prompt: Prompt, options: GenerationOptions = DEFAULT) -> Generation:
         """Answer a conversation, continue a text, or continue token ids.
@@ -191,8 +197,7 @@ class LanguageModel(Closing):
         """The same as events while they happen; the last is a `DoneEvent`.
 
         Closing the stream or letting go of it ends the generation. `tools` are functions as OpenAI's interface
-        describes them, for a conversation with a model whose template has a place for them; it calls them in its
-        text, between `<tool_call>` tags.
+        describes them, for a conversation; the model calls them in its text, where `generate.tools` finds the calls.
         """
         for name, wanted in (("json_schema", options.json_schema), ("grammar", options.grammar)):
             if wanted is not None and name not in self._generator.constraints:
@@ -200,7 +205,9 @@ class LanguageModel(Closing):
         if self._writes_text:
             return self._stream_of_text(prompt, options, tools)
         generator = cast("Generator", self._generator)
-        tokenized = self._prompts.tokenize(prompt, options.reasoning, tools)
+        tokenized = self._prompts.tokenize(prompt, options.reasoning, tools, control_tokens=options.control_tokens)
+        if options.logit_bias and max(options.logit_bias) >= self._tokenizer.get_vocab_size():
+            raise UsageError(f"logit_bias names {max(options.logit_bias)}, which is no id of {self.name}'s vocabulary")
         room = self.context - len(tokenized.ids)
         if room < 1:
             raise InputTooLongError(
@@ -223,11 +230,9 @@ class LanguageModel(Closing):
     def _stream_of_text(
         self, prompt: Prompt, options: GenerationOptions, tools: Sequence[Mapping[str, Any]]
     ) -> GenerationStream:
-        if tools:
-            raise UsageError(f"tools are not passed on to {self.name}, which runs behind an address; leave them away")
         schema = options.schema_text()
         request = TextRequest(
-            checked_texts(prompt),
+            checked_texts(prompt, tools),
             max_tokens=options.max_tokens,
             stops=options.stops,
             sampling=_sampling(options),
@@ -238,7 +243,7 @@ class LanguageModel(Closing):
         )
         started = time.perf_counter()
         text = cast("TextWriter", self._generator).write(request)
-        return GenerationStream(text, text_events(text, options.stops, _estimated(prompt), started))
+        return GenerationStream(text, text_events(text, options.stops, _estimated(prompt, tools), started))
 
     def close(self) -> None:
         """End what runs and give the memory back; a second call does nothing."""
@@ -289,12 +294,13 @@ def _sampling(options: GenerationOptions) -> Sampling:
         options.presence_penalty,
         options.frequency_penalty,
         options.seed,
+        tuple((options.logit_bias or {}).items()),
     )
 
 
-def _estimated(prompt: Prompt) -> int:
+def _estimated(prompt: Prompt, tools: Sequence[Mapping[str, Any]] = ()) -> int:
     """Tokens of a prompt that a server will count; four for what stands around each message."""
-    texts = checked_texts(prompt)
+    texts = checked_texts(prompt, tools)
     if isinstance(texts, str):
         return -(-len(texts) // CHARS_PER_TOKEN)
     return sum(4 - (-len(message["content"]) // CHARS_PER_TOKEN) for message in texts)
@@ -351,4 +357,6 @@ def _events(
 
 def _logprob(tokenizer: Tokenizer, token: GeneratedToken) -> TokenLogprob:
     top = tuple((token_text(tokenizer, number), number, value) for number, value in token.top)
-    return TokenLogprob(token_text(tokenizer, token.id), token.id, token.logprob or 0.0, top)
+    parts = tuple(token_bytes(tokenizer, number) for number, _ in token.top)
+    text, part = token_text(tokenizer, token.id), token_bytes(tokenizer, token.id)
+    return TokenLogprob(text, token.id, token.logprob or 0.0, top, part, parts)

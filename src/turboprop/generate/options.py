@@ -30,7 +30,10 @@ class GenerationOptions:
     order. The repetition penalty looks at prompt and answer, the other two at the answer. `max_tokens` None
     lets the answer fill the context. `logprobs` n asks for the natural logarithms of the drawn token's
     probability and of the n likeliest. `json_schema` (a mapping, or JSON text) and `grammar` (GBNF) constrain
-    the answer. `reasoning` switches the thinking of models whose chat template has such a switch.
+    the answer; of a schema `uniqueItems` and formats that are not known are passed over, which no engine keeps.
+    `logit_bias` is added to the logits of its ids before anything else. `reasoning` switches the thinking of models
+    whose chat template has such a switch. `control_tokens`: a prompt that is one text is the caller's own, and the
+    control tokens that it spells are meant.
 
     Raises `UsageError` that names the range of a value outside of it.
     """
@@ -48,7 +51,9 @@ class GenerationOptions:
     logprobs: int | None = None
     json_schema: Mapping[str, Any] | str | None = None
     grammar: str | None = None
+    logit_bias: Mapping[int, float] | None = None
     reasoning: bool | None = None
+    control_tokens: bool = False
 
     def __post_init__(self) -> None:
         for limit in _RANGES:
@@ -66,6 +71,13 @@ class GenerationOptions:
             raise UsageError("json_schema and grammar exclude each other; give one")
         if self.grammar is not None and not (isinstance(self.grammar, str) and self.grammar.strip()):
             raise UsageError("grammar is a text in GBNF, and not empty")
+        biases = self.logit_bias or {}
+        if len(biases) > limits.MOST_BIASES:
+            raise UsageError(f"logit_bias takes up to {limits.MOST_BIASES} ids")
+        for number, value in biases.items():
+            if not isinstance(number, int) or isinstance(number, bool) or number < 0:
+                raise UsageError(f"logit_bias names ids of tokens, not {number!r}")
+            limits.LOGIT_BIAS.check(value)
         self.schema_text()
 
     @property
@@ -81,6 +93,30 @@ class GenerationOptions:
             schema = json.loads(self.json_schema) if isinstance(self.json_schema, str) else self.json_schema
             if not isinstance(schema, Mapping):
                 raise TypeError("it is no object")
-            return json.dumps(schema)
+            return json.dumps(_loosened(schema))
         except (ValueError, TypeError, RecursionError) as error:
             raise UsageError(f"json_schema is no JSON schema: {error}") from None
+
+
+_FORMATS = frozenset(("date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uri", "uuid"))
+"""Those that the automaton keeps. JSON Schema has `format` as a remark by default, and pydantic writes `path`,
+`password`, `binary` and the like."""
+_BY_NAME = ("properties", "patternProperties", "$defs", "definitions")
+_VALUES = ("const", "enum", "default", "examples")
+
+
+def _loosened(schema: Any) -> Any:
+    """The same schema without what narrows it and cannot be kept while text is written."""
+    if isinstance(schema, list | tuple):
+        return [_loosened(each) for each in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    made: dict[Any, Any] = {}
+    for key, value in schema.items():
+        if key == "uniqueItems" or (key == "format" and isinstance(value, str) and value not in _FORMATS):
+            continue
+        if key in _BY_NAME and isinstance(value, Mapping):
+            made[key] = {name: _loosened(each) for name, each in value.items()}
+        else:
+            made[key] = value if key in _VALUES else _loosened(value)
+    return made

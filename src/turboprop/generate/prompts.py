@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from turboprop.errors import ModelFormatError, UsageError
 from turboprop.generate.events import Message
 from turboprop.generate.sandbox import ChatTemplate
+from turboprop.generate.tools import written_out
 from turboprop.models.gguf.metadata import GGUFMetadata
 from turboprop.models.json_file import read_json
 from turboprop.models.tokenizer.load import clean_text, encode_texts
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from turboprop.models.checkpoint.view import Checkpoint
 
 Prompt = str | Sequence[Message | Mapping[str, Any]] | Sequence[int]
-ROLES = ("system", "user", "assistant")
+ROLES = ("system", "user", "assistant", "tool")
 PLAIN = (
     "{% for message in messages %}{% if message.role == 'system' %}{{ message.content }}\n\n"
     "{% elif message.role == 'user' %}User: {{ message.content }}\n"
@@ -53,6 +54,14 @@ _ENDS = [
     "<|end▁of▁sentence|>",
     "<|endofturn|>",
 ]
+# Before a text, before what follows it, and before what is between them, at Qwen, StarCoder, Code Llama and DeepSeek.
+_INFILL = (
+    ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"),
+    ("<fim_prefix>", "<fim_suffix>", "<fim_middle>"),
+    ("<fim-prefix>", "<fim-suffix>", "<fim-middle>"),
+    ("\u2581<PRE>", "\u2581<SUF>", "\u2581<MID>"),
+    ("<\uff5cfim\u2581begin\uff5c>", "<\uff5cfim\u2581hole\uff5c>", "<\uff5cfim\u2581end\uff5c>"),
+)
 _CONTROL_FORM = re.compile(
     r"<[|\uff5c].+[|\uff5c]>|\[/?[A-Z_]{2,}\]|<</?SYS>>|</?s>|</?(think|tool_\w+|start_of_\w+|end_of_\w+|bos|eos|pad)>"
 )
@@ -103,28 +112,56 @@ class PromptMaker:
 
     @property
     def has_tools(self) -> bool:
-        """Whether the template writes tools down and has the model call them between `<tool_call>` tags."""
-        return self._source is not None and "tools" in self._source and "<tool_call>" in self._source
+        """Whether the template writes tools down; for any other they are written into the messages."""
+        return self._source is not None and re.search(r"\btools\b", self._source) is not None
 
     def tokenize(
-        self, prompt: Prompt, reasoning: bool | None = None, tools: Sequence[Mapping[str, Any]] = ()
+        self,
+        prompt: Prompt,
+        reasoning: bool | None = None,
+        tools: Sequence[Mapping[str, Any]] = (),
+        *,
+        control_tokens: bool = False,
     ) -> TokenizedPrompt:
         """Ids of a text to continue, of a conversation, or the ids given.
 
-        `reasoning` reaches the template as `enable_thinking`, `tools` (JSON objects) under its name. Raises
-        `UsageError` for a conversation that is none, or that the template refuses, and for tools where it has
-        no place for them.
+        A conversation that ends with an assistant's message is answered by what continues that message. `reasoning`
+        reaches the template as `enable_thinking`, `tools` (JSON objects) under its name. `control_tokens`: those that
+        a text spells are meant. Raises `UsageError` for a conversation that is none, or that the template refuses.
         """
-        if tools and not self.has_tools:
-            raise UsageError(f"the chat template of {self._name} has no tools that could be read back")
         if isinstance(prompt, str):
-            return TokenizedPrompt((*self._begin, *self._plain(clean_text(prompt))))
+            if not control_tokens:
+                return TokenizedPrompt((*self._begin, *self._plain(clean_text(prompt))))
+            ids = self._encode(clean_text(prompt), specials=True)
+            begin = () if ids[: len(self._begin)] == self._begin else self._begin
+            return TokenizedPrompt((*begin, *ids))
         if not prompt:
             raise UsageError("the prompt is empty: give a text or at least one message")
         if all(isinstance(part, int) and not isinstance(part, bool) for part in prompt):
             return TokenizedPrompt(tuple(int(str(part)) for part in prompt))
-        checked = [_checked(part, number, self.has_tools) for number, part in enumerate(prompt)]
-        return self._conversation(checked, reasoning, tools)
+        checked = [_checked(part, number) for number, part in enumerate(prompt)]
+        if not self.has_tools:
+            checked, tools = written_out(checked, tools), ()
+        begun = ""
+        if len(checked) > 1 and checked[-1]["role"] == "assistant" and "tool_calls" not in checked[-1]:
+            begun = checked.pop()["content"]
+        made = self._conversation(checked, reasoning, tools)
+        if begun:  # an answer that was begun has no thoughts before it
+            made = replace(made, ids=(*made.ids, *self._plain(begun)), thinking=False)
+        return made
+
+    def infill(self, before: str, after: str) -> list[int]:
+        """Ids of a prompt for what stands between two texts.
+
+        Raises `UsageError` where the model has no tokens for that.
+        """
+        for names in _INFILL:
+            marks = [number for name in names if (number := self._tokenizer.token_to_id(name)) is not None]
+            if len(marks) == len(names):
+                begin, then, end = marks
+                texts = [self._plain(clean_text(text)) for text in (before, after)]
+                return [*self._begin, begin, *texts[0], then, *texts[1], end]
+        raise UsageError(f"{self._name} has no tokens for filling in between two texts; leave what follows away")
 
     def _conversation(
         self, messages: list[dict[str, Any]], reasoning: bool | None, tools: Sequence[Mapping[str, Any]]
@@ -213,7 +250,7 @@ def _acts(text: str, template: str) -> bool:
     return bool(text.strip()) and (text.strip() in template or _CONTROL_FORM.fullmatch(text.strip()) is not None)
 
 
-def checked_texts(prompt: Prompt) -> str | list[dict[str, Any]]:
+def checked_texts(prompt: Prompt, tools: Sequence[Mapping[str, Any]] = ()) -> str | list[dict[str, Any]]:
     """A text to continue or a conversation, for an engine that tokenizes by itself. Raises `UsageError`."""
     if isinstance(prompt, str):
         return clean_text(prompt)
@@ -221,23 +258,22 @@ def checked_texts(prompt: Prompt) -> str | list[dict[str, Any]]:
         raise UsageError("the prompt is empty: give a text or at least one message")
     if all(isinstance(part, int) for part in prompt):
         raise UsageError("a model behind an address takes texts and conversations, and no token ids")
-    return [_checked(part, number, has_tools=False) for number, part in enumerate(prompt)]
+    return written_out([_checked(part, number) for number, part in enumerate(prompt)], tools)
 
 
-def _checked(message: Any, number: int, has_tools: bool) -> dict[str, Any]:
+def _checked(message: Any, number: int) -> dict[str, Any]:
     if isinstance(message, Message):
         message = {"role": message.role, "content": message.content}
     if not isinstance(message, Mapping) or set(message) - {"tool_calls"} != {"role", "content"}:
         raise UsageError(f"message {number + 1} must have role and content, and nothing else")
-    roles = (*ROLES, "tool") if has_tools else ROLES
-    if message["role"] not in roles:
-        raise UsageError(f"message {number + 1} has the role {message['role']!r}; there are {', '.join(roles)}")
+    if message["role"] not in ROLES:
+        raise UsageError(f"message {number + 1} has the role {message['role']!r}; there are {', '.join(ROLES)}")
     if not isinstance(message["content"], str):
         raise UsageError(f"the content of message {number + 1} is no text")
     checked: dict[str, Any] = {"role": message["role"], "content": clean_text(message["content"])}
     if "tool_calls" in message:
-        if message["role"] != "assistant" or not has_tools:
-            raise UsageError(f"message {number + 1} has tool calls, which are an assistant's whose template has tools")
+        if message["role"] != "assistant":
+            raise UsageError(f"message {number + 1} has tool calls, which are an assistant's")
         checked["tool_calls"] = message["tool_calls"]
     return checked
 

@@ -128,14 +128,14 @@ def test_json_schema(writing_server) -> None:
         {},
         {"messages": "x"},
         {"messages": []},
-        {"messages": [{"role": "user"}]},
+        {"messages": [{"role": "user", "content": 7}]},
         {"messages": [{"role": "wizard", "content": "x"}]},
         {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
-        {"messages": [{"role": "user", "content": "x"}], "n": 2},
+        {"messages": [{"role": "user", "content": "x"}], "n": 9},
         {"messages": [{"role": "user", "content": "x"}], "temperature": -1},
         {"messages": [{"role": "user", "content": "x"}], "temperature": "hot"},
         {"messages": [{"role": "user", "content": "x"}], "max_tokens": 0},
-        {"messages": [{"role": "user", "content": "x"}], "logit_bias": {"5": 1}},
+        {"messages": [{"role": "user", "content": "x"}], "logit_bias": {"99999": 1}},
         {"messages": [{"role": "user", "content": "x"}], "stop": ["a"] * 17},
         {"messages": [{"role": "user", "content": "x"}], "top_logprobs": 2},
         {"messages": [{"role": "user", "content": "x"}], "response_format": {"type": "json_schema"}},
@@ -143,7 +143,10 @@ def test_json_schema(writing_server) -> None:
         {"messages": [{"role": "user", "content": "word " * 3000}]},
         {"messages": [{"role": "user", "content": "x"}], "grammar": "root ::= nothing"},
         {"messages": [{"role": "user", "content": "x"}], "model": "minilm"},
-        {"messages": [{"role": "user", "content": "x"}], "stream": True, "unheard": 1},
+        {"messages": [{"role": "user", "content": "x"}], "stream": True, "mirostat": 2},
+        {"messages": [{"role": "user", "content": "x"}], "functions": [{"name": "f"}]},
+        {"messages": [{"role": "user", "content": "x"}], "modalities": ["text", "audio"]},
+        {"messages": [{"role": "user", "content": "x"}], "chat_template_kwargs": {"mood": "dark"}},
     ],
 )
 def test_what_the_client_did_wrong_is_400(writing_server, body: dict[str, object]) -> None:
@@ -151,6 +154,168 @@ def test_what_the_client_did_wrong_is_400(writing_server, body: dict[str, object
         answer = client.post("/v1/chat/completions", json=body)
     assert answer.status_code == 400, answer.text
     assert answer.json()["error"]["type"] == "invalid_request_error"
+
+
+@pytest.mark.parametrize(
+    ("body", "param", "said"),
+    [
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
+            None,
+            "images",
+        ),
+        ({"messages": [{"role": "user", "content": 7}]}, "messages.0.content", "valid string or array"),
+        ({"messages": [{"role": "user", "content": [{"type": 7}]}]}, "messages.0.content.0.type", "string"),
+        ({"messages": [], "functions": [{}]}, None, "messages"),
+        ({"messages": [{"role": "user", "content": "x"}], "functions": [{}]}, "functions", "tools"),
+        ({"messages": [{"role": "user", "content": "x"}], "audio": {"voice": "x"}}, "audio", "no audio"),
+    ],
+)
+def test_an_error_names_the_part_that_is_wrong(writing_server, body, param: str | None, said: str) -> None:
+    with writing_server.http() as client:
+        error = client.post("/v1/chat/completions", json=body).json()["error"]
+    assert said in error["message"]
+    assert param is None or error["param"] == param
+
+
+@pytest.mark.parametrize(
+    ("body", "ignored"),
+    [
+        (
+            {"verbosity": "low", "modalities": ["text"], "prompt_cache_retention": "24h"},
+            "verbosity, prompt_cache_retention",
+        ),
+        ({"cache_prompt": True, "keep_alive": "5m", "unheard": [{}]}, "cache_prompt, keep_alive, unheard"),
+        ({"functions": [], "best_of": 1, "mirostat": 0, "tools": []}, "functions, best_of, mirostat"),
+        (
+            {"chat_template_kwargs": {"enable_thinking": False}, "stop": "", "top_p": 0, "max_completion_tokens": -1},
+            None,
+        ),
+        ({"stop": ["", "."], "logit_bias": {"5": -100, "6": 1.5}, "response_format": {"type": "text"}}, None),
+        ({"stream_options": {"include_usage": None, "new": 1}}, "stream_options.new"),
+    ],
+)
+def test_what_changes_nothing_is_passed_over_and_named(writing_server, body, ignored: str | None) -> None:
+    messages = [
+        {"role": "developer", "content": []},
+        {"role": "user", "content": [{"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}}]},
+        {
+            "role": "assistant",
+            "content": None,
+            "refusal": None,
+            "annotations": [],
+            "audio": None,
+            "function_call": None,
+            "tool_calls": [],
+        },
+        {"role": "user", "content": ""},
+    ]
+    with writing_server.http() as client:
+        answer = client.post("/v1/chat/completions", json={"messages": messages, "max_tokens": 2, **body})
+    assert answer.status_code == 200, answer.text
+    told = set(answer.headers["x-turboprop-ignored"].split(", "))
+    assert told == {
+        "messages.1.content.0.cache_control",
+        "messages.2.annotations",
+        "messages.2.audio",
+        "messages.2.function_call",
+        *(ignored.split(", ") if ignored else ()),
+    }
+    assert any("messages.content.cache_control" in line for line in writing_server.log)
+
+
+def test_several_answers(writing_server) -> None:
+    ask = {"model": "STORIES260K", "messages": [{"role": "user", "content": "a"}], "max_tokens": 4, "seed": 3, "n": 3}
+    client = writing_server.client()
+    whole = client.chat.completions.create(**ask)
+    assert [choice.index for choice in whole.choices] == [0, 1, 2]
+    texts = [choice.message.content for choice in whole.choices]
+    assert len(set(texts)) > 1
+    alone = client.chat.completions.create(**{**ask, "n": 1})
+    assert alone.choices[0].message.content == texts[0]
+    assert alone.usage.prompt_tokens == whole.usage.prompt_tokens
+    parts = list(client.chat.completions.create(**ask, stream=True))
+    streamed = ["", "", ""]
+    for part in parts:
+        streamed[part.choices[0].index] += part.choices[0].delta.content or ""
+    assert streamed == texts
+
+
+def test_usage_is_told_once_and_only_when_asked(writing_server) -> None:
+    client = writing_server.client()
+    chat = {"model": "stories260k", "messages": [{"role": "user", "content": "a"}], "max_tokens": 2}
+    text = {"model": "stories260K.gguf:latest", "prompt": ["a", "b"], "max_tokens": 2}
+    for create, body in ((client.chat.completions.create, chat), (client.completions.create, text)):
+        assert all(part.usage is None for part in create(**body, stream=True))
+        parts = list(create(**body, stream=True, stream_options={"include_usage": True}))
+        assert [part.usage is not None for part in parts] == [False] * (len(parts) - 1) + [True]
+        assert parts[-1].choices == []
+        assert parts[-1].usage == create(**body).usage
+
+
+def test_an_answer_that_was_begun_is_continued(writing_server) -> None:
+    client = writing_server.client()
+    ask = {"model": "stories260K", "max_tokens": 6, "temperature": 0}
+    messages = [{"role": "user", "content": "Tell"}, {"role": "assistant", "content": "Once upon a time"}]
+    text = "User: Tell\nAssistant:Once upon a time"
+    begun = client.chat.completions.create(messages=messages, **ask).choices[0].message.content
+    assert begun == client.completions.create(prompt=text, **ask).choices[0].text
+
+
+def test_bias_and_echo(writing_server) -> None:
+    client = writing_server.client()
+    ask = {"model": "stories260K", "prompt": "Once upon a time", "max_tokens": 3, "temperature": 0}
+    with writing_server.http() as http:
+        (comma, *_) = http.post("/tokenize", json={"content": ","}).json()["tokens"][-1:]
+    plain = client.completions.create(**ask).choices[0].text
+    assert plain.startswith(",")
+    assert not client.completions.create(**ask, logit_bias={str(comma): -100}).choices[0].text.startswith(",")
+    assert client.completions.create(**ask, echo=True).choices[0].text == ask["prompt"] + plain
+    streamed = client.completions.create(**ask, echo=True, stream=True)
+    assert "".join(part.choices[0].text for part in streamed) == ask["prompt"] + plain
+    for more in ({"echo": True, "logprobs": 1}, {"suffix": "."}, {"echo": True, "prompt": [1, 2]}):
+        with pytest.raises(openai.BadRequestError, match=r"echo|fill"):
+            client.completions.create(**{**ask, **more})
+
+
+def test_control_tokens_of_a_prompt_are_meant_and_bytes_are_the_tokens(start_server, chat_folder) -> None:
+    client = start_server("--model", chat_folder()).client()
+    marked = "<|im_start|>user\nhi<|im_end|>\n"
+    counts = {
+        special: client.completions.create(
+            model="chat", prompt=marked, max_tokens=1, extra_body={"parse_special": special}
+        ).usage.prompt_tokens
+        for special in (True, False)
+    }
+    assert counts[True] == len("user\nhi\n") + 2
+    assert counts[False] == len(marked)
+    chat = client.chat.completions.create(
+        model="chat",
+        messages=[{"role": "user", "content": "a"}],
+        max_tokens=40,
+        seed=1,
+        temperature=2,
+        logprobs=True,
+        top_logprobs=5,
+    ).choices[0]
+    # A byte-level vocabulary: each token has one byte, or is a control token.
+    tokens = [one for each in chat.logprobs.content for one in (each, *each.top_logprobs)]
+    assert all(len(one.bytes) == 1 or one.token.startswith("<|") for one in tokens)
+    assert any(one.bytes[0] >= 128 for one in tokens)
+
+
+def test_filling_in(start_server, chat_folder) -> None:
+    folder = chat_folder()
+    described = json.loads((folder / "tokenizer.json").read_text())
+    names = {"<|endoftext|>": "<|fim_prefix|>", "<|im_start|>": "<|fim_suffix|>", "<|im_end|>": "<|fim_middle|>"}
+    text = json.dumps(described)
+    for old, new in names.items():
+        text = text.replace(old, new)
+    (folder / "tokenizer.json").write_text(text)
+    (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": "{{ messages[0].content }}"}))
+    client = start_server("--model", folder).client()
+    answer = client.completions.create(model="chat", prompt="def f(", suffix="return a", max_tokens=2)
+    assert answer.usage.prompt_tokens == len("def f(") + len("return a") + 3
 
 
 def test_the_wrong_kind_of_model_is_said(writing_server) -> None:

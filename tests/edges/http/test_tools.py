@@ -9,11 +9,8 @@ from typing import Any
 
 import openai
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from generate.conftest import CHATML
-from turboprop.edges.http.tools import ToolCallReader
 
 WITH_TOOLS = (
     "{% if tools %}{{ '<|im_start|>system\nCall as <tool_call>JSON</tool_call>: ' + tools|tojson + '<|im_end|>\n' }}"
@@ -22,22 +19,6 @@ WITH_TOOLS = (
 CALL = '<tool_call>\n{"name": "look", "arguments": {"at": "x"}}\n</tool_call>'
 GRAMMAR = "root ::= " + json.dumps(CALL)
 TOOLS = [{"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}]
-
-
-@given(
-    st.lists(st.sampled_from(["text ", "<tool", CALL, "<tool_call>no JSON</tool_call>", "<"]), max_size=6), st.data()
-)
-def test_calls_are_found_however_the_text_is_cut(parts: list[str], data: st.DataObject) -> None:
-    whole = "".join(parts)
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=8)))
-    reader = ToolCallReader()
-    shown = ""
-    for start, end in zip([0, *cuts], [*cuts, len(whole)], strict=True):
-        shown += reader.push(whole[start:end])[0]
-    shown += reader.finish()
-    assert shown == whole.replace(CALL, "")
-    assert [json.loads(call["function"]["arguments"]) for call in reader.calls] == [{"at": "x"}] * whole.count(CALL)
-    assert len({call["id"] for call in reader.calls}) == len(reader.calls)
 
 
 @pytest.fixture
@@ -66,8 +47,60 @@ def test_a_model_calls_a_tool_and_is_told_what_came_of_it(caller: Any) -> None:
     assert client.chat.completions.create(model="chat", messages=told, tools=TOOLS, max_tokens=2).choices
 
 
-def test_a_template_without_tools_refuses_them(writing_server: Any) -> None:
-    with pytest.raises(openai.BadRequestError, match="has no tools"):
-        writing_server.client().chat.completions.create(
-            model="stories260K.gguf", messages=[{"role": "user", "content": "x"}], tools=TOOLS
-        )
+def test_a_template_without_tools_has_them_written_out(start_server: Callable[..., Any], chat_folder: Any) -> None:
+    server = start_server("--model", chat_folder(CHATML))
+    client = server.client()
+    ask: dict[str, Any] = {"model": "chat", "tools": TOOLS, "max_tokens": 90, "extra_body": {"grammar": GRAMMAR}}
+    messages: list[Any] = [{"role": "user", "content": "look"}]
+    plain = client.chat.completions.create(model="chat", messages=messages, max_tokens=1)
+    choice = client.chat.completions.create(messages=messages, **ask)
+    assert choice.usage.prompt_tokens > plain.usage.prompt_tokens + 50  # the offer is in the prompt
+    (call,) = choice.choices[0].message.tool_calls
+    assert (call.function.name, json.loads(call.function.arguments)) == ("look", {"at": "x"})
+    told = [*messages, choice.choices[0].message, {"role": "tool", "tool_call_id": call.id, "content": "a wall"}]
+    assert client.chat.completions.create(model="chat", messages=told, max_tokens=2).choices
+    assert server.stop() == 0
+
+
+def test_a_call_can_be_asked_for(start_server: Callable[..., Any], chat_folder: Any) -> None:
+    """The model has random weights: what it writes is a call because nothing else can be written."""
+    client = start_server("--model", chat_folder(CHATML)).client()
+    parameters = {
+        "type": "object",
+        "properties": {"unit": {"enum": ["m", "ft"]}},
+        "required": ["unit"],
+    }
+    tools: list[Any] = [
+        {"type": "function", "function": {"name": name, "parameters": parameters}} for name in ("gauge", "guess")
+    ]
+    ask: dict[str, Any] = {"model": "chat", "messages": [{"role": "user", "content": "x"}], "tools": tools, "seed": 1}
+    named = {"type": "function", "function": {"name": "guess"}}
+    for choice, names in (("required", {"gauge", "guess"}), (named, {"guess"})):
+        whole = client.chat.completions.create(tool_choice=choice, **ask).choices[0]
+        parts = list(client.chat.completions.create(tool_choice=choice, stream=True, **ask))
+        (streamed,) = [each for part in parts for each in part.choices[0].delta.tool_calls or []]
+        assert whole.finish_reason == parts[-1].choices[0].finish_reason == "tool_calls"
+        for call in (whole.message.tool_calls[0], streamed):
+            assert call.function.name in names
+            arguments = json.loads(call.function.arguments)
+            assert set(arguments) == {"unit"}
+            assert arguments["unit"] in ("m", "ft")
+    for wrong in ("required", {"type": "function", "function": {"name": "dream"}}):
+        with pytest.raises(openai.BadRequestError, match="tool_choice"):
+            client.chat.completions.create(
+                **{**ask, "tools": tools if isinstance(wrong, dict) else []}, tool_choice=wrong
+            )
+
+
+def test_a_call_of_a_tool_that_was_not_offered_is_text(start_server: Callable[..., Any], chat_folder: Any) -> None:
+    client = start_server("--model", chat_folder(CHATML)).client()
+    other = [{"type": "function", "function": {"name": "other"}}]
+    choice = client.chat.completions.create(
+        model="chat",
+        messages=[{"role": "user", "content": "x"}],
+        tools=other,
+        max_tokens=90,
+        extra_body={"grammar": GRAMMAR},
+    ).choices[0]
+    assert choice.message.tool_calls is None
+    assert choice.message.content == CALL

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 
 from turboprop.edges.http.endpoints import ENDPOINTS
-from turboprop.edges.http.failures import RequestError, answer_error
+from turboprop.edges.http.failures import ErrorShape, RequestError, answer_error, told_to
 from turboprop.edges.http.gate import Gate
 from turboprop.edges.http.openapi import document
 from turboprop.edges.http.security import Guard
@@ -70,8 +71,21 @@ def _routes(endpoints: Sequence[Endpoint]) -> list[Route]:
     """One route a path, so that a wrong method is answered with all that there are."""
     by_path: dict[str, dict[str, Handler]] = {}
     for each in endpoints:
-        by_path.setdefault(each.path, {})[each.method] = each.handler
+        handler = each.handler if each.error is None else _told_as(each.handler, each.error)
+        by_path.setdefault(each.path, {})[each.method] = handler
     return [Route(path, _dispatched(handlers), methods=list(handlers)) for path, handlers in by_path.items()]
+
+
+def _told_as(handler: Handler, shape: ErrorShape) -> Handler:
+    async def answer(request: Request) -> Response:
+        try:
+            return await handler(request)
+        except ClientDisconnect:
+            raise
+        except Exception as error:
+            return told_to(request.app.state.server, error).response(shape=shape)
+
+    return answer
 
 
 def _dispatched(handlers: Mapping[str, Handler]) -> Handler:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, Self
 
-from pydantic import Field, StrictInt, StrictStr
+from pydantic import Field, StrictInt, StrictStr, model_validator
 from starlette.responses import JSONResponse, Response
 from typing_extensions import TypedDict
 
 from turboprop import limits
 from turboprop.edges.http import generation
-from turboprop.edges.http.failures import RequestError
 from turboprop.edges.http.generation import GenerationRequest, TimingsAnswer, TokenAnswer, UsageAnswer
-from turboprop.edges.http.schemas import TokenId
+from turboprop.edges.http.schemas import TokenId, refusal
 from turboprop.edges.http.state import read_model, state_of
 from turboprop.edges.http.streams import EventStream, sse, told_errors, until_gone
 from turboprop.generate.events import DoneEvent, GenerationEvent, TokenLogprob
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from turboprop.edges.http.state import ServerState
+    from turboprop.generate.model import GenerationStream, LanguageModel
     from turboprop.generate.options import GenerationOptions
 
 _KIND = "text_completion"
@@ -38,9 +39,24 @@ class CompletionRequest(GenerationRequest):
         | Annotated[list[Annotated[list[TokenId], Field(min_length=1)]], Field(min_length=1, max_length=16)]
     )
     logprobs: Annotated[StrictInt, limits.LOGPROBS] | None = None
-    echo: Literal[False] | None = None
-    best_of: Literal[1] | None = None
-    suffix: None = None
+    echo: bool | None = None
+    suffix: StrictStr | None = Field(None, description="What follows, for models with tokens for filling in.")
+    parse_special: bool = Field(True, description="Control tokens that the prompt spells are meant, as they are ids.")
+
+    @model_validator(mode="after")
+    def _can_be_told(self) -> Self:
+        if self.echo and self.logprobs is not None:
+            raise refusal("echo", "a prompt has no logprobs here; leave echo or logprobs away")
+        if (self.echo or self.suffix) and not all(isinstance(each, str) for each in self.prompts()):
+            raise refusal("echo" if self.echo else "suffix", "takes a prompt that is a text, and no token ids")
+        return self
+
+    def prompts(self) -> list[Any]:
+        """Each prompt, a text or ids."""
+        given: Any = self.prompt
+        if isinstance(given, str):
+            return [given]
+        return [given] if isinstance(given[0], int) else list(given)
 
 
 class CompletionLogprobs(TypedDict):
@@ -79,71 +95,81 @@ async def create_completion(request: Request) -> Response:
 async def _answer(state: ServerState, wanted: CompletionRequest) -> Response:
     name = await state.in_thread(state.names.language, wanted.model)
     shown = wanted.model or state.names.public(name)
-    prompts = _prompts(wanted.prompt)
-    options = wanted.options(max_tokens=wanted.max_tokens or _DEFAULT_TOKENS, logprobs=wanted.logprobs, reasoning=None)
+    options = wanted.options(
+        max_tokens=_DEFAULT_TOKENS if "max_tokens" not in wanted.model_fields_set else wanted.max_tokens,
+        logprobs=wanted.logprobs,
+        reasoning=None,
+    )
+    options = replace(options, control_tokens=wanted.parse_special)
+    count = wanted.n or 1
+    prompts = [(prompt, each) for prompt in wanted.prompts() for each in generation.in_turn(options, count)]
+    begins = [_beginning(prompt, wanted.suffix, each) for prompt, each in prompts]
+    echoes = [prompt if wanted.echo else "" for prompt, _ in prompts]
     head = generation.frame(_KIND, generation.new_id("cmpl"), shown)
-    if wanted.stream:
-        if len(prompts) != 1:
-            raise RequestError(400, "a stream takes one prompt", "unsupported_value", "prompt")
-        async with AsyncExitStack() as held:
-            events = await generation.started(state, held, name, lambda model: model.stream(prompts[0], options))
+    async with AsyncExitStack() as held:
+        events = await generation.several(state, held, name, begins)
+        if wanted.stream:
             usage = bool(wanted.stream_options and wanted.stream_options.include_usage)
-            chunks = told_errors(_chunks(events, head, usage, wanted.logprobs is not None))
+            chunks = told_errors(_chunks(events, head, usage, wanted.logprobs is not None, echoes, count))
             return EventStream(chunks, held.pop_all(), stall_seconds=state.limits.stall_seconds)
-    found = [await _whole(state, name, prompt, options) for prompt in prompts]
+        texts, dones = list(echoes), []
+        tokens: list[list[TokenLogprob]] = [[] for _ in echoes]
+        async for index, event in events:
+            if isinstance(event, DoneEvent):
+                dones.append(event)
+            else:
+                texts[index] += event.text
+                tokens[index] += event.logprobs
     choices: list[CompletionChoice] = [
         {
             "text": text,
             "index": index,
-            "logprobs": _logprobs(tokens, 0) if wanted.logprobs is not None else None,
-            "finish_reason": generation.finish_reason(done),
+            "logprobs": _logprobs(tokens[index], 0) if wanted.logprobs is not None else None,
+            "finish_reason": generation.finish_reason(dones[index]),
         }
-        for index, (text, tokens, done) in enumerate(found)
+        for index, text in enumerate(texts)
     ]
-    dones = [done for _, _, done in found]
     more: dict[str, Any] = {"timings": generation.timings_of(dones[0])} if len(dones) == 1 else {}
-    return JSONResponse({**head, "choices": choices, "usage": generation.usage_of(dones), **more})
+    return JSONResponse({**head, "choices": choices, "usage": generation.usage_of(dones, answers=count), **more})
 
 
-def _prompts(given: Any) -> list[Any]:
-    if isinstance(given, str):
-        return [given]
-    return [given] if isinstance(given[0], int) else list(given)
+def _beginning(prompt: Any, suffix: str | None, options: GenerationOptions) -> Any:
+    def begin(model: LanguageModel) -> GenerationStream:
+        return model.stream(model.infill(prompt, suffix) if suffix else prompt, options)
 
-
-async def _whole(
-    state: ServerState, name: str, prompt: Any, options: GenerationOptions
-) -> tuple[str, list[TokenLogprob], DoneEvent]:
-    text: list[str] = []
-    tokens: list[TokenLogprob] = []
-    async with AsyncExitStack() as held:
-        async for event in await generation.started(state, held, name, lambda model: model.stream(prompt, options)):
-            if isinstance(event, DoneEvent):
-                return "".join(text), tokens, event
-            text.append(event.text)
-            tokens += event.logprobs
-    raise AssertionError("a stream ends with a DoneEvent")
+    return begin
 
 
 async def _chunks(
-    events: AsyncIterator[GenerationEvent], head: dict[str, Any], usage: bool, logprobs: bool
+    events: AsyncIterator[tuple[int, GenerationEvent]],
+    head: dict[str, Any],
+    usage: bool,
+    logprobs: bool,
+    echoes: list[str],
+    count: int,
 ) -> AsyncIterator[bytes]:
-    offset = 0
-    async for event in events:
-        choice: dict[str, Any] = {"text": "", "index": 0, "logprobs": None, "finish_reason": None}
+    frame = {**head, "usage": None} if usage else head
+    offset, dones = 0, []
+
+    def chunk(index: int, text: str, finish: str | None = None, told: Any = None, **more: Any) -> bytes:
+        choice = {"text": text, "index": index, "logprobs": told, "finish_reason": finish}
+        return sse({**frame, "choices": [choice], **more})
+
+    begun = -1
+    async for index, event in events:
+        if index != begun:
+            begun, offset = index, 0
+            if echoes[index]:
+                yield chunk(index, echoes[index])
         if isinstance(event, DoneEvent):
-            choice["finish_reason"] = generation.finish_reason(event)
-            told = {"usage": generation.usage_of([event]), "timings": generation.timings_of(event)}
-            yield sse({**head, "choices": [choice], **told})
-            if usage:
-                yield sse({**head, "choices": [], "usage": generation.usage_of([event])})
-            yield b"data: [DONE]\n\n"
+            dones.append(event)
+            yield chunk(index, "", generation.finish_reason(event), timings=generation.timings_of(event))
         else:
-            choice["text"] = event.text
-            if logprobs:
-                choice["logprobs"] = _logprobs(event.logprobs, offset)
+            yield chunk(index, event.text, told=_logprobs(event.logprobs, offset) if logprobs else None)
             offset += len(event.text)
-            yield sse({**head, "choices": [choice]})
+    if usage:
+        yield sse({**head, "choices": [], "usage": generation.usage_of(dones, answers=count)})
+    yield b"data: [DONE]\n\n"
 
 
 def _logprobs(tokens: Any, offset: int) -> CompletionLogprobs:

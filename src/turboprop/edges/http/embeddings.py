@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NotRequired
 
 import numpy as np
-from pydantic import Field, StrictInt, StrictStr
+from pydantic import BeforeValidator, Field, StrictInt, StrictStr
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from turboprop.edges.http.failures import RequestError
-from turboprop.edges.http.schemas import RequestBody, TokenId
+from turboprop.edges.http.schemas import ForeignBody, TokenId
 from turboprop.edges.http.state import read_model, state_of
 from turboprop.edges.http.streams import until_gone
 from turboprop.embed.options import EmbeddingOptions
@@ -27,19 +28,33 @@ if TYPE_CHECKING:
     from turboprop.embed.model import EmbeddingModel
 
 
-class EmbeddingsRequest(RequestBody):
+def _input_type(value: Any) -> Any:
+    return _INPUT_TYPES.get(value, value) if isinstance(value, str) else value
+
+
+_INPUT_TYPES = {
+    **dict.fromkeys(("search_document", "classification", "clustering", "passage", "retrieval.passage"), "document"),
+    **dict.fromkeys(("search_query", "retrieval.query"), "query"),
+}
+"""What Cohere, Voyage, NVIDIA and Jina call them."""
+InputType = Annotated[Literal["document", "query"], BeforeValidator(_input_type)]
+
+
+class EmbeddingsRequest(ForeignBody):
     """As at OpenAI; `truncate`, `overlong`, `input_type` and `instruction` are ours."""
+
+    not_done: ClassVar[Mapping[str, str]] = {"truncate_prompt_tokens": "inputs are cut to the model's length; truncate"}
 
     input: StrictStr | list[StrictStr] | list[TokenId] | list[list[TokenId]]
     model: StrictStr | None = None
-    encoding_format: Literal["float", "base64"] = "float"
+    encoding_format: Literal["float", "base64"] | None = "float"
     dimensions: Annotated[StrictInt, Field(ge=1, le=65_536)] | None = None
     user: StrictStr | None = None
     truncate: bool = Field(False, description="Cut inputs that are too long; without it they are refused.")
     overlong: Literal["error", "truncate", "average"] | None = Field(
         None, description="As `truncate` says, or `average`: the mean of the parts of an input that is too long."
     )
-    input_type: Literal["document", "query"] = Field("document", description="Which of the model's prompts to put.")
+    input_type: InputType = Field("document", description="Which of the model's prompts to put.")
     instruction: StrictStr | None = Field(None, max_length=10_000, description="The task, for models that take one.")
 
 
@@ -76,14 +91,43 @@ async def create_embeddings(request: Request) -> Response:
 
 
 async def _answer(state: ServerState, wanted: EmbeddingsRequest) -> Response:
+    vectors, tokens, shown = await _embedded(state, wanted)
+    body = await state.in_thread(_body, vectors, wanted.encoding_format or "float", shown, tokens)
+    return Response(body, media_type="application/json")
+
+
+async def vectors_of(
+    request: Request,
+    texts: list[str],
+    model: str | None,
+    *,
+    input_type: Literal["document", "query"] = "document",
+    dimensions: int | None = None,
+    overlong: Literal["error", "truncate", "average"] = "error",
+) -> tuple[NDArray[np.float32], int, str]:
+    """The vectors of texts for another interface's endpoint, the tokens, and what the model is called."""
+    state = state_of(request)
+    if len(texts) > state.limits.inputs:
+        raise RequestError(400, f"there are {len(texts)} texts and {state.limits.inputs} may come at once")
+    wanted = EmbeddingsRequest(
+        input=texts,
+        model=model,
+        input_type=input_type,
+        dimensions=dimensions,
+        overlong=overlong,
+        truncate=False,
+        instruction=None,
+    )
+    return await _embedded(state, wanted)
+
+
+async def _embedded(state: ServerState, wanted: EmbeddingsRequest) -> tuple[NDArray[np.float32], int, str]:
     name = await state.in_thread(state.names.embedding, wanted.model)
     with await state.in_waiting_thread(state.manager.embedding, name, wait=state.limits.load_seconds) as lease:
         prepared = await state.in_thread(_prepare, lease.model, wanted)
         vectors = await asyncio.wrap_future(lease.submit(prepared))
     state.metrics.count("tp_embedded_tokens_total", prepared.tokens)
-    shown = wanted.model or state.names.public(name)
-    body = await state.in_thread(_body, vectors, wanted.encoding_format, shown, prepared.tokens)
-    return Response(body, media_type="application/json")
+    return vectors, prepared.tokens, wanted.model or state.names.public(name)
 
 
 def _is_ids(given: list[Any]) -> bool:

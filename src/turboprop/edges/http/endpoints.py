@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 from turboprop.edges.http import (
+    anthropic_api,
     ask,
     chat,
     completions,
@@ -10,14 +13,17 @@ from turboprop.edges.http import (
     files_api,
     jobs_api,
     library_api,
+    ollama_api,
+    rank_api,
     rerank,
+    responses_api,
     search_api,
     status_events,
     system,
     tokens,
     v1_models,
 )
-from turboprop.edges.http.routes import Endpoint, Parameter
+from turboprop.edges.http.routes import Endpoint, Handler, Parameter
 
 _TEXT = {"type": "string"}
 _STATUS = "text/plain"
@@ -29,7 +35,165 @@ _NUMBER = search_api.INTEGER
 _LOOK = Parameter("look", {"type": "boolean"})
 """False: what changed is told as it was last seen, no file is looked at."""
 
+
+def _ollama(method: Literal["GET", "POST"], name: str, handler: Handler, summary: str, **more: Any) -> Endpoint:
+    return Endpoint(method, f"/api/{name}", handler, f"Ollama: {summary}", error=ollama_api.ERROR, **more)
+
+
+_OLLAMA = (
+    _ollama("GET", "version", ollama_api.version, "the version of the interface.", answer=ollama_api.VersionAnswer),
+    _ollama("GET", "tags", ollama_api.tags, "models that are installed.", answer=ollama_api.OllamaModels),
+    _ollama("GET", "ps", ollama_api.running, "models that are loaded.", answer=ollama_api.OllamaModels),
+    _ollama(
+        "POST",
+        "show",
+        ollama_api.show,
+        "what is known of a model.",
+        body=ollama_api.OllamaModelRequest,
+        answer=ollama_api.ShowAnswer,
+        statuses=(404,),
+    ),
+    _ollama(
+        "POST",
+        "chat",
+        ollama_api.chat,
+        "answer a conversation.",
+        body=ollama_api.OllamaChatRequest,
+        media=ollama_api.MEDIA,
+        statuses=(404, 503),
+    ),
+    _ollama(
+        "POST",
+        "generate",
+        ollama_api.generate,
+        "answer a prompt, or continue a text.",
+        body=ollama_api.OllamaGenerateRequest,
+        media=ollama_api.MEDIA,
+        statuses=(404, 503),
+    ),
+    _ollama(
+        "POST",
+        "embed",
+        ollama_api.embed,
+        "vectors of texts.",
+        body=ollama_api.OllamaEmbedRequest,
+        answer=ollama_api.OllamaEmbedAnswer,
+        statuses=(404, 503),
+    ),
+    _ollama(
+        "POST",
+        "embeddings",
+        ollama_api.embed_one,
+        "the vector of a text.",
+        body=ollama_api.OllamaEmbeddingsRequest,
+        answer=ollama_api.OllamaEmbeddingsAnswer,
+        statuses=(404, 503),
+    ),
+    _ollama(
+        "POST",
+        "pull",
+        ollama_api.pull,
+        "fetch a model.",
+        body=ollama_api.OllamaModelRequest,
+        media=ollama_api.MEDIA,
+        statuses=(404,),
+    ),
+)
+_ANTHROPIC = (
+    Endpoint(
+        "POST",
+        "/v1/messages",
+        anthropic_api.create_message,
+        "Anthropic: answer a conversation.",
+        body=anthropic_api.MessagesRequest,
+        answer=anthropic_api.MessagesAnswer,
+        statuses=(404, 503),
+        streams=True,
+        error=anthropic_api.ERROR,
+    ),
+    Endpoint(
+        "POST",
+        "/v1/messages/count_tokens",
+        anthropic_api.count_tokens,
+        "Anthropic: the tokens of a conversation.",
+        body=anthropic_api.CountRequest,
+        answer=anthropic_api.CountAnswer,
+        statuses=(404, 503),
+        error=anthropic_api.ERROR,
+    ),
+)
+
+_RANKING = (
+    Endpoint(
+        "POST",
+        "/v2/rerank",
+        rank_api.cohere_rerank,
+        "Cohere: documents by how well they answer a query.",
+        body=rerank.RerankRequest,
+        answer=rank_api.CohereRerankAnswer,
+        statuses=(404, 503),
+    ),
+    Endpoint(
+        "POST",
+        "/rerank",
+        rank_api.rerank_any,
+        "TEI, Jina, vLLM: documents by how well they answer a query.",
+        body=rank_api.TeiRerankRequest,
+        answer=list[dict[str, Any]] | rerank.RerankAnswer,
+        statuses=(404, 503),
+    ),
+    *(
+        Endpoint(
+            "POST",
+            path,
+            rank_api.score,
+            "vLLM: how well texts answer each other.",
+            body=rank_api.ScoreRequest,
+            answer=rank_api.ScoreAnswer,
+            statuses=(404, 503),
+            shared=True,
+        )
+        for path in ("/score", "/v1/score")
+    ),
+    *(
+        Endpoint(
+            "POST",
+            path,
+            rank_api.cohere_embed,
+            "Cohere: vectors of texts.",
+            body=rank_api.CohereEmbedRequest,
+            answer=rank_api.CohereEmbedAnswer,
+            statuses=(404, 503),
+            shared=True,
+        )
+        for path in ("/v1/embed", "/v2/embed")
+    ),
+    Endpoint(
+        "POST",
+        "/embed",
+        rank_api.tei_embed,
+        "TEI: vectors of texts.",
+        body=rank_api.TeiEmbedRequest,
+        answer=list[list[float]],
+        statuses=(404, 503),
+    ),
+    Endpoint("GET", "/info", rank_api.tei_info, "TEI: the embedding model.", answer=rank_api.InfoAnswer),
+)
+
 ENDPOINTS: tuple[Endpoint, ...] = (
+    Endpoint(
+        "POST",
+        "/v1/responses",
+        responses_api.create_response,
+        "Answer a conversation.",
+        body=responses_api.ResponsesRequest,
+        answer=responses_api.ResponsesAnswer,
+        statuses=(404, 503),
+        streams=True,
+    ),
+    *_RANKING,
+    *_OLLAMA,
+    *_ANTHROPIC,
     Endpoint("GET", "/health", system.health, "Whether the server answers.", answer=system.HealthAnswer),
     Endpoint(
         "GET",

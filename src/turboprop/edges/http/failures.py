@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from turboprop import errors
+from turboprop.edges.http.schemas import NOT_DONE
 from turboprop.limits import OUT_OF_RANGE
 from turboprop.printable import printable_message
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from turboprop.edges.http.state import ServerState
 
 _log = logging.getLogger("turboprop.http")
+_FIELD = re.compile(r"(?!(str|int|bool|float|none|dict|any)$)[a-z_$][A-Za-z0-9_]*")
+"""Not what pydantic calls the members of a union: `str`, `list[TextPart]`, `function-after[...]`, `TextPart`."""
 RETRY_AFTER = "2"
 # The most special class that fits counts: status, type, code.
 _STATUS: dict[type[Exception], tuple[int, str, str | None]] = {
@@ -63,14 +67,22 @@ class Failure:
         """The JSON object of an error."""
         return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
 
-    def response(self, headers: Mapping[str, str] | None = None) -> Response:
-        """The same as an answer."""
+    def response(self, headers: Mapping[str, str] | None = None, shape: ErrorShape | None = None) -> Response:
+        """The same as an answer, in the shape of another interface where one is given."""
         more = dict(headers or {})
         if self.status in (429, 503):
             more["Retry-After"] = RETRY_AFTER
         if self.status in (408, 413):
             more["Connection"] = "close"  # what is left of the body is not read
-        return JSONResponse(self.body(), self.status, more)
+        return JSONResponse(shape.body(self) if shape else self.body(), self.status, more)
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorShape:
+    """How another interface tells errors: the JSON object of one, and the type that describes it."""
+
+    body: Callable[[Failure], dict[str, Any]]
+    answer: Any
 
 
 class RequestError(Exception):
@@ -105,17 +117,40 @@ def failure_of(error: BaseException) -> Failure:
 
 def failure_of_fields(error: ValidationError) -> Failure:
     """What is wrong with the fields of a request."""
-    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    # Of a union pydantic names the member tried; a client knows the field.
-    place = [str(part) for part in first["loc"] if not str(part).startswith(("list[", "function-", "constrained-"))]
-    name = ".".join(place[:1] if len(error.errors(include_url=False)) > 1 else place)
+    found = error.errors(include_url=False, include_input=False)
+    # A value that fits no member of a union has an error of each; the one that got furthest names the part.
+    rivals = [each for each in found if each["loc"][:1] == found[0]["loc"][:1]]
+    first = max(rivals, key=lambda each: (each["type"] == NOT_DONE, len(_place(each["loc"]))))
+    furthest = [each for each in rivals if len(_place(each["loc"])) == len(_place(first["loc"]))]
+    same = [each for each in furthest if _place(each["loc"]) == _place(first["loc"])]
+    name = ".".join(_common([_place(each["loc"]) for each in furthest]))
+    if first["type"] == NOT_DONE:
+        return failure(400, first["msg"], "unsupported_value", first["ctx"]["field"])
+    if len(same) > 1 and first["type"] != OUT_OF_RANGE:
+        wanted = list(dict.fromkeys(each["msg"].removeprefix("Input should be a valid ") for each in same))
+        if all(each["msg"].startswith("Input should be a valid ") for each in same):
+            return failure(400, f"{name}: Input should be a valid {' or '.join(wanted)}", "invalid_value", name)
     if first["type"] == "extra_forbidden":
+        name = ".".join([*_place(first["loc"][:-1]), str(first["loc"][-1])])
         return failure(400, f"there is no parameter {name!r}", "unknown_parameter", name)
     if first["type"] == "json_invalid":
         return failure(400, f"the body is no JSON: {first['msg']}", "invalid_json")
     whole = not name or first["type"] == OUT_OF_RANGE  # the sentence names what is wrong
     said = first["msg"] if whole else f"{name}: {first['msg']}"
     return failure(400, said, "invalid_value", name or None)
+
+
+def _place(loc: tuple[int | str, ...]) -> list[str]:
+    """Where a value stands. Of a union pydantic names the member tried, a type or a class; a client knows the field."""
+    return [str(part) for part in loc if isinstance(part, int) or _FIELD.fullmatch(part)]
+
+
+def _common(places: list[list[str]]) -> Iterator[str]:
+    """What all places begin with."""
+    for parts in zip(*places, strict=False):
+        if len(set(parts)) > 1:
+            return
+        yield parts[0]
 
 
 async def answer_error(request: Request, error: Exception) -> Response:

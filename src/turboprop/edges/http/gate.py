@@ -38,6 +38,8 @@ class Gate:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                told = [(name.encode(), text.encode()) for name, text in scope.get("told", {}).items()]
+                message = {**message, "headers": [*message.get("headers", []), *told]}
             await send(message)
 
         counted = scope["path"] not in _FREE

@@ -1,19 +1,20 @@
-"""What `/v1/chat/completions` and `/v1/completions` share: options, leases, streams, usage."""
+"""What the endpoints that generate share: options, leases, streams, usage."""
 
 from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NotRequired, Self
 
-from pydantic import AliasChoices, Field, StrictInt, StrictStr
+from pydantic import AliasChoices, Field, StrictInt, StrictStr, model_validator
 from typing_extensions import TypedDict
 
 from turboprop import __version__, limits
 from turboprop.edges.http.failures import RequestError
-from turboprop.edges.http.schemas import RequestBody
+from turboprop.edges.http.schemas import ForeignBody, MaxTokens, Number, RequestBody, refusal
 from turboprop.edges.http.streams import pumped
 from turboprop.errors import UsageError
 from turboprop.generate.events import DoneEvent, GenerationEvent
@@ -24,25 +25,49 @@ if TYPE_CHECKING:
     from turboprop.generate.events import TokenLogprob
     from turboprop.generate.model import GenerationStream, LanguageModel
 
-Number = Annotated[float, Field(strict=False)]
 FINGERPRINT = f"tp-{__version__}"
 
 
-class JsonSchemaFormat(RequestBody):
+class JsonSchemaFormat(ForeignBody):
     name: StrictStr | None = None
     description: StrictStr | None = None
     schema_: dict[str, Any] = Field(alias="schema")
     strict: bool | None = None
 
 
-class ResponseFormat(RequestBody):
+class ResponseFormat(ForeignBody):
+    """`schema` beside `json_object` is llama.cpp's."""
+
     type: Literal["text", "json_object", "json_schema"]
     json_schema: JsonSchemaFormat | None = None
+    schema_: dict[str, Any] | None = Field(None, alias="schema")
+
+    def schema_of(self) -> dict[str, Any] | None:
+        """What the answer keeps to. Raises `UsageError`."""
+        if self.type == "text":
+            return None
+        if self.type == "json_schema" and self.json_schema is not None:
+            return self.json_schema.schema_
+        if self.type == "json_schema" and self.schema_ is None:
+            raise UsageError("response_format of the type json_schema has no json_schema")
+        return self.schema_ or {"type": "object"}
 
 
-class StreamOptions(RequestBody):
-    include_usage: bool = False
-    include_obfuscation: bool = False
+class StreamOptions(ForeignBody):
+    include_usage: bool | None = None
+
+
+class TemplateOptions(ForeignBody):
+    """What vLLM, SGLang and llama.cpp give to a chat template; the switch of thinking is known by two names."""
+
+    enable_thinking: bool | None = None
+    thinking: bool | None = None
+
+    @model_validator(mode="after")
+    def _is_known(self) -> Self:
+        for name in self.model_extra or {}:
+            raise refusal(f"chat_template_kwargs.{name}", "templates are given enable_thinking and nothing else")
+        return self
 
 
 class SamplingFields(RequestBody):
@@ -68,41 +93,108 @@ class SamplingFields(RequestBody):
         return given if self.seed is None or self.seed == -1 else {**given, "seed": self.seed % 2**63}
 
 
-class GenerationRequest(SamplingFields):
+ANOTHER_WAY = "answers are drawn by temperature, top_k, top_p, min_p and penalties here, and in no other way"
+_ALONE = "is not done here; leave it away"
+
+
+class GenerationRequest(SamplingFields, ForeignBody):
     """As at OpenAI; `grammar` and `reasoning` are ours."""
 
+    model_config = ForeignBody.model_config
+    not_done: ClassVar[Mapping[str, str]] = {
+        "functions": "the older form of tools; give tools and tool_choice",
+        "function_call": "the older form of tool_choice; give tools and tool_choice",
+        "audio": "models here write text and no audio",
+        "web_search_options": "nothing here searches the web",
+        "best_of": _ALONE,
+        "use_beam_search": ANOTHER_WAY,
+        "length_penalty": ANOTHER_WAY,
+        "typical_p": ANOTHER_WAY,
+        "tfs_z": ANOTHER_WAY,
+        "top_a": ANOTHER_WAY,
+        "mirostat": ANOTHER_WAY,
+        "dynatemp_range": ANOTHER_WAY,
+        "dry_multiplier": ANOTHER_WAY,
+        "xtc_probability": ANOTHER_WAY,
+        "samplers": ANOTHER_WAY,
+        "min_tokens": _ALONE,
+        "ignore_eos": _ALONE,
+        "stop_token_ids": "give the texts of the tokens as stop",
+        "bad_words": "give logit_bias",
+        "allowed_token_ids": "give logit_bias or grammar",
+        "guided_json": "give response_format",
+        "guided_regex": "give grammar",
+        "guided_choice": "give response_format with an enum",
+        "guided_grammar": "give grammar, in GBNF",
+        "structured_outputs": "give response_format or grammar",
+        "json_schema": "give response_format",
+        "regex": "give grammar",
+        "ebnf": "give grammar, in GBNF",
+        "lora": _ALONE,
+        "prompt_embeds": _ALONE,
+        "truncate_prompt_tokens": "prompts are not cut here; shorten it",
+        "chat_template": "conversations are written by the model's own template",
+        "documents": "put them into a message",
+    }
+    neutral: ClassVar[Mapping[str, Any]] = {
+        "best_of": 1,
+        "typical_p": 1,
+        "tfs_z": 1,
+        "length_penalty": 1,
+        "function_call": "none",
+    }
+
+    max_tokens: MaxTokens = None
     model: StrictStr | None = None
     stream: bool | None = False
     stream_options: StreamOptions | None = None
     stop: StrictStr | Annotated[list[StrictStr], Field(max_length=limits.MOST_STOPS)] | None = None
-    n: Literal[1] | None = None
-    logit_bias: Annotated[dict[str, Number], Field(max_length=0)] | None = None
+    n: Annotated[StrictInt, Field(ge=1, le=8)] | None = None
+    logit_bias: Annotated[dict[str, Number], Field(max_length=limits.MOST_BIASES)] | None = None
     response_format: ResponseFormat | None = None
     grammar: StrictStr | None = None
     user: StrictStr | None = None
 
     def options(self, *, max_tokens: int | None, logprobs: int | None, reasoning: bool | None) -> GenerationOptions:
         """The options over our defaults. Raises `UsageError`."""
-        stop = self.stop if self.stop is not None else ()
         return GenerationOptions(
             **self.sampling(),
-            stop=stop if isinstance(stop, str) else tuple(stop),
+            stop=stops_of(self.stop),
             max_tokens=max_tokens,
             logprobs=logprobs,
-            json_schema=self._schema(),
+            logit_bias=self._biases(),
+            json_schema=self.response_format.schema_of() if self.response_format is not None else None,
             grammar=self.grammar,
             reasoning=reasoning,
         )
 
-    def _schema(self) -> dict[str, Any] | None:
-        form = self.response_format
-        if form is None or form.type == "text":
-            return None
-        if form.type == "json_object":
-            return {"type": "object"}
-        if form.json_schema is None:
-            raise UsageError("response_format of the type json_schema has no json_schema")
-        return form.json_schema.schema_
+    def _biases(self) -> dict[int, float] | None:
+        given = self.logit_bias or {}
+        for number in given:
+            if not (number.isascii() and number.isdecimal() and len(number) < 10):
+                raise UsageError(f"logit_bias names ids of tokens, not {number!r}")
+        return {int(number): value for number, value in given.items()}
+
+
+def stops_of(given: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Stop texts; an empty one stops nothing."""
+    texts = [given] if isinstance(given, str) else given or ()
+    return tuple(text for text in texts if text)
+
+
+def in_turn(options: GenerationOptions, count: int) -> list[GenerationOptions]:
+    """The options of `count` answers to one prompt: a seed gives each another one."""
+    if options.seed is None:
+        return [options] * count
+    return [replace(options, seed=(options.seed + number) % 2**63) for number in range(count)]
+
+
+@dataclass(frozen=True, slots=True)
+class EndEvent:
+    """The end of one answer."""
+
+    done: DoneEvent
+    reason: Literal["stop", "length", "tool_calls"]
 
 
 class PromptTokens(TypedDict):
@@ -155,6 +247,32 @@ async def started(
     return counted(state, events)
 
 
+async def several(
+    state: ServerState, held: AsyncExitStack, name: str, begins: Sequence[Callable[[LanguageModel], GenerationStream]]
+) -> AsyncGenerator[tuple[int, GenerationEvent]]:
+    """The events of several generations, one after the other, each with its number: a request that held several slots
+    while it waits for more could wait for ever for another of its kind."""
+    own = await held.enter_async_context(AsyncExitStack())
+    first = await started(state, own, name, begins[0])
+
+    async def events() -> AsyncGenerator[tuple[int, GenerationEvent]]:
+        async for event in first:
+            yield 0, event
+        await own.aclose()
+        for number, begin in enumerate(begins[1:], 1):
+            async with AsyncExitStack() as mine:
+                async for event in await started(state, mine, name, begin):
+                    yield number, event
+
+    return await held.enter_async_context(aclosing(events()))
+
+
+async def ended(events: AsyncIterator[tuple[int, GenerationEvent]]) -> AsyncIterator[tuple[int, Any]]:
+    """The events of texts to continue as those of conversations, whose ends say why."""
+    async for number, event in events:
+        yield number, EndEvent(event, finish_reason(event)) if isinstance(event, DoneEvent) else event
+
+
 async def counted(state: ServerState, events: AsyncIterator[GenerationEvent]) -> AsyncIterator[GenerationEvent]:
     """The same events, known to the metrics."""
     async for event in events:
@@ -182,9 +300,9 @@ def frame(kind: str, number: str, model: str) -> dict[str, Any]:
     }
 
 
-def usage_of(done: Sequence[DoneEvent]) -> UsageAnswer:
-    """The tokens of one or several generations."""
-    prompt = sum(each.usage.prompt_tokens for each in done)
+def usage_of(done: Sequence[DoneEvent], *, answers: int = 1) -> UsageAnswer:
+    """The tokens of one or several generations; a prompt that has several `answers` counts once."""
+    prompt = sum(each.usage.prompt_tokens for each in done[::answers])
     made = sum(each.usage.generated_tokens for each in done)
     return {
         "prompt_tokens": prompt,
@@ -219,14 +337,16 @@ def finish_reason(done: DoneEvent) -> Literal["stop", "length"]:
 
 def token_answer(token: TokenLogprob) -> TokenAnswer:
     """One token with its logarithms."""
-    return {**_bare(token.id, token.text, token.logprob), "top_logprobs": [_bare(n, t, v) for t, n, v in token.top]}
+    parts = token.top_raw or (b"",) * len(token.top)
+    top = [_bare(n, t, v, raw) for (t, n, v), raw in zip(token.top, parts, strict=True)]
+    return {**_bare(token.id, token.text, token.logprob, token.raw), "top_logprobs": top}
 
 
-def _bare(number: int, text: str, logprob: float) -> TokenAnswer:
+def _bare(number: int, text: str, logprob: float, raw: bytes) -> TokenAnswer:
     return {
         "id": number,
         "token": text,
-        "bytes": list(text.encode("utf-8", "replace")),
+        "bytes": list(raw or text.encode("utf-8", "replace")),
         "logprob": max(logprob, -9999.0),  # JSON has no infinity
     }
 

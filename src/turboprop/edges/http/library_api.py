@@ -106,14 +106,19 @@ async def download_model(request: Request) -> Response:
     """Fetch a model in the background."""
     state = state_of(request)
     wanted = await read_model(request, ModelRequest)
-    name, target = await state.in_thread(state.names.downloadable, wanted.model)
+    job = await state.in_thread(begin_download, state, wanted.model)
+    return JSONResponse({"job": job_answer(job.status)})
+
+
+def begin_download(state: ServerState, given: str) -> Job:
+    """A download that runs in the background. Raises `ModelNotFoundError` for what can be no model."""
+    name, target = state.names.downloadable(given)
 
     def work(job: Job) -> None:
         resolve(target, state.manager.settings, progress=_Progress(job))
         state.names.known(fresh=True)
 
-    job = state.jobs.start("download", name, work)
-    return JSONResponse({"job": job_answer(job.status)})
+    return state.jobs.start("download", name, work)
 
 
 async def load_model(request: Request) -> Response:

@@ -18,7 +18,6 @@ from turboprop.models.inventory import (
     first_language_model,
     how_to_get_one,
     known_models,
-    listed,
 )
 from turboprop.models.local import LocalModel
 from turboprop.models.resolve import look_up
@@ -32,6 +31,8 @@ if TYPE_CHECKING:
 
 _KNOWN_SECONDS = 5.0
 """How long a look at the disk for models counts; it takes 10 to 100 ms."""
+_NAMED = 8
+"""Models that an error names."""
 _TOKENIZERS = 4
 """Tokenizers that are kept: up to 50 MB each."""
 
@@ -165,16 +166,32 @@ class ModelNames:
         return given, given
 
     def _target(self, given: str) -> str:
-        for model in self._started:
-            if given in (model.name, model.target):
-                return model.target
-        if given == self._settings.model:
-            return given
+        for word in dict.fromkeys((given, given.removesuffix(":latest"))):
+            wanted = _without_suffix(word)
+            for model in self._started:
+                if wanted in (_without_suffix(model.name), _without_suffix(model.target)):
+                    return model.target
+            if word == self._settings.model:
+                return word
+            if (found := self._held(word)) is not None:
+                return found
+        raise self._unknown(given)
+
+    def _held(self, given: str) -> str | None:
         here = [known.local for known in self.known() if known.local is not None and known.kind is not None]
         if (found := find_held(given, here, self._catalog)) is not None:
             return found.name
         if (row := self._catalog.find(given)) is not None and not row.url:
             return row.canonical
-        raise ModelNotFoundError(
-            f"the model {given!r} does not exist here; here are {listed(here) or 'none'}; GET /v1/models lists all"
-        )
+        return None
+
+    def _unknown(self, given: str) -> ModelNotFoundError:
+        names = [model.name for model in self.listed()]
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        here = f"{', '.join(names[:_NAMED])}{more}"
+        return ModelNotFoundError(f"the model {given!r} does not exist here; here are {here}; GET /v1/models lists all")
+
+
+def _without_suffix(name: str) -> str:
+    """A name as clients vary it: in any letter case, with `.gguf` or without."""
+    return name.casefold().removesuffix(".gguf")

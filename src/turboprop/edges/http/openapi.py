@@ -70,15 +70,20 @@ def _operation(endpoint: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
     content: dict[str, Any] = {endpoint.media: {}}
     if endpoint.answer is not None:
         content = {endpoint.media: {"schema": _schema(endpoint.answer, schemas, "serialization")}}
+    if endpoint.media == "application/x-ndjson":  # or, without a stream, one object
+        content["application/json"] = {}
     if endpoint.streams:
         content["text/event-stream"] = {"schema": {"type": "string"}}
     responses: dict[str, Any] = {"200": {"description": "Done.", "content": content}}
-    error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+    refused: dict[str, Any] = {"$ref": "#/components/schemas/Error"}
+    if endpoint.error is not None:  # the guards in front of all endpoints tell theirs in one shape
+        refused = {"anyOf": [_schema(endpoint.error.answer, schemas, "serialization"), refused]}
+    error = {"application/json": {"schema": refused}}
     for status in sorted({*_EVERYWHERE, *endpoint.statuses}):
         responses[str(status)] = {"description": _SAID[status], "content": error}
     made: dict[str, Any] = {
         "summary": endpoint.summary,
-        "operationId": endpoint.handler.__name__,
+        "operationId": _operation_id(endpoint),
         "responses": responses,
     }
     if endpoint.parameters:
@@ -95,6 +100,12 @@ def _operation(endpoint: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
         schema = _schema(endpoint.body, schemas, "validation")
         made["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
     return made
+
+
+def _operation_id(endpoint: Endpoint) -> str:
+    """The handler's name, with the version of the interface where two have the same."""
+    version = endpoint.path.split("/")[1]
+    return f"{endpoint.handler.__name__}_{version}" if endpoint.shared else endpoint.handler.__name__
 
 
 def _schema(kind: Any, schemas: dict[str, Any], mode: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pydantic import Field, StrictInt, StrictStr
 from starlette.responses import JSONResponse, Response
 from typing_extensions import TypedDict
 
-from turboprop.edges.http.schemas import RequestBody
+from turboprop.edges.http.schemas import ForeignBody
 from turboprop.edges.http.state import read_model, state_of
 from turboprop.edges.http.streams import until_gone
 
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     from turboprop.edges.http.state import ServerState
 
 
-class RerankDocument(RequestBody):
+class RerankDocument(ForeignBody):
     text: StrictStr
 
 
-class RerankRequest(RequestBody):
+class RerankRequest(ForeignBody):
     """As at Jina, Cohere and llama.cpp."""
 
     query: Annotated[StrictStr, Field(min_length=1)]
     documents: Annotated[list[StrictStr | RerankDocument], Field(min_length=1, max_length=2_048)]
     model: StrictStr | None = None
     top_n: Annotated[StrictInt, Field(ge=1)] | None = None
-    return_documents: bool = False
+    return_documents: bool | None = False
 
 
 class RerankRow(TypedDict):
@@ -57,27 +57,34 @@ async def rerank(request: Request) -> Response:
     """With a reranker scores are its probabilities, with an embedding model cosine similarities; over-long
     documents are cut."""
     wanted = await read_model(request, RerankRequest)
-    return await until_gone(request, _answer(state_of(request), wanted))
+    return JSONResponse(await until_gone(request, ranked(state_of(request), wanted)))
 
 
-async def _answer(state: ServerState, wanted: RerankRequest) -> Response:
-    texts = [each if isinstance(each, str) else each.text for each in wanted.documents]
-    name = await state.in_thread(state.names.embedding, wanted.model)
-    if wanted.model is not None and await state.in_thread(state.manager.kind, name) == "reranker":
-        scores, tokens = await _by_reranker(state, name, wanted.query, texts)
+async def scored(
+    state: ServerState, model: str | None, query: str, texts: list[str]
+) -> tuple[NDArray[np.float32], int, str]:
+    """How well each text answers a query, the tokens that took, and what the model is called."""
+    name = await state.in_thread(state.names.embedding, model)
+    if model is not None and await state.in_thread(state.manager.kind, name) == "reranker":
+        scores, tokens = await _by_reranker(state, name, query, texts)
     else:
-        scores, tokens = await _by_similarity(state, name, wanted.query, texts)
+        scores, tokens = await _by_similarity(state, name, query, texts)
+    state.metrics.count("tp_embedded_tokens_total", tokens)
+    return scores, tokens, model or state.names.public(name)
+
+
+async def ranked(state: ServerState, wanted: RerankRequest) -> RerankAnswer:
+    """Documents, the best first."""
+    texts = [each if isinstance(each, str) else each.text for each in wanted.documents]
+    scores, tokens, model_name = await scored(state, wanted.model, wanted.query, texts)
     results: list[RerankRow] = []
     for index in np.argsort(-scores, kind="stable")[: wanted.top_n].tolist():
         row: RerankRow = {"index": index, "relevance_score": float(scores[index])}
         if wanted.return_documents:
             row["document"] = {"text": texts[index]}
         results.append(row)
-    state.metrics.count("tp_embedded_tokens_total", tokens)
     usage: RerankUsage = {"prompt_tokens": tokens, "total_tokens": tokens}
-    model_name = wanted.model or state.names.public(name)
-    answer: RerankAnswer = {"object": "list", "model": model_name, "results": results, "usage": usage}
-    return JSONResponse(answer)
+    return {"object": "list", "model": model_name, "results": results, "usage": usage}
 
 
 async def _by_reranker(state: ServerState, name: str, query: str, texts: list[str]) -> tuple[NDArray[np.float32], int]:

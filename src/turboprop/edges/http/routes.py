@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from turboprop.edges.http.failures import ErrorShape
+
 Handler = Callable[["Request"], Awaitable["Response"]]
 
 
@@ -39,3 +41,7 @@ class Endpoint:
     statuses: tuple[int, ...] = ()
     streams: bool = False
     """With `"stream": true` it answers with server-sent events instead."""
+    shared: bool = False
+    """Its handler answers at another path as well."""
+    error: ErrorShape | None = None
+    """Of an interface that tells errors otherwise than OpenAI's."""

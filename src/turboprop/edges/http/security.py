@@ -109,7 +109,7 @@ class Guard:
             await refused.response({"Vary": "Origin"})(scope, receive, with_headers)
         elif scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
             await _answer_preflight(with_headers)
-        elif self._needs_key(scope, headers) and not self._has_key(headers.get(b"authorization")):
+        elif self._needs_key(scope, headers) and not self._has_key(headers):
             unknown = failure(401, self._wanted(), "invalid_api_key")
             await unknown.response({"WWW-Authenticate": "Bearer"})(scope, receive, with_headers)
         else:
@@ -162,9 +162,11 @@ class Guard:
             )
         return "this server wants its API key: Authorization: Bearer KEY"
 
-    def _has_key(self, authorization: bytes | None) -> bool:
-        scheme, _, given = (authorization or b"").partition(b" ")
-        return scheme.lower() == b"bearer" and hmac.compare_digest(_digest(given.strip()), self._key or b"")
+    def _has_key(self, headers: dict[bytes, bytes | None]) -> bool:
+        scheme, _, given = (headers.get(b"authorization") or b"").partition(b" ")
+        if scheme.lower() != b"bearer":  # Anthropic's clients
+            given = headers.get(b"x-api-key") or b""
+        return hmac.compare_digest(_digest(given.strip()), self._key or b"")
 
 
 def _single_headers(scope: Scope) -> dict[bytes, bytes | None]:
@@ -203,7 +205,7 @@ def _cors_headers(origin: bytes) -> list[tuple[bytes, bytes]]:
 async def _answer_preflight(send: Send) -> None:
     headers = [
         (b"access-control-allow-methods", _METHODS.encode()),
-        (b"access-control-allow-headers", b"Authorization, Content-Type"),
+        (b"access-control-allow-headers", b"Authorization, Content-Type, X-Api-Key"),
         (b"access-control-max-age", b"600"),
         (b"content-length", b"0"),
     ]

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import re
 import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from turboprop.edges.http.failures import RequestError
+from turboprop.edges.http.kept import Kept
 from turboprop.edges.http.limits import Limits, Slots
 from turboprop.edges.http.metrics import Metrics
 from turboprop.edges.http.names import ModelNames
+from turboprop.edges.http.schemas import passed_over
+from turboprop.printable import printable_message
 from turboprop.workspace.pool import MOST, IndexPool
 from turboprop.workspace.workspace import Workspace
 
@@ -22,6 +28,13 @@ if TYPE_CHECKING:
 
     from turboprop.runtime.manager import ModelManager
 
+_log = logging.getLogger("turboprop.http")
+IGNORED = "X-TurboProp-Ignored"
+"""The header that names the fields of a request which were passed over."""
+_MOST_NAMED = 32
+_LONGEST_HEADER = 1_000
+_MOST_SAID = 256
+"""Names of passed-over fields that are logged, each once; the rest are in the headers alone."""
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -64,10 +77,12 @@ class ServerState:
         self.jobs = self.workspace.jobs
         self.metrics = Metrics()
         self.generations = Slots(options.limits.generations, 3 * options.limits.generations, "answers")
+        self.responses = Kept()
         self.running = 0
         self.ending = False
         self.ready = False
         self.failed: str | None = None
+        self._said: set[str] = set()
         # Short work (tokenizing, searching, encoding JSON) and waiting for models have threads of their own, so
         # that a model that takes minutes to load holds nothing else up.
         self._short = ThreadPoolExecutor(8, "work")
@@ -86,6 +101,15 @@ class ServerState:
     def start_waiting_thread(self, work: Callable[[], None]) -> asyncio.Future[None]:
         """The same, not waited for."""
         return asyncio.get_running_loop().run_in_executor(self._long, work)
+
+    def say_ignored(self, path: str, names: list[str]) -> None:
+        """Log the fields of a request that were passed over, each of an endpoint once."""
+        bare = {re.sub(r"(?<=\.)\d+\.", "", name) for name in names}
+        new = sorted({f"{path}: {name:.100}" for name in bare} - self._said)
+        if new and len(self._said) < _MOST_SAID:
+            self._said.update(new)
+            named = ", ".join(printable_message(each.partition(": ")[2]) for each in new)
+            _log.info("%s: passed over, as nothing here knows them: %s", printable_message(path), named)
 
     def close(self) -> None:
         """End jobs, threads and models; called when no request is left."""
@@ -108,10 +132,27 @@ async def read_model(request: Request, model: type[T]) -> T:
     from turboprop.edges.http.failures import failure_of_fields
 
     body = await request.body()
-    validate: Callable[[bytes], T] = cast("Any", model).model_validate_json
+
+    def validate() -> tuple[T, list[str]]:
+        found = cast("Any", model).model_validate_json(body)
+        return found, list(islice(passed_over(found), _MOST_NAMED))
+
     try:
         # 64 kB are validated in under a millisecond.
-        return validate(body) if len(body) < 65_536 else await state_of(request).in_thread(validate, body)
+        found, ignored = validate() if len(body) < 65_536 else await state_of(request).in_thread(validate)
     except ValidationError as error:
-        found = failure_of_fields(error)
-        raise RequestError(found.status, found.message, found.code, found.param) from None
+        wrong = failure_of_fields(error)
+        raise RequestError(wrong.status, wrong.message, wrong.code, wrong.param) from None
+    except RecursionError:
+        raise RequestError(400, "the body is nested too deeply", "invalid_json") from None
+    if ignored:
+        state_of(request).say_ignored(request.url.path, ignored)
+        tell(request, IGNORED, ", ".join(ignored))
+    return found
+
+
+def tell(request: Request, header: str, text: str) -> None:
+    """Put a header on the answer, whoever makes it; what a header cannot hold is left away."""
+    kept = "".join(letter for letter in text if " " <= letter <= "~")[:_LONGEST_HEADER]
+    told: dict[str, str] = request.scope.setdefault("told", {})
+    told[header] = kept

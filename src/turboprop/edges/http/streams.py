@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import Receive, Scope, Send
 
+    from turboprop.edges.http.failures import Failure
     from turboprop.edges.http.state import ServerState
 
 T = TypeVar("T")
@@ -95,8 +96,10 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, chunks: AsyncGenerator[bytes], held: AsyncExitStack, *, stall_seconds: float) -> None:
-        super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+    def __init__(
+        self, chunks: AsyncGenerator[bytes], held: AsyncExitStack, *, stall_seconds: float, media: str | None = None
+    ) -> None:
+        super().__init__(media_type=media, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
         self._chunks = chunks
         self._held = held
@@ -133,15 +136,18 @@ class EventStream(Response):
             raise ClientDisconnect from None
 
 
-async def told_errors(chunks: AsyncIterator[bytes], event: str | None = None) -> AsyncGenerator[bytes]:
-    """The same events; an error on the way becomes the last of them."""
+async def told_errors(
+    chunks: AsyncIterator[bytes], event: str | None = None, *, tell: Callable[[Failure], bytes] | None = None
+) -> AsyncGenerator[bytes]:
+    """The same events; an error on the way becomes the last of them, as `tell` writes it."""
     try:
         async for chunk in chunks:
             yield chunk
     except ClientDisconnect:
         raise
     except Exception as error:
-        yield sse(failure_of(error).body(), event)
+        found = failure_of(error)
+        yield tell(found) if tell else sse(found.body(), event)
 
 
 async def _gone(receive: Receive) -> None:

@@ -1,52 +1,77 @@
-"""Tools of a conversation: what a client offers, and the calls that a model writes into its answer.
-
-Templates of the Hermes and Qwen families have a call written as JSON between `<tool_call>` and `</tool_call>`.
-"""
+"""Tools of a conversation as OpenAI's interface has them, in requests and in answers."""
 
 from __future__ import annotations
 
+import contextlib
 import json
-import secrets
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, StrictStr
 from typing_extensions import TypedDict
 
-from turboprop.edges.http.schemas import RequestBody
+from turboprop.edges.http.schemas import ForeignBody
 
-_OPEN, _CLOSE = "<tool_call>", "</tool_call>"
+if TYPE_CHECKING:
+    from turboprop.edges.http.conversation import CallEvent
+
 Name = Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 
 
-class ToolFunction(RequestBody):
+class ToolFunction(ForeignBody):
     name: Name
     description: StrictStr | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
 
 
-class Tool(RequestBody):
-    type: Literal["function"]
+class Tool(ForeignBody):
+    type: Literal["function"] = "function"
     function: ToolFunction
 
+    def rendered(self) -> dict[str, Any]:
+        """As templates take it."""
+        return rendered_tool(self.function.name, self.function.description, self.function.parameters)
 
-class CalledFunction(RequestBody):
+
+def rendered_tool(name: str, description: str | None, parameters: dict[str, Any] | None) -> dict[str, Any]:
+    """A tool as templates take it."""
+    function: dict[str, Any] = {"name": name}
+    if description is not None:
+        function["description"] = description
+    function["parameters"] = parameters or {"type": "object", "properties": {}}
+    return {"type": "function", "function": function}
+
+
+class NamedFunction(ForeignBody):
+    name: Name
+
+
+class NamedTool(ForeignBody):
+    type: Literal["function"] = "function"
+    function: NamedFunction
+
+
+class CalledFunction(ForeignBody):
     name: Name
     arguments: StrictStr
 
 
-class ToolCall(RequestBody):
-    id: StrictStr
+class ToolCall(ForeignBody):
+    id: StrictStr | None = None
     type: Literal["function"] = "function"
     function: CalledFunction
 
     def rendered(self) -> dict[str, Any]:
         """As templates take it: arguments as an object where they are one."""
-        try:
-            arguments: Any = json.loads(self.function.arguments)
-        except (ValueError, RecursionError):
-            arguments = self.function.arguments
-        return {"type": "function", "function": {"name": self.function.name, "arguments": arguments}}
+        return rendered_call(self.function.name, self.function.arguments)
+
+
+def rendered_call(name: str, arguments: Any) -> dict[str, Any]:
+    """A call as templates take it; `arguments` is JSON text or an object."""
+    if isinstance(arguments, str):
+        with contextlib.suppress(ValueError, RecursionError):
+            arguments = json.loads(arguments or "{}")
+    return {"type": "function", "function": {"name": name, "arguments": arguments}}
 
 
 class FunctionRow(TypedDict):
@@ -60,58 +85,6 @@ class ToolCallRow(TypedDict):
     function: FunctionRow
 
 
-class ToolCallReader:
-    """Tells the calls from the text of an answer, however it is cut into pieces."""
-
-    def __init__(self) -> None:
-        self._held = ""
-        self._inside = False
-        self.calls: list[ToolCallRow] = []
-
-    def push(self, text: str) -> tuple[str, list[ToolCallRow]]:
-        """The text that may be shown now, and the calls that are whole."""
-        self._held += text
-        shown: list[str] = []
-        new: list[ToolCallRow] = []
-        while True:
-            tag = _CLOSE if self._inside else _OPEN
-            place = self._held.find(tag)
-            if place < 0:
-                break
-            part, self._held = self._held[:place], self._held[place + len(tag) :]
-            if not self._inside:
-                shown.append(part)
-            elif (call := _read(part)) is not None:
-                new.append(call)
-            else:  # no call after all: nothing of an answer is lost
-                shown.append(f"{_OPEN}{part}{_CLOSE}")
-            self._inside = not self._inside
-        if not self._inside:
-            keep = next((n for n in range(len(_OPEN) - 1, 0, -1) if self._held.endswith(_OPEN[:n])), 0)
-            cut = len(self._held) - keep
-            shown.append(self._held[:cut])
-            self._held = self._held[cut:]
-        self.calls += new
-        return "".join(shown), new
-
-    def finish(self) -> str:
-        """What waited and was no call."""
-        text = (_OPEN if self._inside else "") + self._held
-        self._held, self._inside = "", False
-        return text
-
-
-def _read(text: str) -> ToolCallRow | None:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(value, dict) or not isinstance(value.get("name"), str):
-        return None
-    arguments = value.get("arguments", {})
-    written = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-    return {
-        "id": f"call_{secrets.token_hex(12)}",
-        "type": "function",
-        "function": {"name": value["name"], "arguments": written},
-    }
+def call_row(call: CallEvent) -> ToolCallRow:
+    """A call as an answer has it."""
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}

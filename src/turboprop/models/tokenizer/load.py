@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -34,6 +35,12 @@ _MOST_PIECES = 1 << 21
 _MOST_DECODED = 1 << 26
 """Bytes of the tokens that are decoded at once."""
 _known_limits: WeakKeyDictionary[Tokenizer, TokenizerLimits] = WeakKeyDictionary()
+_BYTE_NAME = re.compile("<0x([0-9A-F]{2})>")
+_PRINTED = [*range(33, 127), *range(161, 173), *range(174, 256)]
+_BYTE_LETTERS = {chr(byte): byte for byte in _PRINTED} | {
+    chr(256 + place): byte for place, byte in enumerate(sorted({*range(256)} - {*_PRINTED}))
+}
+"""What byte-level vocabularies write for each byte (GPT-2's `bytes_to_unicode`)."""
 _BERT_CLASSES = {"BertTokenizer", "BertTokenizerFast", "DistilBertTokenizer", "DistilBertTokenizerFast"}
 _BERT_TOKENS = {
     "unk_token": "[UNK]",
@@ -163,6 +170,20 @@ def _refuse_what_grows(tokenizer: Tokenizer, text: str, growth: float) -> None:
                 f"the tokenizer's rules make more than {_MOST_NORMALIZED >> 20} MB or {_MOST_PIECES >> 20} million "
                 f"pieces of a text of {len(text)} characters: split it"
             )
+
+
+def token_bytes(tokenizer: Tokenizer, number: int) -> bytes:
+    """The bytes of one token, which may be a part of a character; those of its text where the tokenizer has no way
+    to write bytes."""
+    text = token_text(tokenizer, number)
+    if "\N{REPLACEMENT CHARACTER}" not in text:
+        return text.encode("utf-8")
+    name = tokenizer.id_to_token(number) or ""
+    if byte := _BYTE_NAME.fullmatch(name):  # SentencePiece
+        return bytes([int(byte[1], 16)])
+    if all(letter in _BYTE_LETTERS for letter in name):
+        return bytes(_BYTE_LETTERS[letter] for letter in name)
+    return text.encode("utf-8")
 
 
 def decode_ids(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
