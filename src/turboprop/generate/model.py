@@ -191,8 +191,8 @@ class LanguageModel(Closing):
         """The same as events while they happen; the last is a `DoneEvent`.
 
         Closing the stream or letting go of it ends the generation. `tools` are functions as OpenAI's interface
-        describes them, for a conversation with a model whose template has a place for them; it calls them in its
-        text, between `<tool_call>` tags.
+        describes them, for a conversation with a model whose template has a place for them, or with one behind an
+        address; it calls them in its text, as JSON between `<tool_call>` tags.
         """
         for name, wanted in (("json_schema", options.json_schema), ("grammar", options.grammar)):
             if wanted is not None and name not in self._generator.constraints:
@@ -223,8 +223,6 @@ class LanguageModel(Closing):
     def _stream_of_text(
         self, prompt: Prompt, options: GenerationOptions, tools: Sequence[Mapping[str, Any]]
     ) -> GenerationStream:
-        if tools:
-            raise UsageError(f"tools are not passed on to {self.name}, which runs behind an address; leave them away")
         schema = options.schema_text()
         request = TextRequest(
             checked_texts(prompt),
@@ -235,6 +233,7 @@ class LanguageModel(Closing):
             json_schema=json.loads(schema) if schema is not None else None,
             grammar=options.grammar,
             reasoning=options.reasoning,
+            tools=tuple(tools),
         )
         started = time.perf_counter()
         text = cast("TextWriter", self._generator).write(request)

@@ -124,6 +124,9 @@ class PromptMaker:
         if all(isinstance(part, int) and not isinstance(part, bool) for part in prompt):
             return TokenizedPrompt(tuple(int(str(part)) for part in prompt))
         checked = [_checked(part, number, self.has_tools) for number, part in enumerate(prompt)]
+        for message in checked:  # a template that writes calls whole would tell the model numbers that mean nothing
+            if isinstance(calls := message.get("tool_calls"), list):
+                message["tool_calls"] = [_without_id(call) for call in calls]
         return self._conversation(checked, reasoning, tools)
 
     def _conversation(
@@ -221,13 +224,29 @@ def checked_texts(prompt: Prompt) -> str | list[dict[str, Any]]:
         raise UsageError("the prompt is empty: give a text or at least one message")
     if all(isinstance(part, int) for part in prompt):
         raise UsageError("a model behind an address takes texts and conversations, and no token ids")
-    return [_checked(part, number, has_tools=False) for number, part in enumerate(prompt)]
+    checked = [_checked(part, number, has_tools=True) for number, part in enumerate(prompt)]
+    for number, (part, message) in enumerate(zip(prompt, checked, strict=True), 1):
+        if isinstance(part, Mapping) and "tool_call_id" in part:
+            message["tool_call_id"] = part["tool_call_id"]
+        calls = message.get("tool_calls", ())
+        if not isinstance(calls, list | tuple) or not all(map(_is_call, calls)):
+            raise UsageError(f"message {number} has a tool call without a function that has a name and arguments")
+    return checked
+
+
+def _without_id(call: Any) -> Any:
+    return {key: call[key] for key in call if key != "id"} if isinstance(call, Mapping) else call
+
+
+def _is_call(call: Any) -> bool:
+    function = call.get("function") if isinstance(call, Mapping) else None
+    return isinstance(function, Mapping) and isinstance(function.get("name"), str) and "arguments" in function
 
 
 def _checked(message: Any, number: int, has_tools: bool) -> dict[str, Any]:
     if isinstance(message, Message):
         message = {"role": message.role, "content": message.content}
-    if not isinstance(message, Mapping) or set(message) - {"tool_calls"} != {"role", "content"}:
+    if not isinstance(message, Mapping) or set(message) - {"tool_calls", "tool_call_id"} != {"role", "content"}:
         raise UsageError(f"message {number + 1} must have role and content, and nothing else")
     roles = (*ROLES, "tool") if has_tools else ROLES
     if message["role"] not in roles:

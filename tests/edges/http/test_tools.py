@@ -71,3 +71,42 @@ def test_a_template_without_tools_refuses_them(writing_server: Any) -> None:
         writing_server.client().chat.completions.create(
             model="stories260K.gguf", messages=[{"role": "user", "content": "x"}], tools=TOOLS
         )
+
+
+def test_a_server_whose_model_is_behind_an_address_passes_tools_on(
+    caller: Any, start_server: Callable[..., Any]
+) -> None:
+    """Two of our servers: the second asks the first, which has the model, its template and its grammar."""
+    name = f"{caller.url}/v1#chat"
+    front = start_server("--model", name, TP_OFFLINE="0")
+    client = front.client()
+    ask: dict[str, Any] = {"model": name, "tools": TOOLS, "max_tokens": 90, "extra_body": {"grammar": GRAMMAR}}
+    messages: list[Any] = [{"role": "user", "content": "look"}]
+    choice = client.chat.completions.create(messages=messages, **ask).choices[0]
+    assert (choice.finish_reason, choice.message.content) == ("tool_calls", None)
+    (call,) = choice.message.tool_calls
+    assert (call.function.name, json.loads(call.function.arguments)) == ("look", {"at": "x"})
+    parts = list(client.chat.completions.create(messages=messages, stream=True, **ask))
+    (streamed,) = [each for part in parts for each in part.choices[0].delta.tool_calls or []]
+    assert (streamed.function.name, json.loads(streamed.function.arguments)) == ("look", {"at": "x"})
+    told = [*messages, choice.message.model_dump(exclude_none=True)]
+    told.append({"role": "tool", "tool_call_id": call.id, "content": "a wall"})
+    plain: dict[str, Any] = {"messages": told, "tools": TOOLS, "max_tokens": 8, "temperature": 0}
+    near = caller.client().chat.completions.create(model="chat", **plain)
+    far = client.chat.completions.create(model=name, **plain)
+    assert far.usage.prompt_tokens == near.usage.prompt_tokens
+    assert far.choices[0].message.content == near.choices[0].message.content
+    assert front.stop() == 0
+
+
+def test_a_model_behind_an_address_whose_template_has_no_tools_refuses_them(
+    start_server: Callable[..., Any], smollm2_file: Path
+) -> None:
+    box = start_server("--model", smollm2_file)
+    name = f"{box.url}/v1#{smollm2_file.name}"
+    front = start_server("--model", name, TP_OFFLINE="0")
+    ask: dict[str, Any] = {"model": name, "messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 8}
+    with pytest.raises(openai.APIStatusError, match="has no tools"):
+        front.client().chat.completions.create(tools=TOOLS, **ask)
+    assert front.client().chat.completions.create(temperature=0, **ask).choices[0].message.content
+    assert front.stop() == box.stop() == 0

@@ -54,6 +54,8 @@ class ChatMessage(RequestBody):
         made: dict[str, Any] = {"role": "system" if self.role == "developer" else self.role, "content": text}
         if self.tool_calls is not None:
             made["tool_calls"] = [call.rendered() for call in self.tool_calls]
+        if self.tool_call_id is not None:
+            made["tool_call_id"] = self.tool_call_id
         return made
 
 

@@ -46,7 +46,7 @@ class ToolCall(RequestBody):
             arguments: Any = json.loads(self.function.arguments)
         except (ValueError, RecursionError):
             arguments = self.function.arguments
-        return {"type": "function", "function": {"name": self.function.name, "arguments": arguments}}
+        return {"type": "function", "id": self.id, "function": {"name": self.function.name, "arguments": arguments}}
 
 
 class FunctionRow(TypedDict):
