@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +180,14 @@ def test_it_takes_no_memory_here(server: EndpointServer) -> None:
         (told,) = manager.status()
         assert (told.reserved, told.engine, told.device) == (0, "remote", "remote")
         assert manager.reserved == {"cpu": 0}
+
+
+def test_engine_and_weights_of_the_settings_are_for_models_here(server: EndpointServer) -> None:
+    chosen = replace(load_settings(), engine="native", weights="float32", offline=False)
+    with ModelManager(chosen, budgets={"cpu": 1}) as manager, manager.embedding(name_at(server)) as lease:
+        assert lease.model.engine == "remote"
+    with ModelManager(chosen, budgets={"cpu": 1}) as manager, manager.reranker(name_at(server)) as ranking:
+        assert len(ranking.model.scores("a", ["b"])) == 1
 
 
 def test_a_repository_gets_no_key_by_naming_an_endpoint(
