@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results" / "remote.json"
@@ -38,7 +39,7 @@ COMPARE = """
 import json, sys
 import numpy as np
 from turboprop import EmbeddingModel, Index
-repo, first, second, local, remote = sys.argv[1:]
+repo, first, second, local, remote, weights = sys.argv[1:]
 rows = []
 for folder in (first, second):
     with Index.open(repo, index_dir=folder) as index:
@@ -50,8 +51,8 @@ for folder in (first, second):
 assert rows[0][0] == rows[1][0], "other chunks"
 texts = rows[0][2][:400]
 vectors = []
-for name in (local, remote):
-    with EmbeddingModel.load(name) as model:
+for name, form in ((local, weights), (remote, "auto")):
+    with EmbeddingModel.load(name, weights=form) as model:
         vectors.append(model.embed_documents(texts, overlong="average"))
 away = [float(np.abs(np.asarray(a, np.float32) - np.asarray(b, np.float32)).max()) for a, b in (
     (rows[0][1], rows[1][1]), vectors)]
@@ -84,11 +85,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)
         shutil.copytree(SOURCES, place / "repo" / "src", ignore=shutil.ignore_patterns("__pycache__", "*.so"))
-        variables = {"TP_EMBEDDING_CACHE": "0", "TP_WEIGHTS": given.weights}
+        variables = {"TP_EMBEDDING_CACHE": "0"}
         if given.threads:
             variables["TP_THREADS"] = str(given.threads)
+        # The weights are those of the server; a client has none to choose.
+        weights = {"TP_WEIGHTS": given.weights}
         serve = [sys.executable, "-m", "turboprop", "serve", str(place / "repo"), "--port", "0", "--model", MODEL]
-        with subprocess.Popen(serve, env=os.environ | variables, stderr=subprocess.PIPE, text=True) as server:
+        with (
+            subprocess.Popen(serve, env=os.environ | variables | weights, stderr=subprocess.PIPE, text=True) as server,
+            ExitStack() as ends,
+        ):
+            ends.callback(server.terminate)
             assert server.stderr is not None
             address = ""
             for line in server.stderr:
@@ -100,13 +107,14 @@ def main() -> None:
             for number in range(given.rounds):
                 for name in ("local", "remote") if number % 2 == 0 else ("remote", "local"):
                     before = processor_seconds(server.pid)
-                    told = python(RUN, place / "repo", place / name, models[name], given.files, **variables)
+                    own = variables | weights if name == "local" else variables
+                    told = python(RUN, place / "repo", place / name, models[name], given.files, **own)
                     told["cpu"] += processor_seconds(server.pid) - before
                     rounds[name].append(told)
                     print(name, json.dumps(told), file=sys.stderr, flush=True)
                     time.sleep(1)
-            alike = python(COMPARE, place / "repo", place / "local", place / "remote", *models.values(), **variables)
-            server.terminate()
+            places = [place / each for each in ("repo", "local", "remote")]
+            alike = python(COMPARE, *places, *models.values(), given.weights, **variables)
     rates = {name: [each["chunks"] / each["seconds"] for each in done] for name, done in rounds.items()}
     pairs = [far / near for far, near in zip(rates["remote"], rates["local"], strict=True)]
     result = {

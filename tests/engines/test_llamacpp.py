@@ -283,7 +283,7 @@ def test_no_port_is_open_and_a_stranger_is_refused(bert: LlamaCppEncoder) -> Non
         lines = Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]
         assert not sockets & {line.split()[9] for line in lines}
     server = bert.running()
-    assert server.folder.stat().st_mode & 0o077 == 0
+    assert server._folder.stat().st_mode & 0o077 == 0
     server._key = "guessed"
     try:
         with pytest.raises(EngineError, match="Invalid API Key"):

@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from turboprop.engines.http_json import in_parallel, retry_after
 from turboprop.errors import EndpointError, ModelNotFoundError, ModelUnsupportedError, SettingsError, UsageError
 from turboprop.generate.events import DoneEvent, ReasoningEvent, TextEvent
 from turboprop.generate.options import GenerationOptions
+from turboprop.generate.tools import CallReader
 from turboprop.models.kind import kind_of
 from turboprop.models.resolve import resolve
 from turboprop.runtime.leases import LoadOptions
@@ -178,6 +180,14 @@ def test_it_takes_no_memory_here(server: EndpointServer) -> None:
         (told,) = manager.status()
         assert (told.reserved, told.engine, told.device) == (0, "remote", "remote")
         assert manager.reserved == {"cpu": 0}
+
+
+def test_engine_and_weights_of_the_settings_are_for_models_here(server: EndpointServer) -> None:
+    chosen = replace(load_settings(), engine="native", weights="float32", offline=False)
+    with ModelManager(chosen, budgets={"cpu": 1}) as manager, manager.embedding(name_at(server)) as lease:
+        assert lease.model.engine == "remote"
+    with ModelManager(chosen, budgets={"cpu": 1}) as manager, manager.reranker(name_at(server)) as ranking:
+        assert len(ranking.model.scores("a", ["b"])) == 1
 
 
 def test_a_repository_gets_no_key_by_naming_an_endpoint(
@@ -508,6 +518,61 @@ def test_it_writes(caplog: pytest.LogCaptureFixture) -> None:
         schema = {"type": "object"}
         model.generate(told, GenerationOptions(json_schema=schema))
         assert server.asked[-1].body["response_format"]["json_schema"]["schema"] == schema
+
+
+def test_tools_are_offered_and_their_calls_read() -> None:
+    """The pieces of two calls as OpenAI's reference for streaming function calls shows them."""
+    look = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+
+    def called(*calls: dict[str, Any]) -> dict[str, Any]:
+        return {"choices": [{"index": 0, "delta": {"tool_calls": list(calls)}, "finish_reason": None}]}
+
+    def respond(asked: Asked, number: int) -> Answer:
+        if asked.path != "/v1/chat/completions":
+            return wire.openai(asked, number)
+        if asked.body["messages"][-1]["content"] == "broken":
+            return stream([called({"index": 0, "id": "a", "function": {"name": "look", "arguments": "{"}}), ended])
+        start = {"index": 0, "id": "call_Dd", "type": "function", "function": {"name": "look", "arguments": ""}}
+        more = [{"index": 0, "function": {"arguments": each}} for each in ('{"', "at", '":"</tool_call>', '"}')]
+        other = {"index": 1, "id": "call_Ee", "type": "function", "function": {"name": "stop", "arguments": "{}"}}
+        return stream([delta(content="So: "), called(start), *map(called, more), called(other), ended, USAGE])
+
+    ended = {"choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]}
+    with serving(respond) as server, LanguageModel.load(name_at(server)) as model:
+        asked: list[Any] = [{"role": "user", "content": "Look."}]
+        with model.stream(asked, GenerationOptions(temperature=0), tools=[look]) as events:
+            *parts, done = events
+        assert server.asked[-1].body["tools"] == [look]
+        reader = CallReader(frozenset({"look", "stop"}))
+        read = [reader.push(part.text) for part in parts if isinstance(part, TextEvent)] + [reader.finish()]
+        assert "".join(text for text, _ in read).strip() == "So:"
+        found = [(call.name, json.loads(call.arguments)) for _, calls in read for call in calls]
+        assert found == [("look", {"at": "</tool_call>"}), ("stop", {})]
+        assert isinstance(done, DoneEvent)
+        assert (done.finish_reason, done.usage.generated_tokens) == ("stop", 3)
+        call = {"type": "function", "id": "call_Dd", "function": {"name": "look", "arguments": {"at": "x"}}}
+        other = {"type": "function", "function": {"name": "stop", "arguments": "{}"}}
+        asked.append({"role": "assistant", "content": "", "tool_calls": [call, other]})
+        asked.append({"role": "tool", "content": "ended"})
+        asked.append({"role": "tool", "content": "a wall", "tool_call_id": "call_Dd"})
+        asked[2]["tool_call_id"] = "call_1"
+        model.generate(asked)
+        _, second, *results = server.asked[-1].body["messages"]
+        assert [each["id"] for each in second["tool_calls"]] == ["call_Dd", "call_1"]
+        assert (second["content"], second["tool_calls"][0]["function"]["arguments"]) == (None, '{"at": "x"}')
+        assert [each["tool_call_id"] for each in results] == ["call_1", "call_Dd"]
+        for message in asked[2:]:
+            del message["tool_call_id"]
+        model.generate(asked)  # without numbers results belong to the calls in their order
+        sent = server.asked[-1].body["messages"][2:]
+        assert [each["tool_call_id"] for each in sent] == ["call_Dd", "call_1"]
+        with model.stream([{"role": "user", "content": "broken"}], tools=[look]) as events:
+            text = "".join(event.text for event in events if isinstance(event, TextEvent))
+        assert json.loads(text[len("<tool_call>") : -len("</tool_call>")]) == {"name": "look", "arguments": "{"}
+        with pytest.raises(UsageError, match="tools with conversations only"):
+            model.stream("Look.", tools=[look])
+        with pytest.raises(UsageError, match="message 1 has a tool call without a function"):
+            model.generate([{"role": "assistant", "content": "", "tool_calls": [{"function": "look"}]}])
 
 
 def test_a_stream_that_breaks_off() -> None:

@@ -107,7 +107,8 @@ class Generator(Protocol):
 class TextRequest:
     """One generation of an engine that tokenizes by itself, as a server does: a text to continue, or a conversation.
 
-    `json_schema` is a JSON value; `reasoning` switches the thinking of models that have a switch.
+    `json_schema` is a JSON value; `reasoning` switches the thinking of models that have a switch. `tools` are functions
+    as OpenAI's interface describes them, for a conversation: a call comes as text, JSON between `<tool_call>` tags.
     """
 
     prompt: str | Sequence[Mapping[str, Any]]
@@ -118,6 +119,7 @@ class TextRequest:
     json_schema: Any = None
     grammar: str | None = None
     reasoning: bool | None = None
+    tools: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

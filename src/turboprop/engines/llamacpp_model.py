@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
@@ -31,7 +32,7 @@ REPLY_SECONDS = 60.0
 TOKEN_SECONDS = 0.5  # a 7B model on one slow core
 
 
-class LlamaCppModel:
+class LlamaCppModel(ABC):
     """A server with the model in it; one that died is started again by the next request."""
 
     def __init__(self, checkpoint: Checkpoint, options: EngineOptions) -> None:
@@ -75,9 +76,9 @@ class LlamaCppModel:
             assert self._server is not None
             return self._server
 
+    @abstractmethod
     def options(self) -> list[str]:
         """What its server is told of the purpose."""
-        raise NotImplementedError
 
     def _start(self) -> None:
         if self._server is not None:

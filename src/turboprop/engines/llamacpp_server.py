@@ -49,7 +49,6 @@ _DISPENSABLE = {
     "--no-jinja",
     "--cache-ram",
     "--swa-full",
-    "--kv-unified",
     "--fit",
 }
 """What an older llama-server that does not know it does without."""
@@ -78,7 +77,8 @@ class LlamaServer:
         self._key = secrets.token_hex(32)
         self._owner = os.getpid()
         self._failure: str | None = None
-        self._log = _Log(maxlen=_LOG_LINES)
+        self.log = _Log(maxlen=_LOG_LINES)
+        """Its last lines."""
         options = ["--host", _SOCKET, *(known_options(program, options) if program else options)]
         place = tempfile.gettempdir()
         place = place if len(place) < _LONGEST_PATH else os.sep + "tmp"
@@ -101,7 +101,7 @@ class LlamaServer:
         self._finalizer = weakref.finalize(self, _end, self._process, self._folder, self._owner)
         assert self._process.stderr
         # The thread holds no reference to this object: letting go of it ends the child.
-        self._reader = threading.Thread(target=_read_log, args=(self._process.stderr, self._log), daemon=True)
+        self._reader = threading.Thread(target=_read_log, args=(self._process.stderr, self.log), daemon=True)
         self._reader.start()
         try:
             self._wait_until_loaded(load_seconds)
@@ -114,19 +114,9 @@ class LlamaServer:
         return self._process.pid
 
     @property
-    def folder(self) -> Path:
-        """Its private folder, which may be gone already."""
-        return self._folder
-
-    @property
     def alive(self) -> bool:
         """Whether a request may be tried."""
         return self._failure is None and self._owner == os.getpid() and self._process.poll() is None
-
-    @property
-    def log(self) -> _Log:
-        """Its last lines."""
-        return self._log
 
     def ask(self, path: str, body: Mapping[str, Any], seconds: float, doing: str) -> Any:
         """The JSON of an answer. Raises `EngineError` as `Answers` does."""
@@ -182,7 +172,7 @@ class LlamaServer:
     def _last_words(self) -> str:
         """The line that sounds like the reason: of an abort the last, of llama.cpp's own errors the first."""
         self._reader.join(_END_SECONDS)
-        lines = list(self._log)
+        lines = list(self.log)
         aborts = [line for line in lines if not _LOGGED.match(line) and _TELLING.search(line)]
         errors = [_LOGGED.sub("", line) for line in lines if (logged := _LOGGED.match(line)) and logged[1] == "E"]
         reason = [*errors[:1], *aborts[-1:]] if errors else aborts[-1:]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import logging
 import math
 import os
@@ -471,13 +472,17 @@ class RemoteWriter(Closing):
             body["response_format"] = {"type": "json_schema", "json_schema": form}
         if request.grammar is not None:
             body["grammar"] = request.grammar
+        if request.tools:
+            body["tools"] = [dict(tool) for tool in request.tools]
         if isinstance(request.prompt, str):
+            if request.tools:
+                raise UsageError("an endpoint takes tools with conversations only; leave them away, or use chat")
             if request.logprobs is not None:
                 raise UsageError("an endpoint tells logprobs of conversations only; leave them away, or use chat")
             return "/completions", {**body, "prompt": request.prompt}
         if request.logprobs is not None:
             body |= {"logprobs": True, "top_logprobs": request.logprobs}
-        return "/chat/completions", {**body, "messages": [dict(each) for each in request.prompt]}
+        return "/chat/completions", {**body, "messages": _messages(request.prompt)}
 
     def _more(self, request: TextRequest) -> dict[str, Any]:
         """What many servers have beside it; left away where one refuses it."""
@@ -495,8 +500,32 @@ class RemoteWriter(Closing):
         return more
 
 
+def _messages(prompt: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """A conversation as OpenAI's interface has it: arguments as text, and an id for each call and what came of it."""
+    messages: list[dict[str, Any]] = []
+    waiting: list[str] = []
+    count = 0
+    for each in prompt:
+        message = dict(each)
+        if message["role"] == "assistant" and "tool_calls" in message:
+            calls = []
+            for call in message["tool_calls"]:
+                given = call["function"]["arguments"]
+                text = given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
+                function = {"name": call["function"]["name"], "arguments": text}
+                calls.append({"id": call.get("id", f"call_{count}"), "type": "function", "function": function})
+                count += 1
+            message |= {"tool_calls": calls, "content": message["content"] or None}
+            waiting = [call["id"] for call in calls]
+        elif message["role"] == "tool":
+            known = message.setdefault("tool_call_id", waiting[0] if waiting else "call_0")
+            waiting = [each for each in waiting if each != known]
+        messages.append(message)
+    return messages
+
+
 class RemoteText:
-    """The text of one generation as it comes."""
+    """The text of one generation as it comes; the calls of tools at its end, as JSON between `<tool_call>` tags."""
 
     def __init__(self, events: EventStream) -> None:
         self._events = events
@@ -505,6 +534,7 @@ class RemoteText:
 
     def __iter__(self) -> Iterator[TextPiece]:
         """Raises `EndpointError` where the server failed or broke off before it said why the text ends."""
+        calls: dict[int, dict[str, str]] = {}
         for event in self._events:
             if not isinstance(event, dict):
                 continue
@@ -519,8 +549,11 @@ class RemoteText:
             for text, thinks in ((thought, True), (delta.get("content"), False)):
                 if isinstance(text, str) and text:
                     yield TextPiece(text, thinks, _logprobs(choice.get("logprobs")))
+            _join_calls(calls, delta.get("tool_calls"))
             if isinstance(choice.get("finish_reason"), str):
                 self.finish = "length" if choice["finish_reason"] == "length" else "stop"
+                yield from map(_written_call, calls.values())
+                calls = {}
         if self.finish is None and not self._events.cancelled:
             raise EndpointError(f"{self._events.host} broke off in the middle of a text; look at its log")
 
@@ -529,6 +562,31 @@ class RemoteText:
         if self.finish is None:
             self.finish = "cancelled"
         self._events.cancel()
+
+
+def _join_calls(calls: dict[int, dict[str, str]], parts: Any) -> None:
+    """Put pieces of calls behind what came of each; servers that send whole calls may leave the number away."""
+    for place, part in enumerate(parts if isinstance(parts, list) else []):
+        function = part.get("function") if isinstance(part, dict) else None
+        if not isinstance(function, dict):
+            continue
+        number = part.get("index")
+        call = calls.setdefault(number if isinstance(number, int) else place, {"name": "", "arguments": ""})
+        for key in call:
+            text = function.get(key)
+            call[key] += text if isinstance(text, str) else json.dumps(text) if isinstance(text, dict) else ""
+
+
+def _written_call(call: Mapping[str, str]) -> TextPiece:
+    """A call as models that run here write it. Arguments that are no JSON stay a text, as the server gave them."""
+    try:
+        arguments = json.loads(call["arguments"] or "{}")
+    except (ValueError, RecursionError):
+        arguments = call["arguments"]
+    written = json.dumps({"name": call["name"], "arguments": arguments}, ensure_ascii=False)
+    # A closing tag within an argument would end the call.
+    written = written.replace("<", "\\u003c")
+    return TextPiece(f"<tool_call>\n{written}\n</tool_call>")
 
 
 def _logprobs(stated: Any) -> tuple[tuple[str, float, tuple[tuple[str, float], ...]], ...]:

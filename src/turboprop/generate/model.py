@@ -27,6 +27,7 @@ from turboprop.generate.options import GenerationOptions
 from turboprop.generate.prompts import Prompt, PromptMaker, TokenizedPrompt, checked_texts
 from turboprop.generate.stream import Detokenizer, Part, ReasoningSplitter, StopFilter
 from turboprop.generate.texts import text_events
+from turboprop.generate.tools import written_out
 from turboprop.models.checkpoint.open import open_checkpoint
 from turboprop.models.checkpoint.view import Checkpoint
 from turboprop.models.endpoint import CHARS_PER_TOKEN
@@ -230,9 +231,12 @@ class LanguageModel(Closing):
     def _stream_of_text(
         self, prompt: Prompt, options: GenerationOptions, tools: Sequence[Mapping[str, Any]]
     ) -> GenerationStream:
-        schema = options.schema_text()
+        schema, texts, passed_on = options.schema_text(), checked_texts(prompt), tuple(tools)
+        if tools and schema is not None and not isinstance(texts, str):
+            # A call that has to come is an answer in the form of a schema: only then is it no call of the server's.
+            texts, passed_on = written_out(texts, tools), ()
         request = TextRequest(
-            checked_texts(prompt, tools),
+            texts,
             max_tokens=options.max_tokens,
             stops=options.stops,
             sampling=_sampling(options),
@@ -240,6 +244,7 @@ class LanguageModel(Closing):
             json_schema=json.loads(schema) if schema is not None else None,
             grammar=options.grammar,
             reasoning=options.reasoning,
+            tools=passed_on,
         )
         started = time.perf_counter()
         text = cast("TextWriter", self._generator).write(request)
@@ -300,7 +305,9 @@ def _sampling(options: GenerationOptions) -> Sampling:
 
 def _estimated(prompt: Prompt, tools: Sequence[Mapping[str, Any]] = ()) -> int:
     """Tokens of a prompt that a server will count; four for what stands around each message."""
-    texts = checked_texts(prompt, tools)
+    texts = checked_texts(prompt)
+    if not isinstance(texts, str):
+        texts = written_out(texts, tools)
     if isinstance(texts, str):
         return -(-len(texts) // CHARS_PER_TOKEN)
     return sum(4 - (-len(message["content"]) // CHARS_PER_TOKEN) for message in texts)

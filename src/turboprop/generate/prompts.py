@@ -140,6 +140,9 @@ class PromptMaker:
         if all(isinstance(part, int) and not isinstance(part, bool) for part in prompt):
             return TokenizedPrompt(tuple(int(str(part)) for part in prompt))
         checked = [_checked(part, number) for number, part in enumerate(prompt)]
+        for message in checked:  # a template that writes calls whole would tell the model numbers that mean nothing
+            if isinstance(calls := message.get("tool_calls"), list):
+                message["tool_calls"] = [_without_id(call) for call in calls]
         if not self.has_tools:
             checked, tools = written_out(checked, tools), ()
         begun = ""
@@ -250,7 +253,7 @@ def _acts(text: str, template: str) -> bool:
     return bool(text.strip()) and (text.strip() in template or _CONTROL_FORM.fullmatch(text.strip()) is not None)
 
 
-def checked_texts(prompt: Prompt, tools: Sequence[Mapping[str, Any]] = ()) -> str | list[dict[str, Any]]:
+def checked_texts(prompt: Prompt) -> str | list[dict[str, Any]]:
     """A text to continue or a conversation, for an engine that tokenizes by itself. Raises `UsageError`."""
     if isinstance(prompt, str):
         return clean_text(prompt)
@@ -258,13 +261,29 @@ def checked_texts(prompt: Prompt, tools: Sequence[Mapping[str, Any]] = ()) -> st
         raise UsageError("the prompt is empty: give a text or at least one message")
     if all(isinstance(part, int) for part in prompt):
         raise UsageError("a model behind an address takes texts and conversations, and no token ids")
-    return written_out([_checked(part, number) for number, part in enumerate(prompt)], tools)
+    checked = [_checked(part, number) for number, part in enumerate(prompt)]
+    for number, (part, message) in enumerate(zip(prompt, checked, strict=True), 1):
+        if isinstance(part, Mapping) and "tool_call_id" in part:
+            message["tool_call_id"] = part["tool_call_id"]
+        calls = message.get("tool_calls", ())
+        if not isinstance(calls, list | tuple) or not all(map(_is_call, calls)):
+            raise UsageError(f"message {number} has a tool call without a function that has a name and arguments")
+    return checked
+
+
+def _without_id(call: Any) -> Any:
+    return {key: call[key] for key in call if key != "id"} if isinstance(call, Mapping) else call
+
+
+def _is_call(call: Any) -> bool:
+    function = call.get("function") if isinstance(call, Mapping) else None
+    return isinstance(function, Mapping) and isinstance(function.get("name"), str) and "arguments" in function
 
 
 def _checked(message: Any, number: int) -> dict[str, Any]:
     if isinstance(message, Message):
         message = {"role": message.role, "content": message.content}
-    if not isinstance(message, Mapping) or set(message) - {"tool_calls"} != {"role", "content"}:
+    if not isinstance(message, Mapping) or set(message) - {"tool_calls", "tool_call_id"} != {"role", "content"}:
         raise UsageError(f"message {number + 1} must have role and content, and nothing else")
     if message["role"] not in ROLES:
         raise UsageError(f"message {number + 1} has the role {message['role']!r}; there are {', '.join(ROLES)}")

@@ -475,11 +475,13 @@ def _mark(entries: list[Entry]) -> list[Entry]:
 
 
 def _key(found: _Found, kind: Kind, options: LoadOptions, settings: Settings) -> _Key:
+    # An endpoint has neither engine nor weights to choose: what the settings say of them is for models here.
+    here = found.local.endpoint is None
     return _Key(
         found.local.name,
         kind,
-        (options.engine or settings.engine) if kind == "embedding" else None,
-        (options.weights or settings.weights) if kind != "language" else None,
+        (options.engine or (settings.engine if here else None)) if kind == "embedding" else None,
+        (options.weights or (settings.weights if here else None)) if kind != "language" else None,
         settings.threads,
         settings.llama_server,
         settings.gpu_layers,

@@ -104,3 +104,29 @@ def test_a_call_of_a_tool_that_was_not_offered_is_text(start_server: Callable[..
     ).choices[0]
     assert choice.message.tool_calls is None
     assert choice.message.content == CALL
+
+
+def test_a_server_whose_model_is_behind_an_address_passes_tools_on(
+    caller: Any, start_server: Callable[..., Any]
+) -> None:
+    """Two of our servers: the second asks the first, which has the model, its template and its grammar."""
+    name = f"{caller.url}/v1#chat"
+    front = start_server("--model", name, TP_OFFLINE="0")
+    client = front.client()
+    ask: dict[str, Any] = {"model": name, "tools": TOOLS, "max_tokens": 90, "extra_body": {"grammar": GRAMMAR}}
+    messages: list[Any] = [{"role": "user", "content": "look"}]
+    choice = client.chat.completions.create(messages=messages, **ask).choices[0]
+    assert (choice.finish_reason, choice.message.content) == ("tool_calls", None)
+    (call,) = choice.message.tool_calls
+    assert (call.function.name, json.loads(call.function.arguments)) == ("look", {"at": "x"})
+    parts = list(client.chat.completions.create(messages=messages, stream=True, **ask))
+    (streamed,) = [each for part in parts for each in part.choices[0].delta.tool_calls or []]
+    assert (streamed.function.name, json.loads(streamed.function.arguments)) == ("look", {"at": "x"})
+    told = [*messages, choice.message.model_dump(exclude_none=True)]
+    told.append({"role": "tool", "tool_call_id": call.id, "content": "a wall"})
+    plain: dict[str, Any] = {"messages": told, "tools": TOOLS, "max_tokens": 8, "temperature": 0}
+    near = caller.client().chat.completions.create(model="chat", **plain)
+    far = client.chat.completions.create(model=name, **plain)
+    assert far.usage.prompt_tokens == near.usage.prompt_tokens
+    assert far.choices[0].message.content == near.choices[0].message.content
+    assert front.stop() == 0

@@ -18,11 +18,11 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from models.bounded import run_bounded
 from models.gguf_bytes import ARRAY, BOOL, F32, I32, STRING, U8, U32, File, pair
 from reference import reference
-from turboprop.errors import ModelFormatError, ModelUnsupportedError
+from turboprop.errors import InputTooLongError, ModelFormatError, ModelUnsupportedError
 from turboprop.models.gguf.file import GGUFFile
 from turboprop.models.gguf.vocabulary import TokenType, Vocabulary
 from turboprop.models.tokenizer.gguf import tokenizer_from_gguf
-from turboprop.models.tokenizer.load import tokenizer_from_path
+from turboprop.models.tokenizer.load import encode_texts, longest_text, tokenizer_from_path
 
 TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=60) | st.text(
     "the Hello wörld é漢字 123\t\n'_.,!?()", max_size=120
@@ -244,6 +244,17 @@ def test_ends_of_text_are_control_tokens_whatever_the_file_says(tmp_path: Path) 
     assert tokenizer.encode("<b></s>", add_special_tokens=False).tokens == ["<b>", "</s>"]
     tokenizer.encode_special_tokens = True
     assert tokenizer.encode("<b></s>", add_special_tokens=False).tokens == ["<b>", "</", "s", ">"]
+
+
+@pytest.mark.parametrize("name", ["chameleon", "cohere2moe", "deepseek-llm", "exaone-moe", "jais-2", "tiny_aya"])
+def test_texts_end_early_where_the_rules_take_square_time(tmp_path: Path, name: str) -> None:
+    """llama.cpp's own patterns of these names read a long run of spaces or digits again from each of its places."""
+    tokenizer = build(tmp_path, BPE, pre=(STRING, name), add_bos_token=(BOOL, False))
+    assert longest_text(tokenizer) == 16_384
+    assert len(encode_texts(tokenizer, ["a" * 16_384])) == 1
+    with pytest.raises(InputTooLongError, match="at most 16384"):
+        encode_texts(tokenizer, ["a" * 16_385])
+    assert longest_text(build(tmp_path, BPE)) > 16_384
 
 
 def test_user_defined_tokens_stay_with_special_tokens_off(tmp_path: Path) -> None:

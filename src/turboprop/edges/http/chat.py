@@ -83,6 +83,8 @@ class ChatMessage(ForeignBody):
         made: dict[str, Any] = {"role": "system" if self.role == "developer" else self.role, "content": text}
         if self.tool_calls and self.role == "assistant":
             made["tool_calls"] = [call.rendered() for call in self.tool_calls]
+        if self.tool_call_id is not None:
+            made["tool_call_id"] = self.tool_call_id
         return made
 
 

@@ -63,15 +63,16 @@ class ToolCall(ForeignBody):
 
     def rendered(self) -> dict[str, Any]:
         """As templates take it: arguments as an object where they are one."""
-        return rendered_call(self.function.name, self.function.arguments)
+        return rendered_call(self.function.name, self.function.arguments, self.id)
 
 
-def rendered_call(name: str, arguments: Any) -> dict[str, Any]:
-    """A call as templates take it; `arguments` is JSON text or an object."""
+def rendered_call(name: str, arguments: Any, number: str | None = None) -> dict[str, Any]:
+    """A call as templates take it; `arguments` is JSON text or an object, `number` is what results name it by."""
     if isinstance(arguments, str):
         with contextlib.suppress(ValueError, RecursionError):
             arguments = json.loads(arguments or "{}")
-    return {"type": "function", "function": {"name": name, "arguments": arguments}}
+    told = {} if number is None else {"id": number}
+    return {"type": "function", **told, "function": {"name": name, "arguments": arguments}}
 
 
 class FunctionRow(TypedDict):
