@@ -39,6 +39,9 @@ def mcp(
     """Serve repositories to coding agents over the Model Context Protocol, on standard input and output."""
     if ctx.invoked_subcommand is not None:
         return
+    import anyio
+
+    from turboprop.edges.mcp.sdk import run_stdio
     from turboprop.edges.mcp.server import make_server
     from turboprop.runtime.manager import ModelManager
     from turboprop.workspace.location import repository_here
@@ -52,7 +55,8 @@ def mcp(
     pool = IndexPool(models)
     workspace = Workspace(pool, repos or (here or ".",), model=model)
     try:
-        make_server(workspace, language_model=language_model, refresh=refresh, create=create).run("stdio")
+        server = make_server(workspace, language_model=language_model, refresh=refresh, create=create)
+        anyio.run(run_stdio, server)
     finally:
         workspace.close(CLOSE_SECONDS)
         pool.clear()
