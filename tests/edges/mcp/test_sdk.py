@@ -10,7 +10,6 @@ import anyio
 import pytest
 from mcp import Client, StdioServerParameters
 
-
 OTHER = os.environ.get("TP_OTHER_MCP", "")
 
 
