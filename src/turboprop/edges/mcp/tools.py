@@ -334,7 +334,7 @@ class Tools:
             time.sleep(_LOOK_SECONDS)
         if making and len(making) == len(chosen) and self._create:
             raise NotYetError(
-                "\n".join(map(_being_made, making)) + "\nNothing is wrong and nothing was searched yet: ask again in a "
+                f"{' '.join(map(_being_made, making))} Nothing is wrong and nothing was searched yet: ask again in a "
                 "while, or look with the tools of your own meanwhile."
             )
 
