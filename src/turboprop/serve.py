@@ -112,4 +112,4 @@ def _agents_tools(state: ServerState) -> Starlette:
 
     options = state.options
     hosts = [name for host in (options.host, *options.allowed_hosts) for name in (host, f"{host}:*")]
-    return mcp_app(state.workspace, hosts=hosts, origins=options.cors)
+    return mcp_app(state.workspace, language_model=state.names.language, hosts=hosts, origins=options.cors)

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 
 def lines(*requests: dict[str, object]) -> str:
     return "".join(json.dumps({"jsonrpc": "2.0", **request}) + "\n" for request in requests)
@@ -65,12 +67,17 @@ def test_the_sdk_is_imported_only_when_it_is_used() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
 
 
-def test_no_index_is_made_where_nobody_said_so(tmp_path: Path) -> None:
+@pytest.mark.parametrize("arguments", [[], ["--repo", "."]], ids=["no --repo", "--repo . in a home"])
+def test_no_index_is_made_where_nobody_said_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    if arguments:
+        monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "notes.txt").write_text("a home, not a repository\n")
     code = (
         "import asyncio, os, sys\nfrom mcp import Client, StdioServerParameters\n"
         "async def main():\n"
-        "    arguments = ['-m', 'turboprop', 'mcp']\n"
+        f"    arguments = ['-m', 'turboprop', 'mcp', *{arguments}]\n"
         "    server = StdioServerParameters(command=sys.executable, args=arguments, env=dict(os.environ))\n"
         "    async with Client(server) as client:\n"
         "        print((await client.call_tool('search_code', {'query': 'notes'})).content[0].text)\n"

@@ -19,7 +19,8 @@ from starlette.routing import Route
 
 from reference import reference
 from turboprop import Index, limits
-from turboprop.edges.mcp.server import REQUEST_BYTES, mcp_app
+from turboprop.edges.mcp import tools
+from turboprop.edges.mcp.server import REQUEST_BYTES, make_server, mcp_app
 from turboprop.edges.mcp.text import UNTRUSTED
 from turboprop.runtime.manager import ModelManager
 from turboprop.workspace.pool import IndexPool
@@ -49,15 +50,17 @@ def session(steps: Callable[[], Awaitable[None]]) -> None:
 def test_lists_every_tool(connect: Connect, repo: Path) -> None:
     async def steps() -> None:
         async with connect(repo) as client:
-            tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+            listed = {tool.name: tool for tool in (await client.list_tools()).tools}
         searching = {"search_code", "grep_code", "find_symbol", "similar_code"}
-        assert set(tools) == {*searching, "read_chunk", "ask_code", "index_status", "reindex"}
-        for name, tool in tools.items():
+        assert set(listed) == {*searching, "read_chunk", "ask_code", "index_status", "reindex"}
+        for name, tool in listed.items():
             assert tool.description
             assert "stopped" not in tool.input_schema["properties"], name
             assert tool.output_schema is None
             assert tool.annotations is not None
             assert tool.annotations.read_only_hint is (name != "reindex")
+            assert tool.title
+            assert "title" not in tool.input_schema
 
     session(steps)
 
@@ -203,17 +206,113 @@ def test_index_status_and_reindex(connect: Connect, repo: Path) -> None:
     session(steps)
 
 
-def test_the_index_is_refreshed_in_the_background(connect: Connect, repo: Path, files: dict[str, str]) -> None:
+def test_the_first_call_waits_for_the_index(connect: Connect, repo: Path) -> None:
     shutil.rmtree(repo / ".turboprop")
 
     async def steps() -> None:
         async with connect(repo) as client:
-            first = await refused(client, "search_code", query="listen on a port")
-            assert "is being made" in first
-            with anyio.fail_after(60):
-                while not (await told(client, "index_status")).endswith("up to date"):
-                    await anyio.sleep(0.1)
-            assert "app/server.py:1-3" in await told(client, "search_code", query="listen on a port")
+            found = await told(client, "search_code", query="listen on a port", lines=0)
+            assert found.startswith("app/server.py:1-3  start_server")
+
+    session(steps)
+
+
+def test_an_index_that_takes_long_is_no_error(
+    workspace: Workspace, repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(repo / ".turboprop")
+    monkeypatch.setattr(tools, "WAIT_SECONDS", 0.0)
+    calls = {
+        "search_code": {"query": "start_server"},
+        "grep_code": {"pattern": "start_server"},
+        "find_symbol": {"name": "start_server"},
+        "read_chunk": {"path": "app/server.py"},
+        "ask_code": {"question": "how does the server listen on a port?"},
+    }
+
+    async def steps() -> None:
+        async with Client(make_server(workspace)) as client:
+            said = [await told(client, tool, **arguments) for tool, arguments in calls.items()]
+            assert all(text.startswith("The index of repo is still being made") for text in said), said
+            assert all("ask again" in text for text in said)
+            assert "app/server.py:1-3" in await until_there(client, calls["search_code"])
+
+    async def until_there(client: Client, arguments: dict[str, str]) -> str:
+        while "still being made" in (text := await told(client, "search_code", **arguments)):
+            await anyio.sleep(0.05)
+        return text
+
+    session(steps)
+
+
+def test_the_index_is_begun_when_a_client_connects(workspace: Workspace, repo: Path) -> None:
+    shutil.rmtree(repo / ".turboprop")
+
+    async def steps() -> None:
+        async with Client(make_server(workspace)) as client:
+            await client.list_tools()
+            while (job := workspace.get(None).job) is None or not job.status.ended:
+                await anyio.sleep(0.05)
+            assert job.status.state == "done"
+
+    session(steps)
+
+
+def test_what_models_write_is_understood(connect: Connect, repo: Path) -> None:
+    async def steps() -> None:
+        async with connect(repo) as client:
+            for paths in ("app/**", '["app/**"]', "app/**, *.md", ["app/**"]):
+                found = await told(client, "search_code", query="listen on a port", paths=paths, lines=0, limit="1")
+                assert found.startswith("app/server.py:1-3"), paths
+            narrow = await told(client, "search_code", query="server", paths="*.{md,txt}", lines=0)
+            assert narrow.split("\n")[0].startswith("README.md")
+            assert await told(client, "search_code", query="port", limit=None, languages=None, lines=0)
+            said = await told(client, "search_code", query="port", explanation="looking for ports", lines=0)
+            assert "search_code has no argument explanation, which changed nothing; it takes query, limit" in said
+            for wrong, meant in (("path", "paths"), ("max_lines", "lines"), ("language", "languages")):
+                refusal = await refused(client, "search_code", query="port", **{wrong: "app"})
+                assert f"there is no argument {wrong}" in refusal
+                assert f"did you mean {meant}?" in refusal
+
+    session(steps)
+
+
+def test_resources_and_prompts(connect: Connect, repo: Path) -> None:
+    async def steps() -> None:
+        async with connect(repo) as client:
+            (overview,) = (await client.list_resources()).resources
+            text = (await client.read_resource(str(overview.uri))).contents[0].text
+            assert text.startswith(UNTRUSTED)
+            assert "Languages: python 3" in text
+            assert "app: 4" in text
+            assert "1| # Demo" in text
+            kinds = {each.uri_template for each in (await client.list_resource_templates()).resource_templates}
+            assert kinds == {"turboprop://file/{repo}/{+path}", "turboprop://symbol/{repo}/{name}"}
+            file = (await client.read_resource("turboprop://file/repo/app/server.py")).contents[0].text
+            assert "app/server.py:1-3 of 3\n1| def start_server(port):" in file
+            symbol = (await client.read_resource("turboprop://symbol/repo/bind")).contents[0].text
+            assert "Called:" in symbol
+            assert "app/server.py" in symbol
+            for nothing in ("turboprop://file/repo/../secret", "turboprop://nothing/repo", "file:///etc/passwd"):
+                with pytest.raises(Exception, match=r"not an indexed file|no resource"):
+                    await client.read_resource(nothing)
+            assert {prompt.name for prompt in (await client.list_prompts()).prompts} == {"explain", "impact"}
+            asked = await client.get_prompt("explain", {"question": "how does it listen on a port?"})
+            assert "app/server.py:1-3  start_server" in asked.messages[0].content.text
+            asked = await client.get_prompt("impact", {"symbol": "bind"})
+            assert "app/server.py" in asked.messages[0].content.text
+            with pytest.raises(Exception, match="needs question"):
+                await client.get_prompt("explain", {})
+
+    session(steps)
+
+
+def test_ask_code_asks_the_model_of_the_server(workspace: Workspace) -> None:
+    model = str(reference("gguf/stories260K.gguf"))
+
+    async def steps() -> None:
+        async with Client(make_server(workspace, language_model=lambda: model)) as client:
+            assert "Sources:" in await told(client, "ask_code", question="how does the server listen on a port?")
 
     session(steps)
 

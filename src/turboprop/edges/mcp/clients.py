@@ -1,165 +1,230 @@
-"""Where each agent keeps its servers, and what it wants there."""
+"""The coding agents: where each keeps its servers, what it wants there, and what its user does next.
+
+As of December 2026, by the documentation of each agent.
+"""
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from turboprop.edges.mcp.jsonc import parse, with_member
-from turboprop.edges.mcp.toml_text import with_table
-from turboprop.errors import StorageError, UsageError
-from turboprop.files import open_regular, replacing
-
-_MOST_BYTES = 50_000_000
+Form = Literal["command and args", "one command", "cmd and args"]
+_WORKSPACE = "${workspaceFolder}"
+"""What VS Code and its kin write for the repository; the others start a server in it."""
 
 
 @dataclass(frozen=True, slots=True)
 class AgentClient:
-    """One agent. Files are relative to the repository and to the home; `project` is empty where it has none."""
+    """One agent. Files are relative to the home and to the repository; either is empty where it has none.
+
+    `keys` is the path to the servers in the file, `more` what an entry has beside its command. `next_step` is for its
+    user, after the file was written.
+    """
 
     title: str
-    key: str
+    keys: tuple[str, ...]
     user: str
-    project: str = ""
-    typed: bool = False
-    """Whether an entry says `"type": "stdio"`."""
+    project: str
+    next_step: str
+    more: dict[str, Any] = field(default_factory=dict)
+    form: Form = "command and args"
+    repository: str = "."
 
 
-_CODE = {"win32": "AppData/Roaming", "darwin": "Library/Application Support"}.get(sys.platform, ".config")
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A file that an agent reads. `root` is the repository that it lies in, None for one of the home."""
+
+    agent: AgentClient
+    file: Path
+    root: Path | None
+
+
+_STDIO = {"type": "stdio"}
+_ROAMING, _SUPPORT = "AppData/Roaming", "Library/Application Support"
+_CODE = {"win32": _ROAMING, "darwin": _SUPPORT}.get(sys.platform, ".config") + "/Code/User"
+_WINDOWS = sys.platform == "win32"
+_SERVERS = ("mcpServers",)
 CLIENTS = {
-    "claude": AgentClient("Claude Code", "mcpServers", ".claude.json", ".mcp.json", typed=True),
-    "cursor": AgentClient("Cursor", "mcpServers", ".cursor/mcp.json", ".cursor/mcp.json"),
-    "vscode": AgentClient("VS Code", "servers", f"{_CODE}/Code/User/mcp.json", ".vscode/mcp.json", typed=True),
-    "windsurf": AgentClient("Windsurf", "mcpServers", ".codeium/windsurf/mcp_config.json"),
-    "codex": AgentClient("Codex", "mcp_servers", ".codex/config.toml"),
+    "claude": AgentClient(
+        "Claude Code",
+        _SERVERS,
+        ".claude.json",
+        ".mcp.json",
+        "start `claude` in the repository and approve the server; /mcp shows it",
+        _STDIO,
+    ),
+    "cursor": AgentClient(
+        "Cursor",
+        _SERVERS,
+        ".cursor/mcp.json",
+        ".cursor/mcp.json",
+        "switch the server on in Cursor's settings, under MCP",
+        repository=_WORKSPACE,
+    ),
+    "vscode": AgentClient(
+        "VS Code",
+        ("servers",),
+        f"{_CODE}/mcp.json",
+        ".vscode/mcp.json",
+        "run `MCP: List Servers` in VS Code, start the server and trust it",
+        _STDIO,
+        repository=_WORKSPACE,
+    ),
+    "windsurf": AgentClient(
+        "Windsurf", _SERVERS, ".codeium/windsurf/mcp_config.json", "", "press refresh in Windsurf's list of MCP servers"
+    ),
+    "codex": AgentClient(
+        "Codex",
+        ("mcp_servers",),
+        ".codex/config.toml",
+        ".codex/config.toml",
+        "start `codex` anew, and trust the project if it asks: it reads a repository's file only then; /mcp shows it",
+    ),
+    "zed": AgentClient(
+        "Zed",
+        ("context_servers",),
+        f"{_ROAMING}/Zed/settings.json" if _WINDOWS else ".config/zed/settings.json",
+        ".zed/settings.json",
+        "look for the green dot in Zed's agent settings; trust the worktree if Zed asks",
+    ),
+    "gemini": AgentClient(
+        "Gemini CLI",
+        _SERVERS,
+        ".gemini/settings.json",
+        ".gemini/settings.json",
+        "start `gemini` anew, and trust the folder if it asks; /mcp shows the server",
+    ),
+    "opencode": AgentClient(
+        "opencode",
+        ("mcp", "servers"),
+        ".config/opencode/opencode.json",
+        "opencode.json",
+        "start `opencode` anew; `opencode mcp list` shows the server",
+        {"type": "local"},
+        "one command",
+    ),
+    "cline": AgentClient(
+        "Cline",
+        _SERVERS,
+        ".cline/data/settings/cline_mcp_settings.json",
+        "",
+        "look for the server under Cline's MCP Servers, Configure",
+    ),
+    "roo": AgentClient(
+        "Roo Code",
+        _SERVERS,
+        f"{_CODE}/globalStorage/rooveterinaryinc.roo-cline/settings/mcp_settings.json",
+        ".roo/mcp.json",
+        "press Refresh MCP Servers in Roo Code's MCP view",
+    ),
+    "continue": AgentClient(
+        "Continue",
+        _SERVERS,
+        ".continue/mcpServers/turboprop.json",
+        ".continue/mcpServers/turboprop.json",
+        "use Continue's agent mode; it reloads the file by itself",
+    ),
+    "copilot": AgentClient(
+        "Copilot CLI",
+        _SERVERS,
+        ".copilot/mcp-config.json",
+        ".mcp.json",
+        "start `copilot` anew, and trust the folder if it asks; /mcp show lists the server",
+        {"type": "stdio", "tools": ["*"]},
+    ),
+    "jetbrains": AgentClient(
+        "JetBrains (Junie)",
+        _SERVERS,
+        ".junie/mcp/mcp.json",
+        ".junie/mcp/mcp.json",
+        "look for the server in the IDE's settings, Tools, Junie, MCP Settings; the AI Assistant imports the same text",
+    ),
+    "amp": AgentClient(
+        "Amp",
+        ("amp.mcpServers",),
+        ".config/amp/settings.json",
+        ".amp/settings.json",
+        "start `amp` anew; `amp mcp approve turboprop` approves a repository's server",
+    ),
+    "goose": AgentClient(
+        "Goose",
+        ("extensions",),
+        f"{_ROAMING}/Block/goose/config/config.yaml" if _WINDOWS else ".config/goose/config.yaml",
+        "",
+        "start a new session of `goose`",
+        {"enabled": True, "type": "stdio", "name": "turboprop", "timeout": 300},
+        "cmd and args",
+    ),
+    "kiro": AgentClient(
+        "Kiro",
+        _SERVERS,
+        ".kiro/settings/mcp.json",
+        ".kiro/settings/mcp.json",
+        "Kiro connects when the file is saved; its MCP panel shows the server",
+    ),
+    "qwen": AgentClient(
+        "Qwen Code",
+        _SERVERS,
+        ".qwen/settings.json",
+        ".qwen/settings.json",
+        "start `qwen` anew; /mcp shows the server",
+    ),
+    "crush": AgentClient("Crush", ("mcp",), ".config/crush/crush.json", ".crush.json", "start `crush` anew", _STDIO),
+    "warp": AgentClient(
+        "Warp",
+        _SERVERS,
+        ".warp/.mcp.json",
+        ".warp/.mcp.json",
+        "switch the server on in Warp's settings, Agents, MCP servers",
+    ),
 }
 
 
-def configuration_file(client: AgentClient, root: Path, user: bool) -> Path:
-    """The file to write: in the repository where the agent reads one there and `user` is off, else in the home.
+def entry(client: AgentClient, name: str, repos: Sequence[Path], base: Path | None) -> dict[str, Any]:
+    """What starts the server.
 
-    Raises `UsageError` where the repository's file is a link that leads out of it.
+    With `base`, the repository that the file lies in, it holds for everyone who has a copy: `tp` by its name, and
+    repositories by the way from there. Without, it names this Python by its path, so no search path has to be set.
     """
-    if user or not client.project:
-        return _resolved(Path.home() / client.user)
-    file = _resolved(root / client.project)
-    if not file.is_relative_to(root):
-        raise UsageError(f"{root / client.project} leads out of the repository; write the user's file with --user")
-    return file
-
-
-def entry(client: AgentClient, repos: Sequence[Path]) -> dict[str, Any]:
-    """What starts the server: this Python, so no search path and no virtual environment has to be set.
-
-    -P: agents start it in the repository, whose `types.py` Python would else import as its own.
-    """
-    arguments = ["-P", "-m", "turboprop", "mcp"]
+    if base is not None:
+        command, arguments = "tp", ["mcp"]
+    else:  # -P: agents start it in the repository, whose `types.py` Python would else import as its own
+        command, arguments = sys.executable, ["-P", "-m", "turboprop", "mcp"]
     for repo in repos:
-        arguments += ["--repo", str(repo)]
-    kind = {"type": "stdio"} if client.typed else {}
-    return {**kind, "command": sys.executable, "args": arguments}
+        arguments += ["--repo", str(repo) if base is None else _from(base, repo, client.repository)]
+    more = {**client.more, "name": name} if "name" in client.more else client.more
+    if client.form == "one command":
+        return {**more, "command": [command, *arguments]}
+    return {**more, "cmd" if client.form == "cmd and args" else "command": command, "args": arguments}
 
 
-def snippet(client: AgentClient, name: str, made: dict[str, Any]) -> str:
-    """The part of the configuration that is ours, as text."""
-    if client.user.endswith(".toml"):
-        return with_table("", (client.key, name), made)
-    return json.dumps({client.key: {name: made}}, indent=2, ensure_ascii=False) + "\n"
-
-
-def install(client: AgentClient, file: Path, name: str, repos: Sequence[Path]) -> bool:
-    """Write the entry into the file, where everything else stays as it is; False where it stood there already.
-
-    An entry of this name keeps its other keys, and the repositories that it serves. Raises `UsageError` for a file
-    that cannot be understood and `StorageError` for one that cannot be written.
-    """
-    text, encoding = _read(file)
-    toml = file.suffix == ".toml"
-    try:
-        there = _there(text, toml, client.key, name)
-        served = _served(there)
-        made = {**there, **entry(client, [*served, *(repo for repo in repos if repo not in served)])}
-        if made == there:
-            return False
-        if toml:
-            changed = with_table(text, (client.key, name), entry(client, _served(made)))
-        else:
-            changed = with_member(text, (client.key, name), made)
-            _check(text, changed, client.key, name, made)
-    except (ValueError, UsageError) as error:
-        raise UsageError(
-            f"{file} is not changed, because it cannot be understood: {error}. Add what --print shows by hand"
-        ) from error
-    _replace(file, changed, encoding)
-    return True
-
-
-def _there(text: str, toml: bool, key: str, name: str) -> dict[str, Any]:
-    import tomllib
-
-    if toml:
-        whole: Any = tomllib.loads(text)
-    else:
-        whole = parse(text).value if text.strip() else {}
-    servers = whole.get(key, {}) if isinstance(whole, dict) else None
-    found = servers.get(name, {}) if isinstance(servers, dict) else None
-    if not isinstance(found, dict):
-        raise UsageError(f"{key} does not hold servers by name there")
-    return found
-
-
-def _served(there: dict[str, Any]) -> list[Path]:
-    """The repositories of an entry that is ours."""
-    arguments = there.get("args", [])
-    if not isinstance(arguments, list) or "mcp" not in arguments:
+def served(made: dict[str, Any], root: Path | None) -> list[Path]:
+    """The repositories that an entry names, if it is one of ours; those of a file in `root` are seen from there."""
+    words = made.get("command")
+    words = words if isinstance(words, list) else made.get("args")
+    if not isinstance(words, list) or "mcp" not in words:
         return []
-    return [Path(value) for option, value in pairwise(arguments) if option == "--repo" and isinstance(value, str)]
+    values = [value for option, value in pairwise(words) if option == "--repo" and isinstance(value, str)]
+    base = root if root is not None else Path.home()
+    return [Path(os.path.normpath(base / value.replace(_WORKSPACE, "."))) for value in values]
 
 
-def _check(before: str, after: str, key: str, name: str, made: dict[str, Any]) -> None:
-    """That the new text says what the old one did, and the entry."""
-    expected = parse(before).value if before.strip() else {}
-    expected.setdefault(key, {})[name] = made
-    if parse(after).value != expected:
-        raise ValueError("the change would not be what was meant")
+def is_ours(made: Any) -> bool:
+    """Whether an entry starts this server."""
+    if not isinstance(made, dict):
+        return False
+    command, arguments = made.get("command", made.get("cmd")), made.get("args", [])
+    words = [*command] if isinstance(command, list) else [command, *(arguments if isinstance(arguments, list) else [])]
+    names = [Path(word).stem for word in words if isinstance(word, str)]
+    return "mcp" in names and bool({"tp", "turboprop"} & set(names))
 
 
-def _resolved(file: Path) -> Path:
-    """Where a link leads; one that leads to itself is found when it is opened (`Path.resolve` raises RuntimeError)."""
-    return Path(os.path.realpath(file))
-
-
-def _read(file: Path) -> tuple[str, str]:
-    try:
-        with open_regular(file, follow=True) as stream:
-            content = stream.read(_MOST_BYTES + 1)
-    except FileNotFoundError:
-        content = b""
-    except OSError as error:
-        raise StorageError(f"cannot read {file}: {error.strerror}") from error
-    if len(content) > _MOST_BYTES:
-        raise UsageError(f"{file} has more than {_MOST_BYTES:,} bytes; add what --print shows by hand")
-    encoding = "utf-8-sig" if content.startswith(b"\xef\xbb\xbf") else "utf-8"
-    try:
-        return content.decode(encoding), encoding
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{file} is no UTF-8 text; add what --print shows by hand") from error
-
-
-def _replace(file: Path, text: str, encoding: str) -> None:
-    try:
-        file = _resolved(file)  # people keep such files elsewhere and link to them: the link stays
-        file.parent.mkdir(parents=True, exist_ok=True)
-        mode = file.stat().st_mode & 0o777 if file.exists() else None
-        with replacing(file, mode=0o644 if mode is None else mode) as stream:
-            if mode is not None:
-                os.chmod(stream.name, mode)  # noqa: PTH101  whatever the umask
-            stream.write(text.encode(encoding))
-    except (OSError, UnicodeEncodeError) as error:
-        raise StorageError(f"cannot write {file}: {error}. Add what --print shows by hand") from error
+def _from(base: Path, repo: Path, here: str) -> str:
+    way = Path(os.path.relpath(repo, base)).as_posix()
+    return here if way == "." else f"{here}/{way}" if here != "." else way

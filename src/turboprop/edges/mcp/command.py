@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import click
@@ -39,28 +40,51 @@ def mcp(
     """Serve repositories to coding agents over the Model Context Protocol, on standard input and output."""
     if ctx.invoked_subcommand is not None:
         return
+    import anyio
+
+    from turboprop.edges.mcp.sdk import run_stdio
     from turboprop.edges.mcp.server import make_server
     from turboprop.runtime.manager import ModelManager
     from turboprop.workspace.location import repository_here
     from turboprop.workspace.pool import IndexPool
     from turboprop.workspace.workspace import Workspace
 
-    # An agent may start its servers in any folder; a home is not indexed because nobody named another.
-    here = None if repos else repository_here()
-    create = bool(repos) or here is not None
+    # An agent may start its servers in any folder; a home is not indexed because nobody named another, nor because a
+    # file that many share names the folder that the server is started in.
+    home = Path.home().resolve()
+    anywhere = repos == (".",) and Path.cwd() in (home, *home.parents)
+    named = () if anywhere else repos
+    here = None if named else repository_here()
+    create = bool(named) or here is not None
     models = ModelManager(download=True)
     pool = IndexPool(models)
-    workspace = Workspace(pool, repos or (here or ".",), model=model)
+    workspace = Workspace(pool, named or (here or ".",), model=model)
     try:
-        make_server(workspace, language_model=language_model, refresh=refresh, create=create).run("stdio")
+        server = make_server(workspace, language_model=language_model, refresh=refresh, create=create)
+        anyio.run(run_stdio, server)
     finally:
         workspace.close(CLOSE_SECONDS)
         pool.clear()
         models.clear()  # not `close`: it would wait for what is being loaded
 
 
+class _Agent(click.Choice[str]):
+    """The names of agents, which are imported only when one is asked for."""
+
+    def __init__(self) -> None:
+        from turboprop.edges.mcp.clients import CLIENTS
+
+        super().__init__(list(CLIENTS))
+
+
+_NAME = click.option(
+    "--name", default="turboprop", show_default=True, metavar="NAME", help="What the agent calls the server."
+)
+_USER = click.option("--user", is_flag=True, help="The file in your home, not the one in the repository.")
+
+
 @mcp.command()
-@click.argument("client", type=click.Choice(["claude", "cursor", "vscode", "windsurf", "codex"]))
+@click.argument("client", type=_Agent())
 @click.option(
     "--repo",
     "repos",
@@ -68,25 +92,83 @@ def mcp(
     metavar="PATH",
     help="A repository to serve; repeatable.  [default: the current folder]",
 )
-@click.option("--user", is_flag=True, help="Write the file in your home, not the one in the repository.")
-@click.option("--name", default="turboprop", show_default=True, metavar="NAME", help="What the agent calls the server.")
+@_USER
+@click.option(
+    "--absolute",
+    is_flag=True,
+    help="In a repository's file too, name this Python and the repository by their paths on this machine.",
+)
+@_NAME
 @click.option("--print", "print_only", is_flag=True, help="Show what would be written, and write nothing.")
-def install(client: str, repos: tuple[str, ...], user: bool, name: str, print_only: bool) -> None:
-    """Tell an agent of the server: write its configuration, where everything else stays as it is."""
-    from turboprop.edges.mcp.clients import CLIENTS, configuration_file, entry, snippet
-    from turboprop.edges.mcp.clients import install as write
-    from turboprop.errors import UsageError
+def install(client: str, repos: tuple[str, ...], user: bool, absolute: bool, name: str, print_only: bool) -> None:
+    """Tell an agent of the server: write its configuration, where everything else stays as it is.
+
+    What a team commits holds for everyone: it names `tp`, which the agent must find on its PATH, and the repository
+    from where the file lies. The file in your home names this Python and the repository by their paths.
+    """
+    from turboprop.edges.mcp.clients import CLIENTS, entry
+    from turboprop.edges.mcp.config_files import install as write
+    from turboprop.edges.mcp.config_files import place, snippet
     from turboprop.workspace.location import root_around
+
+    _check_name(name)
+    agent = CLIENTS[client]
+    roots = list(dict.fromkeys(root_around(repo) for repo in repos or (".",)))
+    where = place(agent, roots[0], user)
+    portable = where.root is not None and not absolute
+    if print_only:
+        echo(f"for {where.file}:", err=True)
+        echo(snippet(where, name, entry(agent, name, roots, where.root if portable else None)), nl=False)
+        return
+    if write(where, name, roots, absolute=absolute):
+        echo(f"{agent.title} knows {name} now: {where.file}")
+    else:
+        echo(f"{agent.title} knew {name} already: {where.file}")
+    echo(f"next: {agent.next_step}")
+    if portable and shutil.which("tp") is None:
+        echo("tp: `tp` is not on this PATH: put it there (such as with pipx), or give --absolute", err=True)
+
+
+@mcp.command()
+@click.argument("client", type=_Agent())
+@click.option("--repo", default=".", metavar="PATH", help="The repository whose file it is  [default: this folder].")
+@_USER
+@_NAME
+def uninstall(client: str, repo: str, user: bool, name: str) -> None:
+    """Take the server out of an agent's configuration, where everything else stays as it is. Exit code 1 where it
+    was not in it."""
+    from turboprop.edges.mcp.clients import CLIENTS
+    from turboprop.edges.mcp.config_files import place
+    from turboprop.edges.mcp.config_files import uninstall as take_out
+    from turboprop.workspace.location import root_around
+
+    _check_name(name)
+    agent = CLIENTS[client]
+    where = place(agent, root_around(repo), user)
+    if not take_out(where, name):
+        echo(f"{agent.title} does not know {name}: {where.file}", err=True)
+        raise SystemExit(1)
+    echo(f"{agent.title} does not know {name} any more: {where.file}")
+
+
+@mcp.command("list")
+@click.option("--repo", default=".", metavar="PATH", help="The repository to look in  [default: this folder].")
+def list_installed(repo: str) -> None:
+    """List the agents that know the server, in this repository and in your home. Exit code 1 where none does."""
+    from turboprop.edges.mcp.clients import CLIENTS
+    from turboprop.edges.mcp.config_files import installed
+    from turboprop.workspace.location import root_around
+
+    found = list(installed(root_around(repo)))
+    for where, name, repos in found:
+        echo(f"{where.agent.title}  {name}  {where.file}  {' '.join(map(str, repos)) or 'the folder it is started in'}")
+    if not found:
+        echo(f"no agent knows the server yet; tell one: tp mcp install {'|'.join(CLIENTS)}", err=True)
+        raise SystemExit(1)
+
+
+def _check_name(name: str) -> None:
+    from turboprop.errors import UsageError
 
     if not name or any(ord(letter) < 32 for letter in name):
         raise UsageError(f"{name!r} is no name for a server")
-    agent = CLIENTS[client]
-    roots = list(dict.fromkeys(root_around(repo) for repo in repos or (".",)))
-    file = configuration_file(agent, roots[0], user)
-    if print_only:
-        echo(f"for {file}:", err=True)
-        echo(snippet(agent, name, entry(agent, roots)), nl=False)
-    elif write(agent, file, name, roots):
-        echo(f"{agent.title} knows {name} now: {file}")
-    else:
-        echo(f"{agent.title} knew {name} already: {file}")

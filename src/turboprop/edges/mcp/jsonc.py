@@ -29,6 +29,8 @@ class Node:
     """End of the last member, or 0."""
     comma: bool = False
     """Whether a comma stands after the last member."""
+    key_start: int = 0
+    """Where its key begins, if it is a member."""
 
 
 def parse(text: str) -> Node:
@@ -62,6 +64,38 @@ def with_member(text: str, keys: tuple[str, ...], value: Any) -> str:
             value = {key: value}
         made = _inserted(text, node, keys[depth], value, indent, depth, newline)
     return made
+
+
+def without_member(text: str, keys: tuple[str, ...]) -> str:
+    """The text without the member at the path of `keys`, which is there; comments stay. Raises `ValueError`."""
+    parent = parse(text)
+    for key in keys[:-1]:
+        parent = parent.members[key]
+    member = parent.members[keys[-1]]
+    names = list(parent.members)
+    at = names.index(keys[-1])
+    comma = _skip(text, member.end)
+    gone = [(member.key_start, member.end)]
+    if text[comma] == ",":
+        gone.append((comma, comma + 1))
+    elif at:
+        comma = _skip(text, parent.members[names[at - 1]].end)
+        gone.append((comma, comma + 1))
+    # Its lines go as a whole where nothing else stands on them.
+    start, end = gone[0]
+    behind = gone[1][1] if len(gone) > 1 and gone[1][0] >= end and not text[end : gone[1][0]].strip() else end
+    before, after = text.rfind("\n", 0, start), text.find("\n", behind)
+    if before >= 0 and after >= 0 and not text[before:start].strip() and not text[behind:after].strip():
+        gone[0] = (before, end)
+        if behind != end:
+            gone[1] = (end, after - (text[after - 1] == "\r"))
+        else:
+            gone[0] = (before, after - (text[after - 1] == "\r"))
+        if text[before - 1] == "\r":
+            gone[0] = (before - 1, gone[0][1])
+    for first, last in sorted(gone, reverse=True):
+        text = text[:first] + text[last:]
+    return text
 
 
 def _inserted(text: str, node: Node, key: str, value: Any, indent: str, depth: int, newline: str) -> str:
@@ -121,6 +155,7 @@ def _object(text: str, at: int, depth: int) -> Node:
         if not isinstance(key.value, str) or text[colon : colon + 1] != ":":
             raise ValueError(f"no member at character {place}")
         member = _value(text, _skip(text, colon + 1), depth + 1)
+        member.key_start = place
         node.members[key.value] = member
         node.value[key.value] = member.value
         node.last_end = member.end

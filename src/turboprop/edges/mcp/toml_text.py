@@ -7,7 +7,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 
-Text = str | Sequence[str]
+Text = str | bool | int | Sequence[str]
 
 
 def with_table(text: str, keys: tuple[str, str], values: Mapping[str, Text]) -> str:
@@ -38,10 +38,35 @@ def with_table(text: str, keys: tuple[str, str], values: Mapping[str, Text]) -> 
     table = tables.setdefault(second, {}) if isinstance(tables, dict) else None
     if not isinstance(table, dict):
         raise ValueError(f"{first} holds no tables there")
-    table.update({name: value if isinstance(value, str) else list(value) for name, value in values.items()})
+    table.update(
+        {name: value if isinstance(value, str | bool | int) else list(value) for name, value in values.items()}
+    )
     if tomllib.loads(made) != expected:
         raise ValueError(f"the table {first}.{second} is written in a way that cannot be changed safely")
     return made
+
+
+def without_table(text: str, keys: tuple[str, str]) -> str:
+    """The text without the table `[first.second]` and those below it; comments before the next table stay."""
+    first, second = keys
+    newline = "\r\n" if "\r\n" in text else "\n"
+    lines = text.split(newline)
+    ours = re.compile(rf"\s*\[\s*{_either(first)}\s*\.\s*{_either(second)}\s*(?:\.[^\]]*)?\]\s*(#.*)?")
+    at = 0
+    while at < len(lines):
+        if not ours.fullmatch(lines[at]):
+            at += 1
+            continue
+        end = last = at + 1
+        while end < len(lines) and not lines[end].lstrip().startswith("["):
+            size = _assignment(lines, end)
+            if lines[end].strip() and not lines[end].lstrip().startswith("#"):
+                last = end + size
+            end += size
+        if at and not lines[at - 1].strip():
+            at -= 1
+        del lines[at:last]
+    return newline.join(lines).lstrip(newline)
 
 
 def _either(name: str) -> str:
@@ -63,4 +88,6 @@ def _assignment(lines: Sequence[str], at: int) -> int:
 def _written(value: Text) -> str:
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")
+    if isinstance(value, bool | int):
+        return json.dumps(value)
     return f"[{', '.join(_written(item) for item in value)}]"

@@ -6,14 +6,15 @@ Methods run in threads, so they may wait.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from turboprop import limits
 from turboprop.code.inside import lines_inside
+from turboprop.edges.mcp.arguments import a_list
 from turboprop.edges.mcp.text import (
     SNIPPET_LINES,
     answer_text,
@@ -24,7 +25,8 @@ from turboprop.edges.mcp.text import (
     places_page,
     status_text,
 )
-from turboprop.errors import IndexNotFoundError, ModelNotFoundError, UsageError
+from turboprop.errors import IndexNotFoundError, ModelNotFoundError, TurboPropError, UsageError
+from turboprop.index.lock import is_being_written
 from turboprop.models.inventory import language_model_name
 from turboprop.printable import named, printable_message, quoted_name
 from turboprop.search.patterns import Pattern
@@ -46,28 +48,49 @@ Lines = Annotated[int, Field(description="Lines shown of each hit; 0 shows the p
 Paths = Annotated[
     list[str] | None,
     Field(description='Globs that narrow by path: "src/**", "!tests/**".', max_length=limits.MOST_PATTERNS),
+    BeforeValidator(a_list),
 ]
 Languages = Annotated[
     list[str] | None,
     Field(description='Narrow by language: "python", "go".', max_length=limits.MOST_PATTERNS),
+    BeforeValidator(a_list),
 ]
 Path = Annotated[
     str, Field(description="A file as search_code prints it, relative to the repository.", max_length=4096)
 ]
 Mode = Annotated[limits.Mode, Field(description="By meaning and words, by meaning, or by words.")]
 _NO_MODEL_HITS = 8
+WAIT_SECONDS = 20.0
+"""How long a call waits for an index that is being made; clients give a tool a minute (the SDK's default) or more."""
+_LOOK_SECONDS = 0.1
+
+
+class NotYetError(TurboPropError):
+    """An index is still being made: said to the model as an answer, as nothing is wrong."""
 
 
 class Tools:
-    """One method a tool. `language_model` answers questions, None for the one that is installed."""
+    """One method a tool. `language_model` answers questions: its name, or what gives it; None for the one that is
+    installed."""
 
     def __init__(
-        self, workspace: Workspace, language_model: str | None, *, refresh: bool = True, create: bool = True
+        self,
+        workspace: Workspace,
+        language_model: str | Callable[[], str] | None,
+        *,
+        refresh: bool = True,
+        create: bool = True,
     ) -> None:
         self._workspace = workspace
         self._language_model = language_model
         self._freshness: Freshness = "background" if refresh else "none"
         self._create = refresh and create
+
+    def begin(self) -> None:
+        """Begin the indexes that are missing, and go on with those that are unfinished, in the background."""
+        for repository in self._workspace if self._create else ():
+            with suppress(TurboPropError), repository.opened(create=True) as index:
+                repository.bring_in_rest(index)
 
     def search_code(
         self,
@@ -112,6 +135,7 @@ class Tools:
     ) -> str:
         """Find every line that matches a pattern exactly, as files are now; definitions come first, tests last."""
         start = page_start(cursor)
+        self._wait(repo)
         found = self._workspace.grep(
             Pattern((pattern,), fixed=fixed, ignore_case=ignore_case, words=words),
             min(start + limit + 1, limits.LINES.most),
@@ -138,6 +162,7 @@ class Tools:
         repo: Repo = None,
     ) -> str:
         """List where a name is defined, called or implemented, from syntax trees: by name, not by type."""
+        self._wait(repo)
         found = self._workspace.symbols(
             name,
             limit,
@@ -182,7 +207,7 @@ class Tools:
     ) -> str:
         """Read lines of an indexed file as they are now, with their numbers."""
         repository = self._workspace.get(repo)
-        with self._opened(repository) as index:
+        with self.opened(repository) as index:
             files = index.manifest().files
         wanted = as_indexed(named(path), files)
         if wanted not in files:
@@ -202,10 +227,11 @@ class Tools:
         """
         from turboprop.answer import AnsweredEvent, AnswerSession
 
-        with self._opened(self._workspace.get(repo)) as index:
+        with self.opened(self._workspace.get(repo)) as index:
             try:
                 models = self._workspace.pool.models
-                name = language_model_name(self._language_model, models.settings)
+                given = self._language_model
+                name = given() if callable(given) else language_model_name(given, models.settings)
                 with models.language(name) as lease:
                     for event in AnswerSession(index, lease.model).ask(question):
                         if isinstance(event, AnsweredEvent):
@@ -247,7 +273,7 @@ class Tools:
         query: str = "",
     ) -> str:
         start = page_start(cursor)
-        with self._opened(self._workspace.get(repo)) as index:
+        with self.opened(self._workspace.get(repo)) as index:
             hits = find(index, min(start + limit + 1, limits.HITS.most))
             nearest = nearest_words([index], query) if query and not hits else ()
             left, vectors = index.last_refresh, index.vectors_note
@@ -267,6 +293,7 @@ class Tools:
     ) -> str:
         start = page_start(cursor)
         most = min(start + limit + 1, limits.HITS.most)
+        self._wait(None)
         found = self._workspace.search(
             query, most, mode, globs=paths or (), languages=languages or (), regex=regex, freshness=self._freshness
         )
@@ -285,11 +312,50 @@ class Tools:
             notes.append(f"{changed} files changed and are not in these hits yet; ask again in a while")
         return "".join(f"\n\nnote: {note}" for note in notes)
 
-    def _opened(self, repository: Repository) -> AbstractContextManager[Index]:
-        return repository.opened(self._freshness, create=self._create)
+    @contextmanager
+    def opened(self, repository: Repository) -> Iterator[Index]:
+        """Its index as every tool asks it, waited for where it is being made."""
+        self._wait(repository.name)
+        with repository.opened(self._freshness, create=self._create) as index:
+            yield index
+
+    def _wait(self, repo: str | None) -> None:
+        """Return once there is an index of each repository that is asked, or none is being made, or, where one of
+        several is there, after `WAIT_SECONDS`. Raises `NotYetError` then where none is."""
+        chosen = list(self._workspace) if repo is None and len(self._workspace) > 1 else [self._workspace.get(repo)]
+        until = time.monotonic() + WAIT_SECONDS
+        making = chosen
+        while self._create:
+            making = [repository for repository in making if self._is_made(repository)]
+            if not making:
+                return
+            if time.monotonic() > until:
+                break
+            time.sleep(_LOOK_SECONDS)
+        if making and len(making) == len(chosen) and self._create:
+            raise NotYetError(
+                f"{' '.join(map(_being_made, making))} Nothing is wrong and nothing was searched yet: ask again in a "
+                "while, or look with the tools of your own meanwhile."
+            )
+
+    def _is_made(self, repository: Repository) -> bool:
+        """Whether the first index of a repository is being made now, here or by another process; begins it."""
+        job = repository.job
+        ended = job is not None and job.status.ended
+        try:
+            with repository.opened(create=True):
+                return False
+        except IndexNotFoundError:
+            return not ended or is_being_written(repository.location().directory)
 
     def _status(self, repository: Repository) -> str:
         try:
             return status_text(repository, repository.status())
         except IndexNotFoundError as error:
             return f"{quoted_name(repository.name)}\n{printable_message(str(error))}"
+
+
+def _being_made(repository: Repository) -> str:
+    status = repository.job.status if repository.job is not None else None
+    how_far = f": {status.done:,.0f} of {status.total:,.0f} {status.message}" if status and status.total else ""
+    return f"The index of {quoted_name(repository.name)} is still being made{how_far}."
