@@ -70,9 +70,7 @@ def print_table(
     for number, row in enumerate(shown):
         if terminal and number in heads and len(heads) > 1:
             lines += ([""] if number else []) + [f"{heads[number]}:"]
-        cells = [
-            row[at] if not at or len(row[at]) <= widths[at] else f"{row[at][: widths[at] - 3]}..." for at in columns
-        ]
+        cells = [_cut(row[at], widths[at]) if at else row[at] for at in columns]
         if terminal and len(row[0]) > widths[0]:
             lines.append(row[0])
             cells[0] = ""

@@ -136,20 +136,20 @@ def search(
         missing: list[IndexNotFoundError] = []
         for place in repos or (folder or ".",):
             location = Location.around(place, index_dir)
-            try:
-                opened = _open(ctx, location, model, engine, weights, build)
-            except IndexNotFoundError as error:
-                root = root_to_index(location, index_dir) if kind == "text" and not repos[1:] else None
-                if root is None:
-                    missing.append(error)
-                    continue
-                opened = make_index(ctx, Location.at(root, index_dir), model, engine=engine, weights=weights)
-                location = Location.around(place, index_dir)
+            if location.root not in indexes:
+                try:
+                    opened = _open(ctx, location, model, engine, weights, build)
+                except IndexNotFoundError as error:
+                    root = root_to_index(location, index_dir) if kind == "text" and not repos[1:] else None
+                    if root is None:
+                        missing.append(error)
+                        continue
+                    opened = make_index(ctx, Location.at(root, index_dir), model, engine=engine, weights=weights)
+                    location = Location.around(place, index_dir)
+                indexes[location.root] = stack.enter_context(opened)
             inside = location.below if here or repos or folder else ""
             # Two folders of one repository: what holds both is searched.
             below[location.root] = inside if below.get(location.root, inside) == inside else ""
-            if location.root not in indexes:
-                indexes[location.root] = stack.enter_context(opened)
         if missing and not indexes:
             raise missing[0]
         for absent in missing:
