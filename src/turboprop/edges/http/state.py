@@ -152,7 +152,7 @@ async def read_model(request: Request, model: type[T]) -> T:
 
 
 def tell(request: Request, header: str, text: str) -> None:
-    """Put a header on the answer, whoever makes it; what a header cannot hold is left away."""
-    kept = "".join(letter for letter in text if " " <= letter <= "~")[:_LONGEST_HEADER]
+    """Put a header on the answer, whoever makes it; what a header cannot hold is a question mark."""
+    kept = "".join(letter if " " <= letter <= "~" else "?" for letter in text)[:_LONGEST_HEADER].strip()
     told: dict[str, str] = request.scope.setdefault("told", {})
     told[header] = kept
