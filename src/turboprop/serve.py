@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     help="Model to load at once and keep, of either kind; repeatable [default: the default embedding model].",
 )
 @click.option(
+    "--draft", metavar="NAME", help="Small language model, whose guesses the language models check; their vocabulary."
+)
+@click.option(
     "--api-key",
     envvar="TP_API_KEY",
     metavar="KEY",
@@ -54,6 +57,7 @@ def serve(
     port: int,
     repos: tuple[str, ...],
     models: tuple[str, ...],
+    draft: str | None,
     api_key: str | None,
     no_key: bool,
     cors: tuple[str, ...],
@@ -95,7 +99,7 @@ def serve(
     logging.getLogger("turboprop").setLevel(logging.INFO)
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     with ExitStack() as stack:
-        manager = stack.enter_context(ModelManager(budgets={CPU: memory} if memory is not None else None))
+        manager = stack.enter_context(ModelManager(budgets={CPU: memory} if memory is not None else None, draft=draft))
         state = ServerState(options, manager)
         mounts: dict[str, Any] = {}
         lifespans: tuple[Any, ...] = ()

@@ -157,6 +157,19 @@ def test_both_kinds_at_once() -> None:
             manager.language("minilm")
 
 
+def test_a_draft_is_loaded_with_a_language_model_and_counted() -> None:
+    stories = str(reference("gguf/stories260K.gguf"))
+    asked = GenerationOptions(temperature=0, max_tokens=30)
+    with ModelManager() as plain, plain.language(stories) as writer:
+        expected, alone = writer.model.generate("Once upon a time", asked).text, sum(plain.reserved.values())
+    with ModelManager(draft=stories) as manager, manager.language(stories) as writer, manager.embedding():
+        assert writer.model.generate("Once upon a time", asked).text == expected
+        assert writer.model._generator._loop.draft.kept  # type: ignore[union-attr]
+        assert sum(told.reserved for told in manager.status() if told.kind == "language") == 2 * alone
+    with ModelManager(draft="minilm") as manager, pytest.raises(ModelUnsupportedError, match="cannot draft"):
+        manager.language(stories)
+
+
 def test_a_query_of_many_is_what_it_is_alone() -> None:
     with ModelManager() as manager, manager.embedding() as lease:
         queries = [f"where is the port {number} opened" for number in range(32)]

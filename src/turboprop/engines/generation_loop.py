@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from turboprop.engines.cache_blocks import CacheBlocks
 from turboprop.engines.constraint import Constraint
 from turboprop.engines.contract import Plan
+from turboprop.engines.draft import Draft
 from turboprop.engines.generation_contract import EngineFinish, GeneratedToken, TokenRequest
 from turboprop.engines.prompt_lookup import MOST, PromptLookup
 from turboprop.engines.sampler import Sampler
@@ -57,6 +58,7 @@ class _Part:
     sequence: _Sequence
     count: int
     guessed: list[int]
+    guesser: PromptLookup | Draft
 
 
 class LoopStream:
@@ -107,6 +109,8 @@ class GenerationLoop:
         self._vocabulary = vocabulary
         self._name = name
         self._plan = plan
+        self.draft: Draft | None = None
+        """Who guesses what prompt and answer do not have, while one answer is written alone."""
         self._lock = threading.RLock()  # a stream may be let go of, and so cancelled, wherever Python collects
         self._waiting: deque[_Sequence] = deque()
         self._running: list[_Sequence] = []
@@ -140,6 +144,8 @@ class GenerationLoop:
             sequence.queue.put(None)
             if sequence in self._computing and all(each.finish is not None for each in self._computing):
                 self._forward.interrupt()
+                if self.draft is not None:
+                    self.draft.interrupt()
 
     def close(self) -> None:
         """Cancel what runs and wait for the thread to end."""
@@ -204,8 +210,9 @@ class GenerationLoop:
                 continue
             if sequence in reading:
                 budget -= count
-            chosen.append(_Part(sequence, count, self._guess(sequence, guesses)))
-        chosen = [part for part in chosen if part.sequence in self._running]
+            guessed, guesser = self._guess(sequence, guesses, alone=len(answering) == 1)
+            chosen.append(_Part(sequence, count, guessed, guesser))
+        chosen = [part for part in chosen if part.sequence in self._running and part.sequence.finish is None]
         if not chosen:
             return
         with self._lock:
@@ -224,19 +231,34 @@ class GenerationLoop:
                 self._answer(part, logits[row : row + 1 + len(part.guessed)])
                 row += 1 + len(part.guessed)
 
-    def _guess(self, sequence: _Sequence, most: int) -> list[int]:
-        """Ids that may come next, as many as the answer, the context and the blocks left have room for."""
+    def _guess(self, sequence: _Sequence, most: int, *, alone: bool) -> tuple[list[int], PromptLookup | Draft]:
+        """Ids that may come next, as many as the answer, the context and the blocks left have room for; and who guessed
+        them."""
         room = min(sequence.request.max_tokens - sequence.generated, self._context - len(sequence.ids)) - 1
         most = min(most, room)
         # A constraint would need a mask for each guess.
         if most < 1 or sequence.constraint is not None or not sequence.request.lookup:
-            return []
+            return [], sequence.lookup
+        guesser: PromptLookup | Draft = sequence.lookup
         guessed = sequence.lookup.guess(most)
+        if not guessed and alone and self.draft is not None:
+            guesser, guessed = self.draft, self._drafted(self.draft, sequence, most)
         needed = -(-(len(sequence.ids) + len(guessed)) // self._blocks.size) - len(sequence.blocks)
         if needed > 0 and needed + len(self._running) > self._blocks.available:  # nobody gives way to a guess
-            return []
+            return [], guesser
         sequence.blocks += [self._blocks.take() for _ in range(needed)]
-        return guessed
+        return guessed, guesser
+
+    def _drafted(self, draft: Draft, sequence: _Sequence, most: int) -> list[int]:
+        with self._lock:
+            self._computing = [sequence]
+        try:
+            return draft.guess(sequence.ids, most)
+        except StepInterruptedError:
+            return []
+        finally:
+            with self._lock:
+                self._computing = []
 
     def _answer(self, part: _Part, logits: NDArray[np.float32]) -> None:
         """Draw the next id, and one more for each guess that was right. What was computed for the others is written
@@ -248,7 +270,7 @@ class GenerationLoop:
                 break
             kept += 1
             self._advance(sequence, 1)
-        sequence.lookup.told(len(part.guessed), kept)
+        part.guesser.told(len(part.guessed), kept)
 
     def _make_room(self, sequence: _Sequence, tokens: int) -> bool:
         """Take blocks for `tokens` tokens of a sequence, from the youngest others where none is left."""

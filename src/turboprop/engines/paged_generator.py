@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 from turboprop.engines.cache_blocks import CacheBlocks
 from turboprop.engines.constraint import Constraints, supported
 from turboprop.engines.contract import EngineOptions, Plan
+from turboprop.engines.draft import Draft
 from turboprop.engines.generation_contract import TokenRequest
 from turboprop.engines.generation_loop import GenerationLoop, LoopStream
 from turboprop.engines.step import BLOCK, Forward
@@ -44,6 +45,7 @@ class PagedGenerator:
         self._vocabulary = vocabulary
         self._constraints = Constraints(checkpoint.tokenizer_path, vocabulary)
         self._forward = forward
+        self._draft: PagedGenerator | None = None
         self._loop = GenerationLoop(forward, CacheBlocks(blocks, BLOCK), context, vocabulary, name, plan)
 
     @property
@@ -53,6 +55,12 @@ class PagedGenerator:
     @property
     def context(self) -> int:
         return self._context
+
+    def draft_with(self, draft: PagedGenerator) -> None:
+        """Let a small model of the same vocabulary, which writes nothing of its own, guess ids from now on; it is
+        closed with this one. The answers stay the same."""
+        self._loop.draft = Draft(draft._forward, draft._context, min(self._vocabulary, draft._vocabulary))
+        self._draft = draft
 
     def start(self, request: TokenRequest) -> LoopStream:
         if not request.ids:
@@ -74,6 +82,8 @@ class PagedGenerator:
     def close(self) -> None:
         self._loop.close()
         self._forward.close()
+        if self._draft is not None:
+            self._draft.close()
 
 
 def cache_size(checkpoint: Checkpoint, block_bytes: int, weight_bytes: int, options: EngineOptions) -> tuple[int, int]:

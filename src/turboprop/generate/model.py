@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
@@ -13,6 +14,7 @@ from turboprop.engines.contract import EngineOptions, own_tokenizer
 from turboprop.engines.generation_contract import Sampling, TextRequest, TokenRequest
 from turboprop.engines.registry import load_generator
 from turboprop.errors import InputTooLongError, ModelUnsupportedError, UsageError
+from turboprop.generate.drafting import attach_draft, share_beside
 from turboprop.generate.events import (
     DoneEvent,
     Generation,
@@ -75,6 +77,7 @@ class LanguageModel(Closing):
         threads: int | None = None,
         memory: int | None = None,
         gpu_layers: int | Literal["auto"] | None = None,
+        draft: str | None = None,
         progress: DownloadProgress | None = None,
         settings: Settings | None = None,
     ) -> Self:
@@ -82,8 +85,9 @@ class LanguageModel(Closing):
 
         `context` is in tokens, prompt and answer together; `memory` in bytes for weights and cache; `gpu_layers` is for
         an engine that splits a model between GPU and processor; `progress` is told of a download and of a conversion.
-        Raises `ModelNotFoundError`, `ModelFormatError`, `ModelUnsupportedError`, `DownloadError`, `EngineError` or
-        `UsageError`.
+        `draft` names a small model of the same vocabulary, which guesses what this one then checks: the answers are the
+        same, and come sooner where the guesses are right. Raises `ModelNotFoundError`, `ModelFormatError`,
+        `ModelUnsupportedError`, `DownloadError`, `EngineError` or `UsageError`.
         """
         settings = settings or load_settings()
         local = resolve(name_or_path, settings, progress=progress)
@@ -106,11 +110,15 @@ class LanguageModel(Closing):
             settings.programs,
             settings.gpu_layers if gpu_layers is None else gpu_layers,
         )
+        if draft is not None and memory is not None:
+            options = replace(options, memory=share_beside(checkpoint, draft, options, settings))
         generator, choice = load_generator(checkpoint, options)
         try:
             tokenizer = None
             if local.endpoint is None:
                 tokenizer = own_tokenizer(generator) or tokenizer_from_path(checkpoint.tokenizer_path)
+            if draft is not None:
+                attach_draft(generator, tokenizer, checkpoint, draft, replace(options, engine=choice.name), settings)
             return cls(checkpoint, tokenizer, generator, choice)
         except BaseException:
             generator.close()

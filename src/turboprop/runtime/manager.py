@@ -100,6 +100,8 @@ class Entry:
     device: str
     reserved: int
     keep_alive: float | None
+    draft: str | None = None
+    """The model that drafts for a language model."""
     state: Literal["loading", "loaded", "closing"] = "loading"
     leases: int = 0
     used: float = field(default_factory=time.monotonic)
@@ -124,7 +126,8 @@ class Entry:
         if self.kind == "language":
             from turboprop.generate.model import LanguageModel
 
-            self.model = LanguageModel.load(name, memory=self.options.memory or self.reserved or None, **common)
+            memory = self.options.memory or self.reserved or None
+            self.model = LanguageModel.load(name, memory=memory, draft=self.draft, **common)
             return
         common.update(weights=self.key.weights, memory=self.options.memory or self.settings.memory)
         if self.kind == "reranker":
@@ -168,7 +171,8 @@ class Entry:
 class ModelManager(Closing):
     """Thread-safe. `budgets` are bytes for all models of a device, by default three quarters of what is free; without
     one nothing is measured, and nothing is refused. `keep_alive` None keeps a model until another needs its room, 0
-    closes it with its last lease."""
+    closes it with its last lease. `draft` names the model that drafts for every language model; it is
+    loaded with each."""
 
     def __init__(
         self,
@@ -177,6 +181,7 @@ class ModelManager(Closing):
         budgets: Mapping[str, int] | None = None,
         keep_alive: float | None = KEEP_ALIVE,
         download: bool = False,
+        draft: str | None = None,
     ) -> None:
         self.budgets = dict(default_budgets() if budgets is None else budgets)
         for budget in self.budgets.values():
@@ -185,6 +190,7 @@ class ModelManager(Closing):
         self._settings = settings
         self._keep_alive = keep_alive
         self._download = download
+        self._draft = draft
         self._changed = threading.Condition()
         self._one_load = threading.Lock()
         self._entries: dict[_Key, Entry] = {}
@@ -351,12 +357,15 @@ class ModelManager(Closing):
     def _begun(self, found: _Found, kind: Kind, options: LoadOptions, settings: Settings, here: bool) -> Entry:
         """The entry of a model; where there is none, made, and loaded `here` or in a thread of its own."""
         key = _key(found, kind, options, settings)
+        draft = self._draft if kind == "language" else None
         with self._changed:
             if key in self._entries:
                 return self._entries[key]
         device, needed = "", 0
         if self.budgets:
             device, needed = estimated_need(found.local, kind, settings, key.engine, key.weights)
+            if draft is not None:
+                needed += estimated_need(self._resolved(draft, settings).local, kind, settings, None, None)[1]
         closing: list[Entry] = []
         try:
             with self._changed:
@@ -366,7 +375,9 @@ class ModelManager(Closing):
                     return self._entries[key]
                 keep_alive, closing = self._outdated(key)
                 closing += self._make_room(found.local.name, needed, device, closing)
-                entry = self._entries[key] = Entry(key, found.local, options, settings, device, needed, keep_alive)
+                entry = self._entries[key] = Entry(
+                    key, found.local, options, settings, device, needed, keep_alive, draft
+                )
         finally:
             self._close_entries(closing)
         if here:  # an interrupt and the progress of a conversion are the caller's

@@ -41,6 +41,15 @@ def test_generate_continues_a_text(stories: Path) -> None:
     assert "read 5 tokens" in done.stderr
 
 
+def test_a_draft_changes_nothing_but_the_time(stories: Path) -> None:
+    asked = ("Once upon a time", "--raw", "--model", stories, "--temperature", "0", "--max-tokens", "40")
+    done, plain = tp("generate", *asked, "--draft", stories), tp("generate", *asked)
+    assert (done.returncode, done.stdout) == (0, plain.stdout)
+    refused = tp("generate", *asked, "--draft", "minilm")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "cannot draft" in refused.stderr
+
+
 def test_generate_json_and_jsonl(stories: Path) -> None:
     options = ("--model", stories, "--seed", "3", "--max-tokens", "12", "--logprobs", "1")
     whole = json.loads(tp("generate", "--json", "--system", "Be brief.", *options, send="hello\n").stdout)

@@ -61,6 +61,7 @@ def ask(
     weights: Any,
     memory: int | None,
     gpu_layers: Any,
+    draft: str | None,
     source_tokens: int | None,
     show_context: bool,
     interactive: bool,
@@ -104,7 +105,7 @@ def ask(
             _print_without_model(index, text, below, as_json, how_to_get_one())
             options.tell_what_is_left(index)
             raise click.exceptions.Exit(2)
-        with load_language_model(name, context, engine, weights, memory, gpu_layers) as loaded:
+        with load_language_model(name, context, engine, weights, memory, gpu_layers, draft) as loaded:
             session = AnswerSession(index, loaded, source_tokens or SOURCE_TOKENS, below=below)
             answered = True
             if text:

@@ -63,6 +63,7 @@ def chat(
     weights: Any,
     memory: int | None,
     gpu_layers: Any,
+    draft: str | None,
     load_file: str | None,
     as_jsonl: bool,
     **sampling: Any,
@@ -74,7 +75,7 @@ def chat(
     wishes = made_options(sampling)
 
     def load(name: str | None) -> LanguageModel:
-        return load_language_model(name, context, engine, weights, memory, gpu_layers)
+        return load_language_model(name, context, engine, weights, memory, gpu_layers, draft)
 
     session = ChatSession(load(model), load, wishes, system, as_jsonl)
     try:

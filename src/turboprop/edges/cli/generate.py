@@ -46,6 +46,7 @@ def generate(
     weights: Any,
     memory: int | None,
     gpu_layers: Any,
+    draft: str | None,
     logprobs: int | None,
     json_schema: str | None,
     grammar: str | None,
@@ -71,7 +72,7 @@ def generate(
         raise UsageError("the prompt is empty")
     messages = [{"role": "system", "content": system}] if system is not None else []
     messages.append({"role": "user", "content": text})
-    with load_language_model(model, context, engine, weights, memory, gpu_layers) as loaded:
+    with load_language_model(model, context, engine, weights, memory, gpu_layers, draft) as loaded:
         asked: Any = text if raw else messages
         if as_json:
             echo_json({"model": loaded.name, **generation_object(loaded.generate(asked, wishes))})

@@ -50,6 +50,7 @@ _LOADING = (
     options.weights,
     options.memory,
     options.gpu_layers,
+    click.option("--draft", metavar="NAME", help="Small model of the same vocabulary, whose guesses the model checks."),
 )
 
 
@@ -82,6 +83,7 @@ def load_language_model(
     weights: Any,
     memory: int | None,
     gpu_layers: Any,
+    draft: str | None,
 ) -> LanguageModel:
     """Load what `--model` names, else the installed one."""
     from turboprop.edges.cli.download import transfer_progress
@@ -97,6 +99,7 @@ def load_language_model(
         context=context,
         memory=memory,
         gpu_layers=gpu_layers,
+        draft=draft,
         progress=transfer_progress(),
         settings=settings,
     )
