@@ -153,7 +153,7 @@ def test_sampling_is_refused_alike_everywhere(edges: Edges) -> None:
     message = {"role": "user", "content": "x"}
     for name, value, sentence in (
         ("temperature", 5.5, "temperature is a number from 0 to 5, not 5.5"),
-        ("top_p", 0.0, "top_p is a number above 0 to 1, not 0.0"),
+        ("top_p", -0.5, "top_p is a number from 0 to 1, not -0.5"),
         ("top_k", -1, "top_k is a whole number from 0 to 1048576, not -1"),
         ("min_p", 1.5, "min_p is a number from 0 to 1, not 1.5"),
         ("repetition_penalty", 0.0, "repetition_penalty is a number above 0 to 2, not 0.0"),
@@ -181,13 +181,13 @@ def test_what_is_no_whole_number_of_the_range(value: object) -> None:
 
 
 def test_a_limit_in_an_annotation_checks_and_is_documented() -> None:
-    share = TypeAdapter(Annotated[float, limits.TOP_P])
-    assert share.json_schema() == {"type": "number", "exclusiveMinimum": 0, "maximum": 1}
-    assert share.validate_python(1) == 1
+    penalty = TypeAdapter(Annotated[float, limits.REPETITION_PENALTY])
+    assert penalty.json_schema() == {"type": "number", "exclusiveMinimum": 0, "maximum": 2}
+    assert penalty.validate_python(1) == 1
     with pytest.raises(ValidationError) as error:
-        share.validate_python(0)
+        penalty.validate_python(0)
     (found,) = error.value.errors(include_url=False, include_input=False, include_context=False)
-    assert found == {"type": limits.OUT_OF_RANGE, "loc": (), "msg": "top_p is a number above 0 to 1, not 0.0"}
+    assert found == {"type": limits.OUT_OF_RANGE, "loc": (), "msg": "repetition_penalty is a number above 0 to 2, not 0.0"}
     text = TypeAdapter(Annotated[str, limits.QUERY])
     assert text.json_schema() == {"type": "string", "minLength": 1, "maxLength": limits.QUERY.most}
     assert text.validate_python("x" * 10_000)
