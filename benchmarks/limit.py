@@ -1,6 +1,6 @@
 """The processor's own limit, and what share of it our products reach on the shapes of benchmarks/shapes.py.
 
-    scripts/bench limit [--rounds 7] [--tokens 1024]
+    scripts/bench limit [--rounds 7] [--tokens 1024] [--only-attention]
 
 The limit is measured in the same run: loops of one instruction and nothing else (`limit.c`, with the compiler that
 compiled the kernels) for 8-bit, bfloat16 and float32 products, and a loop that reads memory. "Share of the limit" in
@@ -10,7 +10,9 @@ so no product reaches 1.
 All of it is one thread by its processor time, which other work on the machine disturbs least; the loops and the
 products take turns, a share is that of one round, and the median is given. A product is that of all matrices of a
 layer, one after the other, the activations quantised where they have to be. Of one token it is the bytes read that are
-compared, over as many layers as no cache holds. Needs Linux, which says what the processor has.
+compared, over as many layers as no cache holds. Attention of long inputs is compared with the int8 products of its
+shape: two products of every two tokens that see each other are counted, and nothing of the exponentials between them.
+Needs Linux, which says what the processor has.
 """
 
 from __future__ import annotations
@@ -34,8 +36,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import hatch_build
 
 from shapes import SHAPES, Shape, tensor_shapes
+from turboprop.architectures.ops import Attention
 from turboprop.engines.native.library import (
     BFLOAT16,
+    BLOCK,
     EIGHT_BITS,
     FLOAT32,
     GROUP,
@@ -76,6 +80,12 @@ KINDS = {
 }
 OF_A_LOOP = 0.1
 """Seconds."""
+ATTENTION = {
+    # Query heads, those of keys and values, features of one, and whether a token sees only those before it.
+    "nomic-embed-text-v1.5": (12, 12, 64, False),
+    "qwen3-embedding-0.6b": (16, 8, 128, True),
+}
+LONG = (2048, 8192)
 MOST_WEIGHTS = 100_000_000
 """Of a layer in float32: a larger one is measured in the other kinds alone."""
 NO_CACHE = 256_000_000
@@ -255,7 +265,59 @@ def batch(tokens: int) -> StepBatch:
         return np.array(values, np.int32)
 
     positions = np.arange(tokens, dtype=np.int32)
-    return StepBatch(positions * 0, positions, whole(0, tokens), whole(0), whole(0), whole(0, 1), whole(0))
+    blocks = np.arange(-(-tokens // BLOCK), dtype=np.int32)
+    return StepBatch(positions * 0, positions, whole(0, tokens), whole(0), blocks, whole(0, len(blocks)), whole(0))
+
+
+class Tables(dict[str, np.ndarray]):
+    """Queries, keys and values by name, as weights of a program that has no others."""
+
+    keeps_float32 = False
+
+    def has(self, weight: str) -> bool:
+        return weight in self
+
+    def width(self, weight: str) -> int:
+        return self[weight].shape[1]
+
+    def rows(self, weight: str) -> int:
+        return len(self[weight])
+
+    def dense(self, weight: str) -> np.ndarray:
+        return self[weight]
+
+    def matrix(self, weight: str, bias: str | None) -> Matrix:
+        raise KeyError(f"{weight} and {bias} are of no attention")
+
+
+def attention(rounds: int) -> dict[str, object]:
+    """Attention of long inputs: its rate, and what share of the rate of the same model's products that is."""
+    result: dict[str, object] = {}
+    for name, (heads, kv_heads, width, causal) in ATTENTION.items():
+        product, _, of_a_token = products(SHAPES[name], EIGHT_BITS, 1, 1024)
+        for tokens in LONG:
+            random = np.random.default_rng(0)
+            each = {"q": heads * width, "k": kv_heads * width, "v": kv_heads * width}
+            tables = Tables({key: random.standard_normal((tokens, size), np.float32) for key, size in each.items()})
+            ops = NativeOps(tables)
+            how = Attention(heads, kv_heads, width, width**-0.5, causal=causal)
+            traced = ops.output(ops.attention(*(ops.positions(key) for key in each), how))
+            program = Program(traced, tables, 1, -(-tokens // BLOCK), shared=True)
+            operations = 4 * tokens * tokens * heads * width / (2 if causal else 1) / 1e9
+            program.run(batch(tokens))
+            rates, shares = [], []
+            for _ in range(rounds):
+                rates.append(operations / seconds_of(program, batch(tokens)))
+                shares.append(rates[-1] * seconds_of(product, batch(1024)) / (1024 * of_a_token))
+            program.close()
+            result[f"{name}, {tokens:,} tokens"] = {
+                "gop_per_second": round(statistics.median(rates)),
+                "share_of_the_products": round(statistics.median(shares), 2),
+                "rounds": [round(share, 2) for share in shares],
+            }
+            print(name, tokens, result[f"{name}, {tokens:,} tokens"], flush=True)
+        product.close()
+    return result
 
 
 def measure(limits: Limits, tokens: int, rounds: int) -> dict[str, object]:
@@ -328,7 +390,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--tokens", type=int, default=1024)
+    parser.add_argument("--only-attention", action="store_true", help="leave the other figures as they are")
     options = parser.parse_args()
+    if options.only_attention:
+        known = json.loads(RESULTS.read_text())
+        known["attention, int8"] = attention(options.rounds)
+        RESULTS.write_text(json.dumps(known, indent=1) + "\n")
+        return
     with tempfile.TemporaryDirectory() as folder:
         limits = Limits(Path(folder))
         several = [limits.rates() for _ in range(options.rounds)]
@@ -350,6 +418,7 @@ def main() -> None:
             "load of the machine meanwhile": [round(load, 1) for load in os.getloadavg()],
             "tokens": options.tokens,
             "products": measure(limits, options.tokens, options.rounds),
+            "attention, int8": attention(options.rounds),
         }
     print(json.dumps(result, indent=1))
     RESULTS.parent.mkdir(exist_ok=True)
