@@ -187,7 +187,11 @@ def test_a_limit_in_an_annotation_checks_and_is_documented() -> None:
     with pytest.raises(ValidationError) as error:
         penalty.validate_python(0)
     (found,) = error.value.errors(include_url=False, include_input=False, include_context=False)
-    assert found == {"type": limits.OUT_OF_RANGE, "loc": (), "msg": "repetition_penalty is a number above 0 to 2, not 0.0"}
+    assert found == {
+        "type": limits.OUT_OF_RANGE,
+        "loc": (),
+        "msg": "repetition_penalty is a number above 0 to 2, not 0.0",
+    }
     text = TypeAdapter(Annotated[str, limits.QUERY])
     assert text.json_schema() == {"type": "string", "minLength": 1, "maxLength": limits.QUERY.most}
     assert text.validate_python("x" * 10_000)

@@ -188,7 +188,8 @@ def _first_sentence(part: Documented) -> str:
 
 def _commits(root: Path, paths: set[str], most: int, chance: random.Random) -> list[Query]:
     candidates = []
-    for subject, changed in commits(str(root), _LAST_COMMITS):
+    for commit in commits(str(root), _LAST_COMMITS):
+        subject, changed = commit.message.partition("\n")[0].strip(), commit.files
         if len(subject) > _LONGEST_SUBJECT:
             continue
         text = _CONVENTIONAL.sub("", _CONVENTIONAL.sub("", subject)).strip()

@@ -12,7 +12,7 @@ import pytest
 
 from turboprop.code import git
 from turboprop.code.git import GitError, ask_git
-from turboprop.code.gitview import commits, git_view, ignored_by
+from turboprop.code.gitview import commit_hashes, commits, git_view, ignored_by
 from turboprop.code.walk import walk
 
 SOURCE = Path(git.__file__).parents[1]
@@ -278,19 +278,41 @@ def test_commits_and_their_files(root: Path) -> None:
     run(root, "mv", "a.py", "d/c.py")
     run(root, "add", ".")
     run(root, "commit", "-qm", "Add a name\n\nand more")
-    assert list(commits(str(root), 10)) == [
-        ("Add a name", ["d/c.py", "d/ü b.py"]),
-        ("Begin with a single number", ["a.py"]),
-    ]
-    assert list(commits(str(root / "d"), 1)) == [("Add a name", ["c.py", "ü b.py"])]
+    newest, oldest = commits(str(root), 10)
+    assert (newest.message, newest.is_first) == ("Add a name\n\nand more", False)
+    assert (newest.files, newest.renamed) == (("d/c.py", "d/ü b.py"), (("a.py", "d/c.py"),))
+    assert (oldest.message, oldest.files, oldest.is_first) == ("Begin with a single number", ("a.py",), True)
+    assert newest.time >= oldest.time > 1_500_000_000
+    assert commit_hashes(str(root), 10) == [newest.hash, oldest.hash]
+    assert [one.files for one in commits(str(root / "d"), 1)] == [("c.py", "ü b.py")]
+    assert commit_hashes(str(root.parent), 1) == []
     assert list(commits(str(root.parent), 1)) == []
+
+
+def test_messages_and_names_of_any_kind_begin_no_commit(root: Path) -> None:
+    (root / "line\nend.py").write_text("y = 1\n")
+    (root / ("f" * 40)).write_text("z = 1\n")
+    run(root, "add", ".")
+    (root / "message").write_bytes("Grüße \x01 und\n\n".encode("latin-1") + b"0" * 40 + b"\n\xff\xfe\n")
+    run(root, "-c", "i18n.commitEncoding=latin-1", "commit", "-qF", "message")
+    run(root, "commit", "-q", "--allow-empty", "-m", "Nothing at all")
+    empty, odd, first = commits(str(root), 10)
+    assert (empty.message, empty.files) == ("Nothing at all", ())
+    assert odd.message.startswith("Grüße \x01 und\n\n" + "0" * 40)
+    assert set(odd.files) == {"line\nend.py", "f" * 40}
+    assert first.files == ("a.py",)
+
+
+def test_a_repository_without_a_commit_has_no_history(tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "-q", tmp_path / "new"], check=True)
+    assert list(commits(str(tmp_path / "new"), 10)) == commit_hashes(str(tmp_path / "new"), 10) == []
 
 
 def test_no_settings_of_submodules_are_read(root: Path) -> None:
     run(root, "update-index", "--add", "--cacheinfo", f"160000,{run(root, 'rev-parse', 'HEAD')},sub")
     run(root, "commit", "-qm", "Add a submodule here")
     os.mkfifo(root / ".gitmodules")
-    assert [names for _, names in commits(str(root), 10)] == [["sub"], ["a.py"]]
+    assert [one.files for one in commits(str(root), 10)] == [("sub",), ("a.py",)]
 
 
 def test_a_user_that_git_does_not_trust_is_told(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

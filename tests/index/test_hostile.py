@@ -24,6 +24,7 @@ from turboprop.settings.trust import trusted_files
 TABLE = "chunks_1eb9b50af8deffb6"
 NAMES = [
     "writer.json",
+    "history.json",
     "writer.lock",
     f"{TABLE}.manifest.json",
     f"{TABLE}.manifest.json.new",

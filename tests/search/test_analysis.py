@@ -5,7 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from turboprop.code.terms import term_hash
-from turboprop.search.analysis import MAX_WORDS, STOP_WEIGHT, QueryKind, analyse, by_worth
+from turboprop.search.analysis import (
+    LONG_WORDS,
+    MAX_WORDS,
+    STOP_WEIGHT,
+    TITLE_WEIGHT,
+    QueryKind,
+    analyse,
+    by_worth,
+    title_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -90,8 +99,38 @@ def test_a_traceback_is_read_by_its_message_and_its_last_frames() -> None:
     assert query.phrases == ()
 
 
+def test_the_title_of_a_report_counts_more() -> None:
+    body = " ".join(f"word{number}" for number in range(LONG_WORDS))
+    query = analyse(f"Sockets time out\n\n{body} and the sockets")
+    assert query.is_report
+    assert query.terms[term_hash("socket")] == TITLE_WEIGHT
+    assert query.terms[term_hash("word")] == 1.0
+    assert query.terms[term_hash("the")] == STOP_WEIGHT
+    short = analyse("Sockets time out\n\nafter a minute")
+    assert not short.is_report
+    assert set(short.terms.values()) == {1.0, STOP_WEIGHT}
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        ("Sockets time out\r\n\r\nAfter a minute", "Sockets time out"),
+        ("\n\n  # Sockets time out \nAfter a minute", "# Sockets time out"),
+        ("Sockets time out after a minute", ""),
+        ("Traceback (most recent call last):\n  more", ""),
+        ("thread 'main' panicked at 'no':\n  more", ""),
+        ('File "a.py", line 3, in f\n  more', ""),
+        ("Sockets\nAfter a minute", ""),
+        ("word " * 100 + "\nAfter a minute", ""),
+        ("", ""),
+    ],
+)
+def test_what_a_title_is(text: str, title: str) -> None:
+    assert title_of(text) == title
+
+
 @given(st.text(max_size=400))
 def test_any_text_is_a_query(text: str) -> None:
     query = analyse(text)
-    assert all(0 < weight <= 1 for weight in query.terms.values())
+    assert all(0 < weight <= TITLE_WEIGHT for weight in query.terms.values())
     assert all(0 < weight <= 1 for weight in query.names.values())

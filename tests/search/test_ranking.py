@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from turboprop.code.terms import counted_terms
+from turboprop.index.history import History, PastCommit
 from turboprop.index.lexicon import Lexicon
 from turboprop.index.read import IndexReader
 from turboprop.index.schema import IndexSpec, text_digest
 from turboprop.index.write import TableWriter
-from turboprop.search.analysis import analyse
+from turboprop.search.analysis import LONG_WORDS, analyse
 from turboprop.search.ranking import DEFAULT, Candidates, Weights, diversity, rank, without
 from turboprop.types import Chunk, IndexedFile, Prompts
 
@@ -25,7 +27,8 @@ FILES = {
     "examples/router_demo.py": ["main"],
 }
 _ADDED = ("file words", "file name", "folder", "definition", "path", "coherence")
-NOTHING = Weights(0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1)
+NOTHING = Weights(0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, DEFAULT.definition, 0)
+REPORT = " ".join(f"word{number}" for number in range(LONG_WORDS + 1))
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +103,27 @@ def test_vectors_count_by_how_far_they_stand_out(lexicon: Lexicon) -> None:
 )
 def test_what_a_rule_puts_first(lexicon: Lexicon, rule: str, query: str, path: str) -> None:
     assert first(lexicon, query, replace(NOTHING, **{rule: 1.0})) == path
+
+
+def test_names_count_more_in_a_report(lexicon: Lexicon) -> None:
+    named = replace(NOTHING, definition=0.0, definition_report=1.2)
+    query = f"{REPORT} test_match()"
+    assert first(lexicon, query, named, lexical=[1.0] + [0.8] * 6) == "tests/test_router.py"
+    assert first(lexicon, "and test_match()", named, lexical=[1.0] + [0.8] * 6) == "src/router.py"
+
+
+def test_commits_with_alike_messages_speak_for_their_files_in_a_report(lexicon: Lexicon) -> None:
+    alike = PastCommit("a", 0, tuple(counted_terms("word3 and word4 were wrong")), ("src/net/pool.py", "gone.py"))
+    other = PastCommit("b", 0, tuple(counted_terms("something else")), ("src/router.py",))
+    history = History([other, alike], [path for path, _ in lexicon.files])
+    rows = np.arange(lexicon.rows)
+    found = Candidates(rows, np.ones(len(rows)), np.zeros(len(rows)), np.zeros(len(rows)))
+    weights = replace(NOTHING, said_before=0.5)
+    with_it = rank(analyse(REPORT), lexicon, found, None, weights, history=history)
+    assert lexicon.files[int(lexicon.file_of[with_it[0].row])][0] == "src/net/pool.py"
+    assert (with_it[0].parts["said before"], with_it[-1].parts["said before"]) == (0.5, 0.0)
+    short = rank(analyse("word3"), lexicon, found, None, weights, history=history)
+    assert short == rank(analyse("word3"), lexicon, found, None, weights)
 
 
 def test_capitals_of_a_query_tell_one_definition_from_another(tmp_path: Path) -> None:

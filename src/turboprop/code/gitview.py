@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from turboprop.code.git import GitError, ask_git
 from turboprop.code.gitfolder import has_git_above
@@ -16,11 +17,13 @@ _LIST = ("-z", "--cached", "--others", "--exclude-standard")
 _IGNORED = ("-z", "--others", "--ignored", "--exclude-standard", "--directory")
 # The files of a commit need no content: only whole renames are found, no order is read from a file, and no
 # signature, note or address book.
+_QUIET = ("--no-merges", "--no-show-signature", "--no-mailmap", "--no-notes")
 _LOG = (
-    *("--no-merges", "--name-only", "--relative", "-z", "--find-renames=100%", f"-O{os.devnull}", "--no-ext-diff"),
+    *(*_QUIET, "--name-status", "--relative", "-z", "--find-renames=100%", f"-O{os.devnull}", "--no-ext-diff"),
     "--ignore-submodules=none",  # said here, it is not looked for in .gitmodules
-    *("--no-textconv", "--no-show-signature", "--no-mailmap", "--no-notes", "--format=%x01%s"),
+    *("--no-textconv", "--encoding=UTF-8", "--format=%x00%H%x00%ct%x00%P%x00%B"),
 )
+_HASH = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _UNREADABLE = re.compile(r"warning: could not open directory '(.*?)/?': ")
 
 
@@ -40,6 +43,18 @@ class GitView:
     error: str = ""
     stopped: bool = False
     is_bare: bool = False
+
+
+class Commit(NamedTuple):
+    """`time` in seconds since the epoch; `is_first` where no parent is known: of a repository or of a shallow clone.
+    `files` are what it changed, by their new names, `renamed` the old and the new name of what was only moved."""
+
+    hash: str
+    time: int
+    is_first: bool
+    message: str
+    files: tuple[str, ...]
+    renamed: tuple[tuple[str, str], ...] = ()
 
 
 def git_view(top: str) -> GitView | None:
@@ -116,20 +131,44 @@ def ignored_by(top: str, name: str) -> tuple[str, str] | None:
     return (pattern, f"{source}:{line}") if pattern else None
 
 
-def commits(top: str, most: int) -> Iterator[tuple[str, list[str]]]:
-    """Subjects of the last commits but merges, and the files that each changed, relative to `top`.
+def commit_hashes(top: str, most: int) -> list[str]:
+    """The hashes of the last commits but merges, the newest first; [] where there is none. Raises `GitError`."""
+    return [line for line in _log(top, f"-{most}", *_QUIET, "--format=%H").split("\n") if _HASH.fullmatch(line)]
+
+
+def commits(top: str, most: int) -> Iterator[Commit]:
+    """The last commits but merges, the newest first, with the files that each changed, relative to `top`.
 
     Raises `GitError` where Git does not tell; a folder that is in no work tree has none.
     """
+    # No name is empty and no message holds a zero byte, so an empty field ends a commit, whatever is in them.
+    fields = iter(_log(top, f"-{most}", *_LOG).split("\0"))
+    for commit in fields:
+        if not _HASH.fullmatch(commit):
+            continue
+        told, parents, message = next(fields, "0"), next(fields, ""), next(fields, "")
+        files: list[str] = []
+        renamed: list[tuple[str, str]] = []
+        while status := next(fields, "").strip("\n"):
+            name = next(fields, "")
+            if status.startswith("R"):
+                renamed.append((name, next(fields, "")))
+                name = renamed[-1][1]
+            files.append(name)
+        time = int(told) if told.isdecimal() else 0  # `%ct` of a damaged commit is empty
+        yield Commit(commit, time, not parents, message.strip(), tuple(files), tuple(renamed))
+
+
+def _log(top: str, *arguments: str) -> str:
+    """What `git log` says, '' where nothing was committed yet or `top` is in no work tree. Raises `GitError`."""
     try:
-        done = ask_git(top, "log", f"-{most}", *_LOG)
+        done = ask_git(top, "log", *arguments)
     except OSError as error:
         raise GitError("The program git could not be started.") from error
-    if done.returncode != 0 and (refusal := _refusal(top, done.stderr)):
+    nothing_yet = b"does not have any commits yet" in done.stderr
+    if done.returncode != 0 and not nothing_yet and (refusal := _refusal(top, done.stderr)):
         raise GitError(refusal)
-    for entry in done.stdout.decode("utf-8", "replace").split("\x01")[1:]:
-        subject, *names = entry.split("\0")
-        yield subject.strip(), [name.strip() for name in names if name.strip()]
+    return done.stdout.decode("utf-8", "backslashreplace")
 
 
 def _refusal(top: str, stderr: bytes) -> str:

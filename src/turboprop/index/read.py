@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from turboprop.index.history import History
     from turboprop.index.lexicon import Lexicon
 
 REFINE_FACTOR = 5
@@ -58,6 +59,7 @@ class IndexReader:
         self._dataset = dataset
         self._lease = lease
         self._lexicon: Lexicon | None = None
+        self._history: History | None = None
         self.header = header
 
     @classmethod
@@ -98,6 +100,14 @@ class IndexReader:
     def manifest(self) -> Manifest:
         """The whole manifest, which may have moved on since this reader was opened."""
         return read_manifest(manifest_file(self._directory, self.header.table))
+
+    def history(self) -> History | None:
+        """What the index keeps of its repository's commits, None where that is nothing."""
+        if self._history is None:
+            from turboprop.index.history import History
+
+            self._history = History.read(self._directory, [path for path, _ in self.lexicon.files])
+        return self._history if self._history.commits else None
 
     def vector_search(self, vector: NDArray[np.float32], limit: int, where: str | None = None) -> list[Candidate]:
         """The rows nearest to a vector, float32 [dimensions]; scores are cosine similarities.

@@ -5,6 +5,7 @@
         chunks_<key>.lance/           a Lance table, one row a chunk; one table per model fingerprint
         chunks_<key>.manifest.json    what the table holds, and which version of it counts
         chunks_<key>.<n>.lexicon      postings of version n, made from the table; see `turboprop.index.lexicon`
+        history.json                  what the commits say; see `turboprop.index.history`
         writer.lock, writer.json      the one writer's lock, and who holds it (a lock of its own, see holder)
 
 Lance writes a new version of a table with every append and every delete. A commit of ours is several

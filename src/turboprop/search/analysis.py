@@ -12,12 +12,19 @@ from itertools import islice
 from turboprop.code.terms import folded, has_wide_script, split_identifier, stem, term_hash, terms, words
 from turboprop.search.places import Mention, find_mentions, gist
 
+LONG_WORDS = 20
+"""Different words from which a query is no longer a question but a report: the longest of the public question sets
+have 13 (semble) and 14 (CoSQA), a bug report has 30 to 300."""
 MAX_WORDS = 64
 """Different words of a query that all count; of a longer one, as pasted code is, those count that say most."""
 MOST_WORDS = 1_000
 """Different words of a query that are looked at for those."""
 WORDS_OF_FRAMES = 200
 """The same of a traceback, whose message and telling frames come first."""
+TITLE_WEIGHT = 2.0
+"""What a word of a report's title counts beside one of its text."""
+_SHORTEST_TITLE, _LONGEST_TITLE = 3, 200
+"""Words, and characters."""
 _LONGEST_QUESTION = 300
 _NAMES_WITHIN = 10_000
 """Characters within which names and phrases are looked for."""
@@ -43,6 +50,8 @@ _CASED = re.compile(r"[a-z0-9][A-Z]|[A-Z]{2}[a-z]")
 _PHRASE = re.compile(r'"([^"\n]{3,200})"')
 _PATH = re.compile(r"\.?/?(?:[\w.@+-]+/)+[\w.@+-]*(?::\d+)?")
 _ERROR = re.compile(r"\b(?:[A-Z]\w*(?:Error|Exception|Warning)|Traceback|panic|fatal|segfault|undefined reference)\b")
+_TRACE = re.compile(r"Traceback|panic:|thread '|Exception in thread|Fatal error", re.IGNORECASE)
+"""How what a program prints begins, besides places."""
 _PREDICATE = re.compile(
     r"\s*(?:where|how|when)\s+(?:is|are|was|were|does|do|gets?)\s.*\s(?P<verb>configured|defined|declared|implemented|"
     r"located|specified|set|used|called)\s*\??\s*",
@@ -74,7 +83,8 @@ class Query:
     `terms` are hashes with their weights, `stems` the terms that carry meaning (for names of files and
     folders), `names` bare names of definitions, as they are written, with how surely each is meant, `phrases` what
     stood in quotes, `mentions` the places that it may name. `asks_*` say that the user wants what is held back
-    otherwise. `is_long` says that it has more words than count.
+    otherwise. `is_long` says that it has more words than count, `is_report`
+    that it is no question any more but a report: of a defect, say.
     """
 
     text: str
@@ -85,6 +95,7 @@ class Query:
     phrases: tuple[str, ...] = ()
     mentions: tuple[Mention, ...] = ()
     is_long: bool = False
+    is_report: bool = False
     path: str = ""
     if_there: frozenset[int] = frozenset()
     """Terms that count only where something holds them: `httpserver` may be `HTTPServer` without its capitals."""
@@ -101,11 +112,14 @@ def analyse(text: str) -> Query:
     weights: dict[str, float] = {}
     most = MOST_WORDS if stripped is pasted else WORDS_OF_FRAMES
     different = list(dict.fromkeys(islice(words(stripped), 20 * MOST_WORDS)))[:most]
+    is_report = len({word.lower() for word in different}) > LONG_WORDS
+    titled = set(words(title)) if is_report and (title := title_of(text)) else set()
     for word in different:
         parts = split_identifier(word)
         is_stop = not alone and len(parts) == 1 and parts[0] in STOP_WORDS
         for term in terms(word):
-            weights[term] = max(weights.get(term, 0.0), STOP_WEIGHT if is_stop else 1.0)
+            worth = TITLE_WEIGHT if word in titled else 1.0
+            weights[term] = max(weights.get(term, 0.0), STOP_WEIGHT if is_stop else worth)
     strong = {term for term, weight in weights.items() if weight > STOP_WEIGHT} or set(weights)
     whole = {f"={folded(word)}" for word in words(stripped) if len(split_identifier(word)) == 1} if alone else set()
     return Query(
@@ -117,11 +131,21 @@ def analyse(text: str) -> Query:
         names=_names(stripped[:_NAMES_WITHIN], alone),
         mentions=mentions,
         is_long=len(different) > MAX_WORDS,
+        is_report=is_report,
         phrases=_phrases(stripped[:_NAMES_WITHIN], mentions),
         path=stripped.partition(":")[0].strip("/").lower() if kind is QueryKind.PATH else "",
         asks_tests=_TESTS.search(stripped) is not None,
         asks_prose=_PROSE.search(stripped) is not None,
     )
+
+
+def title_of(text: str) -> str:
+    """The first line of a report, '' where it is none: of a traceback, of a text of one line."""
+    title, _, rest = text.strip().partition("\n")
+    title = title.strip()
+    if not rest.strip() or len(title) > _LONGEST_TITLE or len(words(title)) < _SHORTEST_TITLE:
+        return ""
+    return "" if find_mentions(title) or _TRACE.match(title) else title
 
 
 def _verb(text: str) -> str:

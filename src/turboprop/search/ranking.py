@@ -20,6 +20,7 @@ from turboprop.search.names import NameCoverage
 from turboprop.search.path_rules import place_of
 
 if TYPE_CHECKING:
+    from turboprop.index.history import History
     from turboprop.index.lexicon import Lexicon
 
 Floats = NDArray[np.float64]
@@ -42,6 +43,9 @@ class Weights:
     tests: float = 0.4
     prose: float = 0.4
     diversity: float = 0.3
+    # Of reports (`Query.is_report`) alone:
+    definition_report: float = 1.2
+    said_before: float = 0.5
 
 
 DEFAULT = Weights()
@@ -90,13 +94,14 @@ def rank(
     limit: int | None = None,
     by_file: bool = False,
     best: float | None = None,
+    history: History | None = None,
 ) -> list[Ranked]:
     """Order candidates, best first; `phrases` is 1 where a row holds what the query has in quotes.
 
     `limit` bounds what is returned, `by_file` leaves the best row of each file.
 
     The score is relative to what the query's best candidate reaches by words and vectors, times that; `best` is that
-    of all tables where several are searched together.
+    of all tables where several are searched together. `history` counts for reports alone.
     """
     if not len(found):
         return []
@@ -105,15 +110,18 @@ def rank(
     base = base / (best or 1.0)
     numbers, file_of = np.unique(lexicon.file_of[found.rows], return_inverse=True)
     files = [lexicon.files[int(number)] for number in numbers]
+    defined = weights.definition_report if query.is_report else weights.definition
     added = {
         "file words": weights.file_words * file_words(query, lexicon, numbers)[file_of],
         "file name": weights.file_name * file_name(query, lexicon, files, weights)[file_of],
         "folder": weights.folder * folder(query, lexicon, files)[file_of],
-        "definition": weights.definition * definition(query, lexicon, found.rows),
+        "definition": defined * definition(query, lexicon, found.rows),
         "path": weights.path * same_path(query, files)[file_of],
     }
     if phrases is not None:
         added["phrase"] = weights.phrase * phrases
+    if history is not None and query.is_report:
+        added["said before"] = weights.said_before * said_before(query, history, numbers)[file_of]
     factor = penalties(query, files, weights)[file_of]
     added["coherence"] = weights.coherence * coherence(base, factor, file_of) * base
     scores = (base + sum(added.values(), np.zeros(len(base)))) * factor * (best or 1.0)
@@ -198,6 +206,11 @@ def same_path(query: Query, files: list[tuple[str, str]]) -> Floats:
     return np.array([float(path.endswith(f"/{wanted}") or f"/{wanted}/" in path) for path in paths])
 
 
+def said_before(query: Query, history: History, numbers: NDArray[np.uint32]) -> Floats:
+    """The file was changed by commits whose messages are like the query."""
+    return history.of_alike_messages(query.terms)[numbers]
+
+
 def coherence(base: Floats, factor: Floats, file_of: NDArray[np.int64]) -> Floats:
     """Several good chunks speak for their file: the sum of their squared scores over the best file's."""
     total = np.bincount(file_of, weights=base**2 * factor)
@@ -243,4 +256,6 @@ def _folder_words(path: str) -> tuple[str, ...]:
 def without(rule: str) -> Weights:
     """The weights with one rule switched off, for the ablation."""
     off = dict.fromkeys(("dense_symbol", "tests", "prose", "diversity"), 1.0)
+    # A report's weight of definitions stands in for that of other queries.
+    off["definition_report"] = DEFAULT.definition
     return replace(DEFAULT, **{rule: off.get(rule, 0.0)})

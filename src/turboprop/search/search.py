@@ -104,6 +104,8 @@ def search_together(
         beyond = {at: place_rows(reader, analysed.mentions, where[at]) for at, reader, _ in tables}
         named = list(beyond.values()) if any(beyond.values()) else None  # `localhost:8080` names no file
 
+    # Of several repositories each has messages that are the likest of its own, so they would not compare.
+    history = tables[0][1].history() if analysed.is_report and len(tables) == 1 else None
     folding = Folding(query, path_of, symbols_of)
 
     def ranked_among(times: int) -> tuple[list[tuple[int, Ranked]], bool, bool]:
@@ -140,6 +142,7 @@ def search_together(
                 limit=None if folds else limit,
                 by_file=by == "file",
                 best=best,
+                history=history,
             )
             for (_, reader, _), each in zip(tables, found, strict=True)
         ]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from turboprop.index.read import IndexReader
     from turboprop.rerank.model import Reranker
+    from turboprop.runtime.leases import EmbeddingLease
     from turboprop.workspace.index import Freshness, Index
 
 _COLOURS = re.compile(r"\x1b\[[0-9;:?]*[ -/]*[@-~]")
@@ -60,7 +61,6 @@ def search_together(
     each index to a folder of its repository, '' to none.
     """
     from turboprop.search.analysis import analyse, is_searchable
-    from turboprop.search.places import gist
     from turboprop.search.search import search_together as best_of
     from turboprop.search.sureness import of_answer
 
@@ -85,7 +85,7 @@ def search_together(
             elif fingerprint not in vectors:
                 try:
                     with index.embedding() as lease:
-                        vectors[fingerprint] = lease.embed_query(gist(query)[:_EMBEDDED])
+                        vectors[fingerprint] = embedded(lease, query)
                 except EndpointError as error:
                     said = f"{error} (words need no model: `tp search --mode lexical`)"
                     raise EndpointError(said, error.status) from error
@@ -122,6 +122,25 @@ def search_together(
         for at, (index, reader) in enumerate(zip(indexes, readers, strict=True))
     }
     return [(indexes[at], next(shown[at])) for at, _ in found]
+
+
+def embedded(lease: EmbeddingLease, query: str) -> NDArray[np.float32]:
+    """The query's vector; of a report the sum of those of its title and of the whole, both of length 1: a model reads
+    the first 256 words or so of a text, and what is wrong is said in the title."""
+    from turboprop.search.analysis import analyse, title_of
+    from turboprop.search.places import gist
+
+    whole = lease.embed_query(gist(query)[:_EMBEDDED])
+    title = title_of(query)
+    if not title or not analyse(query).is_report:
+        return whole
+    return _unit(whole) + _unit(lease.embed_query(title))
+
+
+def _unit(vector: NDArray[np.float32]) -> NDArray[np.float32]:
+    import numpy as np
+
+    return vector / np.float32(max(float(np.sqrt(np.square(vector).sum())), 1e-12))
 
 
 def _answers(

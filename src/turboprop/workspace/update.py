@@ -6,14 +6,17 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from turboprop.code.git import GitError
 from turboprop.embed.documents import IndexingEmbedder
 from turboprop.engines.resident import keep_heap_small
-from turboprop.errors import IndexBusyError
+from turboprop.errors import IndexBusyError, SettingsError
 from turboprop.index.budget import memory_budget
 from turboprop.index.build import WORDS_FIRST_SECONDS, Progress, WordsOnly, update
 from turboprop.index.changes import is_cut_as_now
+from turboprop.index.history import keep_history
 from turboprop.index.lock import SHORT_WAIT_SECONDS, wait_until_free
 from turboprop.index.manifest import read_manifest
 from turboprop.index.schema import WORDS, manifest_file, table_name
@@ -81,9 +84,20 @@ def bring_up_to_date(
             if time.monotonic() >= until:
                 raise
             continue
+        history = _keep_history(directory, seen) if fill else []
         known = read_manifest(manifest_file(directory, table_name(model.fingerprint if model is not None else WORDS)))
-        notes = (*seen.walk.notes, *_forgotten(seen), *_cut_anew(seen, model))
+        notes = (*seen.walk.notes, *_forgotten(seen), *_cut_anew(seen, model), *history)
         return replace(summary, notes=notes, left_out=left_out_of(seen.walk, known))
+
+
+def _keep_history(directory: Path, seen: Survey) -> list[str]:
+    """Read the commits that came since; a sentence where that is not possible. A search that brings in an edit does
+    not ask: what is not committed yet is in no history."""
+    try:
+        keep_history(directory, seen.location.root)
+    except (GitError, OSError, SettingsError) as error:
+        return [f"The history was not read: {error}"]
+    return []
 
 
 def _forgotten(seen: Survey) -> list[str]:
