@@ -1,19 +1,20 @@
-"""Qwen3-Embedding-0.6B shape: our engine against llama.cpp, ONNX Runtime and PyTorch, and against the machine.
+"""Qwen3-Embedding-0.6B shape: our engine against llama.cpp, ik_llama.cpp, ONNX Runtime and PyTorch, and the machine.
 
-    scripts/bench engines [--inputs 4] [--tokens 256] [--rounds 3] [--only ours,llama,torch,onnx]
+    scripts/bench engines [--inputs 4] [--tokens 256] [--rounds 3] [--only ours,llama,ik,torch,onnx] [--threads 1]
 
 All contenders run the same seeded random weights' shape on the same token ids, taking turns: what counts is the
-ratio within a round. The machine's int8 limit is the rate of oneDNN's int8 matrix product, through PyTorch, over the
-model's own matrix shapes; its memory bandwidth is that of a copy. Checkpoints are written to a scratch folder
-(about 4 GB) that `--scratch` keeps.
+ratio within a round. `--threads 1` measures one thread by its processor time, which other work on the machine disturbs
+least. The share of the limit is over what `limit.py` measures in the same rounds; the rate of oneDNN's int8 matrix
+product, through PyTorch, over the model's own matrix shapes is another contender's. A contender whose package is not
+installed is left out, and said to be. Checkpoints are written to a scratch folder (about 4 GB) that `--scratch` keeps.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -25,7 +26,9 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
+from limit import Limits, processor
 from shapes import SHAPES, write_checkpoint
+from turboprop.machine import usable_cores
 
 RESULTS = Path(__file__).parent / "results" / "engines.json"
 SHAPE = "qwen3-embedding-0.6b"
@@ -41,12 +44,12 @@ def cached_checkpoint(scratch: Path, form: str) -> Path:
     return target
 
 
-def ours(path: Path, weights: str, cache: Path) -> tuple[Callable[[np.ndarray], np.ndarray], dict]:
+def ours(path: Path, weights: str, cache: Path, threads: int) -> tuple[Callable[[np.ndarray], np.ndarray], dict]:
     from turboprop import EmbeddingModel
     from turboprop.settings import Settings
     from turboprop.types import TokenBatch
 
-    settings = Settings(cache_home=cache, offline=True)
+    settings = Settings(cache_home=cache, offline=True, threads=threads)
     EmbeddingModel.load(str(path), weights=weights, settings=settings).close()
     started = time.perf_counter()
     model = EmbeddingModel.load(str(path), weights=weights, settings=settings)
@@ -74,11 +77,12 @@ params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
 params.pooling_type = xlc.llama_pooling_type.LLAMA_POOLING_TYPE_LAST
 params.warmup = False
 server = xlc.Server(params)
+clock = time.process_time if threads == 1 else time.perf_counter
 for line in sys.stdin:
     ids = json.loads(line)
-    started = time.perf_counter()
+    started = clock()
     answer = server.handle_embeddings({"input": ids})
-    took = time.perf_counter() - started
+    took = clock() - started
     if "data" not in answer:
         raise SystemExit(str(answer)[:500])
     print(json.dumps(took), flush=True)
@@ -116,24 +120,43 @@ class Llama:
         self._process.wait()
 
 
-def torch_model():
+def ik_contender(path: Path, threads: int) -> Callable[[np.ndarray], np.ndarray]:
+    """ik_llama.cpp reading each input as a prompt: its package embeds with means alone."""
+    from ik_llama_cpp import _ctypes_api, _internals
+
+    model = _internals.IkModel(str(path))
+    context = _internals.IkContext(model, n_ctx=1024, n_threads=threads, flash_attn=True)
+
+    def run(ids: np.ndarray) -> np.ndarray:
+        for row in ids:
+            context.kv_cache_clear()
+            made = _internals.make_batch_range(row.tolist(), pos_start=0, logits_last=True)
+            failed = context.decode(made)
+            _ctypes_api.llama_batch_free(made)
+            assert not failed
+        return ids
+
+    return run
+
+
+def torch_model(kind: str = "float32"):
     import torch
     from transformers import Qwen3Config, Qwen3Model
 
     torch.manual_seed(0)
     config = Qwen3Config(**{k: v for k, v in SHAPES[SHAPE].config.items() if k != "torch_dtype"})
-    return Qwen3Model(config).eval()
+    return Qwen3Model(config).eval().to(getattr(torch, kind))
 
 
-def torch_contender() -> Callable[[np.ndarray], np.ndarray]:
+def torch_contender(kind: str) -> Callable[[np.ndarray], np.ndarray]:
     import torch
 
-    model = torch_model()
+    model = torch_model(kind)
 
     def run(ids: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
             states = model(input_ids=torch.from_numpy(ids.astype(np.int64)), use_cache=False).last_hidden_state
-            return states[:, -1].numpy()
+            return states[:, -1].float().numpy()
 
     return run
 
@@ -142,7 +165,7 @@ def grouped_name(target: Path) -> str:
     return f"{target.stem}-groups.onnx"
 
 
-def onnx_contender(scratch: Path, *, grouped: bool) -> Callable[[np.ndarray], np.ndarray]:
+def onnx_contender(scratch: Path, threads: int, *, grouped: bool) -> Callable[[np.ndarray], np.ndarray]:
     """The float32 graph quantised to 8 bits by ONNX Runtime, in one of its two ways."""
     import onnxruntime
 
@@ -152,7 +175,7 @@ def onnx_contender(scratch: Path, *, grouped: bool) -> Callable[[np.ndarray], np
     if grouped:
         target = target.with_name(grouped_name(target))
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = os.cpu_count() or 1
+    options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(str(target), options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
 
@@ -201,7 +224,7 @@ def export(target: Path) -> None:
         grouped.model.save_model_to_file(str(target.with_name(grouped_name(target))), use_external_data_format=True)
 
 
-def int8_rate() -> float:
+def int8_rate(clock: Callable[[], float]) -> float:
     """GOP/s of oneDNN's int8 product over the matrices of one layer, 1,024 rows."""
     import torch
 
@@ -214,10 +237,10 @@ def int8_rate() -> float:
         layers.append((linear, x, 2 * rows * inputs * outputs))
     times = []
     for _ in range(100):
-        started = time.perf_counter()
+        started = clock()
         for linear, x, _operations in layers:
             linear(x)
-        times.append(time.perf_counter() - started)
+        times.append(clock() - started)
     # The median, as for the contenders: a burst of a few milliseconds says nothing about a busy machine.
     return sum(item[2] for item in layers) / statistics.median(times) / 1e9
 
@@ -241,13 +264,17 @@ def main() -> None:
     parser.add_argument("--inputs", type=int, default=4)
     parser.add_argument("--tokens", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", default="ours,llama,torch,onnx")
+    parser.add_argument("--only", default="ours,llama,ik,torch,onnx")
+    parser.add_argument("--threads", type=int, default=usable_cores())
     parser.add_argument("--scratch", type=Path)
     parser.add_argument("--export", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.export:
         export(options.export)
         return
+    if os.environ.get("OMP_NUM_THREADS") != str(options.threads):  # which libraries read when they are loaded
+        os.environ["OMP_NUM_THREADS"] = str(options.threads)
+        os.execv(sys.executable, [sys.executable, *sys.argv])
     with tempfile.TemporaryDirectory() as temporary:
         scratch = options.scratch or Path(temporary)
         scratch.mkdir(parents=True, exist_ok=True)
@@ -255,8 +282,12 @@ def main() -> None:
 
 
 def measure(options: argparse.Namespace, scratch: Path) -> None:
-    chosen = set(options.only.split(","))
-    threads = os.cpu_count() or 1
+    modules = {"llama": "xllamacpp", "ik": "ik_llama_cpp", "torch": "torch", "onnx": "onnxruntime"}
+    wanted = set(options.only.split(","))
+    left_out = {name for name in wanted if name in modules and importlib.util.find_spec(modules[name]) is None}
+    chosen = wanted - left_out
+    threads = options.threads
+    clock = time.process_time if threads == 1 else time.perf_counter
     ids = np.random.default_rng(1).integers(1000, 20_000, (options.inputs, options.tokens))
     contenders: dict[str, Callable[[np.ndarray], float]] = {}
     facts: dict[str, object] = {}
@@ -264,16 +295,16 @@ def measure(options: argparse.Namespace, scratch: Path) -> None:
 
     def timed(run: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], float]:
         def seconds(ids: np.ndarray) -> float:
-            started = time.perf_counter()
+            started = clock()
             run(ids)
-            return time.perf_counter() - started
+            return clock() - started
 
         return seconds
 
     if "ours" in chosen:
         source = cached_checkpoint(scratch, "Q8_0")
         for weights in ("int8", "float32"):
-            run, about = ours(source, weights, scratch / "cache")
+            run, about = ours(source, weights, scratch / "cache", threads)
             facts[f"ours {weights}"] = about
             contenders[f"ours {weights}"] = timed(run)
             if weights == "int8":
@@ -289,29 +320,39 @@ def measure(options: argparse.Namespace, scratch: Path) -> None:
             llama = Llama(cached_checkpoint(scratch, form), options.inputs, options.tokens, threads)
             llamas.append(llama)
             contenders[f"llama.cpp {form}"] = llama.seconds
+    if "ik" in chosen:
+        for form in ("Q8_0", "Q4_K"):
+            contenders[f"ik_llama.cpp {form}"] = timed(ik_contender(cached_checkpoint(scratch, form), threads))
     if "torch" in chosen:
-        contenders["torch float32"] = timed(torch_contender())
+        for kind in ("float32", "bfloat16"):
+            contenders[f"torch {kind}"] = timed(torch_contender(kind))
     if "onnx" in chosen:
-        contenders["onnxruntime 8-bit, dynamic"] = timed(onnx_contender(scratch, grouped=False))
-        contenders["onnxruntime 8-bit, groups of 128"] = timed(onnx_contender(scratch, grouped=True))
+        contenders["onnxruntime 8-bit, dynamic"] = timed(onnx_contender(scratch, threads, grouped=False))
+        contenders["onnxruntime 8-bit, groups of 128"] = timed(onnx_contender(scratch, threads, grouped=True))
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     rates: list[float] = []
+    limits = Limits(scratch)
+    highest: list[float] = []
     for seconds_of in contenders.values():
         seconds_of(ids[:1])
     for _ in range(options.rounds):
         if "torch" in chosen:
-            rates.append(int8_rate())
+            rates.append(int8_rate(clock))
+        highest.append(limits.highest()["int8"] * threads)
         for name, seconds_of in contenders.items():
             seconds[name].append(seconds_of(ids))
     for llama in llamas:
         llama.close()
     tokens = ids.size
     result: dict[str, object] = {
-        "machine": f"{platform.machine()}, {threads} cores",
+        "machine": processor()["name"],
+        "threads": threads,
+        "load of the machine": [round(load, 1) for load in os.getloadavg()],
         "inputs": list(ids.shape),
         "tokens_per_second": {name: round(tokens / statistics.median(times), 1) for name, times in seconds.items()},
         "memory_bandwidth_gb_per_second": round(bandwidth(), 1),
         **facts,
+        **({"left out, no package": sorted(left_out)} if left_out else {}),
     }
     if "ours int8" in seconds:
         mine = seconds["ours int8"]
@@ -320,13 +361,17 @@ def measure(options: argparse.Namespace, scratch: Path) -> None:
             for name, times in seconds.items()
             if name != "ours int8"
         }
+        shares = [tokens / took * GOP_PER_TOKEN / limit for took, limit in zip(mine, highest, strict=True)]
+        result["limit_gop_per_second"] = round(statistics.median(highest), 1)
+        result["share_of_the_limit"] = round(statistics.median(shares), 2)
         if rates:
             fractions = [tokens / took * GOP_PER_TOKEN / rate for took, rate in zip(mine, rates, strict=True)]
             result["int8_matrix_product_gop_per_second"] = round(statistics.median(rates), 1)
             result["fraction_of_int8_rate"] = round(statistics.median(fractions), 2)
     print(json.dumps(result, indent=1))
     RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+    results = RESULTS.with_stem("engines-one-thread") if threads == 1 else RESULTS
+    results.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":
