@@ -113,7 +113,7 @@ def test_instructor(url: str) -> None:
     for mode in (instructor.Mode.TOOLS, instructor.Mode.JSON_SCHEMA):
         client = instructor.from_openai(openai.OpenAI(base_url=f"{url}/v1", api_key="x"), mode=mode)
         found = client.chat.completions.create(
-            model=LANGUAGE, messages=messages, response_model=person(), temperature=0, max_retries=0
+            model=LANGUAGE, messages=messages, response_model=person(), temperature=0, max_tokens=60, max_retries=0
         )
         assert found.age == 3, mode
 

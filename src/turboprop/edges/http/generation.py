@@ -19,6 +19,7 @@ from turboprop.edges.http.streams import pumped
 from turboprop.errors import UsageError
 from turboprop.generate.events import DoneEvent, GenerationEvent
 from turboprop.generate.options import GenerationOptions
+from turboprop.generate.tools import closed
 
 if TYPE_CHECKING:
     from turboprop.edges.http.state import ServerState
@@ -47,7 +48,7 @@ class ResponseFormat(ForeignBody):
         if self.type == "text":
             return None
         if self.type == "json_schema" and self.json_schema is not None:
-            return self.json_schema.schema_
+            return dict(closed(self.json_schema.schema_))
         if self.type == "json_schema" and self.schema_ is None:
             raise UsageError("response_format of the type json_schema has no json_schema")
         return self.schema_ or {"type": "object"}

@@ -23,6 +23,7 @@ from turboprop.edges.http.streams import EventStream, sse, told_errors, until_go
 from turboprop.edges.http.tools import rendered_call, rendered_tool
 from turboprop.generate.events import ReasoningEvent
 from turboprop.generate.options import GenerationOptions
+from turboprop.generate.tools import closed
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -142,7 +143,7 @@ class ResponsesRequest(ForeignBody):
             **{name: value for name, value in sampling.items() if value is not None},
             seed=None if self.seed is None else self.seed % 2**63,
             max_tokens=self.max_output_tokens,
-            json_schema=None if form is None or form.type == "text" else form.schema_ or {"type": "object"},
+            json_schema=None if form is None or form.type == "text" else closed(form.schema_ or {"type": "object"}),
             reasoning=None if effort is None else effort not in ("none", "minimal"),
         )
         system = [{"role": "system", "content": self.instructions}] if self.instructions else []
