@@ -388,3 +388,16 @@ def test_linked_work_trees_and_folders_below(root: Path, tmp_path: Path) -> None
     assert git_view(str(root / "d")).names == ["b.py"]
     os.mkfifo(root / ".git/info/exclude.new")
     assert "is a pipe" in git_view(str(linked)).error  # it is asked for in the shared directory
+
+
+def test_a_git_that_tells_without_end_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not only what it told is looked at once it has ended: by then it may hold all memory."""
+    program = tmp_path / "bin" / "git"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\nexec yes 'word word word word word word word word'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(git, "_LOOK_AFTER", 0.05)
+    (tmp_path / "work").mkdir()
+    with pytest.raises(GitError, match=r"more than 20,000,000 bytes"):
+        ask_git(str(tmp_path / "work"), "log", most=20_000_000)

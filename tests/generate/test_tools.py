@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from turboprop.errors import UsageError
 from turboprop.generate.tools import CallReader, call_schema, calls_in, written_out
 
 NAMES = frozenset(("look", "go"))
@@ -139,3 +140,40 @@ def test_the_schema_of_a_call_keeps_each_tools_definitions() -> None:
     assert llguidance.LLMatcher.validate_grammar(grammar, None) == ""
     ids = json.loads(schema)["$defs"]
     assert [ids["0_V"], ids["1_V"]] == [{"enum": ["a"]}, {"enum": ["b"]}]
+
+
+@pytest.mark.parametrize("arguments", ['{"a": 1e999}', '{"a": NaN}'])
+def test_numbers_that_json_does_not_have_make_no_call(arguments: str) -> None:
+    assert calls_in(f'{{"name": "look", "arguments": {arguments}}}', NAMES) == []
+    assert calls_in("look(a=1e999)", NAMES) == []
+
+
+def test_a_lone_surrogate_stays_spelled_out() -> None:
+    (call,) = calls_in('{"name": "look", "arguments": {"a": "\\ud800 ä"}}', NAMES)
+    assert call.arguments.encode()
+    assert json.loads(call.arguments) == {"a": "\ud800 ä"}
+
+
+def test_long_runs_between_objects_are_read_once() -> None:
+    assert calls_in('{"name": "go"}' + "\n" * 60_000 + "x", NAMES) == []
+    two = calls_in('{"name": "go"}\n\n; {"name": "look"}', NAMES)
+    assert [call.name for call in two] == ["go", "look"]
+
+
+def test_references_within_the_arguments_of_a_tool() -> None:
+    node = {"type": "object", "properties": {"child": {"$ref": "#"}, "default": {"type": "object", "properties": {}}}}
+    other = {"type": "object", "properties": {"a": {"type": "string"}, "b": {"$ref": "#/properties/a"}}}
+    tools = [
+        {"type": "function", "function": {"name": name, "parameters": part}}
+        for name, part in zip("ab", (node, other), strict=True)
+    ]
+    schema = call_schema(tools)
+    assert schema["$defs"]["0"]["properties"]["child"] == {"$ref": "#/$defs/0"}
+    assert schema["$defs"]["0"]["properties"]["default"]["additionalProperties"] is False
+    assert schema["$defs"]["1"]["properties"]["b"] == {"$ref": "#/$defs/1/properties/a"}
+    assert not llguidance.LLMatcher.validate_grammar(llguidance.LLMatcher.grammar_from_json_schema(schema))
+
+
+def test_definitions_that_are_no_object_are_refused() -> None:
+    with pytest.raises(UsageError, match="the tool look are no object"):
+        call_schema([{"type": "function", "function": {"name": "look", "parameters": {"$defs": [1]}}}])

@@ -11,7 +11,8 @@ import pytest
 from turboprop.code.git import GitError
 from turboprop.code.terms import counted_terms, term_hash
 from turboprop.index import history
-from turboprop.index.history import FILE, History, PastCommit, keep_history
+from turboprop.index.history import History, PastCommit, keep_history
+from turboprop.index.schema import HISTORY
 from turboprop.settings.trust import key_file
 
 MESSAGES = ("Add both", "The timeout of a socket was wrong", "Say which user it is")
@@ -62,9 +63,9 @@ def test_alike_messages_speak_for_the_files_that_they_changed(root: Path, tmp_pa
 
 def test_only_new_commits_are_read(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keep_history(tmp_path, root)
-    stamp = (tmp_path / FILE).stat().st_mtime_ns
+    stamp = (tmp_path / HISTORY).stat().st_ino
     keep_history(tmp_path, root)
-    assert (tmp_path / FILE).stat().st_mtime_ns == stamp, "nothing came, so nothing is written"
+    assert (tmp_path / HISTORY).stat().st_ino == stamp, "nothing came, so nothing is written"
     asked: list[int] = []
     real = history.commits
 
@@ -103,7 +104,7 @@ def test_one_commit_says_nothing(tmp_path: Path) -> None:
     root.mkdir()
     git(root, "init", "-q")
     keep_history(tmp_path, root)
-    assert not (tmp_path / FILE).exists()
+    assert not (tmp_path / HISTORY).exists()
     commit(root, "Everything at once", "net.py")
     keep_history(tmp_path, root)
     assert History.read(tmp_path, ["net.py"]).commits == 0
@@ -114,6 +115,26 @@ def test_a_shallow_clone_says_what_it_has(root: Path, tmp_path: Path) -> None:
     keep_history(tmp_path, tmp_path / "shallow")
     assert [len(one.files) for one in kept(tmp_path)] == [1, 0], "the oldest seems to add every file"
     assert spoken_for(tmp_path, "which user is it", "net.py", "user.py") == [0.0, 1.0]
+
+
+def test_a_history_that_git_tells_too_slowly_is_tried_once(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object) -> object:
+        asked.append(1)
+        raise GitError("it took more than 20 s", stopped=True)
+
+    asked: list[int] = []
+    with monkeypatch.context() as slow:
+        slow.setattr("turboprop.index.history.commits", stopped)
+        with pytest.raises(GitError, match="20 s"):
+            keep_history(tmp_path, root)
+        keep_history(tmp_path, root)
+    assert len(asked) == 1
+    assert all(not one.files for one in kept(tmp_path))
+    commit(root, "Later", "a.py")
+    keep_history(tmp_path, root)
+    assert kept(tmp_path)[0].files == ("a.py",)
 
 
 def test_a_commit_of_very_many_files_speaks_for_none(root: Path, tmp_path: Path) -> None:
@@ -143,7 +164,7 @@ def test_messages_in_any_encoding(root: Path, tmp_path: Path) -> None:
 def test_without_git_there_is_none(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "plain").mkdir()
     keep_history(tmp_path, tmp_path / "plain")
-    assert not (tmp_path / FILE).exists()
+    assert not (tmp_path / HISTORY).exists()
     monkeypatch.setenv("PATH", ".")
     with pytest.raises(GitError, match="could not be started"):
         keep_history(tmp_path, root)
@@ -154,7 +175,7 @@ def test_a_history_that_is_damaged_or_not_ours_is_not_read(
     root: Path, tmp_path: Path, change: str, own_places: Path
 ) -> None:
     keep_history(tmp_path, root)
-    file = tmp_path / FILE
+    file = tmp_path / HISTORY
     content = file.read_bytes()
     if change == "other key":
         key_file(own_places / "data").unlink()
@@ -173,7 +194,7 @@ def test_a_history_that_is_damaged_or_not_ours_is_not_read(
 def test_a_link_is_not_followed(root: Path, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     keep_history(tmp_path / "elsewhere", root)
-    (tmp_path / FILE).symlink_to(tmp_path / "elsewhere" / FILE)
+    (tmp_path / HISTORY).symlink_to(tmp_path / "elsewhere" / HISTORY)
     assert kept(tmp_path) == []
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from turboprop import Index
-from turboprop.index.history import FILE
+from turboprop.index.schema import HISTORY
 from turboprop.workspace.together import search_together
 
 Write = Callable[[dict[str, str]], Path]
@@ -57,10 +57,21 @@ def test_the_next_run_reads_what_was_committed_since(root: Path) -> None:
         assert index.reader.history().commits == 2
 
 
+def test_a_commit_of_what_is_indexed_already_is_read(root: Path) -> None:
+    (root / "red.py").write_text("def first():\n    return 4\n")
+    with Index.create(root, "none") as index:
+        assert index.reader.history().commits == 1
+    git(root, "commit", "-qam", "Doors are heard")
+    with Index.create(root) as index:
+        assert index.summary is not None
+        assert index.summary.unchanged_files == 2
+        assert index.reader.history().commits == 2
+
+
 def test_without_a_history_there_is_no_evidence(write_files: Write) -> None:
     root = write_files(CODE)
     with Index.create(root, "none") as index:
-        assert not (index.location.directory / FILE).exists()
+        assert not (index.location.directory / HISTORY).exists()
         assert index.reader.history() is None
         assert "said before" not in index.search(REPORT + "first", threshold=0.0)[0].parts
 

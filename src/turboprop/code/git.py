@@ -40,7 +40,7 @@ _LOOK_AFTER = 1.0
 _SLICE = 0.2
 _MOST_MEMORY = 1 << 30
 """Of its own data, in bytes; an index of five million files takes less. Files that it maps do not count."""
-_MOST_OUTPUT = 256 << 20
+MOST_OUTPUT = 256 << 20
 
 # Variables that a Git hook or wrapper sets for its own repository; `GIT_CONFIG_*` stays, since that
 # is how users and continuous integration mark a folder as safe.
@@ -81,9 +81,15 @@ class GitError(TurboPropError):
 
 
 def ask_git(
-    folder: str, command: Command, *arguments: str, given: bytes | None = None
+    folder: str,
+    command: Command,
+    *arguments: str,
+    given: bytes | None = None,
+    longest: float | None = None,
+    most: int = MOST_OUTPUT,
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run a command of Git in `folder`, with `given` as its input, and wait for its end, whatever its exit code.
+    """Run a command of Git in `folder`, with `given` as its input, and wait for its end, whatever its exit code. It may
+    take `longest` seconds (None: `LONGEST_SECONDS`) and tell `most` bytes.
 
     Raises `GitError` where Git must not be asked or does not come to an end, and `OSError` where it cannot be started.
     """
@@ -105,12 +111,12 @@ def ask_git(
     )
     try:
         _limit_memory(process.pid)
-        out, err = _finished(process, folder, given)
+        out, err = _finished(process, folder, given, LONGEST_SECONDS if longest is None else longest, most)
     except BaseException:
         _end(process)
         raise
-    if len(out) > _MOST_OUTPUT:
-        raise GitError(f"Git told more than {_MOST_OUTPUT:,} bytes about {folder}.", stopped=True)
+    if len(out) > most:
+        raise _told_too_much(folder, most)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
@@ -151,7 +157,13 @@ def _limit_memory(process: int) -> None:
             resource.prlimit(process, resource.RLIMIT_DATA, (_MOST_MEMORY, _MOST_MEMORY))
 
 
-def _finished(process: subprocess.Popen[bytes], folder: str, given: bytes | None) -> tuple[bytes, bytes]:
+def _told_too_much(folder: str, most: int) -> GitError:
+    return GitError(f"Git told more than {most:,} bytes about {folder}.", stopped=True)
+
+
+def _finished(
+    process: subprocess.Popen[bytes], folder: str, given: bytes | None, longest: float, most: int
+) -> tuple[bytes, bytes]:
     """What the process wrote. Raises `GitError` where it does not come to an end."""
     with contextlib.suppress(subprocess.TimeoutExpired):
         return process.communicate(given, timeout=_LOOK_AFTER)
@@ -165,8 +177,11 @@ def _finished(process: subprocess.Popen[bytes], folder: str, given: bytes | None
                 raise GitError(problem.replace("not asked", "stopped", 1), stopped=True)
             if time.monotonic() > until:
                 break
-        with contextlib.suppress(subprocess.TimeoutExpired):
+        try:
             return process.communicate(timeout=_SLICE)
+        except subprocess.TimeoutExpired as late:  # what came so far is kept for the next call, and shown here
+            if len(late.output or b"") > most:
+                raise _told_too_much(folder, most) from None
         now, last = time.monotonic(), sign
         sign = _sign_of_life(process.pid)
         if sign != last or not sign:
@@ -177,8 +192,8 @@ def _finished(process: subprocess.Popen[bytes], folder: str, given: bytes | None
                 "a pipe among its files, or a disk that does not answer.",
                 stopped=True,
             )
-        if now - started > LONGEST_SECONDS:
-            raise GitError(f"Git was stopped in {folder}: it took more than {LONGEST_SECONDS:.0f} s.", stopped=True)
+        if now - started > longest:
+            raise GitError(f"Git was stopped in {folder}: it took more than {longest:.0f} s.", stopped=True)
 
 
 def _sign_of_life(process: int) -> bytes:

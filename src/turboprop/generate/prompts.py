@@ -184,9 +184,10 @@ class PromptMaker:
         pattern = re.compile(f"\ue000{nonce}(\\d+)\ue001")
 
         def unspecial(value: Any) -> Any:
-            """The same value without the texts of control tokens; a schema has no use for them."""
+            """The same value without the texts of control tokens; a schema has no use for them. A character takes the
+            place of each: with nothing there, `<|im_<|im_end|>end|>` would become one."""
             if isinstance(value, str):
-                return self._pattern.sub("", value)
+                return self._pattern.sub("\ufffd", value)
             if isinstance(value, Mapping):
                 return {unspecial(key): unspecial(each) for key, each in value.items()}
             return [unspecial(each) for each in value] if isinstance(value, list | tuple) else value

@@ -15,6 +15,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from turboprop.errors import UsageError
+
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
 _RESULT_OPEN, _RESULT_CLOSE = "<tool_response>", "</tool_response>"
 _INSTRUCTIONS = (
@@ -65,11 +67,16 @@ def call_schema(tools: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     for number, tool in enumerate(tools):
         function = tool["function"]
         parameters = dict(function.get("parameters") or {})
-        prefix = f"{number}_"
+        own = f"{number}"
         for key in ("$defs", "definitions"):
-            for name, each in (parameters.pop(key, None) or {}).items():
-                definitions[prefix + name] = closed(_moved(each, prefix))
-        arguments = closed({"type": "object", "properties": {}, **_moved(parameters, prefix)})
+            inner = parameters.pop(key, None) or {}
+            if not isinstance(inner, Mapping):
+                raise UsageError(f"the {key} of the tool {function['name']} are no object; describe each by its name")
+            for name, each in inner.items():
+                definitions[f"{own}_{name}"] = closed(_moved(each, own))
+        arguments = closed({"type": "object", "properties": {}, **_moved(parameters, own)})
+        if _refers_to(arguments, own) or any(_refers_to(each, own) for each in definitions.values()):
+            definitions[own], arguments = arguments, {"$ref": f"#/$defs/{own}"}
         choices.append(
             {
                 "type": "object",
@@ -198,7 +205,9 @@ def _json_calls(text: str) -> list[Call]:
         value = json.loads(text)
     except (ValueError, RecursionError):
         # Llama 3 puts several objects one behind the other.
-        parts = [part for part in re.split(r"(?<=\})\s*[;\n]\s*(?=\{)", text) if part]
+        if len(text) > _LONGEST:
+            return []
+        parts = [part for part in re.split(r"(?<=\})[\s;]+(?=\{)", text) if part]
         if len(parts) < 2:
             return []
         try:
@@ -206,8 +215,7 @@ def _json_calls(text: str) -> list[Call]:
         except (ValueError, RecursionError):
             return []
     values = value if isinstance(value, list) else [value]
-    calls = [_call(each) for each in values]
-    return [each for each in calls if each is not None] if None not in calls else []
+    return _sound([_call(each) for each in values])
 
 
 def _call(value: Any) -> Call | None:
@@ -226,7 +234,18 @@ def _call(value: Any) -> Call | None:
             return None
     if arguments is None:
         arguments = {}
-    return Call(name, json.dumps(arguments, ensure_ascii=False)) if isinstance(arguments, Mapping) else None
+    return _written(name, arguments) if isinstance(arguments, Mapping) else None
+
+
+def _written(name: str, arguments: Mapping[str, Any]) -> Call | None:
+    """None for numbers that JSON does not have. A lone surrogate stays spelled out, as no encoding has it."""
+    try:
+        text = json.dumps(arguments, ensure_ascii=False, allow_nan=False)
+        return Call(name, text if text.isascii() else text.encode().decode())
+    except UnicodeEncodeError:
+        return Call(name, json.dumps(arguments))
+    except ValueError:
+        return None
 
 
 def _tagged_calls(text: str) -> list[Call]:
@@ -235,13 +254,13 @@ def _tagged_calls(text: str) -> list[Call]:
     if _DEEPSEEK_CALL in text:
         return _named(_deepseek(part) for part in text.split(_DEEPSEEK_CALL)[1:])
     if text.startswith("<function="):  # Qwen 3 Coder
-        return [_of_parameters(part) for part in text.split("<function=")[1:]]
+        return _sound([_of_parameters(part) for part in text.split("<function=")[1:]])
     if found := _FUNCTION_GEMMA.fullmatch(text):
         parts = found[2].split("<escape>")
         if len(parts) % 2 == 0:
             return []
         keys, values = parts[0::2], parts[1::2]
-        return [Call(found[1], _typed((key.strip(", :"), value) for key, value in zip(keys, values, strict=False)))]
+        return _sound([_typed(found[1], ((key.strip(", :"), each) for key, each in zip(keys, values, strict=False)))])
     pairs = []
     for part in text.split("[TOOL_CALLS]"):
         bare = part.strip().removeprefix("functions.")
@@ -260,27 +279,31 @@ def _deepseek(part: str) -> tuple[str, str]:
     return head.strip(), rest.strip().removeprefix("```json").removesuffix("```").strip()
 
 
-def _of_parameters(part: str) -> Call:
+def _of_parameters(part: str) -> Call | None:
     name, _, inner = part.partition(">")
     pieces = _PARAMETER.split(inner.partition("</function>")[0])
     values = (piece.partition("</parameter>")[0].removesuffix("\n") for piece in pieces[2::2])
-    return Call(name.strip(), _typed(zip(pieces[1::2], values, strict=True)))
+    return _typed(name.strip(), zip(pieces[1::2], values, strict=True))
 
 
 def _named(found: Iterable[tuple[str, str]]) -> list[Call]:
-    calls = [_call({"name": name, "arguments": arguments}) for name, arguments in found]
+    return _sound([_call({"name": name, "arguments": arguments}) for name, arguments in found])
+
+
+def _sound(calls: Sequence[Call | None]) -> list[Call]:
+    """The calls where all of them are ones, else none."""
     return [each for each in calls if each is not None] if None not in calls else []
 
 
-def _typed(pairs: Iterable[tuple[str, str]]) -> str:
-    """Values that are JSON as what they are, all others as texts."""
+def _typed(name: str, pairs: Iterable[tuple[str, str]]) -> Call | None:
+    """A call with values that are JSON as what they are, all others as texts."""
     made: dict[str, Any] = {}
     for key, value in pairs:
         try:
             made[key.strip()] = json.loads(value)
         except (ValueError, RecursionError):
             made[key.strip()] = value
-    return json.dumps(made, ensure_ascii=False)
+    return _written(name, made)
 
 
 def _python_calls(text: str) -> list[Call]:
@@ -290,12 +313,12 @@ def _python_calls(text: str) -> list[Call]:
     try:
         tree = ast.parse(text, mode="eval").body
         nodes = tree.elts if isinstance(tree, ast.List) else [tree]
-        return [_python_call(node) for node in nodes]
+        return _sound([_python_call(node) for node in nodes])
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
         return []
 
 
-def _python_call(node: ast.expr) -> Call:
+def _python_call(node: ast.expr) -> Call | None:
     if not isinstance(node, ast.Call):
         raise ValueError("no call")
     name = ast.unparse(node.func)
@@ -304,7 +327,7 @@ def _python_call(node: ast.expr) -> Call:
     if node.args or any(each.arg is None for each in node.keywords):
         raise ValueError("arguments have names")
     arguments = {str(each.arg): ast.literal_eval(each.value) for each in node.keywords}
-    return Call(name, json.dumps(arguments, ensure_ascii=False))
+    return _written(name, arguments)
 
 
 def _bare(call: Mapping[str, Any]) -> dict[str, Any]:
@@ -312,19 +335,31 @@ def _bare(call: Mapping[str, Any]) -> dict[str, Any]:
     return {"name": function["name"], "arguments": function["arguments"]}
 
 
-def _moved(schema: Any, prefix: str) -> Any:
-    """References into a tool's own definitions, where all tools have theirs in one place."""
+def _moved(schema: Any, own: str) -> Any:
+    """References into a tool's own schema, which lies among the definitions, by the tool's number `own`."""
     if isinstance(schema, list):
-        return [_moved(each, prefix) for each in schema]
+        return [_moved(each, own) for each in schema]
     if not isinstance(schema, Mapping):
         return schema
-    made = {key: _moved(value, prefix) for key, value in schema.items()}
+    made = {key: _moved(value, own) for key, value in schema.items()}
     reference = made.get("$ref")
-    if isinstance(reference, str):
-        for start in ("#/$defs/", "#/definitions/"):
+    if isinstance(reference, str) and reference.startswith("#"):
+        for start, there in (("#/$defs/", f"{own}_"), ("#/definitions/", f"{own}_"), ("#", own)):
             if reference.startswith(start):
-                made["$ref"] = f"#/$defs/{prefix}{reference.removeprefix(start)}"
+                made["$ref"] = f"#/$defs/{there}{reference.removeprefix(start)}"
+                break
     return made
+
+
+def _refers_to(schema: Any, own: str) -> bool:
+    """Whether something in a schema that was moved refers to the tool's arguments as a whole, or into them."""
+    if isinstance(schema, list):
+        return any(_refers_to(each, own) for each in schema)
+    if not isinstance(schema, Mapping):
+        return False
+    whole, reference = f"#/$defs/{own}", schema.get("$ref")
+    here = isinstance(reference, str) and (reference == whole or reference.startswith(f"{whole}/"))
+    return here or any(_refers_to(each, own) for each in schema.values())
 
 
 def closed(schema: Any) -> Any:
@@ -334,7 +369,12 @@ def closed(schema: Any) -> Any:
         return [closed(each) for each in schema]
     if not isinstance(schema, Mapping):
         return schema
-    made = {key: value if key in ("const", "enum", "default") else closed(value) for key, value in schema.items()}
+    made: dict[str, Any] = {}
+    for key, value in schema.items():
+        if key in ("properties", "patternProperties", "$defs", "definitions") and isinstance(value, Mapping):
+            made[key] = {name: closed(each) for name, each in value.items()}  # a property may be called `default`
+        else:
+            made[key] = value if key in ("const", "enum", "default") else closed(value)
     if schema.get("type") == "object" and isinstance(schema.get("properties"), Mapping):
         made.setdefault("additionalProperties", False)
     return made

@@ -12,21 +12,24 @@ It is read from `git log` once; a later run reads only commits that are not ther
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from turboprop.code.git import GitError
 from turboprop.code.gitview import Commit, commit_hashes, commits
 from turboprop.code.terms import counted_terms
 from turboprop.code.walk import shown
 from turboprop.files import open_regular, replace_file
+from turboprop.index.schema import HISTORY
 from turboprop.settings import user_data_home
 from turboprop.settings.trust import is_signed, sign
 
-FILE = "history.json"
 FORMAT = "turboprop-history"
 MOST_COMMITS = 2_000
 MOST_FILES = 30
@@ -53,18 +56,35 @@ class PastCommit:
 
 
 def keep_history(directory: Path, root: Path) -> None:
-    """Bring the history in an index folder up to the repository's. Raises `GitError`, `OSError` and `SettingsError`."""
+    """Bring the history in an index folder up to the repository's. Commits that Git does not tell in time and size are
+    kept without anything to say, so that no later run tries again. Raises `GitError`, `OSError` and `SettingsError`."""
     hashes = commit_hashes(str(root), MOST_COMMITS)
     known = {one.hash: one for one in _read(directory)}
     if list(known) == hashes:
+        with suppress(FileNotFoundError):
+            os.utime(directory / HISTORY, follow_symlinks=False)  # that it was looked at: `Survey.history_is_behind`
         return
     missing = [at for at, commit in enumerate(hashes) if commit not in known]
-    read = {one.hash: one for one in map(_kept, commits(str(root), missing[-1] + 1))} if missing else {}
-    found = [one for commit in hashes if (one := known.get(commit) or read.get(commit)) is not None]
+    read: dict[str, PastCommit] = {}
+    stopped = None
+    try:
+        if missing:
+            read = {one.hash: one for one in map(_kept, commits(str(root), missing[-1] + 1))}
+    except GitError as error:
+        if not error.stopped:
+            raise
+        stopped = error
+    unknown = [PastCommit(commit, 0, (), ()) for commit in hashes] if stopped else []
+    known = {one.hash: one for one in unknown} | known | read
+    found = [known[commit] for commit in hashes if commit in known]
     rows = [[one.hash, one.time, one.terms, one.files, one.renamed] for one in found]
     body = json.dumps(rows, separators=(",", ":")).encode()
+    if len(body) > _MOST_BYTES:
+        body = b"[]"
     head = {"format": FORMAT, "signature": sign(user_data_home(), body)}
-    replace_file(directory / FILE, json.dumps(head).encode() + b"\n" + body)
+    replace_file(directory / HISTORY, json.dumps(head).encode() + b"\n" + body)
+    if stopped:
+        raise stopped
 
 
 class History:
@@ -132,7 +152,7 @@ def _kept(commit: Commit) -> PastCommit:
 def _read(directory: Path) -> list[PastCommit]:
     """What is kept; [] where that is nothing, damaged, or not of this user: the next run makes it again."""
     try:
-        with open_regular(directory / FILE) as stream:
+        with open_regular(directory / HISTORY) as stream:
             head, body = json.loads(stream.readline(_MOST_HEAD)), stream.read(_MOST_BYTES)
         if head["format"] != FORMAT or not is_signed(user_data_home(), body, head["signature"]):
             return []

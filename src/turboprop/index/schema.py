@@ -30,6 +30,8 @@ from turboprop.types import Chunk, Prompts
 if TYPE_CHECKING:
     import pyarrow as pa
 
+HISTORY = "history.json"
+"""The file of an index folder that keeps what the commits say."""
 SCHEMA_VERSION = 4
 """Raised by every change of columns, of their meaning, or of how texts are split into terms."""
 

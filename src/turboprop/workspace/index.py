@@ -129,6 +129,10 @@ class Index(Closing):
             if model is not None and not upkeep and seen.is_current:
                 index = cls(location, None, options, models)
                 index.summary = seen.summary()
+                if seen.history_is_behind:
+                    from turboprop.workspace.update import keep_history_of
+
+                    index.summary = replace(index.summary, notes=(*index.summary.notes, *keep_history_of(seen)))
                 return index
         seen.check_not_empty()  # before a model is fetched for it
         if not rebuild and seen.known is not None and (why := location.why_not_of(seen.known.header.scope)):

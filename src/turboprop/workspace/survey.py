@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from turboprop.code.detect import language_by_name
@@ -21,7 +22,7 @@ from turboprop.index.changes import Changes, chunker_name, differing, find_chang
 from turboprop.index.integrity import sample_damage
 from turboprop.index.lease import is_whole
 from turboprop.index.manifest import Header, Manifest, index_tables, read_manifest
-from turboprop.index.schema import bytes_on_disk, lexicon_file, manifest_file, table_folder
+from turboprop.index.schema import HISTORY, bytes_on_disk, lexicon_file, manifest_file, table_folder
 from turboprop.types import MAX_CHUNK_CHARS, IndexScope, IndexStatus, IndexSummary, LeftOut, Refresh
 
 if TYPE_CHECKING:
@@ -72,6 +73,12 @@ class Survey:
     def has_touched(self) -> bool:
         """Whether so many files may have changed their times alone that a run, which records them, is worth it."""
         return len(self.changes.to_read) > refresh.FEW_FILES
+
+    @property
+    def history_is_behind(self) -> bool:
+        """Whether Git noted that the branch moved since the index looked at its commits."""
+        moved, looked = self.location.root / ".git" / "logs" / "HEAD", self.location.directory / HISTORY
+        return _changed(moved) > _changed(looked)
 
     def again(self) -> Survey:
         """The same look now, where something was published since, else itself."""
@@ -236,6 +243,13 @@ def quick_survey(
         whole = seen.known is None or seen.known.header.complete or scope.limit is not None
         why = "much has changed" if whole else "the index is incomplete"
     return Refresh(why, len(differ) + len(changes.removed))
+
+
+def _changed(path: Path) -> int:
+    try:
+        return path.lstat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _is_begun(location: Location) -> bool:

@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from turboprop.code.git import GitError
@@ -84,17 +83,17 @@ def bring_up_to_date(
             if time.monotonic() >= until:
                 raise
             continue
-        history = _keep_history(directory, seen) if fill else []
+        history = keep_history_of(seen) if fill else []
         known = read_manifest(manifest_file(directory, table_name(model.fingerprint if model is not None else WORDS)))
         notes = (*seen.walk.notes, *_forgotten(seen), *_cut_anew(seen, model), *history)
         return replace(summary, notes=notes, left_out=left_out_of(seen.walk, known))
 
 
-def _keep_history(directory: Path, seen: Survey) -> list[str]:
+def keep_history_of(seen: Survey) -> list[str]:
     """Read the commits that came since; a sentence where that is not possible. A search that brings in an edit does
     not ask: what is not committed yet is in no history."""
     try:
-        keep_history(directory, seen.location.root)
+        keep_history(seen.location.directory, seen.location.root)
     except (GitError, OSError, SettingsError) as error:
         return [f"The history was not read: {error}"]
     return []

@@ -18,7 +18,9 @@ from turboprop.errors import UsageError
 from turboprop.printable import quoted_name
 
 _MOST_NAMED = 5
-_COMMA = re.compile(r",(?![^{]*\})")
+_MOST_NAMES = 64
+_LONGEST_LIST = 10_000
+"""Characters of a string that is read as a list."""
 
 
 def a_list(value: object) -> object:
@@ -26,12 +28,21 @@ def a_list(value: object) -> object:
     glob."""
     if not isinstance(value, str):
         return value
+    if len(value) > _LONGEST_LIST:
+        raise ValueError(f"a string of up to {_LONGEST_LIST:,} characters is read as a list; give a JSON list")
     if value.lstrip().startswith("["):
         try:
             return json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             pass  # a glob may begin with a bracket
-    return [item for part in _COMMA.split(value) if (item := part.strip())]
+    items, depth = [""], 0
+    for letter in value:
+        depth += {"{": 1, "}": -1 if depth else 0}.get(letter, 0)
+        if letter == "," and not depth:
+            items.append("")
+        else:
+            items[-1] += letter
+    return [item for part in items if (item := part.strip())]
 
 
 class Arguments:
@@ -56,6 +67,8 @@ class Arguments:
         misspelt filter would be to answer another question.
         """
         names = list(self._model.model_fields)
+        if len(given) > _MOST_NAMES:
+            raise UsageError(f"{self._tool} takes {', '.join(names)}, and not {len(given)} arguments")
         unknown = [name for name in given if name not in names]
         for name in unknown:
             meant = _nearly(name, names)
