@@ -125,7 +125,7 @@ def test_a_git_that_sleeps_is_stopped_with_its_group(
 
 def test_a_git_that_never_ends_is_stopped(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     held_outside(root, tmp_path)
-    monkeypatch.setattr(git, "LONGEST_SECONDS", 1.0)
+    monkeypatch.setattr("turboprop.code.gitview.LOG_SECONDS", 1.0)
     before = children()
     with pytest.raises(GitError, match="took more than 1 s"):
         list(commits(str(root), 10))
