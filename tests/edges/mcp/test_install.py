@@ -108,7 +108,8 @@ def test_each_client(client: str, repo: Path, own_places: Path) -> None:
     listed = run("list", cwd=repo)
     assert f"{CLIENTS[client].title}  turboprop  {file}  {repo}" in listed.stdout.split("\n")
     gone = run("uninstall", client, cwd=repo)
-    assert (gone.returncode, file.exists()) == (0, False), gone.stderr
+    assert gone.returncode == 0, gone.stderr
+    assert read(file) == {} if file.suffix == ".toml" else servers(client, file) == {}
     assert run("uninstall", client, cwd=repo).returncode == 1
     assert run("list", cwd=repo).returncode == 1
 
@@ -119,10 +120,156 @@ def test_a_file_for_everyone_names_other_repositories_from_where_it_is(repo: Pat
     assert install("claude", "--repo", repo, "--repo", other, cwd=repo).returncode == 0
     way = os.path.relpath(other, repo)
     assert words(servers("claude", repo / ".mcp.json")["turboprop"])[2:] == ["--repo", ".", "--repo", way]
-    assert install("claude", "--absolute", cwd=repo).returncode == 0
+    assert install("claude", "--absolute", "--repo", repo, "--repo", other, cwd=repo).returncode == 0
     assert words(servers("claude", repo / ".mcp.json")["turboprop"])[5:] == ["--repo", str(repo), "--repo", str(other)]
-    assert install("claude", cwd=repo).returncode == 0
-    assert words(servers("claude", repo / ".mcp.json")["turboprop"])[2:] == ["--repo", ".", "--repo", way]
+    again = install("claude", cwd=repo)
+    assert (again.returncode, str(other) in again.stderr) == (0, True)
+    assert words(servers("claude", repo / ".mcp.json")["turboprop"])[2:] == ["--repo", "."]
+
+
+OTHER = '{"mcpServers": {"turboprop": {"command": "npx", "args": ["mcp", "--repo", "../private", "turboprop"]}}}'
+
+
+@pytest.mark.parametrize("command", ["install", "uninstall"])
+def test_another_server_of_the_name_is_left_alone(command: str, repo: Path) -> None:
+    file = repo / ".mcp.json"
+    file.write_text(OTHER)
+    done = run(command, "claude", cwd=repo)
+    step = "--name" if command == "install" else "tp mcp list"
+    assert (done.returncode, done.stdout, "another server" in done.stderr, step in done.stderr) == (2, "", True, True)
+    assert file.read_text() == OTHER
+
+
+def test_an_entry_from_others_serves_nothing_outside_and_what_it_keeps_is_named(repo: Path, tmp_path: Path) -> None:
+    (tmp_path / "private").mkdir()
+    (repo / "way").symlink_to(tmp_path / "private")
+    file = repo / ".mcp.json"
+    file.write_text(
+        '{"mcpServers": {"turboprop": {"command": "tp", "args": ["mcp", "--repo", "../private", "--repo", "way",'
+        ' "--repo", "app"], "env": {"PYTHONPATH": "./evil"}, "cwd": "/"}}}'
+    )
+    done = install("claude", cwd=repo)
+    assert done.returncode == 0
+    assert words(servers("claude", file)["turboprop"]) == ["tp", "mcp", "--repo", "app", "--repo", "."]
+    assert "env (PYTHONPATH), cwd" in done.stderr
+    assert f"{tmp_path / 'private'} {repo / 'way'}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("client", "text", "left"),
+    [
+        (
+            "claude",
+            '{\n  "mcpServers": { // "gitlab"\n    "turboprop": {"command": "tp", "args": ["mcp"]}\n // last\n  }\n}\n',
+            '{\n  "mcpServers": { // "gitlab"\n // last\n  }\n}\n',
+        ),
+        (
+            "goose",
+            "extensions: # mine\n  # gitlab: off\n  turboprop:\n    cmd: tp\n    args:\n    - mcp\n  # last\n",
+            "extensions: {} # mine\n  # gitlab: off\n  # last\n",
+        ),
+        ("codex", '[mcp_servers.turboprop]\ncommand = "tp"\nargs = ["mcp"]\n# last\n', "# last\n"),
+    ],
+)
+def test_uninstall_leaves_the_file_and_the_comments_in_it(
+    client: str, text: str, left: str, repo: Path, own_places: Path
+) -> None:
+    file = own_places / CLIENTS[client].user
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    assert run("uninstall", client, "--user", cwd=repo).returncode == 0
+    assert file.read_text() == left
+
+
+@pytest.mark.parametrize(
+    ("client", "text"),
+    [
+        ("claude", '{"mcpServers": {"turboprop": { // a\n  "type": "stdio", // b\n%s  "env": {} // c\n}}}\n'),
+        ("goose", "extensions:\n  turboprop: # a\n    # b\n%s    timeout: 600 # c\n    1: x\n    name: code # d\n"),
+        ("codex", "[mcp_servers.turboprop] # a\n# b\n%sstartup_timeout_sec = 60 # c\n"),
+    ],
+)
+def test_install_leaves_the_comments_in_an_entry(client: str, text: str, repo: Path, own_places: Path) -> None:
+    old = {
+        "claude": '  "command": "tp", // e\n  "args": ["mcp"],\n',
+        "goose": "    cmd: tp\n    args:\n    - mcp\n    enabled: false\n    type: stdio\n",
+        "codex": 'command = "tp"\nargs = ["mcp"]\n',
+    }[client]
+    file = own_places / CLIENTS[client].user
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text % old)
+    done = install(client, "--user", cwd=repo)
+    assert done.returncode == 0, done.stderr
+    changed = file.read_text()
+    before, after = text.split("%s")
+    assert changed.startswith(before)
+    assert changed.endswith(after)
+    assert "// e" in changed or client != "claude"
+    assert words(servers(client, file)["turboprop"])[4:] == ["mcp", "--repo", str(repo)]
+    if client == "goose":
+        entry = servers(client, file)["turboprop"]
+        assert (entry["timeout"], entry["enabled"], entry["name"]) == (600, False, "code")
+
+
+@pytest.mark.parametrize(
+    ("client", "text"),
+    [
+        ("claude", '{"a": 1, "mcpServers": null}'),
+        ("claude", '{"a": 1, "mcpServers": {"turboprop": null}}'),
+        ("opencode", '{"a": 1, "mcp": null}'),
+        ("goose", "a: 1\nextensions:\n"),
+        ("goose", "extensions: {} # mine\na: 1\n"),
+        ("goose", "extensions: null\na: 1\n"),
+    ],
+)
+def test_null_is_nothing(client: str, text: str, repo: Path, own_places: Path) -> None:
+    file = own_places / CLIENTS[client].user
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    assert run("uninstall", client, "--user", cwd=repo).returncode == 1
+    done = install(client, "--user", cwd=repo)
+    assert done.returncode == 0, done.stderr
+    assert (list(servers(client, file)), read(file)["a"]) == (["turboprop"], 1)
+    assert file.read_text().count("extensions") == text.count("extensions")
+
+
+def test_a_link_does_not_choose_the_format(repo: Path, own_places: Path) -> None:
+    kept = own_places / "dotfiles/codex"
+    kept.parent.mkdir()
+    kept.write_text('model = "big"\n')
+    file = own_places / CLIENTS["codex"].user
+    file.parent.mkdir()
+    file.symlink_to(kept)
+    assert install("codex", "--user", cwd=repo).returncode == 0
+    assert file.is_symlink()
+    assert set(tomllib.loads(kept.read_text())) == {"model", "mcp_servers"}
+    assert str(file) in run("list", cwd=repo).stdout
+
+
+@pytest.mark.parametrize(
+    ("client", "deep"), [("codex", "a=" + "[" * 20_000), ("goose", "[" * 20_000), ("claude", "[" * 20_000)]
+)
+def test_what_is_nested_deeply_is_not_understood(client: str, deep: str, repo: Path, own_places: Path) -> None:
+    file = file_of(client, repo, own_places, False)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(deep)
+    assert "no agent knows" in run("list", cwd=repo).stderr
+    done = install(client, cwd=repo)
+    assert (done.returncode, "nested too deeply" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("link", [".vscode", ".vscode/mcp.json"])
+def test_a_link_in_the_repository_is_not_followed(link: str, repo: Path) -> None:
+    (repo / ".git/hooks").mkdir(parents=True)
+    (repo / link).parent.mkdir(exist_ok=True)
+    (repo / link).symlink_to(repo / ".git/hooks" / Path(link).relative_to(".vscode"))
+    done = install("vscode", cwd=repo)
+    assert (done.returncode, ".git" in done.stderr) == (2, True)
+    assert list((repo / ".git/hooks").iterdir()) == []
+    (repo / "kept.json").write_text("{}")
+    (repo / ".mcp.json").symlink_to("kept.json")
+    assert "is a link" in install("claude", cwd=repo).stderr
+    assert (repo / "kept.json").read_text() == "{}"
 
 
 BEFORE = {
@@ -204,19 +351,20 @@ def test_nothing_in_the_file_is_lost(client: str, repo: Path, own_places: Path, 
     if client == "codex":
         file.write_text(
             f'# mine\nmodel = "big"\n\n[{key}.other]\ncommand = "x" # y\n\n'
-            f'[{key}.turboprop]\nenv = {{ A = "1" }}\ncommand = "old"\n'
+            f'[{key}.turboprop]\nenv = {{ A = "1" }}\ncommand = "old"\nargs = ["-m", "turboprop", "mcp"]\n'
         )
     else:
         file.write_text(
             f'{{\n   "theme": "dark", "{key}": {{"other": {{"command": "x"}},\n'
-            f'   "turboprop": {{"env": {{"A": "1"}}, "command": "old"}}}},\n   "list": [1,2]\n}}\n'
+            f'   "turboprop": {{"env": {{"A": "1"}}, "command": "old", "args": ["-m", "turboprop", "mcp"]}}}},\n'
+            '   "list": [1,2]\n}\n'
         )
     file.chmod(0o600)
     before = read(file)
     assert install(client, "--user", cwd=repo).returncode == 0
     after = read(file)
     ours = after[key].pop("turboprop")
-    assert before[key].pop("turboprop") == {"env": {"A": "1"}, "command": "old"}
+    assert before[key].pop("turboprop")["env"] == {"A": "1"}
     assert after == before
     assert (ours["env"], ours["command"]) == ({"A": "1"}, sys.executable)
     assert file.stat().st_mode & 0o777 == 0o600
@@ -292,7 +440,7 @@ def test_what_is_no_file_is_said_and_never_waited_for(repo: Path, kind: str) -> 
         file.symlink_to(file)
     done = install("claude", cwd=repo)
     assert (done.returncode, done.stdout) == (2, "")
-    assert f"cannot read {file}" in done.stderr
+    assert (f"{file} is a link" if kind == "link to itself" else f"cannot read {file}") in done.stderr
     assert "defect" not in done.stderr
 
 

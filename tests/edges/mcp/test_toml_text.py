@@ -33,8 +33,8 @@ def test_a_new_table_is_appended() -> None:
 def test_an_old_table_is_changed_in_its_place() -> None:
     old = '[mcp_servers."turboprop"]  # ours\nargs = [\n  "[x]",\n  "y",\n]\nenv = { A = "1" }\ncommand = "old"\n\n'
     tail = '[other]\ncommand = "kept"\n'
-    new = '[mcp_servers."turboprop"]  # ours\ncommand = "/usr/bin/python"\nargs = ["-m", "turboprop"]\n'
-    assert with_table(KEPT + old + tail, KEYS, VALUES) == f'{KEPT}{new}env = {{ A = "1" }}\n\n{tail}'
+    new = '[mcp_servers."turboprop"]  # ours\nargs = ["-m", "turboprop"]\nenv = { A = "1" }\n'
+    assert with_table(KEPT + old + tail, KEYS, VALUES) == f'{KEPT}{new}command = "/usr/bin/python"\n\n{tail}'
 
 
 def test_line_ends_stay() -> None:

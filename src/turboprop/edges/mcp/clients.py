@@ -221,8 +221,8 @@ def is_ours(made: Any) -> bool:
         return False
     command, arguments = made.get("command", made.get("cmd")), made.get("args", [])
     words = [*command] if isinstance(command, list) else [command, *(arguments if isinstance(arguments, list) else [])]
-    names = [Path(word).stem for word in words if isinstance(word, str)]
-    return "mcp" in names and bool({"tp", "turboprop"} & set(names))
+    words = [word for word in words if isinstance(word, str) and word != "--debug"]
+    return any(Path(program).stem in ("tp", "turboprop") and then == "mcp" for program, then in pairwise(words))
 
 
 def _from(base: Path, repo: Path, here: str) -> str:

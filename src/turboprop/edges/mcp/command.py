@@ -120,11 +120,17 @@ def install(client: str, repos: tuple[str, ...], user: bool, absolute: bool, nam
         echo(f"for {where.file}:", err=True)
         echo(snippet(where, name, entry(agent, name, roots, where.root if portable else None)), nl=False)
         return
-    if write(where, name, roots, absolute=absolute):
+    done = write(where, name, roots, absolute=absolute)
+    if done.changed:
         echo(f"{agent.title} knows {name} now: {where.file}")
     else:
         echo(f"{agent.title} knew {name} already: {where.file}")
     echo(f"next: {agent.next_step}")
+    if done.kept:
+        echo(f"tp: the entry keeps what stood in it: {', '.join(done.kept)}; take out what you do not know", err=True)
+    if done.left_out:
+        others = " ".join(map(str, done.left_out))
+        echo(f"tp: left out, as they lie outside of the repository: {others}; name with --repo what you want", err=True)
     if portable and shutil.which("tp") is None:
         echo("tp: `tp` is not on this PATH: put it there (such as with pipx), or give --absolute", err=True)
 

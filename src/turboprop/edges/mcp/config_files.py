@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +15,39 @@ from turboprop.files import open_regular, replacing
 
 _MOST_BYTES = 50_000_000
 _BY_HAND = "add what --print shows by hand"
+_OF_COMMAND = ("command", "cmd", "args")
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """What `install` did. `kept` names the members of the entry that stood there and are not ours, such as `env`;
+    `left_out` are the repositories outside of this one that it served and does not serve any more."""
+
+    changed: bool
+    kept: list[str]
+    left_out: list[Path]
 
 
 def place(client: AgentClient, root: Path, user: bool) -> Place:
     """The file to write: in the repository where the agent reads one there and `user` is off, else in the home.
 
-    Raises `UsageError` where the repository's file is a link that leads out of it.
+    It has the agent's own name for it, whose suffix says the format, wherever a link in the home leads. Raises
+    `UsageError` where the repository's file is a link, or lies behind one that leads out of it or into `.git`: a
+    repository comes from others, and hooks are run.
     """
     if user or not client.project:
-        return Place(client, _resolved(Path.home() / client.user), None)
-    file = _resolved(root / client.project)
-    if not file.is_relative_to(root):
-        raise UsageError(f"{root / client.project} leads out of the repository; write the user's file with --user")
-    return Place(client, file, root)
+        return Place(client, Path.home() / client.user, None)
+    file = root / client.project
+    target = _resolved(file)
+    if not target.is_relative_to(root):
+        wrong = "leads out of the repository"
+    elif any(part.casefold() == ".git" for part in target.relative_to(root).parts):
+        wrong = "leads into .git"
+    elif file.is_symlink():
+        wrong = "is a link"
+    else:
+        return Place(client, file, root)
+    raise UsageError(f"{file} {wrong}, so it is left alone; write the user's file with --user")
 
 
 def snippet(where: Place, name: str, made: dict[str, Any]) -> str:
@@ -35,47 +55,50 @@ def snippet(where: Place, name: str, made: dict[str, Any]) -> str:
     return _with(where.file, "", (*where.agent.keys, name), made)
 
 
-def install(where: Place, name: str, repos: Sequence[Path], *, absolute: bool = False) -> bool:
-    """Write the entry into the file, where everything else stays as it is; False where it stood there already.
+def install(where: Place, name: str, repos: Sequence[Path], *, absolute: bool = False) -> Installed:
+    """Write the entry into the file, where everything else stays as it is.
 
-    An entry of this name keeps its other keys, and the repositories that it serves. Raises `UsageError` for a file
-    that cannot be understood and `StorageError` for one that cannot be written.
+    An entry of ours keeps its other members, and the repositories that it serves; in a repository's file, which others
+    may have written, only those inside. Raises `UsageError` for a file that cannot be understood and for an entry of
+    this name that is not ours, and `StorageError` for a file that cannot be written.
     """
     text, encoding = _read(where.file)
     base = None if absolute else where.root
+    keys, there = _found(where, text, name)
+    if there and not is_ours(there):
+        raise UsageError(f"{name} in {where.file} is another server, so it is left alone; choose a name with --name")
     try:
-        keys = (*_keys(where, text), name)
-        there = _there(where.file, text, keys)
-        before = served(there, where.root)
-        made = {**there, **entry(where.agent, name, [*before, *(each for each in repos if each not in before)], base)}
-        if made == there:
-            return False
-        changed = _with(where.file, text, keys, made)
+        named = served(there, where.root)
+        before = [each for each in named if where.root is None or _resolved(each).is_relative_to(where.root)]
+        ours = entry(where.agent, name, [*before, *(each for each in repos if each not in before)], base)
+        made = {**ours, **there, **{key: ours[key] for key in _OF_COMMAND if key in ours}}
+        changed = text if made == there else _with(where.file, text, keys, made)
     except (ValueError, UsageError) as error:
         raise _not_understood(where.file, error) from error
-    _replace(where.file, changed, encoding)
-    return True
+    if made != there:
+        _replace(where.file, changed, encoding)
+    kept = [_named(key, value) for key, value in made.items() if key not in ours or ours[key] != value]
+    return Installed(made != there, kept, [each for each in named if each not in before and each not in repos])
 
 
 def uninstall(where: Place, name: str) -> bool:
-    """Take the entry out of the file; False where it has none. A file that says nothing else then is removed."""
+    """Take the entry out of the file; False where it has none. The file stays, and what the entry stood in.
+
+    Raises as `install` does.
+    """
     text, encoding = _read(where.file)
-    if not text.strip():
+    keys, there = _found(where, text, name)
+    if not there:
         return False
+    if not is_ours(there):
+        raise UsageError(
+            f"{name} in {where.file} is another server, so it is left alone; `tp mcp list` shows the names of ours"
+        )
     try:
-        keys = (*_keys(where, text), name)
-        if not _there(where.file, text, keys):
-            return False
         changed = _without(where.file, text, keys)
     except (ValueError, UsageError) as error:
         raise _not_understood(where.file, error) from error
-    if "".join(changed.split()) in ("", "{}"):
-        try:
-            where.file.unlink()
-        except OSError as error:
-            raise StorageError(f"cannot remove {where.file}: {error.strerror}") from error
-    else:
-        _replace(where.file, changed, encoding)
+    _replace(where.file, changed, encoding)
     return True
 
 
@@ -92,9 +115,24 @@ def installed(root: Path) -> Iterator[tuple[Place, str, list[Path]]]:
             except (TurboPropError, ValueError):
                 continue
             for name, made in found.items():
-                if is_ours(made) and (where.file, client.title, name) not in seen:
-                    seen.add((where.file, client.title, name))
+                key = (_resolved(where.file), client.title, name)
+                if is_ours(made) and key not in seen:
+                    seen.add(key)
                     yield where, name, served(made, where.root)
+
+
+def _found(where: Place, text: str, name: str) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """The path to the entry of a name, and what stands there, {} for nothing. Raises `UsageError`."""
+    try:
+        keys = (*_keys(where, text), name)
+        return keys, _there(where.file, text, keys)
+    except (ValueError, UsageError) as error:
+        raise _not_understood(where.file, error) from error
+
+
+def _named(key: str, value: Any) -> str:
+    """A member for the screen: the names in it and no values, which may be secrets."""
+    return f"{key} ({', '.join(map(str, value))})" if isinstance(value, dict) else str(key)
 
 
 def _keys(where: Place, text: str) -> tuple[str, ...]:
@@ -108,9 +146,12 @@ def _keys(where: Place, text: str) -> tuple[str, ...]:
 
 
 def _there(file: Path, text: str, keys: tuple[str, ...]) -> dict[str, Any]:
-    """What stands at a path of keys, {} for nothing. Raises `UsageError` where that, or one above it, is no mapping."""
+    """What stands at a path of keys, {} for nothing and for null. Raises `UsageError` where that, or one above it, is
+    no mapping."""
     whole: Any = _value(file, text)
     for depth in range(len(keys) + 1):
+        if whole is None:
+            return {}
         if not isinstance(whole, dict):
             raise UsageError(f"{'.'.join(keys[:depth]) or 'the whole'} does not hold names and values there")
         if depth < len(keys):
@@ -120,7 +161,7 @@ def _there(file: Path, text: str, keys: tuple[str, ...]) -> dict[str, Any]:
 
 def _value(file: Path, text: str) -> Any:
     if file.suffix == ".toml":
-        return tomllib.loads(text)
+        return toml_text.parse(text)
     if file.suffix == ".yaml":
         return yaml_text.parse(text)
     return jsonc.parse(text).value if text.strip() else {}
@@ -133,33 +174,35 @@ def _with(file: Path, text: str, keys: tuple[str, ...], made: dict[str, Any]) ->
         return toml_text.with_table(text, (keys[0], keys[1]), ours)
     if file.suffix == ".yaml":
         return yaml_text.with_member(text, (keys[0], keys[1]), made)
-    changed = jsonc.with_member(text, keys, made)
-    expected = _value(file, text)
+    there = _there(file, text, keys)
+    changed = text if there else jsonc.with_member(text, keys, made)
+    for key in (each for each in made if there and (each not in there or there[each] != made[each])):
+        changed = jsonc.with_member(changed, (*keys, key), made[key])  # the others keep their comments
+    expected = _value(file, text) or {}
     node = expected
     for key in keys[:-1]:
-        node = node.setdefault(key, {})
+        if node.get(key) is None:
+            node[key] = {}
+        node = node[key]
     node[keys[-1]] = made
     return _checked(file, changed, expected)
 
 
 def _without(file: Path, text: str, keys: tuple[str, ...]) -> str:
-    """The text without the entry, and without what holds nothing then."""
+    """The text without the entry; what it stood in stays, with the comments there."""
     expected = _value(file, text)
-    way = [expected]
+    node = expected
     for key in keys[:-1]:
-        way.append(way[-1][key])
-    depth = len(keys)
-    while depth > 1 and len(way[depth - 1]) == 1:
-        depth -= 1
-    del way[depth - 1][keys[depth - 1]]
+        node = node[key]
+    del node[keys[-1]]
     if file.suffix == ".toml":
         changed = toml_text.without_table(text, (keys[0], keys[1]))
-        if keys[0] in tomllib.loads(changed):
-            expected.setdefault(keys[0], {})  # its own head line stays
+        if not node and keys[0] not in toml_text.parse(changed):
+            del expected[keys[0]]  # it had no head line of its own
     elif file.suffix == ".yaml":
-        changed = yaml_text.without_member(text, keys[:depth])
+        changed = yaml_text.without_member(text, (keys[0], keys[1]))
     else:
-        changed = jsonc.without_member(text, keys[:depth])
+        changed = jsonc.without_member(text, keys)
     return _checked(file, changed, expected)
 
 

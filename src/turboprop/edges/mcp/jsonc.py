@@ -42,7 +42,8 @@ def parse(text: str) -> Node:
 
 
 def with_member(text: str, keys: tuple[str, ...], value: Any) -> str:
-    """The text with `value` at the path of `keys`; objects on the way are made. Raises `UsageError`, `ValueError`."""
+    """The text with `value` at the path of `keys`; objects on the way are made, in the place of null, too. Raises
+    `UsageError`, `ValueError`."""
     if _skip(text, 0) == len(text):
         text = f"{text.rstrip()}\n{{}}\n".lstrip("\n")
     before = parse(text)
@@ -51,13 +52,17 @@ def with_member(text: str, keys: tuple[str, ...], value: Any) -> str:
     node = before
     depth = 0
     for key in keys:
+        if node.value is None:
+            break
         if not isinstance(node.value, dict):
             raise UsageError(f"{'.'.join(keys[:depth]) or 'the whole'} is no object there")
         if key not in node.members:
             break
         node = node.members[key]
         depth += 1
-    if depth == len(keys):
+    if depth == len(keys) or node.value is None:
+        for key in reversed(keys[depth:]):
+            value = {key: value}
         made = text[: node.start] + _written(value, indent, depth, newline) + text[node.end :]
     else:
         for key in reversed(keys[depth + 1 :]):
