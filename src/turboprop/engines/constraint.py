@@ -32,6 +32,10 @@ def supported() -> frozenset[Kind]:
     return frozenset(("json_schema", "grammar")) if importlib.util.find_spec("llguidance") else frozenset()
 
 
+class _NoAnswerError(UsageError, EngineError):
+    """Whoever wrote the constraint is at fault, and sometimes only the engine's loop finds it out."""
+
+
 class Constraint:
     """One answer's automaton."""
 
@@ -45,7 +49,7 @@ class Constraint:
         return bool(self._matcher.is_stopped())
 
     def allowed(self) -> NDArray[np.bool_]:
-        """Which ids may come next, [vocabulary]. Raises `EngineError` where the automaton grows too large."""
+        """Which ids may come next, [vocabulary]. Raises `UsageError` where nothing may, or it grows too large."""
         bits = self._matcher.compute_bitmask()
         self._check()
         return np.unpackbits(np.frombuffer(bits, np.uint8), count=self._vocabulary, bitorder="little").view(np.bool_)
@@ -57,7 +61,10 @@ class Constraint:
 
     def _check(self) -> None:
         if self._matcher.is_error():
-            raise EngineError(f"the answer cannot be kept to the constraint: {self._matcher.get_error():.300}")
+            raise _NoAnswerError(
+                "the json_schema or grammar leads to no answer: it refers to itself without an end, or grows too "
+                "large; simplify it"
+            )
 
 
 class Constraints:
@@ -81,7 +88,9 @@ class Constraints:
         matcher = llguidance.LLMatcher(tokenizer, grammar, log_level=0)
         if matcher.is_error():
             raise UsageError(f"the constraint cannot be used: {matcher.get_error():.300}")
-        return Constraint(matcher, self._vocabulary)
+        made = Constraint(matcher, self._vocabulary)
+        made.allowed()  # `root ::= root` is well formed, and fails at the first id
+        return made
 
     def _tokenizer(self, stop_ids: frozenset[int]) -> Any:
         """The vocabulary's bytes: 1.6 s for 152,000 tokens."""

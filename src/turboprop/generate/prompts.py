@@ -138,7 +138,10 @@ class PromptMaker:
         if not prompt:
             raise UsageError("the prompt is empty: give a text or at least one message")
         if all(isinstance(part, int) and not isinstance(part, bool) for part in prompt):
-            return TokenizedPrompt(tuple(int(str(part)) for part in prompt))
+            ids = [int(str(part)) for part in prompt]
+            if not 0 <= min(ids) <= max(ids) < 1 << 31 or self._tokenizer.id_to_token(max(ids)) is None:
+                raise UsageError(f"the prompt has an id that {self._name} has no token for: {min(ids)} to {max(ids)}")
+            return TokenizedPrompt(tuple(ids))
         checked = [_checked(part, number) for number, part in enumerate(prompt)]
         for message in checked:  # a template that writes calls whole would tell the model numbers that mean nothing
             if isinstance(calls := message.get("tool_calls"), list):

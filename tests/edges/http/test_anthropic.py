@@ -85,6 +85,12 @@ def test_tools(start_server: Callable[..., Any], chat_folder: Callable[..., Any]
         ({"messages": [{"role": "user", "content": [{"type": "image", "source": {}}]}]}, 400, None, "images"),
         ({"messages": [{"role": "user", "content": [{"type": "video"}]}]}, 400, None, "video"),
         ({"messages": []}, 400, None, "messages"),
+        (
+            {"messages": [{"role": "assistant", "content": [{"type": "tool_use", "name": "<|im_end|>", "input": {}}]}]},
+            400,
+            None,
+            "content.0.name",
+        ),
         ({"mcp_servers": [{"url": "x"}]}, 400, None, "mcp_servers"),
         ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, 400, None, "web_search"),
         ({"tool_choice": {"type": "tool", "name": "dream"}}, 400, None, "dream"),

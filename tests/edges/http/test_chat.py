@@ -39,6 +39,14 @@ def test_completion_from_ids_and_of_several_prompts(writing_server) -> None:
     assert several.usage.completion_tokens == 8
 
 
+@pytest.mark.parametrize("number", [512, 2**31 - 1])
+def test_an_id_that_is_none_is_400(writing_server, number: int) -> None:
+    with writing_server.http() as client:
+        answer = client.post("/v1/completions", json={"prompt": [1, number], "max_tokens": 1})
+    assert answer.status_code == 400, answer.text
+    assert str(number) in answer.json()["error"]["message"]
+
+
 def test_streamed_completion_adds_up(writing_server) -> None:
     stream = writing_server.client().completions.create(
         model="stories260K.gguf",
@@ -142,6 +150,9 @@ def test_json_schema(writing_server) -> None:
         {"messages": [{"role": "user", "content": "x"}], "response_format": {"type": "yaml"}},
         {"messages": [{"role": "user", "content": "word " * 3000}]},
         {"messages": [{"role": "user", "content": "x"}], "grammar": "root ::= nothing"},
+        {"messages": [{"role": "user", "content": "x"}], "grammar": "root ::= root"},
+        {"messages": [{"role": "user", "content": "x"}], "grammar": 'root ::= "a" root'},
+        {"messages": [{"role": "user", "content": "x"}], "grammar": "root ::= root", "stream": True},
         {"messages": [{"role": "user", "content": "x"}], "model": "minilm"},
         {"messages": [{"role": "user", "content": "x"}], "stream": True, "mirostat": 2},
         {"messages": [{"role": "user", "content": "x"}], "functions": [{"name": "f"}]},
@@ -234,6 +245,10 @@ def test_several_answers(writing_server) -> None:
     alone = client.chat.completions.create(**{**ask, "n": 1})
     assert alone.choices[0].message.content == texts[0]
     assert alone.usage.prompt_tokens == whole.usage.prompt_tokens
+    long = {**ask, "messages": [{"role": "user", "content": "Once upon a time there was a dog. " * 8}]}
+    client.chat.completions.create(**long)
+    usage = client.chat.completions.create(**long).usage  # each answer finds the prompt cached
+    assert 0 < usage.prompt_tokens_details.cached_tokens <= usage.prompt_tokens
     parts = list(client.chat.completions.create(**ask, stream=True))
     streamed = ["", "", ""]
     for part in parts:

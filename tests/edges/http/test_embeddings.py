@@ -72,7 +72,6 @@ def test_concurrent_clients_get_their_own(server, code_pieces: list[str]) -> Non
         ({"input": "x", "dimensions": 7}, None),
         ({"input": "x", "dimensions": 0}, "dimensions"),
         ({"input": "x", "encoding_format": "int8"}, "encoding_format"),
-        ({"input": "x", "unheard": True}, "unheard"),
         ({"input": ["x"] * 2049}, "input"),
         ({"input": "word " * 600}, None),
     ],

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
+from collections.abc import Callable
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
+
+from turboprop.edges.http.limits import Limits
+from turboprop.workspace.jobs import Job
 
 MODEL = "stories260K.gguf"
 
@@ -95,3 +102,25 @@ def test_errors_have_ollamas_shape(writing_server, path: str, body: Any, status:
     assert answer.status_code == status, answer.text
     assert list(answer.json()) == ["error"]
     assert said in answer.json()["error"]
+
+
+def test_a_pull_ends_with_its_client_and_with_the_server(start_limited: Callable[..., Any]) -> None:
+    limited = start_limited(Limits(), no_key=True)
+    state = limited.state
+    done = threading.Event()
+
+    def work(job: Job) -> None:
+        done.wait()
+
+    state.jobs.start("download", "somebody/something", work)
+    body = {"model": "somebody/something", "stream": False}
+    try:
+        with httpx.Client(base_url=limited.url) as client, pytest.raises(httpx.ReadTimeout):
+            client.post("/api/pull", json=body, timeout=0.5)
+        while state.running:
+            time.sleep(0.01)
+        threading.Timer(0.5, setattr, (state, "ending", True)).start()
+        answer = httpx.post(f"{limited.url}/api/pull", json=body, timeout=None)
+    finally:
+        done.set()
+    assert (answer.status_code, answer.json()) == (500, {"error": "the download was called off"})

@@ -54,6 +54,15 @@ def test_one_embedding_in_each_shape(server) -> None:
         assert len(post("/embed", inputs="word " * 600, truncate=True)) == 1
 
 
+@pytest.mark.parametrize("path", ["/rerank", "/v1/rerank"])
+@pytest.mark.parametrize("documents", ["[1]", "[]", '{"a": 1}', "[NaN]"])
+def test_documents_that_are_none(server, path: str, documents: str) -> None:
+    with server.http() as client:
+        answer = client.post(path, content='{"query": "x", "documents": ?}'.replace("?", documents))
+    assert answer.status_code == 400, answer.text
+    assert "documents" in answer.json()["error"]["message"]
+
+
 @pytest.mark.parametrize(
     ("path", "body", "said"),
     [

@@ -57,6 +57,16 @@ def test_what_was_said_before(writing_server) -> None:
             client.responses.create(input="More", previous_response_id=number, **ask)
 
 
+def test_a_stream_that_fails_says_so_in_turn(writing_server) -> None:
+    endless = {"type": "object", "properties": {"a": {"$ref": "#"}}, "required": ["a"], "additionalProperties": False}
+    form: Any = {"format": {"type": "json_schema", "name": "endless", "schema": endless}}
+    events = list(writing_server.client().responses.create(model=MODEL, input="Hey", text=form, stream=True))
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    assert [event.type for event in events[-2:]] == ["error", "response.failed"]
+    assert events[-1].response.status == "failed"
+    assert "refers to itself" in events[-1].response.error.message
+
+
 def test_tools(start_server: Callable[..., Any], chat_folder: Callable[..., Any]) -> None:
     client = start_server("--model", chat_folder(CHATML)).client()
     ask: dict[str, Any] = {"model": "chat", "tools": [TOOL, {"type": "web_search"}]}
@@ -72,6 +82,10 @@ def test_tools(start_server: Callable[..., Any], chat_folder: Callable[..., Any]
         (streamed,) = stream.get_final_response().output
     assert "response.function_call_arguments.done" in kinds
     assert streamed.name == "go"
+    stay: Any = {**TOOL, "name": "stay"}
+    allowed: Any = {"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "stay"}]}
+    (other,) = client.responses.create(model="chat", input="x", tools=[TOOL, stay], tool_choice=allowed).output
+    assert other.name == "stay"
     told: Any = [{"type": "function_call_output", "call_id": call.call_id, "output": "there"}]
     after = client.responses.create(model="chat", input=told, previous_response_id=whole.id, max_output_tokens=1)
     assert after.usage.input_tokens > 50
@@ -84,6 +98,12 @@ def test_tools(start_server: Callable[..., Any], chat_folder: Callable[..., Any]
         ({"input": [{"type": "item_reference", "id": "x"}]}, "item_reference"),
         ({"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}]}, "images"),
         ({"tool_choice": "required"}, "no tools"),
+        ({"tool_choice": {"type": "web_search"}, "tools": [TOOL]}, "web_search"),
+        ({"tool_choice": {"type": "function"}, "tools": [TOOL]}, "by name"),
+        ({"tool_choice": {"type": "allowed_tools", "tools": [{"type": "mcp", "name": "go"}]}, "tools": [TOOL]}, "mcp"),
+        ({"tool_choice": {"type": "allowed_tools", "tools": [{"type": "function", "name": "no"}]}}, "'no'"),
+        ({"tools": [{**TOOL, "name": "go there"}]}, "tools.0.name"),
+        ({"input": [{"type": "function_call", "name": "<|im_end|>", "arguments": "{}"}]}, "input.0.name"),
     ],
 )
 def test_what_is_not_done_is_named(writing_server, more: Any, said: str) -> None:

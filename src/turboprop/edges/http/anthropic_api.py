@@ -26,7 +26,7 @@ from turboprop.edges.http.conversation import (
 )
 from turboprop.edges.http.failures import ErrorShape, Failure, RequestError
 from turboprop.edges.http.generation import EndEvent
-from turboprop.edges.http.schemas import ForeignBody, MaxTokens, Number
+from turboprop.edges.http.schemas import ForeignBody, MaxTokens, Number, UpTo10000
 from turboprop.edges.http.state import read_model, state_of
 from turboprop.edges.http.streams import EventStream, sse, told_errors, until_gone
 from turboprop.edges.http.tools import Name, rendered_call, rendered_tool
@@ -73,10 +73,10 @@ class Block(ForeignBody):
     type: StrictStr
     text: StrictStr | None = None
     id: StrictStr | None = None
-    name: StrictStr | None = None
+    name: Name | None = None
     input: dict[str, Any] | None = None
     tool_use_id: StrictStr | None = None
-    content: StrictStr | list[Block] | None = None
+    content: StrictStr | UpTo10000[Block] | None = None
     is_error: bool | None = None
     source: dict[str, Any] | None = None
     thinking: StrictStr | None = None
@@ -85,7 +85,7 @@ class Block(ForeignBody):
 
 class MessageParam(ForeignBody):
     role: Literal["user", "assistant", "system"]
-    content: StrictStr | list[Block]
+    content: StrictStr | UpTo10000[Block]
 
 
 class MessagesTool(ForeignBody):
@@ -97,7 +97,7 @@ class MessagesTool(ForeignBody):
 
 class MessagesToolChoice(ForeignBody):
     type: Literal["auto", "any", "tool", "none"]
-    name: StrictStr | None = None
+    name: Name | None = None
 
 
 class Thinking(ForeignBody):
@@ -121,10 +121,10 @@ class CountRequest(ForeignBody):
         "container": "this server runs no code; give tools",
     }
 
-    messages: Annotated[list[MessageParam], Field(min_length=1, max_length=10_000)]
+    messages: Annotated[UpTo10000[MessageParam], Field(min_length=1)]
     model: StrictStr | None = None
-    system: StrictStr | list[Block] | None = None
-    tools: Annotated[list[MessagesTool], Field(max_length=512)] | None = None
+    system: StrictStr | UpTo10000[Block] | None = None
+    tools: Annotated[list[MessagesTool], Field(max_length=512, fail_fast=True)] | None = None
     tool_choice: MessagesToolChoice | None = None
     thinking: Thinking | None = None
 

@@ -30,7 +30,7 @@ from turboprop.edges.http.generation import (
     TokenAnswer,
     UsageAnswer,
 )
-from turboprop.edges.http.schemas import ForeignBody, MaxTokens, refusal
+from turboprop.edges.http.schemas import ForeignBody, MaxTokens, UpTo10000, refusal
 from turboprop.edges.http.state import read_model, state_of
 from turboprop.edges.http.streams import EventStream, sse, told_errors, until_gone
 from turboprop.edges.http.tools import NamedTool, Tool, ToolCall, ToolCallRow, call_row
@@ -69,10 +69,10 @@ class ChatMessage(ForeignBody):
     }
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: StrictStr | list[ContentPart] | None = None
+    content: StrictStr | UpTo10000[ContentPart] | None = None
     name: StrictStr | None = None
     tool_call_id: StrictStr | None = None
-    tool_calls: Annotated[list[ToolCall], Field(max_length=128)] | None = None
+    tool_calls: Annotated[list[ToolCall], Field(max_length=128, fail_fast=True)] | None = None
     refusal: StrictStr | None = None
     reasoning_content: StrictStr | None = None
 
@@ -89,16 +89,16 @@ class ChatMessage(ForeignBody):
 
 
 class ChatRequest(GenerationRequest):
-    messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=10_000)]
+    messages: Annotated[UpTo10000[ChatMessage], Field(min_length=1)]
     max_completion_tokens: MaxTokens = None
     logprobs: bool | None = None
     top_logprobs: Annotated[StrictInt, limits.LOGPROBS] | None = None
-    tools: Annotated[list[Tool], Field(max_length=128)] | None = None
+    tools: Annotated[list[Tool], Field(max_length=128, fail_fast=True)] | None = None
     tool_choice: Literal["auto", "none", "required"] | NamedTool | None = None
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
     reasoning: bool | None = Field(None, description="Let models that can think first, or not.")
     chat_template_kwargs: TemplateOptions | None = None
-    modalities: list[StrictStr] | None = None
+    modalities: UpTo10000[StrictStr] | None = None
     # What other servers do with these makes no difference here.
     store: bool | None = None
     metadata: dict[str, StrictStr] | None = None

@@ -14,7 +14,7 @@ from typing_extensions import TypedDict
 from turboprop import limits
 from turboprop.edges.http import generation
 from turboprop.edges.http.generation import GenerationRequest, TimingsAnswer, TokenAnswer, UsageAnswer
-from turboprop.edges.http.schemas import TokenId, refusal
+from turboprop.edges.http.schemas import TokenId, UpToMillion, refusal
 from turboprop.edges.http.state import read_model, state_of
 from turboprop.edges.http.streams import EventStream, sse, told_errors, until_gone
 from turboprop.generate.events import DoneEvent, GenerationEvent, TokenLogprob
@@ -34,9 +34,12 @@ _DEFAULT_TOKENS = 16
 class CompletionRequest(GenerationRequest):
     prompt: (
         StrictStr
-        | Annotated[list[TokenId], Field(min_length=1)]
-        | Annotated[list[StrictStr], Field(min_length=1, max_length=16)]
-        | Annotated[list[Annotated[list[TokenId], Field(min_length=1)]], Field(min_length=1, max_length=16)]
+        | Annotated[UpToMillion[TokenId], Field(min_length=1)]
+        | Annotated[list[StrictStr], Field(min_length=1, max_length=16, fail_fast=True)]
+        | Annotated[
+            list[Annotated[UpToMillion[TokenId], Field(min_length=1)]],
+            Field(min_length=1, max_length=16, fail_fast=True),
+        ]
     )
     logprobs: Annotated[StrictInt, limits.LOGPROBS] | None = None
     echo: bool | None = None

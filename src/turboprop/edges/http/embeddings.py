@@ -14,7 +14,7 @@ from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from turboprop.edges.http.failures import RequestError
-from turboprop.edges.http.schemas import ForeignBody, TokenId
+from turboprop.edges.http.schemas import ForeignBody, TokenId, UpToMillion
 from turboprop.edges.http.state import read_model, state_of
 from turboprop.edges.http.streams import until_gone
 from turboprop.embed.options import EmbeddingOptions
@@ -45,7 +45,7 @@ class EmbeddingsRequest(ForeignBody):
 
     not_done: ClassVar[Mapping[str, str]] = {"truncate_prompt_tokens": "inputs are cut to the model's length; truncate"}
 
-    input: StrictStr | list[StrictStr] | list[TokenId] | list[list[TokenId]]
+    input: StrictStr | UpToMillion[StrictStr] | UpToMillion[TokenId] | UpToMillion[UpToMillion[TokenId]]
     model: StrictStr | None = None
     encoding_format: Literal["float", "base64"] | None = "float"
     dimensions: Annotated[StrictInt, Field(ge=1, le=65_536)] | None = None

@@ -27,6 +27,9 @@ _log = logging.getLogger("turboprop.http")
 _FIELD = re.compile(r"(?!(str|int|bool|float|none|dict|any)$)[a-z_$][A-Za-z0-9_]*")
 """Not what pydantic calls the members of a union: `str`, `list[TextPart]`, `function-after[...]`, `TextPart`."""
 RETRY_AFTER = "2"
+_MOST_ERRORS = 64
+"""Pydantic makes all of its errors, 2.5 kB each, or none."""
+_LONGEST_NAME = 100
 # The most special class that fits counts: status, type, code.
 _STATUS: dict[type[Exception], tuple[int, str, str | None]] = {
     errors.UsageError: (400, "invalid_request_error", None),
@@ -117,6 +120,8 @@ def failure_of(error: BaseException) -> Failure:
 
 def failure_of_fields(error: ValidationError) -> Failure:
     """What is wrong with the fields of a request."""
+    if error.error_count() > _MOST_ERRORS:
+        return failure(400, f"the body has {error.error_count()} fields that are wrong or unknown", "invalid_value")
     found = error.errors(include_url=False, include_input=False)
     # A value that fits no member of a union has an error of each; the one that got furthest names the part.
     rivals = [each for each in found if each["loc"][:1] == found[0]["loc"][:1]]
@@ -131,7 +136,7 @@ def failure_of_fields(error: ValidationError) -> Failure:
         if all(each["msg"].startswith("Input should be a valid ") for each in same):
             return failure(400, f"{name}: Input should be a valid {' or '.join(wanted)}", "invalid_value", name)
     if first["type"] == "extra_forbidden":
-        name = ".".join([*_place(first["loc"][:-1]), str(first["loc"][-1])])
+        name = ".".join([*_place(first["loc"][:-1]), str(first["loc"][-1])[:_LONGEST_NAME]])
         return failure(400, f"there is no parameter {name!r}", "unknown_parameter", name)
     if first["type"] == "json_invalid":
         return failure(400, f"the body is no JSON: {first['msg']}", "invalid_json")
@@ -142,7 +147,8 @@ def failure_of_fields(error: ValidationError) -> Failure:
 
 def _place(loc: tuple[int | str, ...]) -> list[str]:
     """Where a value stands. Of a union pydantic names the member tried, a type or a class; a client knows the field."""
-    return [str(part) for part in loc if isinstance(part, int) or _FIELD.fullmatch(part)]
+    named = (part if isinstance(part, int) else part[:_LONGEST_NAME] for part in loc)
+    return [str(part) for part in named if isinstance(part, int) or _FIELD.fullmatch(part)]
 
 
 def _common(places: list[list[str]]) -> Iterator[str]:

@@ -149,7 +149,7 @@ class GenerationRequest(SamplingFields, ForeignBody):
     model: StrictStr | None = None
     stream: bool | None = False
     stream_options: StreamOptions | None = None
-    stop: StrictStr | Annotated[list[StrictStr], Field(max_length=limits.MOST_STOPS)] | None = None
+    stop: StrictStr | Annotated[list[StrictStr], Field(max_length=limits.MOST_STOPS, fail_fast=True)] | None = None
     n: Annotated[StrictInt, Field(ge=1, le=8)] | None = None
     logit_bias: Annotated[dict[str, Number], Field(max_length=limits.MOST_BIASES)] | None = None
     response_format: ResponseFormat | None = None
@@ -304,12 +304,13 @@ def frame(kind: str, number: str, model: str) -> dict[str, Any]:
 def usage_of(done: Sequence[DoneEvent], *, answers: int = 1) -> UsageAnswer:
     """The tokens of one or several generations; a prompt that has several `answers` counts once."""
     prompt = sum(each.usage.prompt_tokens for each in done[::answers])
+    cached = sum(each.usage.cached_tokens for each in done[::answers])
     made = sum(each.usage.generated_tokens for each in done)
     return {
         "prompt_tokens": prompt,
         "completion_tokens": made,
         "total_tokens": prompt + made,
-        "prompt_tokens_details": {"cached_tokens": sum(each.usage.cached_tokens for each in done)},
+        "prompt_tokens_details": {"cached_tokens": cached},
     }
 
 

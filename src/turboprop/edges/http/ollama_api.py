@@ -20,7 +20,7 @@ from turboprop.edges.http import embeddings, generation, library_api
 from turboprop.edges.http.conversation import IMAGES, CallEvent, Conversation, Event, talk, whole
 from turboprop.edges.http.failures import ErrorShape, Failure, RequestError, failure
 from turboprop.edges.http.generation import EndEvent
-from turboprop.edges.http.schemas import ForeignBody, MaxTokens, Number, refusal
+from turboprop.edges.http.schemas import ForeignBody, MaxTokens, Number, UpTo10000, UpToMillion, refusal
 from turboprop.edges.http.state import read_model, state_of
 from turboprop.edges.http.streams import EventStream, told_errors, until_gone
 from turboprop.edges.http.tools import Name, Tool, rendered_call
@@ -84,7 +84,7 @@ class OllamaRequest(ForeignBody):
     options: OllamaOptions | None = None
     think: bool | StrictStr | None = None
     keep_alive: StrictStr | Number | None = None
-    images: list[StrictStr] | None = None
+    images: UpTo10000[StrictStr] | None = None
 
     @model_validator(mode="after")
     def _reads_text(self) -> Self:
@@ -129,8 +129,8 @@ class OllamaMessage(ForeignBody):
     role: Literal["system", "user", "assistant", "tool"]
     content: StrictStr | None = None
     thinking: StrictStr | None = None
-    images: list[StrictStr] | None = None
-    tool_calls: Annotated[list[OllamaCall], Field(max_length=128)] | None = None
+    images: UpTo10000[StrictStr] | None = None
+    tool_calls: Annotated[list[OllamaCall], Field(max_length=128, fail_fast=True)] | None = None
     tool_name: StrictStr | None = None
 
     @model_validator(mode="after")
@@ -149,8 +149,8 @@ class OllamaMessage(ForeignBody):
 
 
 class OllamaChatRequest(OllamaRequest):
-    messages: Annotated[list[OllamaMessage], Field(max_length=10_000)] = Field(default_factory=list)
-    tools: Annotated[list[Tool], Field(max_length=128)] | None = None
+    messages: UpTo10000[OllamaMessage] = Field(default_factory=list)
+    tools: Annotated[list[Tool], Field(max_length=128, fail_fast=True)] | None = None
 
 
 class OllamaGenerateRequest(OllamaRequest):
@@ -169,7 +169,7 @@ class OllamaEmbedRequest(ForeignBody):
     """Inputs that are too long are cut, as at Ollama, unless `truncate` is false."""
 
     model: StrictStr
-    input: StrictStr | list[StrictStr] = Field(default_factory=list)
+    input: StrictStr | UpToMillion[StrictStr] = Field(default_factory=list)
     truncate: bool | None = None
     dimensions: Annotated[StrictInt, Field(ge=1, le=65_536)] | None = None
     options: dict[str, Any] | None = None
@@ -433,13 +433,17 @@ async def pull(request: Request) -> Response:
     here = await state.in_thread(_is_here, state, given)
     job = None if here else await state.in_thread(library_api.begin_download, state, given)
     if wanted.stream is False:
-        while job is not None and not job.status.ended:
-            await asyncio.sleep(_LOOK_SECONDS)
+        await until_gone(request, _ended(state, job))
         if job is not None and job.status.state != "done":
             raise RequestError(500, job.status.error or "the download was called off", "job_failed")
         return JSONResponse({"status": "success"})
     chunks = told_errors(_pulled(state, job, given), tell=lambda found: _line(_error(found)))
     return EventStream(chunks, AsyncExitStack(), stall_seconds=state.limits.stall_seconds, media=MEDIA)
+
+
+async def _ended(state: ServerState, job: Job | None) -> None:
+    while job is not None and not job.status.ended and not state.ending:
+        await asyncio.sleep(_LOOK_SECONDS)
 
 
 def _is_here(state: ServerState, given: str) -> bool:

@@ -15,15 +15,15 @@ from typing_extensions import TypedDict
 from turboprop import __version__
 from turboprop.edges.http.embeddings import InputType, vectors_of
 from turboprop.edges.http.failures import RequestError
-from turboprop.edges.http.rerank import RerankRequest, RerankRow, ranked, scored
-from turboprop.edges.http.schemas import ForeignBody, refusal
+from turboprop.edges.http.rerank import RerankDocuments, RerankRequest, RerankRow, ranked, scored
+from turboprop.edges.http.schemas import ForeignBody, UpTo10000, refusal
 from turboprop.edges.http.state import read_model, state_of
 from turboprop.edges.http.streams import until_gone
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-_Texts = Annotated[list[StrictStr], Field(min_length=1, max_length=2_048)]
+_Texts = Annotated[list[StrictStr], Field(min_length=1, max_length=2_048, fail_fast=True)]
 EmbeddingType = Literal["float", "base64", "int8", "uint8", "binary", "ubinary"]
 
 
@@ -36,7 +36,7 @@ class CohereRerankAnswer(TypedDict):
 class TeiRerankRequest(RerankRequest):
     """TEI's with `texts`, all others' with `documents`."""
 
-    documents: Any = None
+    documents: RerankDocuments | None = None  # type: ignore[assignment]
     texts: _Texts | None = None
     raw_scores: bool | None = None
     return_text: bool | None = None
@@ -81,7 +81,7 @@ class CohereEmbedRequest(ForeignBody):
     texts: _Texts
     model: StrictStr | None = None
     input_type: InputType = "document"
-    embedding_types: list[EmbeddingType] | None = None
+    embedding_types: UpTo10000[EmbeddingType] | None = None
     truncate: Literal["NONE", "START", "END"] | None = None
     output_dimension: Annotated[StrictInt, Field(ge=1, le=65_536)] | None = None
 
@@ -140,8 +140,7 @@ async def rerank_any(request: Request) -> Response:
     wanted = await read_model(request, TeiRerankRequest)
     state = state_of(request)
     if wanted.texts is None:
-        asked = RerankRequest.model_validate_json(wanted.model_dump_json(include=set(RerankRequest.model_fields)))
-        return JSONResponse(await until_gone(request, ranked(state, asked)))
+        return JSONResponse(await until_gone(request, ranked(state, wanted)))
     scores, _, _ = await until_gone(request, scored(state, wanted.model, wanted.query, wanted.texts))
     order = np.argsort(-scores, kind="stable").tolist()
     rows = [{"index": index, "score": float(scores[index])} for index in order]

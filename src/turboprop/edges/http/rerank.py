@@ -25,11 +25,14 @@ class RerankDocument(ForeignBody):
     text: StrictStr
 
 
+RerankDocuments = Annotated[list[StrictStr | RerankDocument], Field(min_length=1, max_length=2_048, fail_fast=True)]
+
+
 class RerankRequest(ForeignBody):
     """As at Jina, Cohere and llama.cpp."""
 
     query: Annotated[StrictStr, Field(min_length=1)]
-    documents: Annotated[list[StrictStr | RerankDocument], Field(min_length=1, max_length=2_048)]
+    documents: RerankDocuments
     model: StrictStr | None = None
     top_n: Annotated[StrictInt, Field(ge=1)] | None = None
     return_documents: bool | None = False

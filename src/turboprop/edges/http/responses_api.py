@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
+from itertools import count
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, StrictInt, StrictStr
@@ -17,10 +18,10 @@ from turboprop.edges.http.chat import ContentPart
 from turboprop.edges.http.conversation import Answer, CallEvent, Conversation, Event, chosen, talk, whole
 from turboprop.edges.http.failures import Failure, RequestError
 from turboprop.edges.http.generation import EndEvent
-from turboprop.edges.http.schemas import ForeignBody, MaxTokens, Number
+from turboprop.edges.http.schemas import ForeignBody, MaxTokens, Number, UpTo10000
 from turboprop.edges.http.state import read_model, state_of, tell
 from turboprop.edges.http.streams import EventStream, sse, told_errors, until_gone
-from turboprop.edges.http.tools import rendered_call, rendered_tool
+from turboprop.edges.http.tools import Name, rendered_call, rendered_tool
 from turboprop.generate.events import ReasoningEvent
 from turboprop.generate.options import GenerationOptions
 from turboprop.generate.tools import closed
@@ -38,13 +39,13 @@ class Item(ForeignBody):
 
     type: StrictStr | None = None
     role: Literal["system", "developer", "user", "assistant"] | None = None
-    content: StrictStr | list[ContentPart] | None = None
+    content: StrictStr | UpTo10000[ContentPart] | None = None
     id: StrictStr | None = None
     status: StrictStr | None = None
     call_id: StrictStr | None = None
-    name: StrictStr | None = None
+    name: Name | None = None
     arguments: StrictStr | None = None
-    output: StrictStr | list[ContentPart] | None = None
+    output: StrictStr | UpTo10000[ContentPart] | None = None
 
 
 class TextFormat(ForeignBody):
@@ -66,15 +67,22 @@ class ReasoningOptions(ForeignBody):
 
 class ResponsesTool(ForeignBody):
     type: StrictStr
-    name: StrictStr | None = None
+    name: Name | None = None
     description: StrictStr | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
 
 
-class ChosenTool(ForeignBody):
+class NamedTool(ForeignBody):
     type: StrictStr
-    name: StrictStr | None = None
+    name: Name | None = None
+
+
+class ChosenTool(NamedTool):
+    """A function, or of the type `allowed_tools` several."""
+
+    mode: Literal["auto", "required"] | None = None
+    tools: Annotated[list[NamedTool], Field(max_length=512, fail_fast=True)] | None = None
 
 
 class ResponsesRequest(ForeignBody):
@@ -88,7 +96,7 @@ class ResponsesRequest(ForeignBody):
         "max_tool_calls": "this server calls no tools by itself",
     }
 
-    input: StrictStr | Annotated[list[Item], Field(max_length=10_000)]
+    input: StrictStr | UpTo10000[Item]
     model: StrictStr | None = None
     instructions: StrictStr | None = None
     max_output_tokens: MaxTokens = None
@@ -96,7 +104,7 @@ class ResponsesRequest(ForeignBody):
     top_p: Annotated[Number, limits.TOP_P] | None = None
     seed: StrictInt | None = None
     stream: bool | None = None
-    tools: Annotated[list[ResponsesTool], Field(max_length=512)] | None = None
+    tools: Annotated[list[ResponsesTool], Field(max_length=512, fail_fast=True)] | None = None
     tool_choice: Literal["auto", "none", "required"] | ChosenTool | None = None
     text: TextOptions | None = None
     reasoning: ReasoningOptions | None = None
@@ -133,9 +141,7 @@ class ResponsesRequest(ForeignBody):
         """What is asked, after what was said. Raises `UsageError` or `RequestError`."""
         functions = [tool for tool in self.tools or () if tool.type == "function" and tool.name]
         offered = [rendered_tool(each.name or "", each.description, each.parameters) for each in functions]
-        choice = self.tool_choice
-        named = choice.name if isinstance(choice, ChosenTool) and choice.type == "function" else None
-        tools, forced = chosen(offered, choice if isinstance(choice, str) else "auto", named)
+        tools, forced = self._chosen(offered)
         form = self.text.format if self.text else None
         effort = self.reasoning.effort if self.reasoning else None
         sampling = {name: getattr(self, name) for name in ("temperature", "top_p")}
@@ -148,6 +154,21 @@ class ResponsesRequest(ForeignBody):
         )
         system = [{"role": "system", "content": self.instructions}] if self.instructions else []
         return Conversation(_with_one_system([*system, *before, *self.plain()]), options, tools, forced)
+
+    def _chosen(self, offered: list[dict[str, Any]]) -> tuple[Sequence[Mapping[str, Any]], bool]:
+        """The tools that may be called, and whether one has to be. Raises `RequestError`."""
+        choice = self.tool_choice
+        if not isinstance(choice, ChosenTool):
+            return chosen(offered, choice or "auto")
+        several = choice.type == "allowed_tools"
+        names = []
+        for tool in (choice.tools or ()) if several else (choice,):
+            if tool.type != "function" or tool.name is None:
+                said = f"tool_choice names a tool of the type {tool.type[:40]!r}; only functions are called, by name"
+                raise RequestError(400, said, "unsupported_value", "tool_choice")
+            names.append(tool.name)
+        found = [chosen(offered, "auto", name)[0] for name in dict.fromkeys(names)]
+        return chosen([tool for tools in found for tool in tools], "required" if not several else choice.mode or "auto")
 
 
 class ResponsesAnswer(TypedDict):
@@ -164,7 +185,7 @@ async def create_response(request: Request) -> Response:
     """Answer a conversation."""
     state = state_of(request)
     wanted = await read_model(request, ResponsesRequest)
-    others = [tool.type for tool in wanted.tools or () if tool.type != "function"]
+    others = [tool.type[:100] for tool in wanted.tools or () if tool.type != "function"]
     if others:
         tell(request, NOT_OFFERED, ", ".join(others))
     return await until_gone(request, _answer(state, wanted))
@@ -189,7 +210,10 @@ async def _answer(state: ServerState, wanted: ResponsesRequest) -> Response:
             (answer,) = await whole(events)
             keep(answer)
             return JSONResponse(_ended(frame, answer))
-        chunks = told_errors(_chunks(events, frame, keep), tell=_told)
+        events_sent = count()
+        chunks = told_errors(
+            _chunks(events, frame, keep, events_sent), tell=lambda found: _told(found, frame, events_sent)
+        )
         return EventStream(chunks, held.pop_all(), stall_seconds=state.limits.stall_seconds)
 
 
@@ -268,13 +292,11 @@ def _call(call: CallEvent) -> dict[str, Any]:
     return {"id": f"fc_{secrets.token_hex(12)}", "type": "function_call", "status": "completed", **told}
 
 
-async def _chunks(events: AsyncIterator[tuple[int, Event]], frame: dict[str, Any], keep: Any) -> AsyncIterator[bytes]:
-    sent = 0
-
+async def _chunks(
+    events: AsyncIterator[tuple[int, Event]], frame: dict[str, Any], keep: Any, numbers: Iterator[int]
+) -> AsyncIterator[bytes]:
     def tell(kind: str, **more: Any) -> bytes:
-        nonlocal sent
-        sent += 1
-        return sse({"type": kind, "sequence_number": sent - 1, **more}, kind)
+        return sse({"type": kind, "sequence_number": next(numbers), **more}, kind)
 
     yield tell("response.created", response=frame)
     yield tell("response.in_progress", response=frame)
@@ -341,9 +363,17 @@ async def _chunks(events: AsyncIterator[tuple[int, Event]], frame: dict[str, Any
                 yield tell("response.reasoning_text.delta", **where, delta=event.text)
 
 
-def _told(failure: Failure) -> bytes:
-    told = {"code": failure.code, "message": failure.message, "param": failure.param, "sequence_number": 0}
-    return sse({"type": "error", **told}, "error")
+def _told(failure: Failure, frame: dict[str, Any], numbers: Iterator[int]) -> bytes:
+    """The two events that end a stream that failed."""
+    told = {"code": failure.code, "message": failure.message, "param": failure.param}
+    error = sse({"type": "error", "sequence_number": next(numbers), **told}, "error")
+    failed = {
+        **frame,
+        "status": "failed",
+        "error": {"code": failure.code or "server_error", "message": failure.message},
+    }
+    kind = "response.failed"
+    return error + sse({"type": kind, "sequence_number": next(numbers), "response": failed}, kind)
 
 
 def _joined(content: str | list[ContentPart] | None) -> str:

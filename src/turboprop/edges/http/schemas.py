@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, model_validator
 from pydantic_core import PydanticCustomError
 
 from turboprop import limits
 
+T = TypeVar("T")
+UpTo10000 = Annotated[list[T], Field(max_length=10_000, fail_fast=True)]
+"""A list whose first wrong member ends the reading: a million wrong ones were 2.5 GB of errors."""
+UpToMillion = Annotated[list[T], Field(max_length=1 << 20, fail_fast=True)]
+"""The same for inputs of embedding, whose number the server's limits say, and for token ids."""
 TokenId = Annotated[StrictInt, Field(ge=0, le=2**31 - 1)]
 Number = Annotated[float, Field(strict=False)]
 NOT_DONE = "not_done"

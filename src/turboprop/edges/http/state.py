@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
+import math
 import re
 import secrets
 from collections.abc import Callable
@@ -33,6 +35,8 @@ IGNORED = "X-TurboProp-Ignored"
 """The header that names the fields of a request which were passed over."""
 _MOST_NAMED = 32
 _LONGEST_HEADER = 1_000
+_LONGEST_NAME = 100
+"""What is joined or searched is cut first: a name of 30 MB held the loop up for seconds."""
 _MOST_SAID = 256
 """Names of passed-over fields that are logged, each once; the rest are in the headers alone."""
 P = ParamSpec("P")
@@ -105,7 +109,7 @@ class ServerState:
     def say_ignored(self, path: str, names: list[str]) -> None:
         """Log the fields of a request that were passed over, each of an endpoint once."""
         bare = {re.sub(r"(?<=\.)\d+\.", "", name) for name in names}
-        new = sorted({f"{path}: {name:.100}" for name in bare} - self._said)
+        new = sorted({f"{path}: {name:.{_LONGEST_NAME}}" for name in bare} - self._said)
         if new and len(self._said) < _MOST_SAID:
             self._said.update(new)
             named = ", ".join(printable_message(each.partition(": ")[2]) for each in new)
@@ -134,15 +138,17 @@ async def read_model(request: Request, model: type[T]) -> T:
     body = await request.body()
 
     def validate() -> tuple[T, list[str]]:
-        found = cast("Any", model).model_validate_json(body)
-        return found, list(islice(passed_over(found), _MOST_NAMED))
+        try:
+            found = cast("Any", model).model_validate_json(body)
+        except ValidationError as error:
+            wrong = failure_of_fields(error)
+            raise RequestError(wrong.status, wrong.message, wrong.code, wrong.param) from None
+        json.loads(body, parse_float=_finite, parse_constant=_finite)
+        return found, [name[:_LONGEST_NAME] for name in islice(passed_over(found), _MOST_NAMED)]
 
     try:
         # 64 kB are validated in under a millisecond.
         found, ignored = validate() if len(body) < 65_536 else await state_of(request).in_thread(validate)
-    except ValidationError as error:
-        wrong = failure_of_fields(error)
-        raise RequestError(wrong.status, wrong.message, wrong.code, wrong.param) from None
     except RecursionError:
         raise RequestError(400, "the body is nested too deeply", "invalid_json") from None
     if ignored:
@@ -151,8 +157,15 @@ async def read_model(request: Request, model: type[T]) -> T:
     return found
 
 
+def _finite(text: str) -> float:
+    """A number of a JSON text. Raises `RequestError` for what no answer can repeat: NaN, Infinity, 1e999."""
+    if not math.isfinite(number := float(text)):
+        raise RequestError(400, f"the body has the number {text[:40]}: numbers have to be finite", "invalid_value")
+    return number
+
+
 def tell(request: Request, header: str, text: str) -> None:
     """Put a header on the answer, whoever makes it; what a header cannot hold is a question mark."""
-    kept = "".join(letter if " " <= letter <= "~" else "?" for letter in text)[:_LONGEST_HEADER].strip()
+    kept = "".join(letter if " " <= letter <= "~" else "?" for letter in text[:_LONGEST_HEADER]).strip()
     told: dict[str, str] = request.scope.setdefault("told", {})
     told[header] = kept

@@ -33,7 +33,7 @@ PING = b": ping\n\n"
 def sse(data: Any, event: str | None = None) -> bytes:
     """One server-sent event with JSON as its data."""
     head = f"event: {event}\n" if event else ""
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     # Many clients end lines where Unicode does, and a text could write an event of its own.
     text = _LINE_ENDS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
     return f"{head}data: {text}\n\n".encode()
