@@ -76,6 +76,12 @@ class ChatMessage(ForeignBody):
     refusal: StrictStr | None = None
     reasoning_content: StrictStr | None = None
 
+    @model_validator(mode="after")
+    def says_something(self) -> Self:
+        if self.role in ("system", "developer", "user") and "content" not in self.model_fields_set:
+            raise ValueError("a message of this role has a content")
+        return self
+
     def plain(self) -> dict[str, Any]:
         """As a prompt takes it: `developer` is the newer name of `system`."""
         given = self.content or ""
