@@ -124,6 +124,25 @@ def test_what_is_kept_and_how_it_is_cleared(tmp_path: Path) -> None:
     assert names(tmp_path) == set()
 
 
+def test_what_is_not_ours_is_not_cleared(tmp_path: Path) -> None:
+    strangers = [tmp_path / "graphs" / "holiday", tmp_path / "graphs" / ("0" * 32)]
+    for folder in strangers:
+        folder.mkdir(parents=True)
+        (folder / "photo.jpg").write_bytes(bytes(70))
+    (strangers[0] / "graph.json").write_text("{}", "ascii")
+    cached(tmp_path, {"weights": "a"}, Writer())
+    assert converted_stats(tmp_path).models == 1
+    assert clear_converted(tmp_path) > 1000
+    assert names(tmp_path) == {folder.name for folder in strangers}
+    other = tmp_path / "other"
+    other.mkdir()
+    (tmp_path / "graphs").rename(other / "graphs")
+    kept = cached(other, {"weights": "a"}, Writer())
+    (tmp_path / "graphs").symlink_to(other / "graphs", target_is_directory=True)
+    assert converted_stats(tmp_path).bytes == clear_converted(tmp_path) == 0
+    assert kept.exists()
+
+
 # What is found and mended
 
 

@@ -22,6 +22,8 @@ from turboprop.models.inventory import (
     installed_language_model,
     known_models,
     language_model_name,
+    partial_downloads,
+    partial_files,
     use_of,
 )
 from turboprop.models.removal import remove_model
@@ -276,3 +278,21 @@ def test_damaged_and_hostile_folders_are_passed_over(user: Path, writes: Path, t
     for name in ("link.gguf", "pipe.gguf", "linked:1", "digest:1"):
         with pytest.raises(ModelNotFoundError, match="no model is called"):
             resolve(name, settings)
+
+
+def test_parts_of_downloads_are_those_of_our_own(home: Path) -> None:
+    hub = home / "hf" / "hub"
+    ours = hub / "models--o--m" / "blobs"
+    ours.mkdir(parents=True)
+    (ours / ("a" * 40 + ".incomplete")).write_bytes(bytes(30))
+    (ours / "abc.1234abcd.incomplete").write_bytes(bytes(50))
+    (ours / ("b" * 64 + ".1234abcd.incomplete")).write_bytes(bytes(50))
+    (ours / ("c" * 64 + ".incomplete")).symlink_to(ours / "abc.1234abcd.incomplete")
+    elsewhere = home / "elsewhere" / "blobs"
+    elsewhere.mkdir(parents=True)
+    (elsewhere / ("d" * 64 + ".incomplete")).write_bytes(bytes(70))
+    (hub / "models--o--linked").symlink_to(elsewhere.parent, target_is_directory=True)
+    (hub / "models--o--blobs").mkdir()
+    (hub / "models--o--blobs" / "blobs").symlink_to(elsewhere, target_is_directory=True)
+    assert [path.name for path in partial_files()] == ["a" * 40 + ".incomplete"]
+    assert partial_downloads() == {"o/m": 30}

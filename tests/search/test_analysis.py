@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turboprop.code.terms import term_hash
+from turboprop.code.terms import stem, term_hash
 from turboprop.search.analysis import (
     LONG_WORDS,
     MAX_WORDS,
@@ -109,6 +109,23 @@ def test_the_title_of_a_report_counts_more() -> None:
     short = analyse("Sockets time out\n\nafter a minute")
     assert not short.is_report
     assert set(short.terms.values()) == {1.0, STOP_WEIGHT}
+
+
+PASTED = (
+    "def read_settings(path):\n" + "".join(f"    value_{n} = parse(path, {n})\n" for n in range(30)),
+    "import os\nfrom pathlib import Path\n\nclass Reader:\n" + "".join(f"    field{n}: int = {n}\n" for n in range(30)),
+    "".join(f"2024-05-01 12:00:{n} INFO worker{n} took job{n}\n" for n in range(10, 40)),
+)
+
+
+@pytest.mark.parametrize("text", PASTED)
+def test_pasted_code_and_logs_are_no_reports(text: str) -> None:
+    query = analyse(text)
+    assert not query.is_report
+    assert TITLE_WEIGHT not in query.terms.values()
+    report = analyse(f"Settings are read twice\n\nAfter a restart the file is read again, as this shows:\n\n{text}")
+    assert report.is_report
+    assert report.terms[term_hash(stem("settings"))] == TITLE_WEIGHT
 
 
 @pytest.mark.parametrize(

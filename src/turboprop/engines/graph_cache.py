@@ -10,6 +10,7 @@ older version made, those of an engine that is no more, and what processes that 
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import stat
 import tempfile
@@ -28,6 +29,7 @@ from turboprop.types import CacheFault
 _ABOUT = "graph.json"
 _FOLDER = "graphs"
 _UNFINISHED = ".new-"
+_KEY = re.compile(r"[0-9a-f]{32}")
 _BLOCK = 1 << 22
 _VERSION = "layout"
 """The part that counts up."""
@@ -100,6 +102,17 @@ def _folders(graphs: Path) -> Iterator[Path]:
         yield from (entry for entry in graphs.iterdir() if entry.is_dir() and not entry.is_symlink())
 
 
+def _ours(graphs: Path) -> list[Path]:
+    """The folders that were made here, for a user may keep others beside them; none where `graphs` is a link."""
+    if graphs.is_symlink():
+        return []
+    return [
+        folder
+        for folder in _folders(graphs)
+        if folder.name.startswith(_UNFINISHED) or (_KEY.fullmatch(folder.name) and (folder / _ABOUT).is_file())
+    ]
+
+
 def _made_from(folder: Path) -> Mapping[str, object]:
     """Empty where it does not say so."""
     try:
@@ -123,15 +136,15 @@ def _is_older(one: Mapping[str, object], other: Mapping[str, object]) -> bool:
 
 def converted_stats(cache_home: Path) -> ConvertedStats:
     """How many converted models are kept, and what they take with those left unfinished."""
-    folders = list(_folders(cache_home / _FOLDER))
+    folders = _ours(cache_home / _FOLDER)
     models = sum((folder / _ABOUT).is_file() for folder in folders)
     return ConvertedStats(cache_home / _FOLDER, models, sum(map(_size, folders)))
 
 
 def clear_converted(cache_home: Path) -> int:
-    """Remove all of them; how many bytes that freed. Processes that run one keep it until they end."""
+    """Remove them and nothing else; how many bytes that freed. Processes that run one keep it until they end."""
     freed = 0
-    for folder in _folders(cache_home / _FOLDER):
+    for folder in _ours(cache_home / _FOLDER):
         size = _size(folder)
         shutil.rmtree(folder, ignore_errors=True)
         freed += size - _size(folder)

@@ -7,11 +7,14 @@ with is taken from where nobody names one.
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
+from stat import S_ISREG
 from typing import TYPE_CHECKING, Literal
 
 from turboprop.errors import ModelError, ModelNotFoundError, TurboPropError
@@ -36,6 +39,8 @@ RECOMMENDED = (
 """What most people need of the catalogue: to search with, to rank with, to answer with."""
 _WRITERS = ("qwen3-1.7b", "qwen3-0.6b", "smollm2-135m")
 """Language models to begin with, the best first; a larger one takes minutes to read 3,000 tokens on two cores."""
+_PARTIAL = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})\.incomplete")
+"""What a download calls a file of which a part is there: by its Git object id, or its sha256."""
 _NAMED = 5
 """Models that an error lists."""
 # Beside its weights a model needs activations and, for a language model, a cache of keys and values;
@@ -224,10 +229,28 @@ def cached_repos() -> list[str]:
     return sorted(found)
 
 
+def partial_files() -> dict[Path, os.stat_result]:
+    """What broken downloads left for their next try. Other programs name theirs otherwise (`abc.1234abcd.incomplete` is
+    huggingface_hub's); a repository that is a link, or whose blobs are, is kept by someone else."""
+    found = {}
+    for repo in cached_repos():
+        blobs = repo_dir(repo) / "blobs"
+        if blobs.is_symlink() or blobs.parent.is_symlink():
+            continue
+        for path in blobs.glob("*.incomplete"):
+            with contextlib.suppress(OSError):
+                status = path.lstat()
+                if _PARTIAL.fullmatch(path.name) and S_ISREG(status.st_mode):
+                    found[path] = status
+    return found
+
+
 def partial_downloads() -> dict[str, int]:
     """Repositories with what broken downloads left for their next try, and the bytes of that."""
-    left = {repo: [*(repo_dir(repo) / "blobs").glob("*.incomplete")] for repo in cached_repos()}
-    sizes = {repo: sum(path.lstat().st_size for path in paths if path.is_file()) for repo, paths in left.items()}
+    sizes: dict[str, int] = {}
+    for path, status in partial_files().items():
+        repo = path.parent.parent.name.removeprefix("models--").replace("--", "/", 1)
+        sizes[repo] = sizes.get(repo, 0) + status.st_size
     return {repo: size for repo, size in sizes.items() if size}
 
 

@@ -26,6 +26,10 @@ TITLE_WEIGHT = 2.0
 _SHORTEST_TITLE, _LONGEST_TITLE = 3, 200
 """Words, and characters."""
 _LONGEST_QUESTION = 300
+_FIRST_LINES = 4
+"""A report says first, in prose, what it is about, and shows code and logs later: its first line that is not blank is
+prose, and one of the three after it. That takes 84 of 84 commit messages and 4 of 4 issues,
+and 13% of random pieces of code, comments among them."""
 _NAMES_WITHIN = 10_000
 """Characters within which names and phrases are looked for."""
 STOP_WEIGHT = 0.2
@@ -52,6 +56,17 @@ _PATH = re.compile(r"\.?/?(?:[\w.@+-]+/)+[\w.@+-]*(?::\d+)?")
 _ERROR = re.compile(r"\b(?:[A-Z]\w*(?:Error|Exception|Warning)|Traceback|panic|fatal|segfault|undefined reference)\b")
 _TRACE = re.compile(r"Traceback|panic:|thread '|Exception in thread|Fatal error", re.IGNORECASE)
 """How what a program prints begins, besides places."""
+_PLAIN = re.compile(r"[(\"'*]?(?:[^\W_]+(?:['’/-][^\W_]+)*|\d+(?:[.,]\d+)*%?)[)\"'*]?[.,:;?!]?")  # noqa: RUF001
+"""A word of prose."""
+_QUOTED = re.compile(r"`[^`]+`")
+"""Code within a sentence."""
+_FRAGMENT = re.compile(
+    r"\t| {4}| \*|\*/|//|/\*|<|(?:import|from|package|use|using|class|return)\b(?!.*[.?!]$)|.*[;{}=\\]$"
+    r"|\d{1,4}[-/:]\d\d|.{0,40}\d\d:\d\d:\d\d"
+)
+"""A line of code, a comment, or a line of a log."""
+_PROGRAM = re.compile(r"\"\"\"|'''|/[/*]|#!|# -\*-|<[?!]")
+"""How a file of code begins."""
 _PREDICATE = re.compile(
     r"\s*(?:where|how|when)\s+(?:is|are|was|were|does|do|gets?)\s.*\s(?P<verb>configured|defined|declared|implemented|"
     r"located|specified|set|used|called)\s*\??\s*",
@@ -112,7 +127,9 @@ def analyse(text: str) -> Query:
     weights: dict[str, float] = {}
     most = MOST_WORDS if stripped is pasted else WORDS_OF_FRAMES
     different = list(dict.fromkeys(islice(words(stripped), 20 * MOST_WORDS)))[:most]
-    is_report = len({word.lower() for word in different}) > LONG_WORDS
+    is_report = len({word.lower() for word in different}) > LONG_WORDS and (
+        (kind is QueryKind.ERROR and stripped is not pasted) or _is_prose(pasted)
+    )
     titled = set(words(title)) if is_report and (title := title_of(text)) else set()
     for word in different:
         parts = split_identifier(word)
@@ -145,7 +162,22 @@ def title_of(text: str) -> str:
     title = title.strip()
     if not rest.strip() or len(title) > _LONGEST_TITLE or len(words(title)) < _SHORTEST_TITLE:
         return ""
-    return "" if find_mentions(title) or _TRACE.match(title) else title
+    return "" if find_mentions(title) or _TRACE.match(title) or not _is_prose(text) else title
+
+
+def _is_prose(text: str) -> bool:
+    """Whether a text begins as people write, or as a program or its log does."""
+    if _PROGRAM.match(text.lstrip()):
+        return False
+    lines = [line.rstrip() for line in text[:_NAMES_WITHIN].splitlines() if line.strip()][:_FIRST_LINES]
+    return _is_sentence(lines[0]) and (len(lines) == 1 or any(map(_is_sentence, lines[1:]))) if lines else False
+
+
+def _is_sentence(line: str) -> bool:
+    """Whether two of three words of a line are plain ones."""
+    found = _QUOTED.sub("code", line).split()
+    plain = sum(_PLAIN.fullmatch(word) is not None or has_wide_script(word) for word in found)
+    return 3 * plain >= 2 * len(found) and not _FRAGMENT.match(line)
 
 
 def _verb(text: str) -> str:

@@ -32,8 +32,11 @@ def work_tree(write_files: Write) -> Path:
     return root
 
 
-def on_terminal(*words: str, cwd: Path, columns: int = 80, typed: str = "", **environment: str) -> tuple[int, str]:
-    """The exit code and all that a command of `tp` prints on a terminal where `typed` is entered, without styles."""
+def on_terminal(
+    *words: str, cwd: Path, columns: int = 80, typed: str = "", too_early: str = "", **environment: str
+) -> tuple[int, str]:
+    """The exit code and all that a command of `tp` prints on a terminal, without styles: `typed` answers its question,
+    `too_early` is typed before that comes."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "turboprop", *words],
@@ -44,11 +47,14 @@ def on_terminal(*words: str, cwd: Path, columns: int = 80, typed: str = "", **en
         env={**os.environ, "COLUMNS": str(columns), "TERM": "xterm", **environment},
     )
     os.close(theirs)
-    os.write(ours, typed.encode())
+    os.write(ours, too_early.encode())
     printed = b""
     with contextlib.suppress(OSError):  # the end of a terminal
         while piece := os.read(ours, 65536):
             printed += piece
+            if typed and b"[Y/n]" in printed:
+                os.write(ours, typed.encode())
+                typed = ""
     os.close(ours)
     return process.wait(), re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", printed.decode()).replace("\r\n", "\n")
 
@@ -76,7 +82,9 @@ def test_tp_alone_says_how_things_stand(work_tree: Path, tmp_path_factory: pytes
 
 def test_a_search_without_an_index_asks_and_goes_on(work_tree: Path) -> None:
     question = re.compile(r"No index in .*\. Index 2 files now \(about \d+ s\)\? \[Y/n\]")
-    code, refused = on_terminal("search", "listen on a port", cwd=work_tree / "app", typed="n\n", columns=200)
+    code, refused = on_terminal(
+        "search", "listen on a port", cwd=work_tree / "app", typed="n\n", too_early="y\n", columns=200
+    )
     assert code == 2
     assert question.search(refused)
     assert "there is no index" in refused

@@ -111,10 +111,22 @@ def test_chat(stories: Path, tmp_path: Path) -> None:
     assert tp("chat", "--model", stories, "--load", file).returncode == 2
 
 
+DEEP = "/set temperature " + "[" * 100_000
+
+
 def test_the_commands_of_a_chat_are_for_people(stories: Path) -> None:
     lines = (
         *("/?", "/set", "/set parameter top-k 5", "/set seed 7", "/set reasoning off", "/set stop END", "/set"),
-        *("/set temperature default", "/set seed default", "/set seed", "/set heat 3", "/hlep", "/load minilm", "/bye"),
+        *(
+            "/set temperature default",
+            "/set seed default",
+            "/set seed",
+            "/set heat 3",
+            "/hlep",
+            "/load minilm",
+            DEEP,
+            "/bye",
+        ),
     )
     done = tp("chat", "--model", stories, send="".join(f"{line}\n" for line in (*lines, "not reached")))
     assert done.returncode == 0
@@ -132,6 +144,7 @@ def test_the_commands_of_a_chat_are_for_people(stories: Path) -> None:
         ),
         "there is no /hlep; did you mean /help?",
         "there is no file minilm; /model NAME loads a model",
+        f"temperature is a number from 0 to 5, not {DEEP.split()[-1]!r}",
     ]
 
 

@@ -123,8 +123,10 @@ def test_whoever_asks_for_json_is_told_in_json(repo: Path) -> None:
 
 def test_words_of_other_tools_do_what_is_meant(repo: Path) -> None:
     words = ("find listen on a port --output paths", "ls --json", "list --local --json", "show minilm --json")
-    commands = (*words, "rg start_server", "init", "version", "ps", "help search", "help pull", "help")
-    found, ls, local, show, rg, init, version, ps, help_search, help_pull, help_alone = tp_each(*commands, cwd=repo)
+    commands = (*words, "rg start_server", "init", "version", "ps", "help search", "help pull", "help", "help help")
+    found, ls, local, show, rg, init, version, ps, help_search, help_pull, help_alone, help_help = tp_each(
+        *commands, cwd=repo
+    )
     assert found.stdout.splitlines()[0] == "app/server.py"
     assert json.loads(ls.stdout)[0]["name"] == json.loads(local.stdout)[0]["name"] == "minilm"
     assert json.loads(show.stdout)["name"] == "minilm"
@@ -135,3 +137,4 @@ def test_words_of_other_tools_do_what_is_meant(repo: Path) -> None:
     assert help_search.stdout.startswith("Usage: tp search [OPTIONS] QUERY...")
     assert help_pull.stdout.startswith("Usage: tp model download [OPTIONS] NAME")
     assert help_alone.stdout.startswith("Usage: tp [OPTIONS]")
+    assert help_help.stdout == help_alone.stdout

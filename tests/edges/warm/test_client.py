@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import _socket
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import turboprop
+from turboprop.edges.warm import client
 from turboprop.edges.warm.client import json_of
 
 # As file names come: with lone surrogates for bytes that are no UTF-8.
@@ -36,3 +39,11 @@ def test_what_is_sent_is_json(value: object) -> None:
     assert text.isascii()
     assert "\n" not in text
     assert json.loads(text) == json.loads(json.dumps(value))
+
+
+def test_a_state_without_a_port_is_no_server_where_there_are_no_local_sockets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(_socket, "AF_UNIX")  # as on Windows
+    with pytest.raises(ConnectionError, match="no local sockets"):
+        client._connect(str(tmp_path), None)

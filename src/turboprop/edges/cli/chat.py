@@ -292,7 +292,7 @@ def _value(name: str, text: str) -> Any:
         return _SWITCH[text.lower()]
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 

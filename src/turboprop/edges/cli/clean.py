@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -14,7 +14,9 @@ from typing import Any
 import click
 
 from turboprop.edges.cli import options
-from turboprop.errors import IndexBusyError, StorageError, TurboPropError, UsageError
+from turboprop.edges.cli.options import plural
+from turboprop.errors import StorageError, TurboPropError, UsageError
+from turboprop.files import remove_any
 from turboprop.printable import echo, echo_json, human_size, printable_name
 
 _REMOVABLE = ("index", "vectors", "converted", "downloads")
@@ -59,9 +61,9 @@ def clean(what: tuple[str, ...], repo: str | None, index_dir: str | None, yes: b
     freed = {place.name: place.remove() for place in chosen if place.remove is not None}
     if as_json:
         echo_json({"freed": freed})
-    elif freed:
+    elif any(freed.values()):
         echo(f"freed {human_size(sum(freed.values()))}")
-    else:
+    elif not freed:
         echo(f"nothing to remove: there is no {' and no '.join(what)}", err=True)
 
 
@@ -111,37 +113,65 @@ def _index(repo: str, index_dir: str | None) -> list[_Place]:
     except TurboPropError:
         return []
     directory = location.directory
-    return [_Place("index", _size_of(directory), directory, "", partial(_remove_index, directory))]
+    size = sum(map(_size_of, _index_entries(directory))) or _size_of(directory)  # of none of ours, which is said
+    return [_Place("index", size, directory, "", partial(_remove_index, directory))]
+
+
+def _index_entries(directory: Path) -> list[Path]:
+    """What of a folder is an index's, manifests first; a user may keep other things in it, `.gitignore` among them."""
+    from turboprop.index.recover import ignores_all
+    from turboprop.settings.project import INDEX_ENTRY
+
+    found = [path for path in _entries(directory) if INDEX_ENTRY.fullmatch(path.name)]
+    ours = [path for path in found if path.name != ".gitignore" or ignores_all(directory)]
+    return sorted(ours, key=lambda path: not path.name.endswith(".manifest.json"))
 
 
 def _remove_index(directory: Path) -> int:
     """Raises `UsageError` for a folder that holds no index, `IndexBusyError` where one is being written."""
-    from turboprop.index.lock import is_being_written
+    from turboprop.index.holder import HOLDER_FILE
+    from turboprop.index.lock import LOCK_FILE, WriterLock
     from turboprop.index.manifest import index_tables
 
     if directory.is_symlink() or not index_tables(directory):
         raise UsageError(f"{directory} holds no index of ours; it is left as it is")
-    if is_being_written(directory):
-        raise IndexBusyError(f"the index in {directory} is being written; try again when that has ended")
-    size = _size_of(directory)
+    size = 0
     try:
-        shutil.rmtree(directory)
+        with WriterLock(directory):
+            for path in _index_entries(directory):
+                if path.name not in ((LOCK_FILE, HOLDER_FILE) if os.name == "nt" else (HOLDER_FILE,)):
+                    size += _size_of(path)
+                    remove_any(path)
+        if os.name == "nt":
+            remove_any(directory / LOCK_FILE)  # which no one removes there while it is open
+        left = sorted(path.name for path in _entries(directory))
+        if not left:
+            directory.rmdir()
     except OSError as error:
         raise StorageError(f"{directory} cannot be removed: {error.strerror or error}") from error
+    if left:
+        names = ", ".join(map(printable_name, left[:3])) + (", ..." if len(left) > 3 else "")
+        echo(f"tp: {printable_name(str(directory))} stays, for it holds what is not the index's: {names}", err=True)
     return size
 
 
 def _remove_partial() -> int:
-    from turboprop.models.hub.cache import repo_dir
-    from turboprop.models.inventory import partial_downloads
+    from turboprop.models.inventory import partial_files
 
-    freed = 0
-    for repo in partial_downloads():
-        for part in (repo_dir(repo) / "blobs").glob("*.incomplete"):
-            status = part.lstat()
-            if time.time() - status.st_mtime > _AT_WORK_SECONDS:
-                part.unlink(missing_ok=True)
-                freed += status.st_size
+    freed, in_use, failed = 0, 0, 0
+    for part, status in partial_files().items():
+        if time.time() - status.st_mtime <= _AT_WORK_SECONDS:
+            in_use += 1
+            continue
+        try:
+            part.unlink(missing_ok=True)
+            freed += status.st_size
+        except OSError:
+            failed += 1
+    if in_use:
+        echo(f"tp: {plural(in_use, 'part')} of downloads may be in use: written to in the last ten minutes", err=True)
+    if failed:
+        echo(f"tp: {plural(failed, 'part')} of downloads cannot be removed", err=True)
     return freed
 
 

@@ -115,9 +115,6 @@ class _Commands(click.Group):
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             from turboprop.edges.cli.other_words import meant
 
-            if args[0] == "help" and len(args) == 1:
-                click.echo(ctx.get_help())
-                ctx.exit()
             args = meant(args, COMMANDS)
         return super().resolve_command(ctx, args)
 
@@ -176,17 +173,14 @@ def main(
         sys.stdout.flush()
     except click.exceptions.Exit as done:
         code = done.exit_code
-    except click.Abort:
-        code = _interrupted()
-    except KeyboardInterrupt:
-        code = _interrupted()
+    except (click.Abort, KeyboardInterrupt):
+        code = _failed(arguments, "Interrupted", "interrupted", code=130)
     except click.ClickException as error:
         from turboprop.edges.cli.refusals import refusal
 
         code = _failed(arguments, type(error).__name__, refusal(error, arguments, COMMANDS))
     except (BrokenPipeError, _OutputClosed):
-        # The reader (`head`, a pager) has what it wants; Python must not complain while it shuts down.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_the_output()  # the reader (`head`, a pager) has what it wants
         code = 0
     except TurboPropError as error:
         if debug:
@@ -195,51 +189,56 @@ def main(
     except OSError as error:
         if debug:
             raise
-        code = _refused_by_the_system(error)
+        code = _refused_by_the_system(arguments, error)
         if code is None and services is not None:
             raise
-        code = code or _defect(error)
+        code = code or _defect(arguments, error)
     except Exception as error:
         if debug or services is not None:
             raise
-        code = _defect(error)
+        code = _defect(arguments, error)
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _failed(arguments: Sequence[str], kind: str, message: str) -> int:
-    """Say an error: to programs that asked for JSON as JSON where they read, to people on stderr."""
+def _failed(arguments: Sequence[str], kind: str, message: str, code: int = 2) -> int:
+    """Say an error: to programs that asked for JSON as JSON where they read, to people, and where nobody reads, on
+    stderr. Returns `code`."""
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
     wants = {"--json", "--jsonl", "--output=json"} & {*options}
     if wants or ("--output" in options and options[options.index("--output") + 1 :][:1] == ["json"]):
-        echo_json({"error": {"type": kind, "message": message}})
-    else:
-        echo(f"tp: {message}", err=True)
-    return 2
+        try:
+            echo_json({"error": {"type": kind, "message": message}})
+            return code
+        except OSError:
+            _drop_the_output()
+    echo(f"tp: {message}", err=True)
+    return code
 
 
-def _interrupted() -> int:
-    echo("tp: interrupted", err=True)
-    return 130
+def _drop_the_output() -> None:
+    """What is left of it goes nowhere: Python must not complain while it shuts down."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _refused_by_the_system(error: OSError) -> int | None:
+def _refused_by_the_system(arguments: Sequence[str], error: OSError) -> int | None:
     """A file that may not be used, or an output that takes no more, is no defect; None for all else, which is one."""
     if error.filename is not None:
-        echo(f"tp: {printable_name(str(error.filename))} cannot be used: {error.strerror}", err=True)
+        message = f"{printable_name(str(error.filename))} cannot be used: {error.strerror}"
     elif error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
         echo(f"tp: the output cannot be written: {error.strerror}", err=True)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python writes the rest while it shuts down
+        _drop_the_output()
+        return 2
     elif isinstance(error, FileNotFoundError):  # a file would have its name; what is missing is where we are
-        echo("tp: the current folder is gone; change to one that is there", err=True)
+        message = "the current folder is gone; change to one that is there"
     else:
         return None
-    return 2
+    return _failed(arguments, type(error).__name__, message)
 
 
-def _defect(error: Exception) -> int:
-    echo(
-        f"tp: unexpected {type(error).__name__}: {printable_message(str(error))}\n"
+def _defect(arguments: Sequence[str], error: Exception) -> int:
+    return _failed(
+        arguments,
+        type(error).__name__,
+        f"unexpected {type(error).__name__}: {printable_message(str(error))}\n"
         "This is a defect of TurboProp. Run the command again with `tp --debug ...` and report what it prints.",
-        err=True,
     )
-    return 2

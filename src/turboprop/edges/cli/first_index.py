@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ def root_to_index(location: Location, index_dir: str | None) -> Path | None:
     if root is None:
         return None
     question = _question(Location.at(root, index_dir))
+    _forget_what_was_typed()
     return root if question and click.confirm(question, default=True, err=True) else None
 
 
@@ -55,14 +57,26 @@ def make_index(ctx: click.Context, location: Location, model: str | None, **how:
     return made
 
 
+def _forget_what_was_typed() -> None:
+    """What was typed before a question was there is no answer to it. Without effect on Windows."""
+    with contextlib.suppress(ImportError, OSError):
+        import termios
+
+        termios.tcflush(sys.stdin, termios.TCIFLUSH)
+
+
 def _question(location: Location) -> str:
     """How many files, and how long by a short measurement; '' where there is nothing to index."""
     from rich.console import Console
 
     from turboprop.workspace.preflight import preflight
 
-    with Console(stderr=True).status("no index here yet; looking at the repository"):
-        found = preflight(location, scope=location.scope(), quick=True).estimate
+    console = Console(stderr=True)
+    try:
+        with console.status("no index here yet; looking at the repository"):
+            found = preflight(location, scope=location.scope(), quick=True).estimate
+    finally:
+        console.show_cursor()  # Ctrl-C may come once it is hidden and before the block is entered
     if not found.files:
         return ""
     about = ""

@@ -62,6 +62,10 @@ def meant(words: list[str], commands: Collection[str]) -> list[str]:
     next step where it means none."""
     first, rest = words[0], words[1:]
     if first == "help":
+        while rest[:1] == ["help"]:
+            rest = rest[1:]
+        if not rest:
+            return ["--help"]
         ours = rest if rest[0] in commands else [*({**SAME, "run": ("chat",)}.get(rest[0]) or meant(rest, commands))]
         return [*ours, *rest[1:], "--help"]
     if first == "run":

@@ -202,6 +202,8 @@ def _value(state: str, name: str) -> str:
 
 
 def _connect(home: str, port: int | None) -> _socket.socket:
+    if port is None and not hasattr(_socket, "AF_UNIX"):
+        raise ConnectionError("the state of the server names no port, and this system has no local sockets")
     family = _socket.AF_UNIX if port is None else _socket.AF_INET
     connection = _socket.socket(family, _socket.SOCK_STREAM)
     connection.settimeout(CONNECT_SECONDS)

@@ -79,8 +79,11 @@ def logs(ctx: click.Context, lines: int, path: bool) -> None:
         return
     written: list[str] = []
     for name in (file + place.OLDER_LOG, file):
-        with contextlib.suppress(OSError), open(name, encoding="utf-8", errors="replace") as stream:
-            written += stream.read(_MOST_LOG).splitlines()
+        with contextlib.suppress(OSError), open(name, "rb") as stream:
+            start = max(0, stream.seek(0, os.SEEK_END) - _MOST_LOG)
+            stream.seek(start)
+            found = stream.read(_MOST_LOG).decode("utf-8", "replace").splitlines()
+            written += found[1:] if start else found  # the first one may be cut
     for line in written[-lines:]:
         echo(line)
     if not written:
