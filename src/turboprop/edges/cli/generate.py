@@ -104,7 +104,7 @@ def generate(
 def event_object(event: GenerationEvent) -> dict[str, Any]:
     """An event as JSON: `type` is text, reasoning or done."""
     kind = type(event).__name__.removesuffix("Event").lower()
-    values = dataclasses.asdict(event)
+    values = _values(event)
     if not values.get("logprobs", True):
         del values["logprobs"]
     return {"type": kind, **values}
@@ -112,8 +112,16 @@ def event_object(event: GenerationEvent) -> dict[str, Any]:
 
 def generation_object(answer: Generation) -> dict[str, Any]:
     """An answer as JSON; what is empty is left out."""
-    values = dataclasses.asdict(answer)
+    values = _values(answer)
     return {name: value for name, value in values.items() if name == "text" or value not in ("", (), None)}
+
+
+def _values(told: GenerationEvent | Generation) -> dict[str, Any]:
+    """The fields, with the texts of tokens and without their bytes, which are no JSON."""
+    values = dataclasses.asdict(told)
+    for token in values.get("logprobs", ()):
+        del token["raw"], token["top_raw"]
+    return values
 
 
 def stats_line(done: DoneEvent) -> str:

@@ -86,7 +86,8 @@ def list_models(which: str | None, as_json: bool) -> None:
         rest = [entry for entry in others if entry["name"] not in first_ones]
         print_models({"on this machine": here, "to begin with": first, "others": rest if which else []})
         if rest and not which:
-            echo(f"{len(rest)} more: `tp model list --all`; any model of the hub runs by its owner/name", err=True)
+            echo(f"{len(rest)} more: `tp model list --all`", err=True)
+            echo("any model of the hub runs by its owner/name", err=True)
     else:
         echo("no model is here yet; `tp model download minilm` fetches the default one", err=True)
     if not models:
