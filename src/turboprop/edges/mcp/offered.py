@@ -120,7 +120,7 @@ class Offered:
     def _symbol(self, name: str, repo: str | None) -> str:
         defined = self._tools.find_symbol(name, repo=repo)
         called = self._tools.find_symbol(name, asked="calls", repo=repo)
-        return f"Defined:\n{defined}\n\nCalled:\n{called}"
+        return f"{defined}\n\nCalled:\n{called}"
 
     def _overview(self, repo: str) -> str:
         repository = self._workspace.get(repo)
