@@ -298,7 +298,8 @@ print("done", flush=True)
 
 
 INTERRUPTED = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job of a shell's background ignores it
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
 from conftest import HashingEmbedder

@@ -226,7 +226,9 @@ def test_the_key_stands_in_a_file_of_the_user_while_the_server_runs(
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no such signal on this system")
 def test_the_file_goes_when_the_terminal_is_closed(start_server: Callable[..., Any], shared_cache: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under `nohup` it is ignored here, and so it would be there
     server = start_server()
+    signal.signal(signal.SIGHUP, before)
     (file,) = (shared_cache / "serve").glob(f"*-{urlsplit(server.url).port}.json")
     server.process.send_signal(signal.SIGHUP)
     assert server.process.wait() == 0
