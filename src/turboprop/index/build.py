@@ -75,8 +75,8 @@ WORDS_FIRST_SECONDS = 10.0
 
 READ_GROUP = 2_048
 _AHEAD_CHARS = 2_000_000
-"""Text that other processes cut ahead of what is written, so that none waits while a group is: 0.83 and 0.99 of the time
-with 16 files (0.3 MB), for 30 MB."""
+"""Text that other processes cut ahead of what is written, so that none waits while a group is: 0.83 and 0.99 of
+the time with 16 files (0.3 MB), for 30 MB."""
 MANY_BYTES = 200_000
 """Where more has to be read, the first call takes few chunks: with a large model it alone takes many seconds."""
 
