@@ -138,7 +138,11 @@ _MOST_LOG = 64 << 20
 
 def commit_hashes(top: str, most: int) -> list[str]:
     """The hashes of the last commits but merges, the newest first; [] where there is none. Raises `GitError`."""
-    return [line for line in _log(top, f"-{most}", *_QUIET, "--format=%H").split("\n") if _HASH.fullmatch(line)]
+    return [
+        line
+        for line in _log(top, f"-{most}", *_QUIET, "--format=%H", longest=LOG_SECONDS).split("\n")
+        if _HASH.fullmatch(line)
+    ]
 
 
 def commits(top: str, most: int) -> Iterator[Commit]:

@@ -37,11 +37,6 @@ def chunker_name(max_chars: int) -> str:
     return f"{CHUNKER}/{max_chars}"
 
 
-def is_cut_as_now(chunker: str) -> bool:
-    """Whether an index that records this was cut by the rules of now; else the next run makes it anew."""
-    return chunker.partition("/")[0] == CHUNKER
-
-
 def find_changes(
     found: Sequence[SourceFile],
     indexed: Mapping[str, IndexedFile],

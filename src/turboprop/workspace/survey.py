@@ -18,7 +18,7 @@ from turboprop.code.exclude import Reason, extension_of
 from turboprop.code.walk import SourceFile, Walk, walk
 from turboprop.errors import RepositoryIndexError, UsageError
 from turboprop.index import refresh
-from turboprop.index.changes import Changes, chunker_name, differing, find_changes, is_cut_as_now
+from turboprop.index.changes import Changes, chunker_name, differing, find_changes
 from turboprop.index.integrity import sample_damage
 from turboprop.index.lease import is_whole
 from turboprop.index.manifest import Header, Manifest, index_tables, read_manifest
@@ -63,7 +63,7 @@ class Survey:
             header.complete
             and not header.waiting
             and header.scope == self.scope
-            and header.spec.chunker == chunker_name(MAX_CHUNK_CHARS)
+            and is_cut_as_now(header)
             and lexicon_file(directory, header.table, header.version).exists()  # the last writer came to its end
             and is_whole(folder, header.version)
             and _looks_sound(known, self.location)
@@ -190,6 +190,11 @@ def _is_told(each: LeftOut) -> bool:
     return each.reason in _TOLD and bool(language_by_name(name, extension_of(name)))
 
 
+def is_cut_as_now(header: Header) -> bool:
+    """Whether its files were cut by the rules of now; else the next run makes it anew."""
+    return header.spec.chunker == chunker_name(MAX_CHUNK_CHARS)
+
+
 def status_of(
     location: Location,
     header: Header,
@@ -207,7 +212,7 @@ def status_of(
         chunks=header.rows,
         bytes_on_disk=bytes_on_disk(location.directory),
         updated=header.updated,
-        complete=header.complete and is_cut_as_now(header.spec.chunker),
+        complete=header.complete and is_cut_as_now(header),
         stale=stale,
         removed=removed,
         left_out=left_out,
@@ -235,7 +240,7 @@ def quick_survey(
         if not differ and not changes.removed:
             return Refresh()
         why = "the index may not be written"
-    elif seen.known is not None and not is_cut_as_now(seen.known.header.spec.chunker):
+    elif seen.known is not None and not is_cut_as_now(seen.known.header):
         why = "the index was cut by older rules, and a run makes it anew"
     elif seen.differing is not None and refresh.are_few(differ) and len(changes.removed) <= refresh.FEW_FILES:
         return seen

@@ -14,14 +14,13 @@ from turboprop.engines.resident import keep_heap_small
 from turboprop.errors import IndexBusyError, SettingsError
 from turboprop.index.budget import memory_budget
 from turboprop.index.build import WORDS_FIRST_SECONDS, Progress, WordsOnly, update
-from turboprop.index.changes import is_cut_as_now
 from turboprop.index.history import keep_history
 from turboprop.index.lock import SHORT_WAIT_SECONDS, wait_until_free
 from turboprop.index.manifest import read_manifest
 from turboprop.index.schema import WORDS, manifest_file, table_name
 from turboprop.search.path_rules import place_of
 from turboprop.types import IndexSummary
-from turboprop.workspace.survey import Survey, left_out_of
+from turboprop.workspace.survey import Survey, is_cut_as_now, left_out_of
 
 if TYPE_CHECKING:
     from turboprop.embed.model import EmbeddingModel
@@ -110,7 +109,7 @@ def _cut_anew(seen: Survey, model: EmbeddingModel | None) -> list[str]:
     """That a run read every file, since the last one cut them otherwise."""
     fingerprint = model.fingerprint if model is not None else WORDS
     header = seen.known.header if seen.known is not None else None
-    if header is None or header.spec.fingerprint != fingerprint or is_cut_as_now(header.spec.chunker):
+    if header is None or header.spec.fingerprint != fingerprint or is_cut_as_now(header):
         return []
     return ["made anew: files are cut by newer rules than in the last run"]
 

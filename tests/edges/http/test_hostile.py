@@ -91,7 +91,7 @@ def test_long_names_are_cut(writing_server: Any) -> None:
     assert len(refused.text) < 1_000
 
 
-@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999"])
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999", "9E+0400", "9" * 250 + "e99", "9" * 400 + ".0"])
 def test_numbers_are_finite(writing_server: Any, number: str) -> None:
     body = '{"input": "x", "tools": [{"type": "function", "name": "f", "parameters": {"x": ?}}]}'
     other = '{"input": "x", "unheard": ?}'
@@ -99,4 +99,4 @@ def test_numbers_are_finite(writing_server: Any, number: str) -> None:
         answer = client.post("/v1/responses", content=body.replace("?", number))
         assert client.post("/v1/embeddings", content=other.replace("?", number)).status_code == 400
     assert answer.status_code == 400, answer.text
-    assert number in answer.json()["error"]["message"]
+    assert number[:40] in answer.json()["error"]["message"]

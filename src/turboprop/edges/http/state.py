@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger("turboprop.http")
 IGNORED = "X-TurboProp-Ignored"
 """The header that names the fields of a request which were passed over."""
+_MAY_BE_INFINITE = re.compile(rb"NaN|Infinity|[eE]\+?\d{3}|\d{200}")
+"""A float ends at 1.8e308: a longer one has an exponent of three digits, or 200 digits before a shorter one."""
 _MOST_NAMED = 32
 _LONGEST_HEADER = 1_000
 _LONGEST_NAME = 100
@@ -143,7 +145,8 @@ async def read_model(request: Request, model: type[T]) -> T:
         except ValidationError as error:
             wrong = failure_of_fields(error)
             raise RequestError(wrong.status, wrong.message, wrong.code, wrong.param) from None
-        json.loads(body, parse_float=_finite, parse_constant=_finite)
+        if _MAY_BE_INFINITE.search(body):  # most bodies are not read twice
+            json.loads(body, parse_float=_finite, parse_constant=_finite)
         return found, [name[:_LONGEST_NAME] for name in islice(passed_over(found), _MOST_NAMED)]
 
     try:
