@@ -316,7 +316,7 @@ def test_interrupted_indexing_leaves_a_valid_index(write_files: Write) -> None:
     )
     os.close(terminal)
     shown = b""
-    while re.search(rb"[1-9][\d,]* chunks", shown) is None:  # the first were embedded, sixteen files of them
+    while b"tokens/s" not in shown:  # a batch was embedded, with words first (a slow machine) or without
         shown += os.read(control, 1 << 16)
     process.send_signal(signal.SIGINT)
     with contextlib.suppress(OSError):  # Linux says so where the other end is gone
