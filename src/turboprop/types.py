@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-CHUNKER = "syntax-4"
+CHUNKER = "syntax-5"
 """Recorded in every index: a change in where chunks begin or what they are called (`code.chunk`) must change it."""
 
 WeightFormat = Literal["auto", "float32", "float16", "bfloat16", "int8", "int4", "stored"]

@@ -869,6 +869,28 @@ INSERT INTO flat.shapes (id, sides) VALUES (1, 3);
 """,
 )
 
+CASES["nix"] = (
+    """\
+{ lib, stdenv }:
+let
+  # How many there are.
+  sides = 3;
+  centre = shape: {
+    inherit (shape) name;
+    at = [ 0 0 ];
+  };
+in
+stdenv.mkDerivation {
+  pname = "shapes";
+  version = "1.0";
+}
+""",
+    """\
+1-9 block centre
+10-13 block
+""",
+)
+
 CASES["markdown"] = (
     """\
 ---

@@ -161,6 +161,12 @@ CASES: dict[str, tuple[str, str, str, str]] = {
     ),
     "starlark": ("def f():\n    g(1)\n    a.h(2)\n", "function f", "g h", ""),
     "sql": ("CREATE VIEW v AS SELECT f(1), s.g(2) FROM t;\n", "table v", "f g t", ""),
+    "nix": (
+        "{ lib }:\nlet v = 1; f = a: b: lib.g a; in stdenv.mk { name = f 1; h = { x }: x; }\n",
+        "constant v; function f; function h",
+        "f g mk",
+        "",
+    ),
     "graphql": ("type A implements B & C { x: D }\n", "struct A", "D", "B C"),
     "proto": ("service S { rpc F(Req) returns (Res); }\n", "interface S; method S.F", "Req Res", ""),
     "hcl": ('resource "a" "b" { x = f(1) }\n', "table resource.a.b", "f", ""),
@@ -257,10 +263,10 @@ FURTHER: dict[str, tuple[str, str, str, str]] = {
             "class A : N.I<int> { const int Max = 3; static readonly int Z = 1; int w; event E Changed; ~A() {}\n"
             "  public static implicit operator int(A s) => 1;\n"
             "  void F() { b.Click += On; new N.G<int>(); } void On() {}\n"
-            "  void H() { } }\nenum C { Red }\n"
+            "  void H() { P(R, this.R); var r = R; r = R; int On2 = 1; P(On2); } void R() {} }\nenum C { Red }\n"
         ),
-        "A Max Z Changed ~A operator int F On H C Red",
-        "G",
+        "A Max Z Changed ~A operator int F On H R C Red",
+        "G On P R",
         "I",
     ),
     "ruby": (

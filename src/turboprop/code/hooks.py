@@ -504,6 +504,7 @@ HOOKS: dict[str, Hook] = {
     "@html_element": hooks_data.html_element,
     "@css_rule": hooks_data.css_rule,
     "@sql_create": hooks_data.sql_create,
+    "@nix_binding": hooks_data.nix_binding,
     "@key": hooks_data.key,
     "@zig_declaration": _zig_declaration,
     "@ocaml_binding": _ocaml_binding,

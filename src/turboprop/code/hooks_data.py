@@ -44,6 +44,18 @@ def sql_create(node: Node) -> Found | None:
     return Found(kinds.get(node.type, "function"), (name,), node) if name else None
 
 
+def nix_binding(node: Node) -> Found | None:
+    """`f = x: ...` is a function, `a.b = 1` a constant; what is passed to a call in braces is an argument of it."""
+    name = text_of(node.child_by_field_name("attrpath"))
+    value = node.child_by_field_name("expression")
+    if not name or value is None:
+        return None
+    around = node.parent.parent if node.parent is not None else None  # the set of a binding_set
+    passed = around is not None and around.parent is not None and around.parent.type == "apply_expression"
+    kind = "function" if value.type == "function_expression" else "key" if passed else "constant"
+    return Found(kind, (name,), node)
+
+
 def key(node: Node) -> Found | None:
     name = text_of(node.child_by_field_name("key")).strip("\"'")
     return Found("key", (name,), node) if name else None

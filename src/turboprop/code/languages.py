@@ -442,6 +442,7 @@ _ROWS = (
         leading="bracket_comment",
         filenames="CMakeLists.txt",
     ),
+    _row("nix", "nix", ".nix", "@nix_binding: binding"),
     _row("xml", "xml", ".xml .xsd .xsl .xslt .csproj .fsproj .vbproj .props .targets .plist .xaml .pom .resx .svg"),
     # Prose and languages whose grammar is missing or too weak: named for the filters, cut by lines.
     _row(
@@ -455,7 +456,6 @@ _ROWS = (
     _row("groovy", "", ".groovy .gradle .gvy", filenames="Jenkinsfile", interpreters="groovy"),
     _row("fsharp", "", ".fs .fsx .fsi"),
     _row("nim", "", ".nim .nims"),
-    _row("nix", "", ".nix"),
     _row("vim", "", ".vim", filenames=".vimrc"),
     _row("elisp", "", ".el"),
     _row("ada", "", ".adb .ads"),

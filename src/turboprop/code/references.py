@@ -225,8 +225,11 @@ REFERENCES: dict[str, str] = {
   (qualified_name name: [(identifier) @base (generic_name (identifier) @base)])
   (primary_constructor_base_type type: [(identifier) @base (generic_name (identifier) @base)])
 ])
-(argument (identifier) @value)
-(assignment_expression operator: ["+=" "-="] right: (identifier) @value)
+(argument [(identifier) @value (member_access_expression expression: "this" name: (identifier) @value)])
+(assignment_expression right: [
+  (identifier) @value (member_access_expression expression: "this" name: (identifier) @value)
+])
+(variable_declarator name: (identifier) (identifier) @value)
 (enum_member_declaration name: (identifier) @is.constant)
 (event_field_declaration (variable_declaration (variable_declarator name: (identifier) @is.constant)))
 (event_declaration name: (identifier) @is.constant)
@@ -515,6 +518,10 @@ REFERENCES: dict[str, str] = {
 (column_definition (keyword_references) . (object_reference name: (identifier) @call))
 (create_trigger (keyword_execute) (_) . (object_reference name: (identifier) @call))
 (create_trigger (keyword_on) . (object_reference name: (identifier) @call))
+""",
+    "nix": """
+(apply_expression function: (variable_expression name: (identifier) @call))
+(apply_expression function: (select_expression attrpath: (attrpath attr: (identifier) @call .)))
 """,
     "graphql": """
 (implements_interfaces (named_type (name) @base))

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from turboprop.code import sql_routines
 from turboprop.code.definitions import definition
 from turboprop.code.languages import MINOR, Language
 from turboprop.code.names import MAX_NAME, Found, dotted
@@ -34,6 +35,8 @@ _FUNCTIONS = frozenset({"function", "method"})
 _CLASS_LIKE = frozenset({"class", "interface", "struct", "trait", "implementation", "enum", "object", "union"})
 _HEADS_ARE_CALLS = frozenset({"elixir", "julia", "clojure"})
 """Where `def f(x)` looks like a call of f, and of `def`."""
+_METHODS_BY_NAME = frozenset({"csharp"})
+"""Where a method of the own class is passed on by its bare name, and variables are written otherwise."""
 _BY_CLAUSES = frozenset({"elixir", "erlang", "haskell"})
 """Where a function is a row of clauses, each a definition for the grammar."""
 _AROUND_NAMES = frozenset(
@@ -129,9 +132,17 @@ def find_symbols(root: Node, row: Language, above: int = 0) -> Symbols:
             else:  # Perl's `qw(A B)` is one text
                 references += [(line, kind + _bare(word)) for word in (text.split() if kind == BASE else [text])]
     if values := captured.get("value"):
-        functions = {each.name.encode() for each in definitions if each.kind == "function"}
+        kinds = _FUNCTIONS if row.name in _METHODS_BY_NAME else {"function"}
+        functions = {each.name.encode() for each in definitions if each.kind in kinds}
         passed = [node for node in values[:_MOST] if node.text in functions]
         references += [(node.start_point[0] + 1 + above, f"{CALL}{_text(node)}") for node in passed]
+    if row.name == "sql":
+        text = (root.text or b"").decode("utf-8", "replace")
+        read = {(each.name.rpartition(".")[2], each.first) for each in definitions}
+        made = [(name, first + 1 + above, last + 1 + above) for name, first, last in sql_routines.routines(text)]
+        more = [Definition(name, "function", first, last) for name, first, last in made if (name, first) not in read]
+        definitions = sorted([*definitions, *more], key=lambda each: (each.first, -each.last))
+        references += [(line + 1 + above, CALL + name) for name, line in sql_routines.calls(text)]
     if row.grammar in _HEADS_ARE_CALLS or "not" in captured:
         heads = {(found.first, CALL + found.name) for found in definitions}
         heads |= {(node.start_point[0] + 1 + above, CALL + _bare(_text(node))) for node in captured.get("not", ())}
