@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from turboprop.generate.options import GenerationOptions as GenerationOptions
     from turboprop.index.build import Progress as Progress
     from turboprop.models.tokenizer.named import load_tokenizer as load_tokenizer
+    from turboprop.progress import ModelProgress as ModelProgress
     from turboprop.rerank.model import Reranker as Reranker
     from turboprop.settings import Settings as Settings
     from turboprop.settings import load_settings as load_settings
@@ -105,6 +106,7 @@ _NAMES = {
     "generate.options": ("GenerationOptions",),
     "index.build": ("Progress",),
     "models.tokenizer.named": ("load_tokenizer",),
+    "progress": ("ModelProgress",),
     "rerank.model": ("Reranker",),
     "settings": (
         "Settings",
@@ -152,6 +154,7 @@ __all__ = [
     "ModelFormatError",
     "ModelLoadingError",
     "ModelNotFoundError",
+    "ModelProgress",
     "ModelUnsupportedError",
     "OutOfMemoryError",
     "Progress",

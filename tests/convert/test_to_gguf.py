@@ -26,6 +26,7 @@ from turboprop.models.checkpoint.open import open_checkpoint
 from turboprop.models.gguf.file import GGUFFile
 from turboprop.models.local import LocalModel
 from turboprop.models.resolve import resolve
+from turboprop.progress import ModelProgress
 from turboprop.settings import load_settings
 
 TEXTS = ["def add(a, b):\n    return a + b", "Größe der Datei lesen", "getUserName 日本語 😀", "x"]
@@ -259,19 +260,14 @@ def test_a_full_disk_is_said_before_anything_is_written(tmp_path: Path, monkeypa
 
 
 def test_an_interrupt_leaves_nothing(tmp_path: Path) -> None:
-    class Interrupting:
-        def start(self, sizes: dict[str, int]) -> None:
-            self.left = 5
+    reports = 0
 
-        def advance(self, file: str, count: int) -> None:
-            self.left -= 1
-            if not self.left:
-                raise KeyboardInterrupt
-
-        def message(self, text: str) -> None: ...
-
-        def finish(self) -> None: ...
+    def interrupt(state: ModelProgress) -> None:
+        nonlocal reports
+        reports += 1
+        if reports == 6:
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        convert(find("minilm"), tmp_path / "a.gguf", "F32", progress=Interrupting())
+        convert(find("minilm"), tmp_path / "a.gguf", "F32", progress=interrupt)
     assert list(tmp_path.iterdir()) == []

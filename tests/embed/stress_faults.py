@@ -47,7 +47,7 @@ from turboprop.models.inventory import partial_downloads
 from turboprop.models.local import LocalModel
 from turboprop.models.store.folder import write_manifest
 from turboprop.models.store.verify import verify_model
-from turboprop.progress import SilentProgress
+from turboprop.progress import Transfers
 from turboprop.settings import Settings, load_settings
 from turboprop.settings.project import read_project_file
 from turboprop.settings.records import write_record
@@ -217,7 +217,7 @@ def kept_files(graphs: Path) -> set[tuple[str, int]]:
 
 def resumed(world: World) -> int:
     """A broken download goes on, as `fetch_blob` does it; how many bytes of it were of use."""
-    writer = PartialFile(world.partial, world.remote, SilentProgress())
+    writer = PartialFile(world.partial, world.remote, Transfers(None))
     try:
         useful = writer.position
         writer.write(world.download[writer.position :])

@@ -13,6 +13,7 @@ from turboprop.engines.registry import load_encoder
 from turboprop.errors import EngineError
 from turboprop.models.checkpoint.open import open_checkpoint
 from turboprop.models.resolve import resolve
+from turboprop.progress import ModelProgress
 from turboprop.settings import Settings, load_settings
 
 
@@ -24,31 +25,25 @@ class Told:
         self.done = 0
         self.finished = 0
 
-    def start(self, sizes: dict[str, int]) -> None:
-        self.sizes |= sizes
-
-    def advance(self, file: str, count: int) -> None:
-        assert file in self.sizes
-        self.done += count
-
-    def message(self, text: str) -> None:
-        raise AssertionError(text)
-
-    def finish(self) -> None:
-        self.finished += 1
+    def __call__(self, state: ModelProgress) -> None:
+        assert set(state.done) <= set(state.sizes)
+        assert not state.message
+        self.sizes |= state.sizes
+        self.done = max(self.done, state.done_bytes)
+        self.finished += state.ended
 
 
 @pytest.mark.parametrize("weights", ["float32", "int8", "int4"])
 def test_a_conversion_is_told_from_start_to_end_and_once(weights: str, tmp_path: Path) -> None:
     told = Told()
     settings = Settings(cache_home=tmp_path, offline=True)
-    EmbeddingModel.load(weights=weights, progress=told, settings=settings).close()  # type: ignore[arg-type]
+    EmbeddingModel.load(weights=weights, progress=told, settings=settings).close()
     title = f"converting sentence-transformers/all-MiniLM-L6-v2 to {weights}"
     assert list(told.sizes) == [title]
     assert told.done == told.sizes[title]
     assert told.finished == 1
     again = Told()
-    EmbeddingModel.load(weights=weights, progress=again, settings=settings).close()  # type: ignore[arg-type]
+    EmbeddingModel.load(weights=weights, progress=again, settings=settings).close()
     assert again.sizes == {}
 
 

@@ -22,7 +22,7 @@ from turboprop.files import replacing
 from turboprop.models.checkpoint.open import open_checkpoint
 from turboprop.models.checkpoint.reranker import is_reranker
 from turboprop.models.gguf.file import GGUFArray, GGUFFile
-from turboprop.progress import DownloadProgress, SilentProgress
+from turboprop.progress import DownloadProgress, Transfers
 
 if TYPE_CHECKING:
     from turboprop.models.local import LocalModel
@@ -54,7 +54,7 @@ def convert(
         free = shutil.disk_usage(out.parent).free
         if needed > free:
             raise StorageError(f"{out} needs {needed / 1e9:.1f} GB and {out.parent} has {free / 1e9:.1f} GB left")
-        _write(writer, tensors, temporary, f"converting to {kind}", progress or SilentProgress())
+        _write(writer, tensors, temporary, f"converting to {kind}", Transfers(progress))
     return out
 
 
@@ -119,9 +119,7 @@ def _placed(out: Path) -> Iterator[Path]:
         raise StorageError(f"{out} cannot be written: {error.strerror or error}") from error
 
 
-def _write(
-    writer: gguf.GGUFWriter, tensors: list[OutTensor], path: Path, title: str, progress: DownloadProgress
-) -> None:
+def _write(writer: gguf.GGUFWriter, tensors: list[OutTensor], path: Path, title: str, progress: Transfers) -> None:
     for tensor in tensors:
         tensor.announce(writer)
     progress.start({title: sum(4 * prod(tensor.source.shape) for tensor in tensors)})

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from turboprop.engines.quantize import group_for
 from turboprop.errors import EngineError
 from turboprop.machine import SHARE, share_of_free
-from turboprop.progress import DownloadProgress, SilentProgress
+from turboprop.progress import DownloadProgress, Transfers
 
 if TYPE_CHECKING:
     from turboprop.models.checkpoint.tensors import StoredTensor
@@ -87,7 +87,7 @@ class ConversionProgress:
     """Shows a conversion as one transfer of the bytes that are read."""
 
     def __init__(self, name: str, weights: str, total: int, shown: DownloadProgress | None) -> None:
-        self._shown = shown or SilentProgress()
+        self._shown = Transfers(shown)
         self._title = f"converting {Path(name).name if Path(name).is_absolute() else name} to {weights}"
         self._total = total
 

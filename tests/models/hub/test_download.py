@@ -25,6 +25,7 @@ from turboprop.models.hub.client import RetryPolicy
 from turboprop.models.hub.download import download_model
 from turboprop.models.naming import HubReference
 from turboprop.models.resolve import resolve
+from turboprop.progress import ModelProgress
 from turboprop.settings import Settings, load_settings
 
 QUICK = RetryPolicy(waits=(0.01, 0.02, 0.03), longest=5.0)
@@ -51,17 +52,10 @@ class Told:
         self.messages: list[str] = []
         self.finished = 0
 
-    def start(self, sizes: dict[str, int]) -> None:
-        self.sizes = sizes
-
-    def advance(self, file: str, count: int) -> None:
-        self.done[file] = self.done.get(file, 0) + count
-
-    def message(self, text: str) -> None:
-        self.messages.append(text)
-
-    def finish(self) -> None:
-        self.finished += 1
+    def __call__(self, state: ModelProgress) -> None:
+        self.sizes, self.done = dict(state.sizes), dict(state.done)
+        self.messages += [state.message] if state.message else []
+        self.finished += state.ended
 
 
 def fetch(settings: Settings, repo: str = "o/m", file: str = "", told: Told | None = None) -> Path:

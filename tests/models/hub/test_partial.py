@@ -10,7 +10,7 @@ import pytest
 
 from turboprop.models.hub.files import RemoteFile
 from turboprop.models.hub.partial import PartialFile, WrongBytesError
-from turboprop.progress import SilentProgress
+from turboprop.progress import Transfers
 
 CONTENT = bytes(range(256)) * 40
 FILE = RemoteFile("model.safetensors", len(CONTENT), hashlib.sha256(CONTENT).hexdigest())
@@ -18,7 +18,7 @@ FILE = RemoteFile("model.safetensors", len(CONTENT), hashlib.sha256(CONTENT).hex
 
 def fetched(path: Path) -> int:
     """Bring the rest; returns how many bytes were there."""
-    partial = PartialFile(path, FILE, SilentProgress())
+    partial = PartialFile(path, FILE, Transfers(None))
     try:
         there = partial.position
         partial.write(CONTENT[there:])

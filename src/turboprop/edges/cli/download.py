@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import threading
+from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from turboprop.edges.cli.bars import moves
 from turboprop.printable import echo, printable, printable_name
-from turboprop.progress import SilentProgress
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from turboprop.progress import DownloadProgress
+    from turboprop.progress import DownloadProgress, ModelProgress
 
 
 _WIDE = 78
@@ -22,21 +21,20 @@ _WIDE = 78
 
 def transfer_progress() -> DownloadProgress:
     """Bars where stderr is a terminal, else messages only."""
-    return TransferBars() if moves() else TransferLines()
+    return TransferBars() if moves() else tell_messages
 
 
-class TransferLines(SilentProgress):
+def tell_messages(state: ModelProgress) -> None:
     """For logs: what the user should know, and no bars."""
-
-    def message(self, text: str) -> None:
-        echo(text, err=True)
+    if state.message:
+        echo(state.message, err=True)
 
 
 class TransferBars:
     """One bar for all and one a file, with rate and time left."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._sizes: Mapping[str, int] = {}
         self._tasks: dict[str, TaskID] = {}
         self._total: TaskID | None = None
 
@@ -72,24 +70,21 @@ class TransferBars:
     def _is_wide(self) -> bool:
         return self._progress.console.width >= _WIDE
 
-    def start(self, sizes: dict[str, int]) -> None:
-        with self._lock:
-            self._progress.start()
-            if len(sizes) > 1:
-                self._total = self._progress.add_task("in all", total=sum(sizes.values()))
-            for name, size in sizes.items():
-                self._tasks[name] = self._progress.add_task(self._shown(name), total=size)
-
-    def advance(self, file: str, count: int) -> None:
-        with self._lock:
-            if file in self._tasks:
-                self._progress.advance(self._tasks[file], count)
-            if self._total is not None:
-                self._progress.advance(self._total, count)
-
-    def message(self, text: str) -> None:
-        self._progress.console.print(printable(text), markup=False, highlight=False)
-
-    def finish(self) -> None:
-        with self._lock:
+    def __call__(self, state: ModelProgress) -> None:
+        """Draw how far it is."""
+        if state.message:
+            self._progress.console.print(printable(state.message), markup=False, highlight=False)
+        if state.sizes is not self._sizes and state.sizes:
+            self._begin(state.sizes)
+        for name, task in self._tasks.items():
+            self._progress.update(task, completed=state.done.get(name, 0))
+        if self._total is not None:
+            self._progress.update(self._total, completed=state.done_bytes)
+        if state.ended:
             self._progress.stop()
+
+    def _begin(self, sizes: Mapping[str, int]) -> None:
+        self._sizes = sizes
+        self._progress.start()
+        self._total = self._progress.add_task("in all", total=sum(sizes.values())) if len(sizes) > 1 else None
+        self._tasks = {name: self._progress.add_task(self._shown(name), total=size) for name, size in sizes.items()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from threading import Lock
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, StrictStr
@@ -17,7 +16,7 @@ from turboprop.edges.http.search_api import LoadedRow, loaded_rows
 from turboprop.edges.http.state import read_model, state_of
 from turboprop.models.removal import remove_model
 from turboprop.models.resolve import resolve
-from turboprop.progress import SilentProgress
+from turboprop.progress import ModelProgress
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -115,7 +114,10 @@ def begin_download(state: ServerState, given: str) -> Job:
     name, target = state.names.downloadable(given)
 
     def work(job: Job) -> None:
-        resolve(target, state.manager.settings, progress=_Progress(job))
+        def told(now: ModelProgress) -> None:
+            job.report(now.done_bytes, now.total_bytes, now.message or None)
+
+        resolve(target, state.manager.settings, progress=told)
         state.names.known(fresh=True)
 
     return state.jobs.start("download", name, work)
@@ -159,27 +161,3 @@ def _loaded(state: ServerState, target: str) -> LoadedRow:
         if row["name"] == public:
             return row
     raise RequestError(503, f"{public} was unloaded again already", "model_loading")
-
-
-class _Progress(SilentProgress):
-    """Tells a job of a download; called from several threads."""
-
-    def __init__(self, job: Job) -> None:
-        self._job = job
-        self._lock = Lock()
-        self._total = self._done = 0
-
-    def start(self, sizes: dict[str, int]) -> None:
-        with self._lock:
-            self._total, self._done = sum(sizes.values()), 0
-
-    def advance(self, file: str, count: int) -> None:  # noqa: ARG002
-        with self._lock:
-            self._done += count
-            done, total = self._done, self._total
-        self._job.report(done, total)
-
-    def message(self, text: str) -> None:
-        with self._lock:
-            done, total = self._done, self._total
-        self._job.report(done, total, text)

@@ -36,7 +36,7 @@ from turboprop.models.hub.files import RemoteFile, choose_files
 from turboprop.models.hub.missing import not_here_message
 from turboprop.models.hub.transfer import StoppedError, Transfer, fetch_blob
 from turboprop.models.store.contents import missing_files
-from turboprop.progress import SilentProgress
+from turboprop.progress import Transfers
 from turboprop.settings.records import RecordError, read_record, write_record
 
 if TYPE_CHECKING:
@@ -64,20 +64,20 @@ def download_model(
     by hand), `ModelUnsupportedError`, `ModelFormatError` and `DownloadError`. After any of them, and
     after Ctrl-C, what had arrived stays as `*.incomplete` for the next try and nothing else is visible.
     """
-    progress = progress or SilentProgress()
+    told = Transfers(progress)
     retry = retry or RetryPolicy()
     if settings.offline or constants.HF_HUB_OFFLINE:
         raise ModelNotFoundError(not_here_message(reference, settings.models_dir, "offline mode is on"))
     try:
-        listing = list_repository(reference.repo, reference.revision, retry, progress.message)
-        files = _files_to_fetch(reference, listing, retry, progress)
+        listing = list_repository(reference.repo, reference.revision, retry, told.message)
+        files = _files_to_fetch(reference, listing, retry, told)
         _check_pins(reference, files)
         _check_disk(reference.repo, files)
-        _fetch_all(reference.repo, listing.commit, files, retry, progress)
+        _fetch_all(reference.repo, listing.commit, files, retry, told)
     except UnreachableError as error:
         raise ModelNotFoundError(not_here_message(reference, settings.models_dir, str(error))) from error
     finally:
-        progress.finish()
+        told.finish()
     snapshot = _place(reference, listing.commit, files)
     _record(reference, listing.commit, files, settings.models_dir)
     ggufs = [file.name for file in files if file.name.endswith(".gguf")]
@@ -85,7 +85,7 @@ def download_model(
 
 
 def _files_to_fetch(
-    reference: HubReference, listing: Listing, retry: RetryPolicy, progress: DownloadProgress
+    reference: HubReference, listing: Listing, retry: RetryPolicy, progress: Transfers
 ) -> list[RemoteFile]:
     if listing.repo and listing.repo.casefold() != reference.repo.casefold():
         progress.message(f"{reference.repo} is called {listing.repo} now")
@@ -138,7 +138,7 @@ def _check_disk(repo: str, files: list[RemoteFile]) -> None:
         )
 
 
-def _fetch_all(repo: str, commit: str, files: list[RemoteFile], retry: RetryPolicy, progress: DownloadProgress) -> None:
+def _fetch_all(repo: str, commit: str, files: list[RemoteFile], retry: RetryPolicy, progress: Transfers) -> None:
     """Fetch every distinct blob; the first failure stops the others and is raised.
 
     The threads are daemons and waited for with a timeout, so that Ctrl-C ends within a second even when a

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from turboprop.models.hub.files import RemoteFile
-    from turboprop.progress import DownloadProgress
+    from turboprop.progress import Transfers
 
 # Blocks come from the network in 64 kB; written and hashed by 1 MB they cost 16 times fewer calls.
 _BLOCK = 1 << 20
@@ -36,7 +36,7 @@ class PartialFile:
     bytes to the same places instead of one after the other.
     """
 
-    def __init__(self, path: Path, file: RemoteFile, progress: DownloadProgress) -> None:
+    def __init__(self, path: Path, file: RemoteFile, progress: Transfers) -> None:
         self.path = path
         self.position = 0
         self._file = file

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from turboprop.models.hub.files import RemoteFile
-    from turboprop.progress import DownloadProgress
+    from turboprop.progress import Transfers
 
 _PROGRESS_BYTES = 1 << 20
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(?:\d+|\*)")
@@ -50,7 +50,7 @@ class Transfer:
     client: httpx.Client
     headers: dict[str, str]
     retry: RetryPolicy
-    progress: DownloadProgress
+    progress: Transfers
     stop: threading.Event
 
     def pause(self, seconds: float) -> None:

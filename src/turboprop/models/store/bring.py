@@ -26,7 +26,7 @@ from turboprop.models.store.contents import missing_files, split_names
 from turboprop.models.store.folder import read_manifest, store_dir, store_lock, write_manifest
 from turboprop.models.store.hashes import sha256_file
 from turboprop.models.store.weights import check_weights
-from turboprop.progress import SilentProgress
+from turboprop.progress import Transfers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,7 +69,7 @@ def import_model(
             unpacked.mkdir()
             source = unpack(path, unpacked)
         reference, files = _what_is_it(source, path, catalog, name)
-        _bring(reference, files, incoming / "model", models_dir, progress or SilentProgress())
+        _bring(reference, files, incoming / "model", models_dir, Transfers(progress))
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise ModelError(f"the disk of {models_dir} is full; make room, or set TP_HOME elsewhere") from error
@@ -175,9 +175,9 @@ def _bring(
     files: dict[str, Path],
     staging: Path,
     models_dir: Path,
-    progress: DownloadProgress,
+    told: Transfers,
 ) -> None:
-    progress.start({name: file.stat().st_size for name, file in files.items()})
+    told.start({name: file.stat().st_size for name, file in files.items()})
     staging.mkdir()
     known: dict[str, dict[str, object]] = {}
     pins = reference.row.sha256 if reference.row else {}
@@ -186,7 +186,7 @@ def _bring(
             target = staging / name
             target.parent.mkdir(parents=True, exist_ok=True)
             _take(file, target)
-            digest = sha256_file(target, lambda count, name=name: progress.advance(name, count))  # type: ignore[misc]
+            digest = sha256_file(target, lambda count, name=name: told.advance(name, count))  # type: ignore[misc]
             if name in pins and digest != pins[name]:
                 raise ModelFormatError(
                     f"{file} is not the {name} of {reference.repo}: its sha256 is {digest}, expected "
@@ -194,7 +194,7 @@ def _bring(
                 )
             known[name] = {"size": target.stat().st_size, "sha256": digest}
     finally:
-        progress.finish()
+        told.finish()
     with store_lock(models_dir):
         _swap_in(reference.repo, staging, known, models_dir)
 

@@ -11,7 +11,7 @@ from turboprop.models.hub.cache import SHA256_NAME, download_record, record_file
 from turboprop.models.store.contents import split_names
 from turboprop.models.store.folder import read_manifest, store_dir
 from turboprop.models.store.hashes import git_object_id, known_sha256, sha256_file
-from turboprop.progress import SilentProgress
+from turboprop.progress import Transfers
 from turboprop.settings.records import RecordError, read_record
 from turboprop.types import CacheFault
 
@@ -37,17 +37,17 @@ def verify_model(model: LocalModel, settings: Settings, progress: DownloadProgre
     """Hash every file of a model that is here; the memory of earlier hashes is not asked."""
     if model.endpoint is not None:
         return []
-    progress = progress or SilentProgress()
+    told = Transfers(progress)
     folder, names = _members(model)
     expected = _expected(model, folder, settings)
     if model.path.is_dir():
         names = sorted({*names, *(name for name in expected if not name.endswith(".gguf"))})
     there = {name: (folder / name).stat().st_size for name in names if (folder / name).is_file()}
-    progress.start(there)
+    told.start(there)
     try:
-        return [_check(folder, name, name in there, expected.get(name, ""), progress) for name in names]
+        return [_check(folder, name, name in there, expected.get(name, ""), told) for name in names]
     finally:
-        progress.finish()
+        told.finish()
 
 
 def examine_model(model: LocalModel, settings: Settings) -> list[CacheFault]:
@@ -73,15 +73,15 @@ def examine_model(model: LocalModel, settings: Settings) -> list[CacheFault]:
     return faults
 
 
-def _check(folder: Path, name: str, there: bool, expected: str, progress: DownloadProgress) -> FileCheck:
+def _check(folder: Path, name: str, there: bool, expected: str, told: Transfers) -> FileCheck:
     if not there:
         return FileCheck(name, "missing", expected)
     path = folder / name
     if len(expected) == 40:
         actual = git_object_id(path)
-        progress.advance(name, path.stat().st_size)
+        told.advance(name, path.stat().st_size)
     else:
-        actual = sha256_file(path, lambda count: progress.advance(name, count))
+        actual = sha256_file(path, lambda count: told.advance(name, count))
     if not expected:
         return FileCheck(name, "unknown", "", actual)
     return FileCheck(name, "ok" if actual == expected else "wrong", expected, actual)
