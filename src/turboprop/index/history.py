@@ -69,7 +69,7 @@ def keep_history(directory: Path, root: Path) -> None:
     stopped = None
     try:
         if missing:
-            read = {one.hash: one for one in map(_kept, commits(str(root), missing[-1] + 1))}
+            read = {one.hash: one for one in map(past_commit, commits(str(root), missing[-1] + 1))}
     except GitError as error:
         if not error.stopped:
             raise
@@ -87,12 +87,18 @@ def keep_history(directory: Path, root: Path) -> None:
         raise stopped
 
 
+def commits_since(directory: Path, known: Sequence[str]) -> int:
+    """How many commits an index folder keeps that are none of those."""
+    seen = set(known)
+    return sum(one.hash not in seen for one in _read(directory))
+
+
 class History:
     """The commits of one index that change files which it holds, ready to be compared with a query."""
 
     def __init__(self, commits: Sequence[PastCommit], paths: Sequence[str]) -> None:
         numbers = {path: number for number, path in enumerate(paths)}
-        touched = [(one.terms, [numbers[name] for name in one.files if name in numbers]) for one in _as_today(commits)]
+        touched = [(one.terms, [numbers[name] for name in one.files if name in numbers]) for one in as_today(commits)]
         kept = [(terms, files) for terms, files in touched if files]
         self.commits = len(kept)
         self._files = len(paths)
@@ -132,7 +138,7 @@ class History:
         return total / (float(total.max()) or 1.0)
 
 
-def _as_today(commits: Sequence[PastCommit]) -> Iterator[PastCommit]:
+def as_today(commits: Sequence[PastCommit]) -> Iterator[PastCommit]:
     """The commits, the newest first, with the names that their files have today."""
     today: dict[str, str] = {}
     for one in commits:
@@ -142,7 +148,8 @@ def _as_today(commits: Sequence[PastCommit]) -> Iterator[PastCommit]:
         yield replace(one, files=tuple(today.get(name, name) for name in one.files))
 
 
-def _kept(commit: Commit) -> PastCommit:
+def past_commit(commit: Commit) -> PastCommit:
+    """What is kept of a commit: nothing of one that says nothing of its files."""
     says = not commit.is_first and len(commit.files) <= MOST_FILES
     terms = tuple(counted_terms(commit.message[:_MOST_MESSAGE])) if says else ()
     renamed = tuple((shown(old), shown(new)) for old, new in commit.renamed[:_MOST_RENAMES])
