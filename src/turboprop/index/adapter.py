@@ -3,7 +3,7 @@
     {"format": "turboprop-adapter", "signature": that of all that follows}
     {"fingerprint": ..., "created": ..., "dimensions": d, "rank": r, "gained": {...}}
     float32, little-endian: left [d, r], then right [r, d]
-    the hashes of the commits that it saw, the newest first, with blanks between them
+    the first 12 digits of each commit that it saw, the newest first
 
 A query's vector q becomes q + left (right q): identity, and a change of low rank. In full such a matrix would have
 51 MB at 3,584 dimensions; of rank 16 it has 0.5 MB. The vectors of chunks stay as they are.
@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turboprop.files import open_regular, replace_file
+from turboprop.index.history import DIGITS
 from turboprop.index.schema import adapter_file
 from turboprop.settings import user_data_home
 from turboprop.settings.trust import is_signed, sign
@@ -46,18 +47,23 @@ class AdapterError(ValueError):
 class Adapter:
     """What a query's vector is changed by: `left` float32 [dimensions, rank] and `right` float32 [rank, dimensions].
 
-    `commits` are the hashes that were there when it learnt, the newest first, `gained` what was measured.
+    `commits` are those that were there when it learnt, the newest first, as `digits_of`; `gained` what was measured.
     """
 
     left: NDArray[np.float32]
     right: NDArray[np.float32]
-    commits: tuple[str, ...] = ()
+    commits: str = ""
     gained: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_identity(self) -> bool:
         """Whether it changes nothing: a note that nothing was won."""
         return not self.left.shape[1]
+
+    @property
+    def saw(self) -> list[str]:
+        """`commits`, one by one."""
+        return [self.commits[at : at + DIGITS] for at in range(0, len(self.commits), DIGITS)]
 
     def apply(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """Queries' vectors, float32 [dimensions] or [n, dimensions], as they are compared with chunks; each keeps its
@@ -80,7 +86,7 @@ def keep_adapter(directory: Path, header: Header, adapter: Adapter) -> None:
         "gained": dict(adapter.gained),
     }
     numbers = adapter.left.astype("<f4").tobytes() + adapter.right.astype("<f4").tobytes()
-    body = json.dumps(facts, separators=(",", ":")).encode() + b"\n" + numbers + " ".join(adapter.commits).encode()
+    body = json.dumps(facts, separators=(",", ":")).encode() + b"\n" + numbers + adapter.commits.encode()
     head = {"format": FORMAT, "signature": sign(user_data_home(), body)}
     replace_file(adapter_file(directory, header.table), json.dumps(head).encode() + b"\n" + body)
 
@@ -119,4 +125,4 @@ def read_adapter(directory: Path, header: Header) -> Adapter | None:
     width, rank = facts["dimensions"], facts["rank"]
     both = np.frombuffer(numbers, "<f4", 2 * width * rank).astype(np.float32)
     left, right = both[: width * rank].reshape(width, rank), both[width * rank :].reshape(rank, width)
-    return Adapter(left, right, tuple(numbers[4 * len(both) :].decode().split()), facts["gained"])
+    return Adapter(left, right, numbers[4 * len(both) :].decode(), facts["gained"])

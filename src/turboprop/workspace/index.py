@@ -576,7 +576,7 @@ class Index(Closing):
             self._move_on(model.fingerprint, model.name)
         return self.summary
 
-    def tune(self, *, seed: int = 0, progress: Callable[[str], None] | None = None) -> Tuning:
+    def tune(self, *, progress: Callable[[str], None] | None = None) -> Tuning:
         """Learn from the repository's commits how queries of this index are meant, and search with it where it finds
         more; what was learnt before goes. `progress` is told what is done, in a few words.
 
@@ -585,7 +585,7 @@ class Index(Closing):
         """
         from turboprop.workspace.tune import tune
 
-        return tune(self, seed=seed, tell=progress)
+        return tune(self, tell=progress)
 
     def _renew(self) -> None:
         if self.settings.tune and self.summary is not None:

@@ -232,7 +232,7 @@ def _tuned(directory: Path, header: Header) -> dict[str, Any] | None:
     with contextlib.suppress(AdapterError):
         found = read_adapter(directory, header)
         if found is not None and not found.is_identity:
-            return {**found.gained, "commits_since": commits_since(directory, found.commits)}
+            return {**found.gained, "commits_since": commits_since(directory, found.saw)}
     return None
 
 

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 @options.index_dir
 @click.option("--remove", is_flag=True, help="Search without what was learnt.")
 @click.option("--export", metavar="FILE", help="Write the pairs that it learns from as JSON lines, and learn nothing.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="What chance begins with.")
 @options.as_json
 @click.pass_context
 def tune(
@@ -31,7 +30,6 @@ def tune(
     index_dir: str | None,
     remove: bool,
     export: str | None,
-    seed: int,
     as_json: bool,
 ) -> None:
     """Learn from a repository's commits how its questions are meant, for every search of its index.
@@ -61,7 +59,7 @@ def tune(
             else:
                 echo(f"{plural(count, 'pair')} written to {printable_name(export)}")
             ctx.exit(0 if count else 1)
-        found = index.tune(seed=seed, progress=lambda text: echo(f"tp: {text}", err=True))
+        found = index.tune(progress=lambda text: echo(f"tp: {text}", err=True))
         if as_json:
             echo_json({"repo": str(index.repo), **dataclasses.asdict(found)})
         else:
