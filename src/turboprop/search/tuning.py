@@ -2,7 +2,8 @@
 
 The vectors of the chunks stay; a query's becomes q + left (right q), begun at identity (left is 0, as in LoRA, Hu and
 others 2021). Each message is drawn to the chunk of a file that its commit changed which is nearest to it already, and
-away from the nearest chunks of all other files (InfoNCE, van den Oord and others 2018).
+away from the nearest chunks of all other files (InfoNCE, van den Oord and others 2018). How often a file was changed is
+added to its chunks' scores meanwhile, so that the adapter need not learn it (logit adjustment, Menon and others 2021).
 """
 
 from __future__ import annotations
@@ -43,6 +44,9 @@ def train(
     squares = [np.zeros_like(left), np.zeros_like(right)]
     own = _own(touched, file_of)
     nearest, hard = compared(queries, touched, vectors, file_of)
+    # A file's share of all changes, over its chunks, any of which may be the nearest.
+    often = np.log((own.sum(axis=0) + 1) / np.maximum(np.bincount(file_of, minlength=own.shape[1]), 1))
+    often_of = often.astype(np.float32)[file_of]
     step = 0
     for _ in range(EPOCHS):
         order = chance.permutation(len(queries))
@@ -54,6 +58,7 @@ def train(
             among = vectors[rows]
             inner = asked @ right.T
             logits = (asked + inner @ left.T) @ among.T / TEMPERATURE
+            logits += often_of[rows]
             wanted = logits[goal]
             logits[own[chosen][:, file_of[rows]]] = -np.inf
             logits[goal] = wanted
