@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from turboprop import Index
+from turboprop.code.gitview import commits
 from turboprop.errors import UsageError
 from turboprop.evaluate import Query, evaluate, interval
+from turboprop.index.adapter import Adapter, keep_adapter
+from turboprop.index.history import DIGITS
 from turboprop.types import Hit
 
 Write = Callable[[dict[str, str]], Path]
@@ -129,3 +135,24 @@ def test_the_command(repo: Path) -> None:
     answer = json.loads(done.stdout)
     assert [row["mode"] for row in answer["outcomes"]] == ["lexical"]
     assert "8 queries from documentation" in done.stderr
+
+
+def test_a_tuned_index_is_measured_without_and_with_what_it_learnt(repo: Path) -> None:
+    with Index.create(repo) as index:
+        header = index.reader.header
+        chance = np.random.default_rng(0)
+        shapes = ((header.spec.dimensions, 2), (2, header.spec.dimensions))
+        left, right = (chance.standard_normal(shape).astype(np.float32) for shape in shapes)
+        newest = next(commits(str(repo), 1)).hash[:DIGITS]
+        keep_adapter(index.location.directory, header, Adapter(left, right, newest))
+    found = evaluate(repo, modes=("semantic", "lexical"))
+    name = index.model_name
+    assert [(each.model, each.mode) for each in found.outcomes] == [
+        (name, "semantic"),
+        ("(no model)", "lexical"),
+        (f"{name}, tuned", "semantic"),
+    ]
+    assert found.outcomes[0].mrr > found.outcomes[2].mrr, "chance teaches nothing"
+    assert found.commit_queries == evaluate(repo, modes=("lexical",)).commit_queries
+    shutil.rmtree(index.location.directory)
+    assert found.commit_queries == evaluate(repo, modes=("lexical",)).commit_queries - 1

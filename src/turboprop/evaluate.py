@@ -12,8 +12,9 @@ import re
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -22,13 +23,16 @@ from turboprop.code.git import GitError
 from turboprop.code.gitview import commits
 from turboprop.code.read import SourceText, read_source
 from turboprop.code.walk import Skipped, walk
-from turboprop.errors import UsageError
+from turboprop.errors import RepositoryIndexError, UsageError
+from turboprop.index.adapter import Adapter, AdapterError, keep_adapter, read_adapter
+from turboprop.index.history import DIGITS
+from turboprop.index.manifest import index_tables
 from turboprop.limits import MODES, Mode
 from turboprop.machine import peak_resident_bytes
 from turboprop.settings import Settings, load_settings
 from turboprop.types import Hit
 from turboprop.workspace.index import Index
-from turboprop.workspace.location import checked_repo
+from turboprop.workspace.location import Location, checked_repo
 
 TOP = 10
 _WORDS = re.compile(r"[A-Za-z][A-Za-z'_-]+")
@@ -121,8 +125,11 @@ def evaluate(
     chance = random.Random(seed)  # noqa: S311 - not for secrets
     sources = _sources(root, files, chance, settings)
     from_docs, held_out = _documentation(sources, queries, chance)
+    tuned = _adapters(root, settings)
+    # What an adapter learnt from would be found by heart.
+    seen = {digits for adapter in tuned.values() for digits in adapter.saw}
     try:
-        from_commits = _commits(root, {source.path for source in sources}, queries, chance)
+        from_commits = _commits(root, {source.path for source in sources}, queries, chance, seen)
     except GitError as error:
         say(f"no queries from commits: {error}")
         from_commits = []
@@ -148,7 +155,28 @@ def evaluate(
                         continue  # words are the same with every model
                     outcomes.append(_outcome(index, mode, wanted))
                     say(f"{index.model_name}, {mode}: MRR {outcomes[-1].mrr:.3f}")
+                header = index.reader.header
+                if (adapter := tuned.get(header.spec.fingerprint)) is not None:
+                    keep_adapter(index.location.directory, header, adapter)
+                    for mode in modes:
+                        if mode != "lexical":
+                            found = _outcome(index, mode, wanted)
+                            outcomes.append(replace(found, model=f"{found.model}, tuned"))
+                            say(f"{outcomes[-1].model}, {mode}: MRR {found.mrr:.3f}")
     return Evaluation(root, len(sources), len(from_docs), len(from_commits), tuple(outcomes), peak_resident_bytes())
+
+
+def _adapters(root: Path, settings: Settings) -> dict[str, Adapter]:
+    """What `tp tune` learnt for the repository's own index, by the fingerprint of the model."""
+    directory = Location.at(root, None, settings).directory
+    found: dict[str, Adapter] = {}
+    with suppress(RepositoryIndexError):
+        for header in index_tables(directory):
+            with suppress(AdapterError):
+                adapter = read_adapter(directory, header)
+                if adapter is not None and not adapter.is_identity:
+                    found[header.spec.fingerprint] = adapter
+    return found
 
 
 def _sources(root: Path, most: int, chance: random.Random, settings: Settings) -> list[SourceText]:
@@ -186,9 +214,11 @@ def _first_sentence(part: Documented) -> str:
     return sentence
 
 
-def _commits(root: Path, paths: set[str], most: int, chance: random.Random) -> list[Query]:
+def _commits(root: Path, paths: set[str], most: int, chance: random.Random, seen: Container[str] = ()) -> list[Query]:
     candidates = []
     for commit in commits(str(root), _LAST_COMMITS):
+        if commit.hash[:DIGITS] in seen:
+            continue
         subject, changed = commit.message.partition("\n")[0].strip(), commit.files
         if len(subject) > _LONGEST_SUBJECT:
             continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -248,6 +248,9 @@ class IndexStatus:
     """As in `IndexSummary`, with the folders that were not looked into; empty where no file was looked at."""
     vectors: int = 0
     """Chunks that have a vector; the others are found by their words alone."""
+    tuned: Mapping[str, Any] | None = None
+    """What `tp tune` learnt: from how many commits, how many came since, and MRR and R@3 of those that were held out,
+    each without it and with it. None where nothing was learnt."""
 
     @property
     def vectors_note(self) -> str:

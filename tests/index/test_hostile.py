@@ -33,6 +33,7 @@ NAMES = [
     "check.json",
     "check.json.new",
     f"{TABLE}.2.lexicon",
+    f"{TABLE}.adapter",
     f"{TABLE}.lance",
     f"{TABLE}.lance/data",
     f"{TABLE}.lance/_versions/18446744073709551614.manifest",

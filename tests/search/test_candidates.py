@@ -86,7 +86,7 @@ def test_every_candidate_has_its_own_cosine(many: IndexReader) -> None:
             analysed,
             vector,
             word_statistics(analysed, [lexicon]),
-            cosine_statistics([lexicon.sample], vector),
+            cosine_statistics([(lexicon.sample, vector)]),
             by_words=True,
             where=None,
         )

@@ -122,8 +122,6 @@ def test_commits_with_alike_messages_speak_for_their_files_in_a_report(lexicon: 
     with_it = rank(analyse(REPORT), lexicon, found, None, weights, history=history)
     assert lexicon.files[int(lexicon.file_of[with_it[0].row])][0] == "src/net/pool.py"
     assert (with_it[0].parts["said before"], with_it[-1].parts["said before"]) == (0.5, 0.0)
-    short = rank(analyse("word3"), lexicon, found, None, weights, history=history)
-    assert short == rank(analyse("word3"), lexicon, found, None, weights)
 
 
 def test_capitals_of_a_query_tell_one_definition_from_another(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from turboprop.errors import IndexUntrustedError, RepositoryIndexError
 from turboprop.files import UNFINISHED
 from turboprop.index import maintain, refresh, schema
+from turboprop.index.adapter import AdapterError, read_adapter
 from turboprop.index.failures import translated
 from turboprop.index.holder import HOLDER_FILE, read_holder
 from turboprop.index.integrity import find_damage, irregular_entries
@@ -121,6 +122,7 @@ def _table(directory: Path, header: Header, facts: list[IndexFacts]) -> Iterator
                 facts.append(_facts(directory, reader, len(manifest.files)))
                 yield from _rows(reader, {name: file.chunks for name, file in manifest.files.items()}, model)
                 yield from _upkeep(directory, reader, folder)
+                yield from _adapter(directory, header)
             if not header.complete:
                 yield Finding("index", f"{path.name} is of a run that did not end", "go on: tp index", "index")
             elif header.waiting and not is_being_written(directory):
@@ -221,6 +223,16 @@ def _upkeep(directory: Path, reader: IndexReader, folder: Path) -> Iterator[Find
         yield Finding("versions", "the note of the newest version is missing or damaged", _UPKEEP, "maintain")
 
 
+def _adapter(directory: Path, header: Header) -> Iterator[Finding]:
+    try:
+        read_adapter(directory, header)
+    except AdapterError as error:
+        name = schema.adapter_file(directory, header.table).name
+        yield Finding(
+            "adapter", f"{error}; it is not used", "learn it anew: tp tune; or tp doctor --fix", "remove", name
+        )
+
+
 def _folder(directory: Path, manifests: list[Path]) -> Iterator[Finding]:
     """The small files beside the tables, and what no table needs."""
     if manifests:
@@ -240,7 +252,7 @@ def _leftovers(directory: Path, tables: set[str]) -> Iterator[Finding]:
         if not INDEX_ENTRY.fullmatch(name):
             continue  # what lies here beside an index is someone else's
         orphan = name.endswith(".lance") and name.removesuffix(".lance") not in tables
-        words = name.endswith(".lexicon") and name.split(".")[0] not in tables
+        words = name.endswith((".lexicon", ".adapter")) and name.split(".")[0] not in tables
         if orphan or words:
             what = "of a table that no manifest names"
         elif name.startswith((UNFINISHED, ".lexicon-")) or (name == HOLDER_FILE and _is_left(path)):

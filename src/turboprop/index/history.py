@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,6 +38,8 @@ ALIKE = 20
 """Commits that speak for their files."""
 K1, B = 1.2, 0.75
 """As usual for BM25 (Robertson and Zaragoza, 2009); a term counts once in a message."""
+DIGITS = 12
+"""Of a hash, where commits are only told apart. All 40 would be 60% of an adapter, which a cold search reads."""
 _MOST_RENAMES = 2_000
 _MOST_MESSAGE = 4_000
 """Characters of a message whose words are kept."""
@@ -69,7 +71,7 @@ def keep_history(directory: Path, root: Path) -> None:
     stopped = None
     try:
         if missing:
-            read = {one.hash: one for one in map(_kept, commits(str(root), missing[-1] + 1))}
+            read = {one.hash: one for one in map(past_commit, commits(str(root), missing[-1] + 1))}
     except GitError as error:
         if not error.stopped:
             raise
@@ -87,12 +89,23 @@ def keep_history(directory: Path, root: Path) -> None:
         raise stopped
 
 
+def digits_of(commits: Sequence[PastCommit]) -> str:
+    """Which commits there were: the first `DIGITS` digits of each one's hash, one after the other."""
+    return "".join(one.hash[:DIGITS] for one in commits)
+
+
+def commits_since(directory: Path, known: Iterable[str]) -> int:
+    """How many commits an index folder keeps that are none of those, by the first `DIGITS` digits of each."""
+    seen = set(known)
+    return sum(one.hash[:DIGITS] not in seen for one in _read(directory))
+
+
 class History:
     """The commits of one index that change files which it holds, ready to be compared with a query."""
 
     def __init__(self, commits: Sequence[PastCommit], paths: Sequence[str]) -> None:
         numbers = {path: number for number, path in enumerate(paths)}
-        touched = [(one.terms, [numbers[name] for name in one.files if name in numbers]) for one in _as_today(commits)]
+        touched = [(one.terms, [numbers[name] for name in one.files if name in numbers]) for one in as_today(commits)]
         kept = [(terms, files) for terms, files in touched if files]
         self.commits = len(kept)
         self._files = len(paths)
@@ -132,7 +145,7 @@ class History:
         return total / (float(total.max()) or 1.0)
 
 
-def _as_today(commits: Sequence[PastCommit]) -> Iterator[PastCommit]:
+def as_today(commits: Sequence[PastCommit]) -> Iterator[PastCommit]:
     """The commits, the newest first, with the names that their files have today."""
     today: dict[str, str] = {}
     for one in commits:
@@ -142,7 +155,8 @@ def _as_today(commits: Sequence[PastCommit]) -> Iterator[PastCommit]:
         yield replace(one, files=tuple(today.get(name, name) for name in one.files))
 
 
-def _kept(commit: Commit) -> PastCommit:
+def past_commit(commit: Commit) -> PastCommit:
+    """What is kept of a commit: nothing of one that says nothing of its files."""
     says = not commit.is_first and len(commit.files) <= MOST_FILES
     terms = tuple(counted_terms(commit.message[:_MOST_MESSAGE])) if says else ()
     renamed = tuple((shown(old), shown(new)) for old, new in commit.renamed[:_MOST_RENAMES])

@@ -24,7 +24,9 @@ BLOCK_BYTES = 1 << 18
 
 _DEEPEST = 5
 """Lance's own folders lie within three: table, `_indices`, one for each index."""
-_OWN_FILE = re.compile(r"chunks_[0-9a-f]{16}\.(manifest\.json|\d+\.lexicon)|writer\.lock|check\.json|\.gitignore")
+_OWN_FILE = re.compile(
+    r"chunks_[0-9a-f]{16}\.(manifest\.json|\d+\.lexicon|adapter)|writer\.lock|check\.json|\.gitignore"
+)
 _NOT_THERE = (FileNotFoundError, NotADirectoryError, NotRegularFileError)
 
 

@@ -5,6 +5,7 @@
         chunks_<key>.lance/           a Lance table, one row a chunk; one table per model fingerprint
         chunks_<key>.manifest.json    what the table holds, and which version of it counts
         chunks_<key>.<n>.lexicon      postings of version n, made from the table; see `turboprop.index.lexicon`
+        chunks_<key>.adapter          what `tp tune` learnt for its queries; see `turboprop.index.adapter`
         history.json                  what the commits say; see `turboprop.index.history`
         writer.lock, writer.json      the one writer's lock, and who holds it (a lock of its own, see holder)
 
@@ -89,6 +90,11 @@ def manifest_file(directory: Path, table: str) -> Path:
 def lexicon_file(directory: Path, table: str, version: int) -> Path:
     """Where the lexicon of one version lies."""
     return directory / f"{table}.{version}.lexicon"
+
+
+def adapter_file(directory: Path, table: str) -> Path:
+    """Where the adapter of one table lies, if it has one."""
+    return directory / f"{table}.adapter"
 
 
 def bytes_on_disk(directory: Path) -> int:

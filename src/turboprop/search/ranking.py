@@ -101,7 +101,7 @@ def rank(
     `limit` bounds what is returned, `by_file` leaves the best row of each file.
 
     The score is relative to what the query's best candidate reaches by words and vectors, times that; `best` is that
-    of all tables where several are searched together. `history` counts for reports alone.
+    of all tables where several are searched together. `history` takes part where it is given: for reports alone.
     """
     if not len(found):
         return []
@@ -120,7 +120,7 @@ def rank(
     }
     if phrases is not None:
         added["phrase"] = weights.phrase * phrases
-    if history is not None and query.is_report:
+    if history is not None:
         added["said before"] = weights.said_before * said_before(query, history, numbers)[file_of]
     factor = penalties(query, files, weights)[file_of]
     added["coherence"] = weights.coherence * coherence(base, factor, file_of) * base

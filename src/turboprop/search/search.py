@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from turboprop.errors import UsageError
@@ -28,7 +28,30 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from turboprop.index.adapter import Adapter
+    from turboprop.index.history import History
     from turboprop.search.ranking import Candidates
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """What an index learnt from the commits of its repository.
+
+    `history` is asked where a query is a report, with `always` for any, and gives None where there is none.
+    """
+
+    history: Callable[[], History | None]
+    adapter: Adapter | None = None
+    always: bool = False
+
+    def meant(self, vector: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
+        """A query's vector as it is compared with chunks."""
+        return vector if vector is None or self.adapter is None else self.adapter.apply(vector)
+
+
+def learnt_by(reader: IndexReader) -> Learnt:
+    """What an index has beside its table."""
+    return Learnt(reader.history, reader.adapter())
 
 
 def search(
@@ -54,6 +77,7 @@ def search_together(
     threshold: float | None = None,
     by: Unit = "chunk",
     weights: Weights = DEFAULT,
+    learnt: Sequence[Learnt] | None = None,
 ) -> list[tuple[int, Hit]]:
     """The best chunks for a query in all tables, best first, each with the place of its table in `readers`; with
     `by="file"` the best one of each file.
@@ -61,6 +85,8 @@ def search_together(
     `vectors` are the query's embeddings by each table's model, float32 [dimensions]; `lexical` needs none, nor does a
     table without vectors, which is ranked by words. `filters` are each table's. How rare a word is, and how far a
     cosine stands out, is counted over all tables (cosines over those of one model), so that one order holds for all.
+    What each index learnt from its commits (`learnt`, None: its own) takes part: a vector is changed by its adapter.
+
     Scores are those of `ranking.rank` in every mode; hits below `threshold` are left out. `limits.check_search` says
     what may be asked. Raises `UsageError` for a missing vector or a bad filter.
     """
@@ -71,18 +97,17 @@ def search_together(
         raise UsageError("this index has no vectors (yet), so nothing can be found by meaning alone: search by words")
     where = [condition_in(reader, each) for each, reader in zip(filters, readers, strict=True)]
     analysed = analyse(query)
+    known = [learnt_by(reader) for reader in readers] if learnt is None else learnt
     tables = [
-        (at, reader, vector if mode != "lexical" and with_vectors[at] else None)
+        (at, reader, known[at].meant(vector) if mode != "lexical" and with_vectors[at] else None)
         for at, (reader, vector) in enumerate(zip(readers, vectors, strict=True))
         if reader.rows
     ]
     words = word_statistics(analysed, [reader.lexicon for _, reader, _ in tables])
     analysed = by_worth(analysed, words.rarity)
     cosines = {
-        model: cosine_statistics(
-            [r.lexicon.sample for _, r, v in tables if _model(r) == model and v is not None], vector
-        )
-        for model, vector in {_model(reader): vector for _, reader, vector in tables if vector is not None}.items()
+        model: cosine_statistics([(r.lexicon.sample, v) for _, r, v in tables if _model(r) == model and v is not None])
+        for model in {_model(reader) for _, reader, vector in tables if vector is not None}
     }
 
     def path_of(row: Row) -> str:
@@ -105,7 +130,8 @@ def search_together(
         named = list(beyond.values()) if any(beyond.values()) else None  # `localhost:8080` names no file
 
     # Of several repositories each has messages that are the likest of its own, so they would not compare.
-    history = tables[0][1].history() if analysed.is_report and len(tables) == 1 else None
+    alone = known[tables[0][0]] if len(tables) == 1 else None
+    history = alone.history() if alone is not None and (analysed.is_report or alone.always) else None
     folding = Folding(query, path_of, symbols_of)
 
     def ranked_among(times: int) -> tuple[list[tuple[int, Ranked]], bool, bool]:
@@ -158,7 +184,7 @@ def search_together(
 
     times = 1
     ranked, more, folds = ranked_among(times)
-    known = {unit(*each) for each in ranked}
+    there = {unit(*each) for each in ranked}
     if folds:
         ranked = folding.take(ranked)
     # What the first candidates gave stays in front, so that the first ten are the same whatever `limit` is.
@@ -166,8 +192,8 @@ def search_together(
         times *= WIDER
         wider, more, folds = ranked_among(times)
         least = ranked[-1][1].score if ranked else math.inf
-        wider = [(at, replace(one, score=min(one.score, least))) for at, one in wider if unit(at, one) not in known]
-        known |= {unit(*each) for each in wider}
+        wider = [(at, replace(one, score=min(one.score, least))) for at, one in wider if unit(at, one) not in there]
+        there |= {unit(*each) for each in wider}
         ranked += folding.take(wider) if folds else wider
     ranked = [each for each in ranked[:limit] if threshold is None or each[1].score >= threshold]
     asked = [term for term, weight in analysed.terms.items() if weight > STOP_WEIGHT and term not in analysed.if_there]

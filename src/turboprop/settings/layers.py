@@ -54,6 +54,8 @@ class Settings:
     """Whether `tp search` may start and ask a server in the background."""
     server_idle: int = SERVER_IDLE
     """Seconds after which it ends unused."""
+    tune: bool = False
+    """Whether indexing learns from the commits, and again every 50 (`turboprop.workspace.tune`)."""
     index: Path | None = None
     """Where the index of the repository lies; None means its own `.turboprop`."""
     exclude: tuple[str, ...] = ()

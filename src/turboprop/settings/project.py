@@ -16,7 +16,7 @@ from turboprop.settings.schema import KEYS, Value, from_file, nearest
 PROJECT_FILE = ".turboprop.toml"
 _LARGEST = 64_000
 INDEX_ENTRY = re.compile(
-    r"chunks_[0-9a-f]{16}\.(lance|manifest\.json|\d+\.lexicon)|writer\.(lock|json)|(check|history)\.json|\.gitignore"
+    r"chunks_[0-9a-f]{16}\.(lance|manifest\.json|\d+\.lexicon|adapter)|writer\.(lock|json)|(check|history)\.json|\.gitignore"
     r"|\.new-[0-9a-f]{16}|\.lexicon-\w+"
 )
 """What the entries of an index folder are called; `turboprop.index.schema` says what they are."""

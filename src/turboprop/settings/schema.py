@@ -81,6 +81,7 @@ KEYS = {
         Key("gpu_layers", "count or auto", "auto", least=0),
         Key("server", "switch", True),
         Key("server_idle", "count", SERVER_IDLE),
+        Key("tune", "switch", False),
     )
 }
 

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from turboprop.search.grep import FileMatches, GrepOptions, KeptTexts
     from turboprop.search.patterns import Pattern
     from turboprop.search.symbols import Asked, Place
+    from turboprop.workspace.tune import Tuning
 
 Freshness = Literal["quick", "all", "none"]
 
@@ -133,6 +134,7 @@ class Index(Closing):
                     from turboprop.workspace.update import keep_history_of
 
                     index.summary = replace(index.summary, notes=(*index.summary.notes, *keep_history_of(seen)))
+                    index._renew()
                 return index
         seen.check_not_empty()  # before a model is fetched for it
         if not rebuild and seen.known is not None and (why := location.why_not_of(seen.known.header.scope)):
@@ -150,6 +152,7 @@ class Index(Closing):
                 with lease:
                     index._bring_up_to(seen, lease.model, rebuild=rebuild, progress=progress, memory=memory, fill=fill)
                     index._keep(lease)
+                    index._renew()
                 return index
         summary = index._bring_up_to(seen, None, rebuild=rebuild, progress=progress, memory=memory)
         if why:
@@ -572,6 +575,23 @@ class Index(Closing):
         else:
             self._move_on(model.fingerprint, model.name)
         return self.summary
+
+    def tune(self, *, progress: Callable[[str], None] | None = None) -> Tuning:
+        """Learn from the repository's commits how queries of this index are meant, and search with it where it finds
+        more; what was learnt before goes. `progress` is told what is done, in a few words.
+
+        Raises `UsageError` for an index without vectors, or with some missing, and `TurboPropError` where Git does not
+        tell the commits. `turboprop.workspace.tune` says what has to be beaten.
+        """
+        from turboprop.workspace.tune import tune
+
+        return tune(self, tell=progress)
+
+    def _renew(self) -> None:
+        if self.settings.tune and self.summary is not None:
+            from turboprop.workspace.tune import renew
+
+            self.summary = replace(self.summary, notes=(*self.summary.notes, *renew(self)))
 
     def _move_on(self, fingerprint: str, model: str) -> None:
         """Search in what is published now. The reader of before is not closed here: another thread may search in it,

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from turboprop.code.detect import language_by_name
 from turboprop.code.exclude import Reason, extension_of
@@ -217,7 +217,23 @@ def status_of(
         removed=removed,
         left_out=left_out,
         vectors=header.vectors,
+        tuned=_tuned(location.directory, header),
     )
+
+
+def _tuned(directory: Path, header: Header) -> dict[str, Any] | None:
+    from turboprop.index.schema import adapter_file
+
+    if not adapter_file(directory, header.table).exists():  # NumPy is not imported for nothing
+        return None
+    from turboprop.index.adapter import AdapterError, read_adapter
+    from turboprop.index.history import commits_since
+
+    with contextlib.suppress(AdapterError):
+        found = read_adapter(directory, header)
+        if found is not None and not found.is_identity:
+            return {**found.gained, "commits_since": commits_since(directory, found.saw)}
+    return None
 
 
 def quick_survey(

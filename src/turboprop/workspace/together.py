@@ -125,16 +125,29 @@ def search_together(
 
 
 def embedded(lease: EmbeddingLease, query: str) -> NDArray[np.float32]:
-    """The query's vector; of a report the sum of those of its title and of the whole, both of length 1: a model reads
-    the first 256 words or so of a text, and what is wrong is said in the title."""
+    """The query's vector."""
+    return of_parts([lease.embed_query(part) for part in embedded_parts(query)])
+
+
+def embedded_parts(query: str) -> list[str]:
+    """What is embedded of a query: the whole, and of a report its title, too: a model reads the first 256 words or so
+    of a text, and what is wrong is said in the title."""
     from turboprop.search.analysis import analyse, title_of
     from turboprop.search.places import gist
 
-    whole = lease.embed_query(gist(query)[:_EMBEDDED])
     title = title_of(query)
-    if not title or not analyse(query).is_report:
-        return whole
-    return _unit(whole) + _unit(lease.embed_query(title))
+    whole = gist(query)[:_EMBEDDED]
+    return [whole, title] if title and analyse(query).is_report else [whole]
+
+
+def of_parts(vectors: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """A query's vector from those of its parts: of several the sum, each of length 1."""
+    if len(vectors) == 1:
+        return vectors[0]
+    total = _unit(vectors[0])
+    for vector in vectors[1:]:
+        total = total + _unit(vector)
+    return total
 
 
 def _unit(vector: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -49,6 +49,7 @@ GROUPS = {
     "Upkeep": {
         "status": ("turboprop.edges.cli.status", "Show what is indexed and what changed since."),
         "why": ("turboprop.edges.cli.why", "Say why a file is indexed or not, and as what."),
+        "tune": ("turboprop.edges.cli.tune", "Learn from a repository's commits how its questions are meant."),
         "doctor": ("turboprop.edges.cli.doctor", "Look for what is wrong with an index, and mend it."),
         "logs": ("turboprop.edges.warm.command", "Show what the background process wrote."),
         "clean": ("turboprop.edges.cli.clean", "Show what lies where and how large it is; remove what you name."),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import click
 
@@ -35,6 +37,8 @@ def status(repo: str | None, index_dir: str | None, as_json: bool) -> None:
         echo("model    none: searched by words alone; `tp index --model NAME` adds search by meaning")
     echo(f"content  {plural(state.files, 'file')}, {plural(state.chunks, 'chunk')}, {human_size(state.bytes_on_disk)}")
     echo(f"updated  {_age(time.time() - state.updated)} ago")
+    if state.tuned:
+        echo(f"tuned    {_tuned_text(state.tuned)}")
     if said := left_out_text(state.left_out):
         echo(f"left out {said}")
     if not state.complete:
@@ -49,6 +53,12 @@ def status(repo: str | None, index_dir: str | None, as_json: bool) -> None:
             echo(f"         {printable_name(path)}")
     else:
         echo("state    up to date")
+
+
+def _tuned_text(tuned: Mapping[str, Any]) -> str:
+    before, now = tuned["MRR"]
+    held, since = plural(tuned["held_out"], "commit"), plural(tuned["commits_since"], "commit")
+    return f"MRR of {held} {before:.3f} -> {now:.3f}, learnt from {tuned['learnt_from']:,} others; {since} came since"
 
 
 def _age(seconds: float) -> str:
