@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from turboprop.generate.citations import Citation, CitationFilter
+from turboprop.generate.citations import Citation, CitationFilter, agreed
 
 SHOWN = {"src/a.py": range(10, 21), "b.md": (1, 2, 3, 7), "Makefile": range(1, 5), "app/[id]/a,b.ts": range(1, 9)}
 
@@ -88,3 +88,11 @@ def test_what_is_left_is_real_however_it_was_cut(parts: list[str]) -> None:
     assert not re.search(r"\[[^\[\]]*:\d+\]\(", found) or not book.citations
     if not {"[", "\u3010"} & set(text):
         assert found == text
+
+
+def test_answers_agree_on_the_lines_that_all_cite() -> None:
+    one = [Citation("a.py", 1, 6), Citation("b.py", 2, 2)]
+    other = [Citation("a.py", 5, 9), Citation("a.py", 1, 2), Citation("c.py", 2, 2)]
+    assert agreed([one, other]) == (Citation("a.py", 1, 2), Citation("a.py", 5, 6))
+    assert agreed([one, other, []]) == ()
+    assert agreed([one]) == ()

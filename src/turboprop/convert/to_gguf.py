@@ -62,6 +62,8 @@ def convert(
 def _source(local: LocalModel, kind: str) -> Iterator[tuple[gguf.GGUFWriter, list[OutTensor]]]:
     """A writer with all metadata, and the tensors to write; the files stay open meanwhile."""
     if local.is_gguf:
+        if local.adapter is not None:
+            raise ModelUnsupportedError(f"{local.name}: an adapter is written into a GGUF file from safetensors alone")
         with GGUFFile.open(local.path) as file:
             yield _copied_metadata(file, kind), _same_tensors(file, kind)
         return

@@ -26,12 +26,15 @@ from turboprop.errors import InputTooLongError, ModelUnsupportedError, UsageErro
 from turboprop.models.checkpoint.open import open_checkpoint
 from turboprop.models.checkpoint.reranker import is_cross_encoder
 from turboprop.models.checkpoint.view import Checkpoint
+from turboprop.models.naming import adapted_name
 from turboprop.models.resolve import resolve
 from turboprop.progress import DownloadProgress
 from turboprop.settings import Settings, load_settings
 from turboprop.types import Prompts, TokenBatch, WeightFormat
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from turboprop.engines.remote import RemoteEncoder
 
 Overlong = Literal["error", "truncate", "average"]
@@ -78,6 +81,7 @@ class EmbeddingModel(EncoderModel):
         cls,
         name_or_path: str | None = None,
         *,
+        adapter: str | Path | None = None,
         dimensions: int | None = None,
         weights: WeightFormat | None = None,
         engine: str | None = None,
@@ -91,6 +95,8 @@ class EmbeddingModel(EncoderModel):
     ) -> Self:
         """Load by catalogue name, hub id, file or folder; None means the default model.
 
+        `adapter` is the folder of a LoRA as PEFT saves it, which is merged into the weights; `NAME+lora:FOLDER` says
+        the same in one name.
         `dimensions` cuts the vectors of a Matryoshka model; `weights` is a format that the engine has, or auto;
         `max_tokens` lowers the model's limit (special tokens included); `stretch` lets nomic-bert models
         take inputs that many times as long as they were trained on. `memory` is in bytes and bounds a
@@ -99,7 +105,7 @@ class EmbeddingModel(EncoderModel):
         `ModelFormatError`, `DownloadError`, `ModelUnsupportedError`, `EngineError` or `UsageError`.
         """
         settings = settings or load_settings()
-        local = resolve(name_or_path, settings, progress=progress)
+        local = resolve(adapted_name(name_or_path or settings.model, adapter), settings, progress=progress)
         stated = local.endpoint or local.row
         if (stated is not None and stated.kind == "reranker") or is_cross_encoder(local.path):
             raise ModelUnsupportedError(f"{local.name} is a reranker: it scores pairs of texts and has no vectors")

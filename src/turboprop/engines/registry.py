@@ -45,6 +45,8 @@ class Engine:
     devices: tuple[str, ...] = ("cpu",)
     package: str | None = None
     extra: str | None = None
+    merges: bool = False
+    """Whether it reads weights through the checkpoint, which has an adapter's part in them, or runs the file itself."""
     tokenizes: bool = False
     """Whether it tokenizes texts itself where a file's rules are not known here."""
 
@@ -68,6 +70,7 @@ ENGINES = (
         reads=("safetensors", "gguf"),
         purposes=("embedding", "language", "reranker"),
         formats=("auto", "float32", "float16", "bfloat16", "int8", "int4", "stored"),
+        merges=True,
     ),
     Engine(
         "onnx",
@@ -106,6 +109,7 @@ ENGINES = (
         reads=("safetensors", "gguf"),
         purposes=("embedding", "language", "reranker"),
         formats=("auto", "float32"),
+        merges=True,
     ),
 )
 """In the order in which `auto` tries them."""
@@ -172,6 +176,8 @@ def _objection(engine: Engine, checkpoint: Checkpoint, purpose: Kind, options: E
         return f"reads {known}, and this is {_FILES[checkpoint.file_format]}"
     if purpose not in engine.purposes:
         return f"runs no {_PURPOSES[purpose]}"
+    if checkpoint.adapter is not None and not engine.merges:
+        return "runs a model's file as it is and merges no adapter into it"
     if options.weights not in engine.formats:
         return f"has no weights in {options.weights} (it has {', '.join(engine.formats)})"
     if options.device not in ("auto", *engine.devices):

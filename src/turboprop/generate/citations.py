@@ -9,7 +9,7 @@ bracket may hold one pair of others, as the names of routes do (`app/[id]/page.t
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 _LONGEST = 400
@@ -37,6 +37,22 @@ class Citation:
     def __str__(self) -> str:
         lines = f"{self.start_line}-{self.end_line}" if self.end_line > self.start_line else f"{self.start_line}"
         return f"{self.path}:{lines}"
+
+
+def agreed(answers: Sequence[Sequence[Citation]]) -> tuple[Citation, ...]:
+    """The lines that every answer cites, in runs; none where there are fewer than two answers."""
+    if len(answers) < 2:
+        return ()
+    sets = [
+        {(each.path, line) for each in one for line in range(each.start_line, each.end_line + 1)} for one in answers
+    ]
+    runs: list[Citation] = []
+    for path, line in sorted(set.intersection(*sets)):
+        if runs and runs[-1].path == path and runs[-1].end_line == line - 1:
+            runs[-1] = Citation(path, runs[-1].start_line, line)
+        else:
+            runs.append(Citation(path, line, line))
+    return tuple(runs)
 
 
 class CitationFilter:

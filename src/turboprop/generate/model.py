@@ -33,11 +33,14 @@ from turboprop.generate.tools import written_out
 from turboprop.models.checkpoint.open import open_checkpoint
 from turboprop.models.checkpoint.view import Checkpoint
 from turboprop.models.endpoint import CHARS_PER_TOKEN
+from turboprop.models.naming import adapted_name
 from turboprop.models.resolve import resolve
 from turboprop.models.tokenizer.load import token_bytes, token_text, tokenizer_from_path
 from turboprop.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tokenizers import Tokenizer
 
     from turboprop.engines.generation_contract import GeneratedToken, Generator, TextStream, TextWriter, TokenStream
@@ -70,6 +73,7 @@ class LanguageModel(Closing):
         cls,
         name_or_path: str,
         *,
+        adapter: str | Path | None = None,
         engine: str | None = None,
         weights: WeightFormat | None = None,
         context: int | None = None,
@@ -81,7 +85,7 @@ class LanguageModel(Closing):
         progress: DownloadProgress | None = None,
         settings: Settings | None = None,
     ) -> Self:
-        """Load by catalogue name, hub id, file or folder.
+        """Load by catalogue name, hub id, file or folder. `adapter` is the folder of a LoRA that is merged into it.
 
         `context` is in tokens, prompt and answer together; `memory` in bytes for weights and cache; `gpu_layers` is for
         an engine that splits a model between GPU and processor; `progress` is told of a download and of a conversion.
@@ -90,7 +94,7 @@ class LanguageModel(Closing):
         `ModelUnsupportedError`, `DownloadError`, `EngineError` or `UsageError`.
         """
         settings = settings or load_settings()
-        local = resolve(name_or_path, settings, progress=progress)
+        local = resolve(adapted_name(name_or_path, adapter), settings, progress=progress)
         stated = local.endpoint or local.row
         if stated is not None and stated.kind not in (None, "language"):
             raise ModelUnsupportedError(

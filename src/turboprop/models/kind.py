@@ -24,6 +24,7 @@ def kind_of(local: LocalModel) -> Kind:
     Raises what opening the files raises, and `ModelUnsupportedError` for one that is no model by itself, such as a
     projector of images.
     """
+    local = local.base  # an adapter changes nothing of it, and is not read for it
     if local.row is not None:
         return local.row.kind
     if local.endpoint is not None:

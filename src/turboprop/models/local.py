@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from turboprop.errors import ModelFormatError, ModelUnsupportedError
 from turboprop.models.hub.cache import blob_sha256, find_in_hub_cache
-from turboprop.models.naming import HubReference
+from turboprop.models.naming import HubReference, split_adapter
 from turboprop.models.other_programs import find_in_lm_studio
 from turboprop.models.store.contents import missing_files
 from turboprop.models.store.folder import find_in_store, store_dir
@@ -33,7 +33,8 @@ class LocalModel:
     """A model whose files are here. `path` is a folder, or a file (the first part of a split).
 
     `name` is canonical: `owner/name`, `owner/name:file.gguf`, `name:tag` of Ollama's, `fastembed:owner/name`, or the
-    absolute path of a model that has no other name. `row` is what the catalogue says of it, if anything.
+    absolute path of a model that has no other name; `+lora:` and an absolute path follow where an adapter is merged
+    into it. `row` is what the catalogue says of it, if anything.
 
     A model behind an `endpoint` has no files and no row: its name is `url#model`, its path leads nowhere.
     """
@@ -43,6 +44,13 @@ class LocalModel:
     source: Source
     row: CatalogRow | None = None
     endpoint: Endpoint | None = None
+    adapter: Path | None = None
+    """The folder of a LoRA that is merged into its weights."""
+
+    @property
+    def base(self) -> LocalModel:
+        """The model without its adapter."""
+        return self if self.adapter is None else replace(self, name=split_adapter(self.name)[0], adapter=None)
 
     @property
     def is_gguf(self) -> bool:

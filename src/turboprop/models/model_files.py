@@ -22,6 +22,9 @@ def model_files(local: LocalModel) -> tuple[Path, ...]:
     modules in folders of its own."""
     if local.endpoint is not None:
         return ()
+    if local.adapter is not None:
+        own = (local.adapter / name for name in ("adapter_config.json", "adapter_model.safetensors"))
+        return (*model_files(local.base), *own)
     path = local.path
     if local.is_gguf:
         return tuple(path.with_name(part) for part in split_names(path.name))

@@ -7,12 +7,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from turboprop.errors import ModelNotFoundError
+from turboprop.errors import ModelNotFoundError, UsageError
 from turboprop.models.catalog import is_repo_name, safe_member
 from turboprop.models.store.contents import split_names
 
 if TYPE_CHECKING:
     from turboprop.models.catalog import Catalog, CatalogRow
+
+
+ADAPTER = "+lora:"
+"""Between the name of a model and the folder of the LoRA adapter that is merged into it."""
+
+
+def adapted_name(name: str, adapter: str | Path | None) -> str:
+    """A model with an adapter in one name, which stands wherever a model's does; without one as it is.
+
+    Raises `UsageError` for a second adapter.
+    """
+    if adapter is None:
+        return name
+    if ADAPTER in name:
+        raise UsageError(f"{name} has an adapter already, and one is merged at most")
+    return f"{name}{ADAPTER}{Path(adapter).expanduser().absolute()}"
+
+
+def split_adapter(name: str) -> tuple[str, Path | None]:
+    """The model and the folder of its adapter."""
+    base, found, folder = name.partition(ADAPTER)
+    return base, Path(folder).expanduser().absolute() if found else None
 
 
 @dataclass(frozen=True, slots=True)

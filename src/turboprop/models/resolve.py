@@ -7,10 +7,11 @@ the model, the folders of LM Studio and Ollama, the hub. All but the last need n
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from turboprop.errors import ModelNotFoundError
+from turboprop.errors import ModelNotFoundError, ModelUnsupportedError
 from turboprop.models.catalog import is_repo_name, load_catalog
 from turboprop.models.checkpoint.onnx import onnx_file
 from turboprop.models.endpoint import API_KEY, BATCH, PARALLEL, TIMEOUT, Endpoint, is_address, split_address
@@ -18,7 +19,7 @@ from turboprop.models.families import model_facts
 from turboprop.models.hub.missing import not_here_message
 from turboprop.models.inventory import find_held, held_models, listed
 from turboprop.models.local import NOWHERE, LocalModel, check_pins, find_local, local_model
-from turboprop.models.naming import HubReference, parse_name
+from turboprop.models.naming import HubReference, adapted_name, parse_name, split_adapter
 from turboprop.models.store.contents import missing_files, only_gguf, split_names
 from turboprop.types import Prompts
 
@@ -42,7 +43,9 @@ def resolve(
     Raises `ModelNotFoundError` (unknown name; not here and offline or `download=False`),
     `ModelFormatError` (files are here, but not what they should be) and `DownloadError`.
     """
-    wanted = settings.model if name is None else name
+    wanted, adapter = split_adapter(settings.model if name is None else name)
+    if adapter is not None:
+        return _with_adapter(resolve(wanted, settings, download=download, progress=progress), adapter)
     may_download = download and not settings.offline
     if wanted.startswith(_FASTEMBED):
         return _in_fastembed(wanted, settings, may_download)
@@ -69,6 +72,10 @@ def look_up(name: str, settings: Settings) -> LocalModel | HubReference:
     What is here wins over a folder of the same name in the current one, as the catalogue does. Raises
     `ModelNotFoundError` for a name that means nothing or several models.
     """
+    name, adapter = split_adapter(name)
+    if adapter is not None:
+        base = look_up(name, settings)
+        return _with_adapter(base, adapter) if isinstance(base, LocalModel) else base
     if name.startswith(_FASTEMBED):
         return _in_fastembed(name, settings, download=False)
     catalog = load_catalog(settings.config_file)
@@ -88,6 +95,15 @@ def look_up(name: str, settings: Settings) -> LocalModel | HubReference:
     if meaning is None:
         raise _unknown(name, held, catalog)
     return meaning
+
+
+def _with_adapter(local: LocalModel, folder: Path) -> LocalModel:
+    """Raises `ModelUnsupportedError` for a model whose weights are not here, `ModelNotFoundError` for no folder."""
+    if local.endpoint is not None:
+        raise ModelUnsupportedError(f"{local.name} runs behind an address: an adapter is merged where its weights are")
+    if not folder.is_dir():
+        raise ModelNotFoundError(f"there is no adapter at {folder}: give the folder that PEFT's save_pretrained wrote")
+    return replace(local, name=adapted_name(local.name, folder), adapter=folder)
 
 
 def _behind_an_address(name: str, catalog: Catalog) -> LocalModel | None:

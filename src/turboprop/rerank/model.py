@@ -14,6 +14,7 @@ from turboprop.engines.contract import EngineOptions
 from turboprop.engines.registry import Choice, choose, load_encoder
 from turboprop.errors import ModelUnsupportedError, UsageError
 from turboprop.models.checkpoint.reranker import RerankerCheckpoint, open_reranker
+from turboprop.models.naming import adapted_name
 from turboprop.models.resolve import resolve
 from turboprop.rerank.head import check_head, score
 from turboprop.rerank.inputs import INSTRUCTION, Input, inputs_of
@@ -21,6 +22,8 @@ from turboprop.settings import Settings, load_settings
 from turboprop.types import TokenBatch, WeightFormat
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from turboprop.engines.contract import Encoder
     from turboprop.engines.remote import RemoteReranker
     from turboprop.progress import DownloadProgress
@@ -49,6 +52,7 @@ class Reranker(EncoderModel):
         cls,
         name_or_path: str,
         *,
+        adapter: str | Path | None = None,
         engine: str | None = None,
         weights: WeightFormat | None = None,
         device: str = "auto",
@@ -56,7 +60,7 @@ class Reranker(EncoderModel):
         progress: DownloadProgress | None = None,
         settings: Settings | None = None,
     ) -> Self:
-        """Load by catalogue name, hub id, file or folder.
+        """Load by catalogue name, hub id, file or folder. `adapter` is the folder of a LoRA that is merged into it.
 
         `weights` is a format that the engine has, or auto; `memory` is in bytes and bounds a conversion; `progress` is
         told of a download and of a conversion. The head runs in float32 whatever the weights are. Raises
@@ -64,7 +68,7 @@ class Reranker(EncoderModel):
         another kind, too), `EngineError` or `UsageError`.
         """
         settings = settings or load_settings()
-        local = resolve(name_or_path, settings, progress=progress)
+        local = resolve(adapted_name(name_or_path, adapter), settings, progress=progress)
         stated = local.endpoint or local.row
         if stated is not None and stated.kind not in (None, "reranker"):
             raise ModelUnsupportedError(

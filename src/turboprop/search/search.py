@@ -19,6 +19,7 @@ from turboprop.search.filters import condition_in
 from turboprop.search.located import place_rows, with_places
 from turboprop.search.places import meant_file
 from turboprop.search.ranking import DEFAULT, Ranked, Weights, base_score, rank
+from turboprop.search.report import held_of, parts_of
 from turboprop.search.sureness import anchors, sureness
 from turboprop.types import Copy, CopyKind, Hit, SearchFilter, Sureness
 
@@ -205,6 +206,10 @@ def search_together(
     copies = folding.copies
     found = [(at, _with_copies(readers[at], next(hits[at]), copies.get((at, one.row), ()))) for at, one in ranked]
     said = [beyond.get(at, {}).get(one.row, "") for at, one in ranked]
+    if analysed.is_report:
+        report = parts_of(query)
+        worth = {term: words.rarity(term) * weight for term, weight in analysed.terms.items()}
+        found = [(at, replace(hit, parts={**hit.parts, **held_of(report, worth, hit.text)})) for at, hit in found]
     return [(at, replace(hit, why=why) if why else hit) for (at, hit), why in zip(found, said, strict=True)]
 
 

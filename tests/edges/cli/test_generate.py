@@ -197,3 +197,21 @@ def test_ask(stories: Path, write_files: Write) -> None:
     weak = tp("ask", "which chocolate goes into walnut cakes?", "--repo", root, *options)
     assert weak.returncode == 1
     assert "nothing that answers" in weak.stdout
+
+
+def test_several_models_answer_one_after_the_other(smollm2_file: Path, write_files: Write) -> None:
+    root = write_files({"server.py": "class Server:\n    def listen(self, port):\n        self.bind(port)\n"})
+    assert tp("index", root, "--model", "none").returncode == 0
+    asked = ("ask", "how does the server listen on a port?", "--repo", root, "--max-tokens", "12")
+    both = tp(*asked, "--models", f"{smollm2_file},{smollm2_file}", "--json")
+    assert both.returncode == 0, both.stderr
+    answer = json.loads(both.stdout)
+    first, second = answer["answers"]
+    assert first["model"] == second["model"] == str(smollm2_file)
+    assert first["sources"] == second["sources"] != []
+    assert answer["agreed"] == [] or first["citations"]
+    shown = tp(*asked, "--models", f"{smollm2_file},{smollm2_file}", "--temperature", "0")
+    assert shown.stdout.count("## ") == 3 and "All cite:" in shown.stdout
+    for wrong in (("--models", "a"), ("--models", "a,b", "--model", "c")):
+        refused = tp(*asked, *wrong)
+        assert (refused.returncode, "two names or more" in refused.stderr) == (2, True)

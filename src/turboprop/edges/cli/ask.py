@@ -35,6 +35,7 @@ _PLACES = 5
 @options.repo_if_given
 @options.index_dir
 @click.option("--embedding-model", metavar="NAME", help="Search the table that this model made.")
+@click.option("--models", metavar="A,B", help="Language models that answer one after the other, instead of --model.")
 @loading_options
 @sampling_options
 @click.option(
@@ -55,6 +56,7 @@ def ask(
     repo: str | None,
     index_dir: str | None,
     embedding_model: str | None,
+    models: str | None,
     model: str | None,
     context: int | None,
     engine: str | None,
@@ -83,6 +85,11 @@ def ask(
         limits.QUESTION.check(text)
     if interactive and as_json:
         raise UsageError("--interactive and --json exclude each other; give one")
+    several = [each.strip() for each in (models or "").split(",") if each.strip()]
+    if models is not None and (model is not None or interactive or len(several) < 2):
+        raise UsageError(
+            "--models takes two names or more, with a comma between, and neither --model nor --interactive"
+        )
     from turboprop.answer import ANSWER_TOKENS, SOURCE_TOKENS, AnswerSession
     from turboprop.models.inventory import how_to_get_one, installed_language_model
     from turboprop.workspace.index import Index
@@ -100,6 +107,17 @@ def ask(
         opened = make_index(ctx, Location.at(root, index_dir), embedding_model)
     with opened as index:
         below = Location.around(folder, index_dir).below if folder else ""
+        if several:
+            answers = []
+            for each in several:
+                with load_language_model(each, context, engine, weights, memory, gpu_layers, draft) as loaded:
+                    session = AnswerSession(index, loaded, source_tokens or SOURCE_TOKENS, below=below)
+                    if not as_json:
+                        echo(f"## {printable_name(loaded.name)}\n")
+                    answers.append((loaded.name, _answered(session, text, wishes, show_context, stats, as_json)))
+            _print_agreement(text, answers, as_json)
+            options.tell_what_is_left(index)
+            raise click.exceptions.Exit(int(all(answer.weak for _, answer in answers)))
         name = model or installed_language_model(index.settings)
         if name is None:
             _print_without_model(index, text, below, as_json, how_to_get_one())
@@ -132,6 +150,16 @@ def _answer(
     name: str,
 ) -> bool:
     """Print one answer; whether there was one."""
+    answer = _answered(session, question, wishes, show_context, stats, as_json)
+    if as_json:
+        echo_json({"question": question, "model": name, **_answer_object(answer)})
+    return not answer.weak
+
+
+def _answered(
+    session: AnswerSession, question: str, wishes: GenerationOptions, show_context: bool, stats: bool, as_json: bool
+) -> AnsweredEvent:
+    """One answer, printed unless it becomes a part of JSON."""
     from turboprop.answer import AnsweredEvent, SourcesEvent
     from turboprop.generate.events import TextEvent
 
@@ -151,13 +179,30 @@ def _answer(
             elif isinstance(event, TextEvent) and not as_json:
                 echo(event.text, nl=False)
                 ended = event.text.endswith("\n")
+    if not as_json:
+        if not ended:
+            echo()
+        _print_end(answer, stats)
+    return answer
+
+
+def _print_agreement(question: str, answers: list[tuple[str, AnsweredEvent]], as_json: bool) -> None:
+    """The lines that all answers cite, and those that one alone cites."""
+    from turboprop.generate.citations import agreed
+
+    lines = agreed([answer.citations for _, answer in answers])
     if as_json:
-        echo_json({"question": question, "model": name, **_answer_object(answer)})
-        return not answer.weak
-    if not ended:
-        echo()
-    _print_end(answer, stats)
-    return not answer.weak
+        each = [{"model": name, **_answer_object(answer)} for name, answer in answers]
+        echo_json({"question": question, "answers": each, "agreed": [dataclasses.asdict(one) for one in lines]})
+        return
+    echo("\n## Agreement\n")
+    echo("All cite: " + (", ".join(printable_name(str(one)) for one in lines) or "no line in common"))
+    for name, answer in answers:
+        others = [line for other, theirs in answers if other != name for line in theirs.citations]
+        alone = [one for one in answer.citations if not agreed([[one], others])]
+        if alone:
+            cited = ", ".join(printable_name(str(one)) for one in alone)
+            echo(f"Only {printable_name(name)} cites: {cited}")
 
 
 def _print_end(answer: AnsweredEvent, stats: bool) -> None:

@@ -24,7 +24,7 @@ _GROUP = 512
 
 @click.command()
 @click.argument("text", nargs=-1)
-@options.model
+@options.model_and_adapter
 @click.option("--query", is_flag=True, help="Embed as queries, not as documents.")
 @click.option("--instruction", metavar="TEXT", help="The task, for models that take one.")
 @click.option("--dimensions", type=click.IntRange(min=1), metavar="N", help="Cut the vectors of a Matryoshka model.")

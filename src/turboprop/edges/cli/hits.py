@@ -25,7 +25,8 @@ SNIPPET_LINES = 12
 LONGEST_LINE = 400
 TAB_SIZE = 4
 _NAMES = 3
-_ADDED = ("place", "file words", "file name", "folder", "definition", "path", "phrase", "coherence")
+_ADDED = ("place", "file words", "file name", "folder", "definition", "path", "phrase", "said before", "coherence")
+_OF_REPORT = ("title", "prose", "code", "traceback")
 
 
 def print_hits(
@@ -64,6 +65,8 @@ def explained(hit: Hit) -> str:
         said.append(f"test or prose x{parts['kind of file']:.2g}")
     if parts.get("same file", 1) != 1:
         said.append(f"further chunk of its file x{parts['same file']:.2g}")
+    if held := [f"{name} {parts[f'in {name}']:.2f}" for name in _OF_REPORT if f"in {name}" in parts]:
+        said.append(f"of the report's words: {', '.join(held)}")
     if "first place" in parts:
         weight = parts["place weight"]
         said.append(f"place {parts['first place']:.0f} with {parts['first score']:.2f} before reranking x{weight:.2g}")

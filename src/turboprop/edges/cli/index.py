@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @options.repo_or_path
-@options.model
+@options.model_and_adapter
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Index the first N files only.")
 @options.index_dir
 @click.option(

@@ -99,6 +99,28 @@ repo_if_given = click.option(
     help="The repository's folder, or one inside of it.",
 )
 model = click.option("--model", metavar="NAME", help="Embedding model: name, hub id, file or folder.")
+adapter = click.option(
+    "--adapter", type=Folder(), metavar="PATH", help="LoRA adapter of PEFT's, a folder, that is merged into the model."
+)
+
+
+def model_and_adapter(command: Any) -> Any:
+    """`--model` and `--adapter`, together as `model`."""
+
+    @model
+    @adapter
+    @wraps(command)
+    def run(*arguments: Any, model: str | None, adapter: str | None, **others: Any) -> Any:
+        if adapter is not None:
+            from turboprop.models.naming import adapted_name
+            from turboprop.settings import load_settings
+
+            model = adapted_name(model or load_settings().model, adapter)
+        return command(*arguments, model=model, **others)
+
+    return run
+
+
 index_dir = click.option(
     "--index",
     "index_dir",

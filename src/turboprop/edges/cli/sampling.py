@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -45,6 +46,7 @@ NAMES = (
 )
 _LOADING = (
     click.option("--model", metavar="NAME", help="Language model [default: the first that is installed]."),
+    options.adapter,
     click.option("--context", type=int, metavar="N", help="Tokens of prompt and answer [default: the model's]."),
     options.engine,
     options.weights,
@@ -62,10 +64,22 @@ def sampling_options(command: F) -> F:
 
 
 def loading_options(command: F) -> F:
-    """`--model` and the like."""
+    """`--model` and the like; `--adapter` is a part of `model`."""
+
+    @wraps(command)
+    def run(*arguments: Any, model: str | None, adapter: str | None, **others: Any) -> Any:
+        if adapter is not None:
+            from turboprop.models.inventory import language_model_name
+            from turboprop.models.naming import adapted_name
+            from turboprop.settings import load_settings
+
+            model = adapted_name(language_model_name(model, load_settings()), adapter)
+        return command(*arguments, model=model, **others)
+
+    wrapped: Any = run
     for option in reversed(_LOADING):
-        command = option(command)
-    return command
+        wrapped = option(wrapped)
+    return cast("F", wrapped)
 
 
 def made_options(given: Mapping[str, Any], **more: Any) -> GenerationOptions:

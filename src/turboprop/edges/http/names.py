@@ -20,6 +20,7 @@ from turboprop.models.inventory import (
     known_models,
 )
 from turboprop.models.local import LocalModel
+from turboprop.models.naming import ADAPTER, split_adapter
 from turboprop.models.resolve import look_up
 from turboprop.models.tokenizer.named import load_tokenizer
 
@@ -110,13 +111,16 @@ class ModelNames:
             return row.name
         if is_address(target):
             return target.partition("#")[2]
+        base, adapter = split_adapter(target)
+        if adapter is not None:
+            return f"{self.public(base)}{ADAPTER}{adapter.name}"
         place = Path(target).expanduser()
         return place.name if place.is_absolute() or place.exists() else target
 
     def without_paths(self, message: str) -> str:
         """A message for clients: a model that was given as a path appears by its name."""
         for model in self._started:
-            if Path(model.target).is_absolute():
+            if Path(model.target).is_absolute() or ADAPTER in model.target:
                 message = message.replace(model.target, model.name)
         return message
 

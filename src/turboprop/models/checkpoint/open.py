@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from turboprop.errors import ModelFormatError
@@ -32,7 +33,17 @@ def open_checkpoint(local: LocalModel) -> Checkpoint:
         checkpoint = open_folder(local.path)
     if checkpoint.max_tokens < 2:
         raise ModelFormatError(f"{local.path} states a context of {checkpoint.max_tokens} tokens")
+    checkpoint = with_adapter(checkpoint, local)
     return checkpoint.with_row(local)
+
+
+def with_adapter(checkpoint: Checkpoint, local: LocalModel) -> Checkpoint:
+    """The checkpoint with the adapter that a model was named with, if any."""
+    if local.adapter is None:
+        return checkpoint
+    from turboprop.models.checkpoint.adapter import merged
+
+    return merged(replace(checkpoint, name=local.base.name), local.adapter)
 
 
 def _behind(name: str, endpoint: Endpoint) -> Checkpoint:

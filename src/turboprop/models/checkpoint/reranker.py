@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from turboprop.errors import ModelFormatError, ModelUnsupportedError
 from turboprop.models.checkpoint.gguf import RANK, open_gguf
 from turboprop.models.checkpoint.hf import open_folder
-from turboprop.models.checkpoint.open import open_checkpoint
+from turboprop.models.checkpoint.open import open_checkpoint, with_adapter
 from turboprop.models.checkpoint.tensors import whole_values
 from turboprop.models.checkpoint.view import Checkpoint, Dense, PoolingMode, read_dense
 from turboprop.models.endpoint import kind_by_name
@@ -58,6 +58,7 @@ class RerankerCheckpoint:
 
 def is_reranker(local: LocalModel) -> bool:
     """Whether a model's row, its configuration or its name says that it is one."""
+    local = local.base
     if local.row is not None:
         return local.row.kind == "reranker"
     if local.endpoint is not None:
@@ -94,9 +95,9 @@ def open_reranker(local: LocalModel) -> RerankerCheckpoint:
     if local.path.suffix == ".onnx":
         raise ModelUnsupportedError(f"{local.name} is an ONNX export; a reranker is read from safetensors or GGUF")
     if local.is_gguf:
-        opened = _of_gguf(open_gguf(local.path, reranker=True))
+        opened = _of_gguf(with_adapter(open_gguf(local.path, reranker=True), local))
     else:
-        opened = _of_folder(open_folder(local.path, reranker=True), local)
+        opened = _of_folder(with_adapter(open_folder(local.path, reranker=True), local), local.base)
     return replace(opened, checkpoint=opened.checkpoint.with_row(local))
 
 

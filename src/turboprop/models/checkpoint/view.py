@@ -106,6 +106,8 @@ class Checkpoint:
     """The catalogue's golden values of this model."""
     endpoint: Endpoint | None = None
     """Where the model runs that has no files here."""
+    adapter: Path | None = None
+    """The folder of the LoRA that is in `tensors`."""
 
     @property
     def is_onnx(self) -> bool:
@@ -162,7 +164,7 @@ class Checkpoint:
     def with_row(self, local: LocalModel) -> Checkpoint:
         """Fill what the files do not say from the model's catalogue row, then from its family's facts."""
         row = local.row
-        names = [*self.known_as, local.name, *((row.name, row.canonical) if row else ())]
+        names = [*self.known_as, local.base.name, *((row.name, row.canonical) if row else ())]
         facts = model_facts(self.family, [*names, local.path.name])
         choices = (self.prompts, row.prompts if row else Prompts(), facts.prompts)
         limit = min(self.max_tokens, row.context) if row and row.context else self.max_tokens
@@ -173,7 +175,7 @@ class Checkpoint:
             max_tokens=limit,
             widths=tuple(self.widths) or tuple(facts.all_widths(self.full_width)),
             layer_norm_before_cut=facts.layer_norm_before_cut,
-            golden=row.golden if row else (),
+            golden=row.golden if row and self.adapter is None else (),
         )
 
     def extended(self, factor: float) -> Checkpoint:
