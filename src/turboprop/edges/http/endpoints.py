@@ -13,6 +13,7 @@ from turboprop.edges.http import (
     files_api,
     jobs_api,
     library_api,
+    llamacpp_api,
     ollama_api,
     rank_api,
     rerank,
@@ -180,6 +181,73 @@ _RANKING = (
     Endpoint("GET", "/info", rank_api.tei_info, "TEI: the embedding model.", answer=rank_api.InfoAnswer),
 )
 
+
+def _llama(method: Literal["GET", "POST"], path: str, handler: Handler, summary: str, **more: Any) -> Endpoint:
+    statuses = (404, 503)
+    return Endpoint(method, path, handler, f"llama.cpp: {summary}", statuses=statuses, error=llamacpp_api.ERROR, **more)
+
+
+_LLAMACPP = (
+    *(
+        _llama(
+            "POST",
+            path,
+            llamacpp_api.completion,
+            "continue a text.",
+            body=llamacpp_api.LlamaCompletionRequest,
+            answer=llamacpp_api.LlamaAnswer | list[llamacpp_api.LlamaAnswer],
+            streams=True,
+            shared=True,
+        )
+        for path in ("/completion", "/completions")
+    ),
+    _llama(
+        "POST",
+        "/infill",
+        llamacpp_api.infill,
+        "write what stands between two texts.",
+        body=llamacpp_api.InfillRequest,
+        answer=llamacpp_api.LlamaAnswer | list[llamacpp_api.LlamaAnswer],
+        streams=True,
+    ),
+    *(
+        _llama(
+            "POST",
+            path,
+            llamacpp_api.embedding,
+            "vectors of texts.",
+            body=llamacpp_api.LlamaEmbeddingRequest,
+            answer=list[llamacpp_api.LlamaEmbeddingRow],
+            shared=True,
+        )
+        for path in ("/embedding", "/embeddings")
+    ),
+    _llama(
+        "POST",
+        "/apply-template",
+        llamacpp_api.apply_template,
+        "a conversation as the chat template writes it.",
+        body=llamacpp_api.TemplateRequest,
+        answer=llamacpp_api.PromptAnswer,
+    ),
+    _llama(
+        "GET",
+        "/props",
+        llamacpp_api.props,
+        "what the server is set to.",
+        answer=llamacpp_api.PropsAnswer,
+        parameters=(Parameter("model", _TEXT), Parameter("autoload", _TEXT)),
+    ),
+    _llama(
+        "GET",
+        "/slots",
+        llamacpp_api.slots,
+        "the answers that may be written at once.",
+        answer=list[llamacpp_api.SlotRow],
+        parameters=(Parameter("fail_on_no_slot", _TEXT),),
+    ),
+)
+
 ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
         "POST",
@@ -193,6 +261,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     *_RANKING,
     *_OLLAMA,
+    *_LLAMACPP,
     *_ANTHROPIC,
     Endpoint("GET", "/health", system.health, "Whether the server answers.", answer=system.HealthAnswer),
     Endpoint(

@@ -3,9 +3,10 @@ only where the server was started with it."""
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -114,11 +115,18 @@ class ModelNames:
         return place.name if place.is_absolute() or place.exists() else target
 
     def without_paths(self, message: str) -> str:
-        """A message for clients: a model that was given as a path appears by its name."""
+        """A message for clients: a model that was given as a path appears by its name, and what lies in the folders of
+        models and of the cache by the file's."""
         for model in self._started:
             if Path(model.target).is_absolute():
                 message = message.replace(model.target, model.name)
-        return message
+        # As they were last seen: an error has no time to look at the disk.
+        places = {known.local.path for known in self._known if known.local is not None}
+        places |= {self._settings.data_home, self._settings.cache_home}
+        places |= {Path(model.target) for model in self._started if Path(model.target).is_absolute()}
+        roots = sorted({str(place) for place in places if len(place.parts) > 2}, key=len, reverse=True)
+        inside = rf"(?:{'|'.join(map(re.escape, roots))})(?:[\\/][^\s'\":;,()]*)?"
+        return re.sub(inside, lambda found: PurePath(found[0]).name, message) if roots else message
 
     def listed(self) -> list[ServedModel]:
         """What is installed, the default embedding model first."""

@@ -212,7 +212,7 @@ async def _answer(state: ServerState, wanted: ResponsesRequest) -> Response:
             return JSONResponse(_ended(frame, answer))
         events_sent = count()
         chunks = told_errors(
-            _chunks(events, frame, keep, events_sent), tell=lambda found: _told(found, frame, events_sent)
+            state, _chunks(events, frame, keep, events_sent), tell=lambda found: _told(found, frame, events_sent)
         )
         return EventStream(chunks, held.pop_all(), stall_seconds=state.limits.stall_seconds)
 
