@@ -22,7 +22,7 @@ from turboprop.types import TokenBatch, WeightFormat
 
 if TYPE_CHECKING:
     from turboprop.engines.contract import Encoder
-    from turboprop.engines.remote import RemoteReranker
+    from turboprop.engines.remote.reranker import RemoteReranker
     from turboprop.progress import DownloadProgress
 
 
