@@ -96,7 +96,7 @@ def start(model: str) -> tuple[subprocess.Popen[str], str]:
     url = ""
     for line in process.stderr:
         if " at http" in line:
-            url = "http" + line.partition("http")[2].split(",")[0]
+            url = "http" + line.partition("http")[2].partition(";")[0].strip()
         if "ready" in line:
             break
     threading.Thread(target=process.stderr.read, daemon=True).start()

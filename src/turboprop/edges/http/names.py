@@ -27,6 +27,7 @@ from turboprop.models.tokenizer.named import load_tokenizer
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+    from turboprop.models.catalog import CatalogRow
     from turboprop.models.kind import Kind
     from turboprop.runtime.manager import ModelManager
 
@@ -140,6 +141,11 @@ class ModelNames:
         rows = {name: self._catalog.find(model.target) for name, model in found.items()}
         contexts = {name: row.context for name, row in rows.items() if row is not None and row.kind != "language"}
         return [replace(model, context=contexts.get(name, 0)) for name, model in found.items()]
+
+    def longer(self, than: int) -> CatalogRow | None:
+        """The smallest embedding model of the catalogue that takes inputs of four times as many tokens."""
+        rows = [row for row in self._catalog if row.kind == "embedding" and row.size and row.context >= 4 * than]
+        return min(rows, key=lambda row: row.size, default=None)
 
     def known(self, *, fresh: bool = False) -> list[KnownModel]:
         """All models that there are; looked up again every few seconds."""
