@@ -78,6 +78,7 @@ def test_what_is_not_done_is_told_in_its_form(writing_server) -> None:
         for path, body, said in (
             ("/completion", {"prompt": "a", "mirostat": 2}, "mirostat"),
             ("/completion", {}, "prompt"),
+            ("/completion", {"prompt": "a", "logit_bias": [[False, False]]}, "logit_bias"),
             ("/infill", {"input_prefix": "a", "input_suffix": "b"}, "no tokens for filling in"),
             ("/embedding", {"content": "a", "embd_normalize": -1, "model": "minilm"}, "embd_normalize"),
         ):

@@ -22,6 +22,7 @@ from turboprop.edges.http.schemas import ForeignBody, Number, TokenId, UpTo10000
 from turboprop.edges.http.state import read_model, state_of
 from turboprop.edges.http.streams import EventStream, sse, told_errors, until_gone
 from turboprop.edges.http.tools import Tool
+from turboprop.errors import UsageError
 from turboprop.generate.events import DoneEvent, GenerationEvent, TextEvent
 from turboprop.generate.options import GenerationOptions
 from turboprop.generate.tools import closed
@@ -118,7 +119,7 @@ class LlamaCompletion(generation.SamplingFields, ForeignBody):
         found = {}
         for number, value in given:
             if isinstance(number, bool) or not isinstance(number, int) or value is True:
-                raise refusal("logit_bias", "pairs of a token's id and a number, or false, are taken")
+                raise UsageError("logit_bias takes pairs of a token's id and a number, or false")
             found[number] = -100.0 if value is False else float(value)
         return found
 
