@@ -102,7 +102,7 @@ def test_ollama(url: str) -> None:
     assert parts[-1].done
     # Drawn by chance, it may end by itself before.
     assert 0 < parts[-1].eval_count <= 8
-    assert (parts[-1].done_reason == "length") == (parts[-1].eval_count == 8)
+    assert parts[-1].eval_count == 8 or parts[-1].done_reason == "stop"
     person = {"type": "object", "properties": {"age": {"type": "integer"}}, "required": ["age"]}
     told = client.chat(model=LANGUAGE, messages=[{"role": "user", "content": "Bob is 3."}], format=person)
     assert set(json.loads(told.message.content)) == {"age"}
