@@ -1,11 +1,13 @@
 """Embedding through `tp serve` beside the same texts in one process, and how the server stays answerable meanwhile.
 
-    scripts/bench server [--clients 32] [--texts 2048] [--per-request 16] [--model NAME]
+    scripts/bench server [--clients 32] [--texts 2048] [--per-request 16] [--model NAME] [--before FOLDER]
 
 The texts are pieces of this project's own sources. Clients are OpenAI's own, in a process of their own, as on a real
 machine: what they take of the cores counts against the server. `health_ms` is asked every 20 ms while the clients
 are at work; `in process` is `EmbeddingModel.embed_documents` of all texts at once. `cpu_share` compares the processor
 time of the two (the clients' own not counted), which says what the server costs on a machine that is busy otherwise.
+With `--before`, the `src` of another checkout, its server is asked in turn with this one; `ratio` is this one's rate by
+that one's in each round.
 """
 
 from __future__ import annotations
@@ -89,18 +91,42 @@ def watch_health(url: str, stop: threading.Event, times: list[float]) -> None:
             times.append((time.perf_counter() - began) * 1e3)
 
 
-def start(model: str) -> tuple[subprocess.Popen[str], str]:
+def start(model: str, source: str = "") -> tuple[subprocess.Popen[str], str]:
     command = [sys.executable, "-m", "turboprop", "serve", "--port", "0", "--model", model]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    environment = os.environ | ({"PYTHONPATH": source} if source else {})
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
     assert process.stderr is not None
     url = ""
     for line in process.stderr:
         if " at http" in line:
-            url = "http" + line.partition("http")[2].split(",")[0]
+            url = "http" + line.partition("http")[2].partition(";")[0].strip()
         if "ready" in line:
             break
     threading.Thread(target=process.stderr.read, daemon=True).start()
     return process, url
+
+
+def ask_watched(
+    process: subprocess.Popen[str], url: str, texts: list[str], options: argparse.Namespace, health: list[float]
+) -> tuple[float, float]:
+    """As `ask_all`, with `/health` asked meanwhile."""
+    stop = threading.Event()
+    watcher = threading.Thread(target=watch_health, args=(url, stop, health))
+    watcher.start()
+    try:
+        return ask_all(url, process.pid, options.model, texts, options.clients, options.per_request)
+    finally:
+        stop.set()
+        watcher.join()
+
+
+def in_milliseconds(health: list[float]) -> dict[str, float]:
+    return {
+        "asked": len(health),
+        "p50": round(float(np.quantile(health, 0.5)), 1),
+        "p99": round(float(np.quantile(health, 0.99)), 1),
+        "max": round(max(health), 1),
+    }
 
 
 def main() -> None:
@@ -110,31 +136,37 @@ def main() -> None:
     parser.add_argument("--per-request", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--model", default="minilm")
+    parser.add_argument("--before", metavar="FOLDER")
     options = parser.parse_args()
     texts = pieces(options.texts)
     EmbeddingModel.load(options.model).close()  # converted once
-    rounds = []
+    rounds: list[dict[str, float]] = []
     cpu_shares: list[float] = []
     health: list[float] = []
+    health_before: list[float] = []
     process, url = start(options.model)
+    other = start(options.model, options.before) if options.before else None
     try:
-        for _ in range(options.rounds):
-            # The two take turns, so that whatever else the machine does falls on both.
+        for number in range(options.rounds):
+            # They take turns, so that whatever else the machine does falls on all.
             alone = in_process(options.model, texts)
-            stop, times = threading.Event(), list[float]()
-            watcher = threading.Thread(target=watch_health, args=(url, stop, times))
-            watcher.start()
-            served, cpu = ask_all(url, process.pid, options.model, texts, options.clients, options.per_request)
-            stop.set()
-            watcher.join()
-            health += times
-            rounds.append({"in_process": alone["tokens"] / alone["seconds"], "served": alone["tokens"] / served})
+            before = 0.0
+            if other is not None and number % 2:
+                before, _ = ask_watched(*other, texts, options, health_before)
+            served, cpu = ask_watched(process, url, texts, options, health)
+            if other is not None and not number % 2:
+                before, _ = ask_watched(*other, texts, options, health_before)
+            row = {"in_process": alone["tokens"] / alone["seconds"], "served": alone["tokens"] / served}
+            rounds.append({**row, "before": alone["tokens"] / before} if before else row)
             cpu_shares.append(round(alone["cpu"] / cpu, 3))
     finally:
         process.terminate()
+        if other is not None:
+            other[0].terminate()
+            other[0].wait()
         code = process.wait()
     best = max(rounds, key=lambda each: each["served"] / each["in_process"])
-    result = {
+    result: dict[str, object] = {
         "cores": len(os.sched_getaffinity(0)),
         "clients": options.clients,
         "texts": len(texts),
@@ -145,14 +177,12 @@ def main() -> None:
         "best_share": round(best["served"] / best["in_process"], 3),
         "cpu_share": cpu_shares,
         "load_average": round(os.getloadavg()[0], 1),
-        "health_ms": {
-            "asked": len(health),
-            "p50": round(float(np.quantile(health, 0.5)), 1),
-            "p99": round(float(np.quantile(health, 0.99)), 1),
-            "max": round(max(health), 1),
-        },
+        "health_ms": in_milliseconds(health),
         "exit_code": code,
     }
+    if other is not None:
+        result["ratio"] = [round(each["served"] / each["before"], 3) for each in rounds]
+        result["health_ms_before"] = in_milliseconds(health_before)
     print(json.dumps(result, indent=1))
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(result, indent=1) + "\n")

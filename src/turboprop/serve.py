@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -49,6 +49,13 @@ if TYPE_CHECKING:
 @click.option("--cors", multiple=True, metavar="ORIGIN", help="Let pages of this origin ask; repeatable.")
 @click.option("--allow-host", multiple=True, metavar="NAME", help="Also answer under this host name; repeatable.")
 @click.option(
+    "--truncate",
+    type=click.Choice(["error", "end"]),
+    default="error",
+    show_default=True,
+    help="Refuse texts that are too long to embed, or cut their end, where a request does not say.",
+)
+@click.option(
     "--memory", type=Size(), metavar="SIZE", help="Memory for all models [default: three quarters of what is free]."
 )
 def serve(
@@ -62,6 +69,7 @@ def serve(
     no_key: bool,
     cors: tuple[str, ...],
     allow_host: tuple[str, ...],
+    truncate: Literal["error", "end"],
     memory: int | None,
 ) -> None:
     """Serve embeddings, answers, search and the page over HTTP, as OpenAI's clients expect it.
@@ -88,6 +96,7 @@ def serve(
         no_key=no_key,
         cors=cors,
         allowed_hosts=allow_host,
+        truncate=truncate,
     )
 
     def told(text: str) -> None:

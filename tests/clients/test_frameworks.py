@@ -62,10 +62,24 @@ def test_langchain_openai(url: str) -> None:
         found = structured.invoke("Bob is 3 years old. Write JSON with name and age.")
         assert found["parsed"] is not None or method == "json_mode", found
     assert chat_models.ChatOpenAI(**ask, use_responses_api=True, max_tokens=32).invoke("hi").content
-    made = chat_models.OpenAIEmbeddings(
-        model=EMBEDDING, base_url=f"{url}/v1", api_key="x", check_embedding_ctx_length=False
-    )
+    embeds: dict[str, Any] = {"model": EMBEDDING, "base_url": f"{url}/v1", "api_key": "x"}
+    made = chat_models.OpenAIEmbeddings(**embeds, check_embedding_ctx_length=False)
     assert len(made.embed_query("hi")) == 384
+
+
+def test_langchain_openai_sends_ids_of_another_vocabulary(url: str) -> None:
+    """As it does by default; read as what they stand for, or refused with the switch."""
+    openai = pytest.importorskip("openai")
+    chat_models = pytest.importorskip("langchain_openai")
+    embeds: dict[str, Any] = {"model": EMBEDDING, "base_url": f"{url}/v1", "api_key": "x"}
+    text = "Where is the configuration file parsed and loaded?"
+    right = chat_models.OpenAIEmbeddings(**embeds, check_embedding_ctx_length=False).embed_query(text)
+    try:
+        found = chat_models.OpenAIEmbeddings(**embeds).embed_query(text)
+    except openai.BadRequestError as error:
+        assert "check_embedding_ctx_length=False" in str(error)
+    else:
+        assert sum(a * b for a, b in zip(found, right, strict=True)) > 0.999
 
 
 def test_langchain_anthropic(url: str) -> None:

@@ -76,7 +76,7 @@ def test_anthropic(url: str) -> None:
         text = "".join(stream.text_stream)
         final = stream.get_final_message()
     assert final.content[0].text == text
-    assert final.usage.output_tokens == 8
+    assert 0 < final.usage.output_tokens <= 8  # drawn by chance, it may end by itself before
     called = client.messages.create(
         model=LANGUAGE, max_tokens=60, messages=WEATHER, tools=[tool], tool_choice={"type": "any"}
     )
@@ -100,7 +100,9 @@ def test_ollama(url: str) -> None:
     assert client.chat(model=LANGUAGE, messages=ASKED, options=short).message.content
     parts = list(client.chat(model=LANGUAGE, messages=ASKED, options=short, stream=True))
     assert parts[-1].done
-    assert parts[-1].eval_count == 8
+    # Drawn by chance, it may end by itself before.
+    assert 0 < parts[-1].eval_count <= 8
+    assert parts[-1].eval_count == 8 or parts[-1].done_reason == "stop"
     person = {"type": "object", "properties": {"age": {"type": "integer"}}, "required": ["age"]}
     told = client.chat(model=LANGUAGE, messages=[{"role": "user", "content": "Bob is 3."}], format=person)
     assert set(json.loads(told.message.content)) == {"age"}

@@ -375,7 +375,7 @@ def test_nobody_there() -> None:
 
 
 def test_a_key_is_not_sent_where_others_could_read_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from turboprop.engines.remote import _key
+    from turboprop.engines.remote.server import _key
 
     monkeypatch.setenv("TP_REMOTE_API_KEY", SECRET)
     for number, (url, sent) in enumerate(

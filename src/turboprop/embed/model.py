@@ -35,7 +35,7 @@ from turboprop.types import Prompts, TokenBatch, WeightFormat
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from turboprop.engines.remote import RemoteEncoder
+    from turboprop.engines.remote.encoder import RemoteEncoder
 
 Overlong = Literal["error", "truncate", "average"]
 KNOWN_QUERIES = 1_024
@@ -256,11 +256,12 @@ class EmbeddingModel(EncoderModel):
         limit = self._units.limit(limit)
         slots: dict[str, int] = {}
         where = [slots.setdefault(text, len(slots)) for text in texts]
-        inputs, owners = self._inputs(list(slots), prompt, limit, overlong)
+        inputs, owners, cut = self._inputs(list(slots), prompt, limit, overlong)
         skip = 0
         if prompt and not self._checkpoint.pool_prompt:  # [CLS] goes with the prompt
             skip = self._units.edges()[0] + self._units.prompt_size(prompt)
-        return self._prepared(inputs, owners, where, skip, options, asked)
+        shortened = sum(index in cut for index in where)
+        return self._prepared(inputs, owners, where, skip, options, asked, shortened)
 
     def prepare_ids(
         self, ids: Sequence[Sequence[int]], options: EmbeddingOptions = PLAIN, *, overlong: Overlong = "error"
@@ -284,7 +285,8 @@ class EmbeddingModel(EncoderModel):
                     "split it, or ask for truncation"
                 )
         places = list(range(len(inputs)))
-        return self._prepared([each[:limit] for each in inputs], places, places, 0, options)
+        shortened = sum(len(each) > limit for each in inputs)
+        return self._prepared([each[:limit] for each in inputs], places, places, 0, options, shortened=shortened)
 
     def compute(self, prepared: PreparedInputs, batch_tokens: int | None = None) -> NDArray[np.float32]:
         """Run what was prepared, float32 [texts, `prepared.width`]; `batch_tokens` as for `embed_documents`."""
@@ -323,6 +325,7 @@ class EmbeddingModel(EncoderModel):
         skip: int,
         options: EmbeddingOptions,
         asked: tuple[tuple[str, str], ...] = (),
+        shortened: int = 0,
     ) -> PreparedInputs:
         cut = self._cut
         if options.dimensions is not None:
@@ -330,14 +333,18 @@ class EmbeddingModel(EncoderModel):
         normalize = options.normalize
         if normalize is None:  # a cut vector has another length than the whole one
             normalize = self._checkpoint.normalize or cut is not None
-        return PreparedInputs(inputs, owners, where, skip, cut, cut or self._full_width, normalize, asked)
+        return PreparedInputs(inputs, owners, where, skip, cut, cut or self._full_width, normalize, asked, shortened)
 
-    def _inputs(self, texts: list[str], prompt: str, limit: int, overlong: Overlong) -> tuple[list[Any], list[int]]:
-        """Inputs to run, and for each the index of the text that it belongs to."""
+    def _inputs(
+        self, texts: list[str], prompt: str, limit: int, overlong: Overlong
+    ) -> tuple[list[Any], list[int], set[int]]:
+        """Inputs to run, for each the index of the text that it belongs to, and which texts were cut."""
+        short: set[int] = set()
         slices, slice_owners = texts, list(range(len(texts)))
         if overlong != "error":  # the tokenizer takes no text of any length
             step = min(_SLICE, self._units.longest_text - len(prompt))
             cut = [_slices(text, step, 1 if overlong == "truncate" else None) for text in texts]
+            short = {index for index, text in enumerate(texts) if overlong == "truncate" and len(text) > step}
             slices = [part for parts in cut for part in parts]
             slice_owners = [index for index, parts in enumerate(cut) for _ in parts]
         inputs: list[Any] = []
@@ -354,9 +361,10 @@ class EmbeddingModel(EncoderModel):
                 parts = self._windows(ids, prompt, limit)
                 if overlong == "truncate":
                     parts = parts[:1]
+                    short.add(index)
             inputs.extend(parts)
             owners.extend([index] * len(parts))
-        return inputs, owners
+        return inputs, owners, short
 
     def _windows(self, ids: Any, prompt: str, limit: int) -> list[Any]:
         """Cut an over-long input into windows that each keep the prompt and the special tokens."""

@@ -17,7 +17,8 @@ class PreparedInputs:
     """`inputs` are token ids to run, or texts for a model that tokenizes itself; `asked` goes with these.
 
     `owners` says for each which different text it is a part of, `where` for each
-    text of the call which of the different ones it is. `width` is that of a finished vector."""
+    text of the call which of the different ones it is. `width` is that of a finished vector, `shortened` how many texts
+    of the call were cut."""
 
     inputs: list[Any]
     owners: list[int]
@@ -27,6 +28,7 @@ class PreparedInputs:
     width: int
     normalize: bool
     asked: tuple[tuple[str, str], ...] = ()
+    shortened: int = 0
 
     @property
     def lengths(self) -> list[int]:

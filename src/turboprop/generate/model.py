@@ -19,6 +19,7 @@ from turboprop.generate.events import (
     DoneEvent,
     Generation,
     GenerationEvent,
+    Message,
     ReasoningEvent,
     TextEvent,
     Timings,
@@ -172,11 +173,45 @@ class LanguageModel(Closing):
             return _estimated(prompt, tools)
         return len(self._prompts.tokenize(prompt, tools=tools).ids)
 
-    def infill(self, before: str, after: str) -> list[int]:
-        """A prompt for what stands between two texts. Raises `UsageError` where the model has no tokens for it."""
+    def infill(
+        self,
+        before: str,
+        after: str,
+        *,
+        files: Sequence[tuple[str, str]] = (),
+        begun: str = "",
+        room: int | None = None,
+    ) -> list[int]:
+        """A prompt for what stands between two texts, of which `begun` is there already.
+
+        `files` are others, name and text, the one that matters most last; a prompt of more than `room` tokens is cut.
+        Raises `UsageError` where the model has no tokens for filling in.
+        """
         if self._writes_text:
             raise UsageError(f"{self.name} runs behind an address, which is not asked to fill in between two texts")
-        return self._prompts.infill(before, after)
+        return self._prompts.infill(before, after, files=files, begun=begun, room=room)
+
+    def render(
+        self,
+        messages: Sequence[Message | Mapping[str, Any]],
+        *,
+        reasoning: bool | None = None,
+        tools: Sequence[Mapping[str, Any]] = (),
+    ) -> str:
+        """A conversation as the model's chat template writes it. Raises `UsageError`."""
+        if self._writes_text:
+            raise UsageError(f"{self.name} runs behind an address, which writes conversations by itself")
+        return self._prompts.render(messages, reasoning, tools)
+
+    @property
+    def template(self) -> str:
+        """The chat template, or the plain one of a model that brought none; empty where a server has it."""
+        return "" if self._writes_text else self._prompts.source
+
+    @property
+    def knows_tokens(self) -> bool:
+        """Whether it runs on token ids here, and not behind an address that takes texts."""
+        return not self._writes_text
 
     def generate(self, prompt: Prompt, options: GenerationOptions = DEFAULT) -> Generation:
         """Answer a conversation, continue a text, or continue token ids.
@@ -238,7 +273,8 @@ class LanguageModel(Closing):
         )
         started = time.perf_counter()
         ids = generator.start(request)
-        return GenerationStream(ids, _events(ids, self._tokenizer, tokenized, options, started))
+        events = _events(ids, self._tokenizer, tokenized, options, started)
+        return GenerationStream(ids, events, len(tokenized.ids))
 
     def _stream_of_text(
         self, prompt: Prompt, options: GenerationOptions, tools: Sequence[Mapping[str, Any]]
@@ -260,7 +296,8 @@ class LanguageModel(Closing):
         )
         started = time.perf_counter()
         text = cast("TextWriter", self._generator).write(request)
-        return GenerationStream(text, text_events(text, options.stops, _estimated(prompt, tools), started))
+        estimated = _estimated(prompt, tools)
+        return GenerationStream(text, text_events(text, options.stops, estimated, started), estimated)
 
     def close(self) -> None:
         """End what runs and give the memory back; a second call does nothing."""
@@ -273,8 +310,9 @@ class GenerationStream:
     Nothing refers back to it, so letting go of it ends the generation at once, without a collection of cycles.
     """
 
-    def __init__(self, tokens: TokenStream | TextStream, events: Iterator[GenerationEvent]) -> None:
-        """`events` are made of what `tokens` gives."""
+    def __init__(self, tokens: TokenStream | TextStream, events: Iterator[GenerationEvent], prompt_tokens: int) -> None:
+        """`events` are made of what `tokens` gives; `prompt_tokens` is estimated where a server counts them."""
+        self.prompt_tokens = prompt_tokens
         self._tokens = tokens
         self._events = events
 

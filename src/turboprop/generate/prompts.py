@@ -53,6 +53,10 @@ _ENDS = [
     "<|eot|>",
     "<|end▁of▁sentence|>",
     "<|endofturn|>",
+    "<|fim_pad|>",
+    "<fim_pad>",
+    "<|file_sep|>",
+    "<|repo_name|>",
 ]
 # Before a text, before what follows it, and before what is between them, at Qwen, StarCoder, Code Llama and DeepSeek.
 _INFILL = (
@@ -62,6 +66,11 @@ _INFILL = (
     ("\u2581<PRE>", "\u2581<SUF>", "\u2581<MID>"),
     ("<\uff5cfim\u2581begin\uff5c>", "<\uff5cfim\u2581hole\uff5c>", "<\uff5cfim\u2581end\uff5c>"),
 )
+# Before a repository's name, and before each file's, where a model was trained on several files at once.
+_INFILL_REPO = ("<|repo_name|>", "<|fim_repo|>", "<fim-repo>", "<repo_name>", "<reponame>")
+_INFILL_FILE = ("<|file_sep|>", "<file_sep>", "<fim-sep>")
+_SNIPPET = "\n\n--- snippet ---\n\n"
+"""Between files of other models, as llama.cpp writes it."""
 _CONTROL_FORM = re.compile(
     r"<[|\uff5c].+[|\uff5c]>|\[/?[A-Z_]{2,}\]|<</?SYS>>|</?s>|</?(think|tool_\w+|start_of_\w+|end_of_\w+|bos|eos|pad)>"
 )
@@ -111,6 +120,11 @@ class PromptMaker:
         return self._source is not None
 
     @property
+    def source(self) -> str:
+        """The template."""
+        return self._source or PLAIN
+
+    @property
     def has_tools(self) -> bool:
         """Whether the template writes tools down; for any other they are written into the messages."""
         return self._source is not None and re.search(r"\btools\b", self._source) is not None
@@ -156,27 +170,77 @@ class PromptMaker:
             made = replace(made, ids=(*made.ids, *self._plain(begun)), thinking=False)
         return made
 
-    def infill(self, before: str, after: str) -> list[int]:
-        """Ids of a prompt for what stands between two texts.
+    def infill(
+        self,
+        before: str,
+        after: str,
+        *,
+        files: Sequence[tuple[str, str]] = (),
+        begun: str = "",
+        room: int | None = None,
+    ) -> list[int]:
+        """Ids of a prompt for what stands between two texts, of which `begun` is there already.
 
-        Raises `UsageError` where the model has no tokens for that.
+        `files` are others, name and text, the one that matters most last. With `room`, in tokens, the prompt is cut to
+        it: of the files what comes first, of `before` its beginning, and of `after` its end, which keeps a quarter.
+        Raises `UsageError` where the model has no tokens for filling in.
         """
-        for names in _INFILL:
-            marks = [number for name in names if (number := self._tokenizer.token_to_id(name)) is not None]
-            if len(marks) == len(names):
-                begin, then, end = marks
-                texts = [self._plain(clean_text(text)) for text in (before, after)]
-                return [*self._begin, begin, *texts[0], then, *texts[1], end]
-        raise UsageError(f"{self._name} has no tokens for filling in between two texts; leave what follows away")
+        marks = next((found for names in _INFILL if (found := self._marks(names))), None)
+        if marks is None:
+            raise UsageError(f"{self._name} has no tokens for filling in between two texts; leave what follows away")
+        first, then, end = marks
+        head, tail, middle = (self._plain(clean_text(text)) for text in (before, after, begun))
+        others = self._files(files)
+        if room is not None:
+            room = max(room - len(self._begin) - 3 - len(middle), 0)
+            tail = tail[: max(room // 4, room - len(head))]
+            head = _last(head, room - len(tail))
+            others = _last(others, room - len(tail) - len(head))
+        return [*self._begin, *others, first, *head, then, *tail, end, *middle]
+
+    def _marks(self, names: Sequence[str]) -> list[int]:
+        """The tokens of these names, or none where one is missing."""
+        found = [number for name in names if (number := self._tokenizer.token_to_id(name)) is not None]
+        return found if len(found) == len(names) else []
+
+    def _files(self, files: Sequence[tuple[str, str]]) -> list[int]:
+        """Other files, as the model was shown several."""
+        if not files:
+            return []
+        repo = next((found for name in _INFILL_REPO if (found := self._marks((name,)))), [])
+        mark = next((found for name in _INFILL_FILE if (found := self._marks((name,)))), [])
+        ids = [*repo, *self._plain("repository\n")] if repo and mark else []
+        for name, text in files:
+            ids += [*mark, *self._plain(clean_text(f"{name}\n"))] if mark else self._plain(_SNIPPET)
+            ids += self._plain(clean_text(text))
+        return [*ids, *mark, *self._plain("file\n")] if mark else ids
+
+    def render(
+        self,
+        messages: Sequence[Message | Mapping[str, Any]],
+        reasoning: bool | None,
+        tools: Sequence[Mapping[str, Any]],
+    ) -> str:
+        """A conversation as the model's template writes it. Control tokens that messages spell stand there as well."""
+        checked = [_checked(part, number) for number, part in enumerate(messages)]
+        if not self.has_tools:
+            checked, tools = written_out(checked, tools), ()
+        names = self._template_names(reasoning)
+        return self._compiled().render(checked, **{**names, "tools": list(tools) or None})
+
+    def _compiled(self) -> ChatTemplate:
+        if self._template is None:  # a stranger's program: compiled when it is first needed, not while loading
+            self._template = ChatTemplate(self._source or PLAIN, self._name)
+        return self._template
+
+    def _template_names(self, reasoning: bool | None) -> dict[str, Any]:
+        names: dict[str, Any] = {**self._names, "add_generation_prompt": True, "tools": None}
+        return names if reasoning is None else {**names, "enable_thinking": reasoning}
 
     def _conversation(
         self, messages: list[dict[str, Any]], reasoning: bool | None, tools: Sequence[Mapping[str, Any]]
     ) -> TokenizedPrompt:
-        if self._template is None:  # a stranger's program: compiled when it is first needed, not while loading
-            self._template = ChatTemplate(self._source or PLAIN, self._name)
-        names: dict[str, Any] = {**self._names, "add_generation_prompt": True, "tools": None}
-        if reasoning is not None:
-            names["enable_thinking"] = reasoning
+        template, names = self._compiled(), self._template_names(reasoning)
         nonce = str(secrets.randbelow(10**16)).zfill(16)
         marked: list[str] = []
 
@@ -199,9 +263,9 @@ class PromptMaker:
             names["tools"] = unspecial(tools)
         messages = [{key: each[key] if key == "content" else unspecial(each[key]) for key in each} for each in messages]
         neutral = [{**each, "content": self._pattern.sub(mark, each["content"])} for each in messages]
-        rendered = self._template.render(neutral, **names)
+        rendered = template.render(neutral, **names)
         whole = [{**each, "content": f"\ue000{nonce}{number}\ue001"} for number, each in enumerate(messages)]
-        control = self._template.render(whole, **names)
+        control = template.render(whole, **names)
         texts = marked
         whole_texts = [each["content"] for each in messages]
         if self._pattern.findall(pattern.sub("", rendered)) != self._pattern.findall(pattern.sub("", control)):
@@ -250,6 +314,11 @@ class PromptMaker:
                 return encode_texts(self._tokenizer, [text], add_special_tokens=False)[0]
             finally:
                 self._tokenizer.encode_special_tokens = False
+
+
+def _last(ids: list[int], count: int) -> list[int]:
+    """The last so many."""
+    return ids[max(len(ids) - count, 0) :]
 
 
 def _acts(text: str, template: str) -> bool:

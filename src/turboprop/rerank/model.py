@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from turboprop.engines.contract import Encoder
-    from turboprop.engines.remote import RemoteReranker
+    from turboprop.engines.remote.reranker import RemoteReranker
     from turboprop.progress import DownloadProgress
 
 

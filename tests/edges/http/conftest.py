@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -115,6 +116,19 @@ def server(start_server: Start) -> Server:
 def writing_server(start_server: Start) -> Server:
     """One with a small language model and the default embedding model."""
     return start_server("--model", reference("gguf/stories260K.gguf"), "--model", "minilm")
+
+
+@pytest.fixture
+def infill_folder(chat_folder: Callable[..., Path]) -> Path:
+    """A model whose vocabulary has tokens for filling in; a text has one token a byte."""
+    folder = chat_folder()
+    text = (folder / "tokenizer.json").read_text()
+    names = {"<|endoftext|>": "<|fim_prefix|>", "<|im_start|>": "<|fim_suffix|>", "<|im_end|>": "<|fim_middle|>"}
+    for old, new in names.items():
+        text = text.replace(old, new)
+    (folder / "tokenizer.json").write_text(text)
+    (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": "{{ messages[0].content }}"}))
+    return folder
 
 
 @dataclass

@@ -319,18 +319,12 @@ def test_control_tokens_of_a_prompt_are_meant_and_bytes_are_the_tokens(start_ser
     assert any(one.bytes[0] >= 128 for one in tokens)
 
 
-def test_filling_in(start_server, chat_folder) -> None:
-    folder = chat_folder()
-    described = json.loads((folder / "tokenizer.json").read_text())
-    names = {"<|endoftext|>": "<|fim_prefix|>", "<|im_start|>": "<|fim_suffix|>", "<|im_end|>": "<|fim_middle|>"}
-    text = json.dumps(described)
-    for old, new in names.items():
-        text = text.replace(old, new)
-    (folder / "tokenizer.json").write_text(text)
-    (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": "{{ messages[0].content }}"}))
-    client = start_server("--model", folder).client()
+def test_filling_in(start_server, infill_folder, writing_server) -> None:
+    client = start_server("--model", infill_folder).client()
     answer = client.completions.create(model="chat", prompt="def f(", suffix="return a", max_tokens=2)
     assert answer.usage.prompt_tokens == len("def f(") + len("return a") + 3
+    with pytest.raises(openai.BadRequestError, match="no tokens for filling in"):
+        writing_server.client().completions.create(model="stories260K.gguf", prompt="a", suffix="b")
 
 
 def test_the_wrong_kind_of_model_is_said(writing_server) -> None:

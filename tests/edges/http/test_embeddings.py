@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -38,9 +39,51 @@ def test_token_ids(server, expected: dict[str, np.ndarray]) -> None:
     client = server.client()
     (row,) = client.embeddings.create(model="minilm", input=[101, 7592, 2088, 102]).data
     assert np.asarray(row.embedding, np.float32) @ expected["hello world"] == pytest.approx(1, abs=1e-3)
-    several = client.embeddings.create(model="minilm", input=[[7592, 2088], [7592]])
+    asked = client.embeddings.with_raw_response.create(
+        model="minilm", input=[[7592, 2088], [7592]], extra_body={"token_ids": "model"}
+    )
+    assert asked.headers["X-TurboProp-Token-Ids"] == "model"
+    several = asked.parse()
     assert len(several.data) == 2
     assert several.usage.prompt_tokens == 3
+
+
+FOREIGN = [9241, 374, 279, 6683, 1052, 16051, 323, 6799, 30]
+"""`Where is the configuration file parsed and loaded?` in cl100k_base, as LangChain sends it: all are ids of MiniLM's,
+too."""
+
+
+def test_ids_of_another_vocabulary_are_never_taken_for_the_models(start_server, tmp_path: Path) -> None:
+    create = start_server(TIKTOKEN_CACHE_DIR=str(tmp_path)).client().embeddings.create
+    with pytest.raises(openai.BadRequestError, match="check_embedding_ctx_length=False"):
+        create(model="minilm", input=[FOREIGN])
+    with pytest.raises(openai.BadRequestError, match="may be this model's or another's"):
+        create(model="minilm", input=[7592])
+    with pytest.raises(openai.BadRequestError, match="tiktoken"):
+        create(model="minilm", input=[FOREIGN], extra_body={"token_ids": "cl100k_base"})
+
+
+def test_what_is_cut_is_told(start_server, server, expected: dict[str, np.ndarray]) -> None:
+    long = "word " * 900
+    with server.http() as client:
+        body = {"model": "minilm", "input": [long, "hello world"]}
+        refused = client.post("/v1/embeddings", json=body)
+        assert refused.json()["error"]["code"] == "context_length_exceeded"
+        cut = client.post("/v1/embeddings", json={**body, "truncate": True})
+        assert cut.headers["X-TurboProp-Truncated"] == "1 of 2; the limit is 256 tokens"
+        vllm = client.post("/v1/embeddings", json={**body, "truncate_prompt_tokens": -1})
+        assert vllm.json()["data"] == cut.json()["data"]
+        assert client.post("/v1/embeddings", json={**body, "truncate_prompt_tokens": 5}).status_code == 400
+    cutting = start_server("--truncate", "end")
+    with cutting.http() as client:
+        answer = client.post("/v1/embeddings", json=body)
+        assert answer.headers["X-TurboProp-Truncated"] == "1 of 2; the limit is 256 tokens"
+        assert "X-TurboProp-Truncated" not in client.post("/v1/embeddings", json={"input": "a"}).headers
+        assert client.post("/v1/embeddings", json={**body, "truncate": False}).status_code == 400
+        assert client.post("/embed", json={"inputs": long}).status_code == 200
+        assert client.post("/embed", json={"inputs": long, "truncate": False}).status_code in (400, 413, 422)
+    assert sum("tp serve --model nomic-embed" in line for line in cutting.log) == 1
+    assert sum("--truncate end cuts them" in line for line in server.log) == 1
 
 
 def test_concurrent_clients_get_their_own(server, code_pieces: list[str]) -> None:
@@ -67,7 +110,7 @@ def test_concurrent_clients_get_their_own(server, code_pieces: list[str]) -> Non
         ({"input": ["a", 1]}, "input"),
         ({"input": [[]]}, None),
         ({"input": [1e99]}, "input.0"),
-        ({"input": [999_999]}, None),
+        ({"input": [999_999]}, "input"),
         ({"input": [-1]}, "input.0"),
         ({"input": "x", "dimensions": 7}, None),
         ({"input": "x", "dimensions": 0}, "dimensions"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
+from pydantic import TypeAdapter
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -50,6 +52,23 @@ def test_every_endpoint_is_described() -> None:
         for operation in item.values():
             assert operation["summary"]
             assert {"200", "400", "401", "413", "429"} <= set(operation["responses"])
+
+
+def test_keys_tags_and_examples() -> None:
+    tags = {tag["name"] for tag in DOCUMENT["tags"]}
+    operations = [operation for item in DOCUMENT["paths"].values() for operation in item.values()]
+    assert {tag for operation in operations for tag in operation["tags"]} == tags
+    assert all(len(operation["tags"]) == 1 for operation in operations)
+    assert [server["url"] for server in DOCUMENT["servers"]] == ["/"]
+    ways = set(DOCUMENT["components"]["securitySchemes"])
+    assert {} in DOCUMENT["security"]  # the server's own user needs none
+    with_key = document(ENDPOINTS, with_key=True)
+    assert [set(way) for way in with_key["security"]] == [{way} for way in ways]
+    assert with_key["paths"]["/health"]["get"]["security"] == []
+    shown = [endpoint for endpoint in ENDPOINTS if endpoint.example is not None]
+    assert {endpoint.path for endpoint in shown} >= {"/v1/chat/completions", "/v1/messages", "/api/chat", "/infill"}
+    for endpoint in shown:
+        TypeAdapter(endpoint.body).validate_json(json.dumps(endpoint.example))
 
 
 def test_the_server_tells_the_same_document(serving: Any) -> None:

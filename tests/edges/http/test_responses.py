@@ -57,6 +57,28 @@ def test_what_was_said_before(writing_server) -> None:
             client.responses.create(input="More", previous_response_id=number, **ask)
 
 
+def test_what_is_kept_is_given_again(writing_server) -> None:
+    client = writing_server.client()
+    items: list[Any] = [
+        {"role": "user", "content": "Hey"},
+        {"type": "function_call", "call_id": "c1", "name": "go", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "c1", "output": "gone"},
+    ]
+    ask: dict[str, Any] = {"model": MODEL, "max_output_tokens": 6}
+    first = client.responses.create(input=items, **ask)
+    assert client.responses.retrieve(first.id).to_dict() == first.to_dict()
+    streamed = list(client.responses.create(input="Hey", stream=True, **ask))[-1].response
+    assert client.responses.retrieve(streamed.id).output_text == streamed.output_text
+    listed = list(client.responses.input_items.list(first.id, limit=2, order="asc"))
+    assert [item.type for item in listed] == ["message", "function_call", "function_call_output"]
+    assert listed[0].content[0].text == "Hey"
+    assert [item.id for item in client.responses.input_items.list(first.id)] == [item.id for item in listed[::-1]]
+    client.responses.delete(first.id)
+    for ask_again in (client.responses.retrieve, client.responses.delete, client.responses.input_items.list):
+        with pytest.raises(openai.NotFoundError, match="not kept"):
+            ask_again(first.id)
+
+
 def test_a_stream_that_fails_says_so_in_turn(writing_server) -> None:
     endless = {"type": "object", "properties": {"a": {"$ref": "#"}}, "required": ["a"], "additionalProperties": False}
     form: Any = {"format": {"type": "json_schema", "name": "endless", "schema": endless}}

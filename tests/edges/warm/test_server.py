@@ -461,3 +461,15 @@ def test_a_background_run_that_no_server_may_take_is_refused(partly_embedded: Pa
     assert (done.returncode, b"which the settings forbid" in done.stderr) == (2, True)
     done = tp("index", "--background", "--watch", cwd=partly_embedded)
     assert (done.returncode, b"give one of them" in done.stderr) == (2, True)
+
+
+def test_one_that_is_just_starting_is_stopped_as_well(
+    tp: Tp, repo: Path, servers: Callable[[], list[int]], wait_for: Callable[..., dict[str, Any]]
+) -> None:
+    assert tp("search", "listen on a port", cwd=repo).returncode == 0
+    stopped = tp("daemon", "stop")
+    assert (stopped.returncode, stopped.stdout) == (0, b"stopped\n")
+    assert servers() == []
+    assert tp("daemon", "stop").returncode == 1
+    assert tp("search", "listen on a port", cwd=repo).returncode == 0  # and the next one starts as ever
+    wait_for()

@@ -247,7 +247,7 @@ async def _answer(state: ServerState, wanted: MessagesRequest) -> Response:
         if not wanted.stream:
             (answer,) = await whole(events)
             return JSONResponse({**frame, "content": _blocks(answer), **_end(answer.end), "usage": _usage(answer.end)})
-        chunks = told_errors(_chunks(events, frame), tell=lambda failure: sse(_error(failure), "error"))
+        chunks = told_errors(state, _chunks(events, frame), tell=lambda failure: sse(_error(failure), "error"))
         return EventStream(chunks, held.pop_all(), stall_seconds=state.limits.stall_seconds)
 
 

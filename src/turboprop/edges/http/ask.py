@@ -91,7 +91,7 @@ async def _answer(state: ServerState, wanted: AskRequest) -> Response:
         held.callback(asking.close)
         events = pumped(state, asking.events(), asking.cancel)
         await held.enter_async_context(aclosing(events))
-        chunks = told_errors(_chunks(events, repository.name), "error")
+        chunks = told_errors(state, _chunks(events, repository.name), "error")
         return EventStream(chunks, held.pop_all(), stall_seconds=state.limits.stall_seconds)
 
 

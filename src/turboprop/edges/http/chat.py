@@ -199,7 +199,7 @@ async def _answer(state: ServerState, wanted: ChatRequest) -> Response:
             return JSONResponse({**head, "choices": choices, "usage": usage, "timings": timings})
         head = generation.frame(f"{_KIND}.chunk", number, shown)
         asked_usage = bool(wanted.stream_options and wanted.stream_options.include_usage)
-        chunks = told_errors(_chunks(events, head, asked_usage, bool(wanted.logprobs)))
+        chunks = told_errors(state, _chunks(events, head, asked_usage, bool(wanted.logprobs)))
         return EventStream(chunks, held.pop_all(), stall_seconds=state.limits.stall_seconds)
 
 

@@ -99,7 +99,7 @@ async def _answer(state: ServerState, wanted: CompletionRequest) -> Response:
     name = await state.in_thread(state.names.language, wanted.model)
     shown = wanted.model or state.names.public(name)
     options = wanted.options(
-        max_tokens=_DEFAULT_TOKENS if "max_tokens" not in wanted.model_fields_set else wanted.max_tokens,
+        max_tokens=wanted.max_tokens if {"max_tokens", "n_predict"} & wanted.model_fields_set else _DEFAULT_TOKENS,
         logprobs=wanted.logprobs,
         reasoning=None,
     )
@@ -113,7 +113,7 @@ async def _answer(state: ServerState, wanted: CompletionRequest) -> Response:
         events = await generation.several(state, held, name, begins)
         if wanted.stream:
             usage = bool(wanted.stream_options and wanted.stream_options.include_usage)
-            chunks = told_errors(_chunks(events, head, usage, wanted.logprobs is not None, echoes, count))
+            chunks = told_errors(state, _chunks(events, head, usage, wanted.logprobs is not None, echoes, count))
             return EventStream(chunks, held.pop_all(), stall_seconds=state.limits.stall_seconds)
         texts, dones = list(echoes), []
         tokens: list[list[TokenLogprob]] = [[] for _ in echoes]

@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NotRequired
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, Self
 
 import numpy as np
-from pydantic import BeforeValidator, Field, StrictInt, StrictStr
+from pydantic import BeforeValidator, Field, StrictInt, StrictStr, model_validator
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from turboprop.edges.http.failures import RequestError
-from turboprop.edges.http.schemas import ForeignBody, TokenId, UpToMillion
-from turboprop.edges.http.state import read_model, state_of
+from turboprop.edges.http.schemas import ForeignBody, TokenId, UpToMillion, refusal
+from turboprop.edges.http.state import read_model, state_of, tell
 from turboprop.edges.http.streams import until_gone
+from turboprop.edges.http.token_ids import FOREIGN, Origin, foreign_texts, origin_of
 from turboprop.embed.options import EmbeddingOptions
 from turboprop.embed.prepared import PreparedInputs
+from turboprop.errors import InputTooLongError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,6 +27,12 @@ if TYPE_CHECKING:
 
     from turboprop.edges.http.state import ServerState
     from turboprop.embed.model import EmbeddingModel
+
+
+TRUNCATED = "X-TurboProp-Truncated"
+"""The header that says how many inputs were cut."""
+WHOSE_IDS = "X-TurboProp-Token-Ids"
+"""The header that says whose token ids were taken."""
 
 
 def _input_type(value: Any) -> Any:
@@ -41,21 +48,36 @@ InputType = Annotated[Literal["document", "query"], BeforeValidator(_input_type)
 
 
 class EmbeddingsRequest(ForeignBody):
-    """As at OpenAI; `truncate`, `overlong`, `input_type` and `instruction` are ours."""
-
-    not_done: ClassVar[Mapping[str, str]] = {"truncate_prompt_tokens": "inputs are cut to the model's length; truncate"}
+    """As at OpenAI; `truncate`, `overlong`, `input_type`, `instruction` and `token_ids` are ours."""
 
     input: StrictStr | UpToMillion[StrictStr] | UpToMillion[TokenId] | UpToMillion[UpToMillion[TokenId]]
     model: StrictStr | None = None
     encoding_format: Literal["float", "base64"] | None = "float"
     dimensions: Annotated[StrictInt, Field(ge=1, le=65_536)] | None = None
     user: StrictStr | None = None
-    truncate: bool = Field(False, description="Cut inputs that are too long; without it they are refused.")
+    truncate: bool | None = Field(
+        None, description="Cut inputs that are too long, or refuse them; without it as the server was started."
+    )
+    truncate_prompt_tokens: StrictInt | None = Field(None, description="vLLM's: -1 cuts to the model's length.")
     overlong: Literal["error", "truncate", "average"] | None = Field(
         None, description="As `truncate` says, or `average`: the mean of the parts of an input that is too long."
     )
     input_type: InputType = Field("document", description="Which of the model's prompts to put.")
     instruction: StrictStr | None = Field(None, max_length=10_000, description="The task, for models that take one.")
+    token_ids: Origin | None = Field(None, description="Whose ids they are, where that cannot be told from them.")
+
+    @model_validator(mode="after")
+    def _is_cut_to_the_models_length(self) -> Self:
+        if self.truncate_prompt_tokens not in (None, -1):
+            raise refusal("truncate_prompt_tokens", "inputs are cut to the model's length; give -1, or truncate")
+        return self
+
+    def handling(self, by_default: Literal["error", "end"]) -> Literal["error", "truncate", "average"]:
+        """What becomes of an input that is too long, where the server was started with `by_default`."""
+        if self.overlong is not None:
+            return self.overlong
+        cuts = by_default == "end" if self.truncate is None else self.truncate
+        return "truncate" if cuts or self.truncate_prompt_tokens == -1 else "error"
 
 
 class EmbeddingRow(TypedDict):
@@ -87,11 +109,11 @@ async def create_embeddings(request: Request) -> Response:
         raise RequestError(
             400, f"input holds {len(wanted.input)} texts and {state.limits.inputs} may come at once", None, "input"
         )
-    return await until_gone(request, _answer(state, wanted))
+    return await until_gone(request, _answer(request, state, wanted))
 
 
-async def _answer(state: ServerState, wanted: EmbeddingsRequest) -> Response:
-    vectors, tokens, shown = await _embedded(state, wanted)
+async def _answer(request: Request, state: ServerState, wanted: EmbeddingsRequest) -> Response:
+    vectors, tokens, shown = await _embedded(request, wanted)
     body = await state.in_thread(_body, vectors, wanted.encoding_format or "float", shown, tokens)
     return Response(body, media_type="application/json")
 
@@ -103,9 +125,10 @@ async def vectors_of(
     *,
     input_type: Literal["document", "query"] = "document",
     dimensions: int | None = None,
-    overlong: Literal["error", "truncate", "average"] = "error",
+    overlong: Literal["error", "truncate", "average"] | None = None,
 ) -> tuple[NDArray[np.float32], int, str]:
-    """The vectors of texts for another interface's endpoint, the tokens, and what the model is called."""
+    """The vectors of texts for another interface's endpoint, the tokens, and what the model is called. Without
+    `overlong` inputs that are too long are handled as the server was started to."""
     state = state_of(request)
     if len(texts) > state.limits.inputs:
         raise RequestError(400, f"there are {len(texts)} texts and {state.limits.inputs} may come at once")
@@ -115,16 +138,30 @@ async def vectors_of(
         input_type=input_type,
         dimensions=dimensions,
         overlong=overlong,
-        truncate=False,
+        truncate=None,
         instruction=None,
+        truncate_prompt_tokens=None,
+        token_ids=None,
     )
-    return await _embedded(state, wanted)
+    return await _embedded(request, wanted)
 
 
-async def _embedded(state: ServerState, wanted: EmbeddingsRequest) -> tuple[NDArray[np.float32], int, str]:
+async def _embedded(request: Request, wanted: EmbeddingsRequest) -> tuple[NDArray[np.float32], int, str]:
+    state = state_of(request)
     name = await state.in_thread(state.names.embedding, wanted.model)
+    handling = wanted.handling(state.options.truncate)
     with await state.in_waiting_thread(state.manager.embedding, name, wait=state.limits.load_seconds) as lease:
-        prepared = await state.in_thread(_prepare, lease.model, wanted)
+        try:
+            prepared, origin = await state.in_thread(_prepare, lease.model, wanted, handling)
+        except InputTooLongError:
+            state.say_too_long(name, lease.model.max_tokens)
+            raise
+        if origin is not None:
+            tell(request, WHOSE_IDS, origin)
+        if prepared.shortened:
+            state.say_too_long(name, lease.model.max_tokens)
+            cut = f"{prepared.shortened} of {len(prepared.where)}; the limit is {lease.model.max_tokens} tokens"
+            tell(request, TRUNCATED, cut)
         vectors = await asyncio.wrap_future(lease.submit(prepared))
     state.metrics.count("tp_embedded_tokens_total", prepared.tokens)
     return vectors, prepared.tokens, wanted.model or state.names.public(name)
@@ -134,17 +171,23 @@ def _is_ids(given: list[Any]) -> bool:
     return isinstance(given[0], int)
 
 
-def _prepare(model: EmbeddingModel, wanted: EmbeddingsRequest) -> PreparedInputs:
+def _prepare(model: EmbeddingModel, wanted: EmbeddingsRequest, overlong: Any) -> tuple[PreparedInputs, Origin | None]:
+    """What is to be computed, and for token ids whose they are."""
     options = EmbeddingOptions(wanted.instruction, dimensions=wanted.dimensions)
-    overlong = wanted.overlong or ("truncate" if wanted.truncate else "error")
     given: Any = wanted.input
     if isinstance(given, str):
         given = [given]
     if _is_ids(given):
         given = [given]
+    origin: Origin | None = None
     if isinstance(given[0], list):
-        return model.prepare_ids(given, options, overlong=overlong)
-    return model.prepare(given, wanted.input_type, options, overlong=overlong)
+        origin = wanted.token_ids
+        if origin is None and model.tokenizer is not None:
+            origin = origin_of(given, model.tokenizer)
+        if origin != FOREIGN:
+            return model.prepare_ids(given, options, overlong=overlong), origin
+        given = foreign_texts(given)
+    return model.prepare(given, wanted.input_type, options, overlong=overlong), origin
 
 
 def _body(vectors: NDArray[np.float32], form: str, model: str, tokens: int) -> bytes:

@@ -13,6 +13,7 @@ from turboprop.edges.http import (
     files_api,
     jobs_api,
     library_api,
+    llamacpp_api,
     ollama_api,
     rank_api,
     rerank,
@@ -30,7 +31,7 @@ _STATUS = "text/plain"
 _EVENTS = "text/event-stream"
 _REPO = Parameter("repo", _TEXT)
 _PATH = Parameter("path", _TEXT, required=True)
-_JOB = (Parameter("id", _TEXT, place="path"),)
+_ID = (Parameter("id", _TEXT, place="path"),)
 _NUMBER = search_api.INTEGER
 _LOOK = Parameter("look", {"type": "boolean"})
 """False: what changed is told as it was last seen, no file is looked at."""
@@ -50,6 +51,7 @@ _OLLAMA = (
         ollama_api.show,
         "what is known of a model.",
         body=ollama_api.OllamaModelRequest,
+        example={"model": "minilm"},
         answer=ollama_api.ShowAnswer,
         statuses=(404,),
     ),
@@ -59,6 +61,7 @@ _OLLAMA = (
         ollama_api.chat,
         "answer a conversation.",
         body=ollama_api.OllamaChatRequest,
+        example={"model": "qwen3-1.7b", "messages": [{"role": "user", "content": "Hello"}], "stream": False},
         media=ollama_api.MEDIA,
         statuses=(404, 503),
     ),
@@ -68,6 +71,7 @@ _OLLAMA = (
         ollama_api.generate,
         "answer a prompt, or continue a text.",
         body=ollama_api.OllamaGenerateRequest,
+        example={"model": "qwen3-1.7b", "prompt": "Hello", "stream": False},
         media=ollama_api.MEDIA,
         statuses=(404, 503),
     ),
@@ -77,6 +81,7 @@ _OLLAMA = (
         ollama_api.embed,
         "vectors of texts.",
         body=ollama_api.OllamaEmbedRequest,
+        example={"model": "minilm", "input": ["def retry(work): ..."]},
         answer=ollama_api.OllamaEmbedAnswer,
         statuses=(404, 503),
     ),
@@ -86,6 +91,7 @@ _OLLAMA = (
         ollama_api.embed_one,
         "the vector of a text.",
         body=ollama_api.OllamaEmbeddingsRequest,
+        example={"model": "minilm", "prompt": "def retry(work): ..."},
         answer=ollama_api.OllamaEmbeddingsAnswer,
         statuses=(404, 503),
     ),
@@ -95,6 +101,7 @@ _OLLAMA = (
         ollama_api.pull,
         "fetch a model.",
         body=ollama_api.OllamaModelRequest,
+        example={"model": "minilm"},
         media=ollama_api.MEDIA,
         statuses=(404,),
     ),
@@ -106,6 +113,7 @@ _ANTHROPIC = (
         anthropic_api.create_message,
         "Anthropic: answer a conversation.",
         body=anthropic_api.MessagesRequest,
+        example={"model": "qwen3-1.7b", "max_tokens": 64, "messages": [{"role": "user", "content": "Hello"}]},
         answer=anthropic_api.MessagesAnswer,
         statuses=(404, 503),
         streams=True,
@@ -117,6 +125,7 @@ _ANTHROPIC = (
         anthropic_api.count_tokens,
         "Anthropic: the tokens of a conversation.",
         body=anthropic_api.CountRequest,
+        example={"messages": [{"role": "user", "content": "Hello"}]},
         answer=anthropic_api.CountAnswer,
         statuses=(404, 503),
         error=anthropic_api.ERROR,
@@ -130,6 +139,7 @@ _RANKING = (
         rank_api.cohere_rerank,
         "Cohere: documents by how well they answer a query.",
         body=rerank.RerankRequest,
+        example={"query": "a cat", "documents": ["a dog", "cats purr"], "top_n": 1},
         answer=rank_api.CohereRerankAnswer,
         statuses=(404, 503),
     ),
@@ -139,6 +149,7 @@ _RANKING = (
         rank_api.rerank_any,
         "TEI, Jina, vLLM: documents by how well they answer a query.",
         body=rank_api.TeiRerankRequest,
+        example={"query": "a cat", "texts": ["a dog", "cats purr"]},
         answer=list[dict[str, Any]] | rerank.RerankAnswer,
         statuses=(404, 503),
     ),
@@ -149,6 +160,7 @@ _RANKING = (
             rank_api.score,
             "vLLM: how well texts answer each other.",
             body=rank_api.ScoreRequest,
+            example={"text_1": "a cat", "text_2": ["a dog", "cats purr"]},
             answer=rank_api.ScoreAnswer,
             statuses=(404, 503),
             shared=True,
@@ -162,6 +174,7 @@ _RANKING = (
             rank_api.cohere_embed,
             "Cohere: vectors of texts.",
             body=rank_api.CohereEmbedRequest,
+            example={"texts": ["a cat"], "input_type": "search_document", "embedding_types": ["float"]},
             answer=rank_api.CohereEmbedAnswer,
             statuses=(404, 503),
             shared=True,
@@ -174,10 +187,82 @@ _RANKING = (
         rank_api.tei_embed,
         "TEI: vectors of texts.",
         body=rank_api.TeiEmbedRequest,
+        example={"inputs": ["a cat"]},
         answer=list[list[float]],
         statuses=(404, 503),
     ),
     Endpoint("GET", "/info", rank_api.tei_info, "TEI: the embedding model.", answer=rank_api.InfoAnswer),
+)
+
+
+def _llama(method: Literal["GET", "POST"], path: str, handler: Handler, summary: str, **more: Any) -> Endpoint:
+    statuses = (404, 503)
+    return Endpoint(method, path, handler, f"llama.cpp: {summary}", statuses=statuses, error=llamacpp_api.ERROR, **more)
+
+
+_LLAMACPP = (
+    *(
+        _llama(
+            "POST",
+            path,
+            llamacpp_api.completion,
+            "continue a text.",
+            body=llamacpp_api.LlamaCompletionRequest,
+            example={"prompt": "def add(a, b):", "n_predict": 16},
+            answer=llamacpp_api.LlamaAnswer | list[llamacpp_api.LlamaAnswer],
+            streams=True,
+            shared=True,
+        )
+        for path in ("/completion", "/completions")
+    ),
+    _llama(
+        "POST",
+        "/infill",
+        llamacpp_api.infill,
+        "write what stands between two texts.",
+        body=llamacpp_api.InfillRequest,
+        example={"input_prefix": "def add(a, b):\n    ", "input_suffix": "\n", "n_predict": 16},
+        answer=llamacpp_api.LlamaAnswer | list[llamacpp_api.LlamaAnswer],
+        streams=True,
+    ),
+    *(
+        _llama(
+            "POST",
+            path,
+            llamacpp_api.embedding,
+            "vectors of texts.",
+            body=llamacpp_api.LlamaEmbeddingRequest,
+            example={"content": "a cat", "model": "minilm"},
+            answer=list[llamacpp_api.LlamaEmbeddingRow],
+            shared=True,
+        )
+        for path in ("/embedding", "/embeddings")
+    ),
+    _llama(
+        "POST",
+        "/apply-template",
+        llamacpp_api.apply_template,
+        "a conversation as the chat template writes it.",
+        body=llamacpp_api.TemplateRequest,
+        example={"messages": [{"role": "user", "content": "Hello"}]},
+        answer=llamacpp_api.PromptAnswer,
+    ),
+    _llama(
+        "GET",
+        "/props",
+        llamacpp_api.props,
+        "what the server is set to.",
+        answer=llamacpp_api.PropsAnswer,
+        parameters=(Parameter("model", _TEXT), Parameter("autoload", _TEXT)),
+    ),
+    _llama(
+        "GET",
+        "/slots",
+        llamacpp_api.slots,
+        "the answers that may be written at once.",
+        answer=list[llamacpp_api.SlotRow],
+        parameters=(Parameter("fail_on_no_slot", _TEXT),),
+    ),
 )
 
 ENDPOINTS: tuple[Endpoint, ...] = (
@@ -187,12 +272,46 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         responses_api.create_response,
         "Answer a conversation.",
         body=responses_api.ResponsesRequest,
+        example={"input": "Hello", "max_output_tokens": 16},
         answer=responses_api.ResponsesAnswer,
         statuses=(404, 503),
         streams=True,
     ),
+    Endpoint(
+        "GET",
+        "/v1/responses/{id}",
+        responses_api.retrieve_response,
+        "A response that is kept.",
+        answer=responses_api.ResponsesAnswer,
+        parameters=_ID,
+        statuses=(404,),
+    ),
+    Endpoint(
+        "DELETE",
+        "/v1/responses/{id}",
+        responses_api.delete_response,
+        "Let a response go.",
+        answer=responses_api.DeletedAnswer,
+        parameters=_ID,
+        statuses=(404,),
+    ),
+    Endpoint(
+        "GET",
+        "/v1/responses/{id}/input_items",
+        responses_api.list_input_items,
+        "What a response had as input.",
+        answer=responses_api.ItemList,
+        parameters=(
+            *_ID,
+            Parameter("limit", {"type": "integer", "minimum": 1, "maximum": 100}),
+            Parameter("order", {"type": "string", "enum": ["asc", "desc"]}),
+            Parameter("after", _TEXT),
+        ),
+        statuses=(404,),
+    ),
     *_RANKING,
     *_OLLAMA,
+    *_LLAMACPP,
     *_ANTHROPIC,
     Endpoint("GET", "/health", system.health, "Whether the server answers.", answer=system.HealthAnswer),
     Endpoint(
@@ -221,6 +340,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         embeddings.create_embeddings,
         "Vectors of texts or of token ids.",
         body=embeddings.EmbeddingsRequest,
+        example={"model": "minilm", "input": ["def retry(work): ..."]},
         answer=embeddings.EmbeddingsAnswer,
         statuses=(404, 503),
     ),
@@ -230,6 +350,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         chat.create_chat_completion,
         "Answer a conversation.",
         body=chat.ChatRequest,
+        example={"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 16},
         answer=chat.ChatAnswer,
         statuses=(404, 503),
         streams=True,
@@ -240,6 +361,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         completions.create_completion,
         "Continue a text.",
         body=completions.CompletionRequest,
+        example={"prompt": "def add(a, b):", "max_tokens": 16},
         answer=completions.CompletionAnswer,
         statuses=(404, 503),
         streams=True,
@@ -250,6 +372,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         rerank.rerank,
         "Documents by how well they answer a query.",
         body=rerank.RerankRequest,
+        example={"query": "a cat", "documents": ["a dog", "cats purr"], "top_n": 1},
         answer=rerank.RerankAnswer,
         statuses=(404, 503),
     ),
@@ -259,6 +382,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         tokens.tokenize,
         "The tokens of a text.",
         body=tokens.TokenizeRequest,
+        example={"content": "def add(a, b):"},
         answer=tokens.TokensAnswer,
         statuses=(404,),
     ),
@@ -268,6 +392,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         tokens.detokenize,
         "The text of tokens.",
         body=tokens.DetokenizeRequest,
+        example={"tokens": [7592, 2088], "model": "minilm"},
         answer=tokens.TextAnswer,
         statuses=(404,),
     ),
@@ -292,6 +417,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         search_api.search,
         "The best chunks for a query.",
         body=search_api.SearchRequest,
+        example={"query": "where is the configuration read", "limit": 5},
         answer=search_api.SearchAnswer,
         statuses=(404, 409, 503),
     ),
@@ -301,6 +427,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         search_api.grep,
         "The lines of indexed files that match a regular expression.",
         body=search_api.GrepRequest,
+        example={"pattern": "def \\w+"},
         answer=search_api.GrepAnswer,
         statuses=(404, 409, 503),
     ),
@@ -403,7 +530,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         jobs_api.index_events,
         "How far it is.",
         media=_EVENTS,
-        parameters=_JOB,
+        parameters=_ID,
         statuses=(404,),
     ),
     Endpoint(
@@ -412,7 +539,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         jobs_api.cancel_index,
         "Call it off.",
         answer=jobs_api.StartedAnswer,
-        parameters=_JOB,
+        parameters=_ID,
         statuses=(404,),
     ),
     Endpoint(
@@ -433,7 +560,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         jobs_api.download_events,
         "How far a download is.",
         media=_EVENTS,
-        parameters=_JOB,
+        parameters=_ID,
         statuses=(404,),
     ),
     Endpoint(
@@ -442,7 +569,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         jobs_api.cancel_download,
         "Call a download off.",
         answer=jobs_api.StartedAnswer,
-        parameters=_JOB,
+        parameters=_ID,
         statuses=(404,),
     ),
     Endpoint(

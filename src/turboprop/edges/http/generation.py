@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NotRequired, Self
 
-from pydantic import AliasChoices, Field, StrictInt, StrictStr, model_validator
+from pydantic import AliasChoices, BeforeValidator, Field, StrictInt, StrictStr, model_validator
 from typing_extensions import TypedDict
 
 from turboprop import __version__, limits
 from turboprop.edges.http.failures import RequestError
-from turboprop.edges.http.schemas import ForeignBody, MaxTokens, Number, RequestBody, refusal
+from turboprop.edges.http.schemas import ForeignBody, MaxTokens, Number, RequestBody, any_length, refusal
 from turboprop.edges.http.streams import pumped
 from turboprop.errors import UsageError
 from turboprop.generate.events import DoneEvent, GenerationEvent
@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     from turboprop.generate.events import TokenLogprob
     from turboprop.generate.model import GenerationStream, LanguageModel
 
+Begin = Callable[["LanguageModel"], "GenerationStream"]
+"""Begins one generation with the model that was waited for."""
+_MOST_TOKENS = 1 << 24
+Predicted = Annotated[Annotated[StrictInt, Field(ge=0, le=_MOST_TOKENS)] | None, BeforeValidator(any_length)]
+"""`n_predict`: 0 has the prompt read and nothing written, -1 and -2 are any length."""
 FINGERPRINT = f"tp-{__version__}"
 
 
@@ -146,6 +151,7 @@ class GenerationRequest(SamplingFields, ForeignBody):
     }
 
     max_tokens: MaxTokens = None
+    n_predict: Predicted = Field(None, description="llama.cpp's name of max_tokens.")
     model: StrictStr | None = None
     stream: bool | None = False
     stream_options: StreamOptions | None = None
@@ -161,20 +167,21 @@ class GenerationRequest(SamplingFields, ForeignBody):
         return GenerationOptions(
             **self.sampling(),
             stop=stops_of(self.stop),
-            max_tokens=max_tokens,
+            max_tokens=max_tokens or (1 if self.n_predict == 0 else self.n_predict),
             logprobs=logprobs,
-            logit_bias=self._biases(),
+            logit_bias=biases_of(self.logit_bias or {}),
             json_schema=self.response_format.schema_of() if self.response_format is not None else None,
             grammar=self.grammar,
             reasoning=reasoning,
         )
 
-    def _biases(self) -> dict[int, float] | None:
-        given = self.logit_bias or {}
-        for number in given:
-            if not (number.isascii() and number.isdecimal() and len(number) < 10):
-                raise UsageError(f"logit_bias names ids of tokens, not {number!r}")
-        return {int(number): value for number, value in given.items()}
+
+def biases_of(given: Mapping[str, float]) -> dict[int, float]:
+    """What is added to the logits of tokens, whose ids are texts. Raises `UsageError`."""
+    for number in given:
+        if not (number.isascii() and number.isdecimal() and len(number) < 10):
+            raise UsageError(f"logit_bias names ids of tokens, not {number!r}")
+    return {int(number): value for number, value in given.items()}
 
 
 def stops_of(given: str | Sequence[str] | None) -> tuple[str, ...]:
@@ -210,6 +217,7 @@ class UsageAnswer(TypedDict):
 
 
 class TimingsAnswer(TypedDict):
+    cache_n: int
     prompt_n: int
     prompt_ms: float
     prompt_per_token_ms: float
@@ -228,33 +236,22 @@ class TokenAnswer(TypedDict):
     top_logprobs: NotRequired[list[TokenAnswer]]
 
 
-async def started(
-    state: ServerState,
-    held: AsyncExitStack,
-    name: str,
-    begin: Callable[[LanguageModel], GenerationStream],
-) -> AsyncIterator[GenerationEvent]:
-    """Wait for the model and for a slot, begin, and return the events. `held` gives everything back.
+async def several(
+    state: ServerState, held: AsyncExitStack, name: str, begins: Sequence[Begin]
+) -> AsyncGenerator[tuple[int, GenerationEvent]]:
+    """Wait for the model and for a slot, begin, and return the events of all generations, each with its number. `held`
+    gives everything back.
 
-    What is wrong with the request is raised here, before anything is answered.
+    They run one after the other in the one slot: what is full is told before the first event, and a request that
+    waited for more slots while it holds one could wait for ever for another of its kind. What is wrong with the request
+    is raised here, too.
     """
     lease = held.enter_context(
         await state.in_waiting_thread(state.manager.language, name, wait=state.limits.load_seconds)
     )
     await held.enter_async_context(state.generations.taken())
-    stream = held.enter_context(await state.in_thread(begin, lease.model))
-    events = pumped(state, stream, stream.cancel)
-    await held.enter_async_context(aclosing(events))
-    return counted(state, events)
-
-
-async def several(
-    state: ServerState, held: AsyncExitStack, name: str, begins: Sequence[Callable[[LanguageModel], GenerationStream]]
-) -> AsyncGenerator[tuple[int, GenerationEvent]]:
-    """The events of several generations, one after the other, each with its number: a request that held several slots
-    while it waits for more could wait for ever for another of its kind."""
     own = await held.enter_async_context(AsyncExitStack())
-    first = await started(state, own, name, begins[0])
+    first = await _begun(state, own, lease.model, begins[0])
 
     async def events() -> AsyncGenerator[tuple[int, GenerationEvent]]:
         async for event in first:
@@ -262,10 +259,18 @@ async def several(
         await own.aclose()
         for number, begin in enumerate(begins[1:], 1):
             async with AsyncExitStack() as mine:
-                async for event in await started(state, mine, name, begin):
+                async for event in await _begun(state, mine, lease.model, begin):
                     yield number, event
 
     return await held.enter_async_context(aclosing(events()))
+
+
+async def _begun(
+    state: ServerState, held: AsyncExitStack, model: LanguageModel, begin: Begin
+) -> AsyncIterator[GenerationEvent]:
+    stream = held.enter_context(await state.in_thread(begin, model))
+    events = pumped(state, counted(state, stream), stream.cancel)
+    return await held.enter_async_context(aclosing(events))
 
 
 async def ended(events: AsyncIterator[tuple[int, GenerationEvent]]) -> AsyncIterator[tuple[int, Any]]:
@@ -274,10 +279,11 @@ async def ended(events: AsyncIterator[tuple[int, GenerationEvent]]) -> AsyncIter
         yield number, EndEvent(event, finish_reason(event)) if isinstance(event, DoneEvent) else event
 
 
-async def counted(state: ServerState, events: AsyncIterator[GenerationEvent]) -> AsyncIterator[GenerationEvent]:
-    """The same events, known to the metrics."""
-    async for event in events:
+def counted(state: ServerState, events: Iterator[GenerationEvent]) -> Iterator[GenerationEvent]:
+    """The same events, known to the metrics; also those of a generation that is cancelled, whose end nobody reads."""
+    for event in events:
         if isinstance(event, DoneEvent):
+            state.metrics.count("tp_generations_total", finish=event.finish_reason)
             state.metrics.count("tp_prompt_tokens_total", event.usage.prompt_tokens)
             state.metrics.count("tp_prompt_tokens_cached_total", event.usage.cached_tokens)
             state.metrics.count("tp_generated_tokens_total", event.usage.generated_tokens)
@@ -321,6 +327,7 @@ def timings_of(done: DoneEvent) -> TimingsAnswer:
     first = done.timings.first_token_seconds * 1000
     rest = (done.timings.total_seconds - done.timings.first_token_seconds) * 1000
     return {
+        "cache_n": done.usage.cached_tokens,
         "prompt_n": computed,
         "prompt_ms": first,
         "prompt_per_token_ms": first / computed if computed else 0.0,

@@ -1,35 +1,53 @@
-"""What was said in the latest responses of `/v1/responses`, which `previous_response_id` goes back to."""
+"""The latest responses of `/v1/responses`, which `previous_response_id` goes back to."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import dataclass
 from typing import Any
 
 from turboprop.edges.http.failures import RequestError
 
 _KEPT = 256
 _KEPT_CHARACTERS = 16_000_000
-"""Of all conversations that are kept; the oldest go first."""
+"""Of all that is kept; the oldest go first."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptResponse:
+    """`messages` are all that was said up to its end, as a prompt takes them; `items` its own input, `answer` what its
+    client was given."""
+
+    messages: list[dict[str, Any]]
+    items: list[dict[str, Any]]
+    answer: dict[str, Any]
 
 
 class Kept:
-    """What was said in the latest responses, by their ids. Used by the event loop's thread alone."""
+    """The latest responses by their ids. Used by the event loop's thread alone."""
 
     def __init__(self) -> None:
-        self._said: OrderedDict[str, list[dict[str, Any]]] = OrderedDict()
+        self._all: OrderedDict[str, KeptResponse] = OrderedDict()
         self._sizes: dict[str, int] = {}
 
-    def get(self, number: str) -> list[dict[str, Any]]:
-        """The messages of a response and of all before it. Raises `RequestError`."""
-        if number not in self._said:
-            what = f"the response {number[:80]!r} is not kept here (any more); give the items that it had as input"
-            raise RequestError(404, what, "previous_response_not_found", "previous_response_id")
-        return self._said[number]
+    def get(self, number: str, param: str | None = None) -> KeptResponse:
+        """A response; `param` is the field that names it. Raises `RequestError`."""
+        if number not in self._all:
+            what = f"the response {number[:80]!r} is not kept here (any more)"
+            if param is not None:
+                what += "; give the items that it had as input"
+                raise RequestError(404, what, "previous_response_not_found", param)
+            raise RequestError(404, what, "response_not_found")
+        return self._all[number]
 
-    def keep(self, number: str, messages: list[dict[str, Any]]) -> None:
+    def keep(self, number: str, response: KeptResponse) -> None:
         """Keep one, and let the oldest go."""
-        self._said[number] = messages
-        self._sizes[number] = sum(len(str(each)) for each in messages)
-        while len(self._said) > _KEPT or sum(self._sizes.values()) > _KEPT_CHARACTERS:
-            oldest, _ = self._said.popitem(last=False)
-            del self._sizes[oldest]
+        self._all[number] = response
+        self._sizes[number] = sum(len(str(each)) for each in (response.messages, response.items, response.answer))
+        while len(self._all) > _KEPT or sum(self._sizes.values()) > _KEPT_CHARACTERS:
+            self.forget(next(iter(self._all)))
+
+    def forget(self, number: str) -> None:
+        """Let one go. Raises `RequestError` where it is not kept."""
+        self.get(number)
+        del self._all[number], self._sizes[number]

@@ -3,9 +3,10 @@ only where the server was started with it."""
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ from turboprop.models.tokenizer.named import load_tokenizer
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+    from turboprop.models.catalog import CatalogRow
     from turboprop.models.kind import Kind
     from turboprop.runtime.manager import ModelManager
 
@@ -118,11 +120,18 @@ class ModelNames:
         return place.name if place.is_absolute() or place.exists() else target
 
     def without_paths(self, message: str) -> str:
-        """A message for clients: a model that was given as a path appears by its name."""
+        """A message for clients: a model that was given as a path appears by its name, and what lies in the folders of
+        models and of the cache by the file's."""
         for model in self._started:
             if Path(model.target).is_absolute() or ADAPTER in model.target:
                 message = message.replace(model.target, model.name)
-        return message
+        # As they were last seen: an error has no time to look at the disk.
+        places = {known.local.path for known in self._known if known.local is not None}
+        places |= {self._settings.data_home, self._settings.cache_home}
+        places |= {Path(model.target) for model in self._started if Path(model.target).is_absolute()}
+        roots = sorted({str(place) for place in places if len(place.parts) > 2}, key=len, reverse=True)
+        inside = rf"(?:{'|'.join(map(re.escape, roots))})(?:[\\/][^\s'\":;,()]*)?"
+        return re.sub(inside, lambda found: PurePath(found[0]).name, message) if roots else message
 
     def listed(self) -> list[ServedModel]:
         """What is installed, the default embedding model first."""
@@ -136,6 +145,11 @@ class ModelNames:
         rows = {name: self._catalog.find(model.target) for name, model in found.items()}
         contexts = {name: row.context for name, row in rows.items() if row is not None and row.kind != "language"}
         return [replace(model, context=contexts.get(name, 0)) for name, model in found.items()]
+
+    def longer(self, than: int) -> CatalogRow | None:
+        """The smallest embedding model of the catalogue that takes inputs of four times as many tokens."""
+        rows = [row for row in self._catalog if row.kind == "embedding" and row.size and row.context >= 4 * than]
+        return min(rows, key=lambda row: row.size, default=None)
 
     def known(self, *, fresh: bool = False) -> list[KnownModel]:
         """All models that there are; looked up again every few seconds."""

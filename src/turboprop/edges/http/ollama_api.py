@@ -57,21 +57,14 @@ def _line(row: Mapping[str, Any]) -> bytes:
     return json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace") + b"\n"
 
 
-class OllamaOptions(ForeignBody):
+class OllamaOptions(generation.SamplingFields, ForeignBody):
     """How to sample; `num_ctx` and what else sets up a model are passed over."""
 
     not_done: ClassVar[Mapping[str, str]] = dict.fromkeys(("mirostat", "typical_p", "tfs_z"), generation.ANOTHER_WAY)
     neutral: ClassVar[Mapping[str, Any]] = {"typical_p": 1, "tfs_z": 1}
 
-    num_predict: MaxTokens = None
-    temperature: Annotated[Number, limits.TEMPERATURE] | None = None
-    top_p: Annotated[Number, limits.TOP_P] | None = None
-    top_k: Annotated[StrictInt, limits.TOP_K] | None = None
-    min_p: Annotated[Number, limits.MIN_P] | None = None
-    presence_penalty: Annotated[Number, limits.PRESENCE_PENALTY] | None = None
-    frequency_penalty: Annotated[Number, limits.FREQUENCY_PENALTY] | None = None
-    repeat_penalty: Annotated[Number, limits.REPETITION_PENALTY] | None = None
-    seed: Annotated[StrictInt, Field(ge=-(2**63), lt=2**63)] | None = None
+    model_config = ForeignBody.model_config
+    max_tokens: MaxTokens = Field(None, validation_alias="num_predict")
     stop: StrictStr | Annotated[list[StrictStr], Field(max_length=limits.MOST_STOPS)] | None = None
 
 
@@ -96,21 +89,15 @@ class OllamaRequest(ForeignBody):
 
     def generation(self) -> GenerationOptions:
         """The options over our defaults. Raises `UsageError`."""
-        given = self.options or OllamaOptions()
-        names = ("temperature", "top_p", "top_k", "min_p", "presence_penalty", "frequency_penalty")
-        found = {name: getattr(given, name) for name in names if getattr(given, name) is not None}
-        if given.repeat_penalty is not None:
-            found["repetition_penalty"] = given.repeat_penalty
-        if given.seed is not None and given.seed != -1:
-            found["seed"] = given.seed % 2**63
+        given = self.options or OllamaOptions.model_validate({})
         form: Any = None
         if self.format:
             form = {"type": "object"} if isinstance(self.format, str) else closed(self.format)
         thinks = None if self.think is None else self.think not in (False, "false", "none")
         return GenerationOptions(
-            **found,
+            **given.sampling(),
             stop=generation.stops_of(given.stop),
-            max_tokens=given.num_predict,
+            max_tokens=given.max_tokens,
             json_schema=form,
             reasoning=thinks,
         )
@@ -378,7 +365,7 @@ async def _answered(
         (answer,) = await whole(events)
         row = _frame(wanted) | told(answer.text, answer.reasoning, answer.calls) | _end(answer.end)
         return JSONResponse(row)
-    chunks = told_errors(_chunks(events, wanted, told), tell=lambda found: _line(_error(found)))
+    chunks = told_errors(state, _chunks(events, wanted, told), tell=lambda found: _line(_error(found)))
     return EventStream(chunks, held.pop_all(), stall_seconds=state.limits.stall_seconds, media=MEDIA)
 
 
@@ -437,7 +424,7 @@ async def pull(request: Request) -> Response:
         if job is not None and job.status.state != "done":
             raise RequestError(500, job.status.error or "the download was called off", "job_failed")
         return JSONResponse({"status": "success"})
-    chunks = told_errors(_pulled(state, job, given), tell=lambda found: _line(_error(found)))
+    chunks = told_errors(state, _pulled(state, job, given), tell=lambda found: _line(_error(found)))
     return EventStream(chunks, AsyncExitStack(), stall_seconds=state.limits.stall_seconds, media=MEDIA)
 
 

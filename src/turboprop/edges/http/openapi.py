@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 
 from turboprop import __version__
 from turboprop.edges.http.routes import Endpoint
+from turboprop.edges.http.security import OPEN_PATHS
 
 _EVERYWHERE = (400, 401, 403, 408, 413, 429, 500)
 """Statuses that any request may get, whatever it asks."""
@@ -42,6 +43,23 @@ _ERROR = {
 }
 
 
+_TAGS = {
+    "OpenAI": "OpenAI's interface, and what is like it.",
+    "Anthropic": "Anthropic's interface.",
+    "Ollama": "Ollama's interface.",
+    "Ranking": "Vectors and ranking as Cohere, Jina, TEI and vLLM have them.",
+    "llama.cpp": "The interface of llama.cpp's server.",
+    "TurboProp": "Search, questions, indexes and models.",
+    "Server": "How the server is.",
+}
+_RANKING = ("Cohere", "TEI", "TEI, Jina, vLLM", "vLLM")
+_LLAMACPP = ("/tokenize", "/detokenize")
+_WAYS = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "header": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
+}
+
+
 def document(endpoints: Sequence[Endpoint], *, with_key: bool) -> dict[str, Any]:
     """OpenAPI 3.1. `with_key`: the server wants an API key."""
     schemas: dict[str, Any] = {"Error": _ERROR}
@@ -57,13 +75,27 @@ def document(endpoints: Sequence[Endpoint], *, with_key: bool) -> dict[str, Any]
             "version": __version__,
             "description": "A local runtime for code and language models.",
         },
+        "servers": [{"url": "/", "description": "The server that this document comes from."}],
+        "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
         "paths": paths,
-        "components": {"schemas": schemas},
+        "components": {"schemas": schemas, "securitySchemes": _WAYS},
     }
-    if with_key:
-        made["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-        made["security"] = [{"key": []}]
+    # Without a key of the server's own, other users and containers alone need one.
+    made["security"] = [*([] if with_key else [{}]), *({way: []} for way in _WAYS)]
     return made
+
+
+def _tag(endpoint: Endpoint) -> str:
+    word, colon, _ = endpoint.summary.partition(": ")
+    if colon and word in _RANKING:
+        return "Ranking"
+    if colon and word in _TAGS:
+        return word
+    if endpoint.path.startswith("/v1/"):
+        return "OpenAI"
+    if endpoint.path in _LLAMACPP:
+        return "llama.cpp"
+    return "TurboProp" if endpoint.path.startswith("/api/") else "Server"
 
 
 def _operation(endpoint: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
@@ -82,6 +114,7 @@ def _operation(endpoint: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
     for status in sorted({*_EVERYWHERE, *endpoint.statuses}):
         responses[str(status)] = {"description": _SAID[status], "content": error}
     made: dict[str, Any] = {
+        "tags": [_tag(endpoint)],
         "summary": endpoint.summary,
         "operationId": _operation_id(endpoint),
         "responses": responses,
@@ -98,7 +131,10 @@ def _operation(endpoint: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
         ]
     if endpoint.body is not None:
         schema = _schema(endpoint.body, schemas, "validation")
-        made["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+        shown = {} if endpoint.example is None else {"example": endpoint.example}
+        made["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema, **shown}}}
+    if endpoint.path in OPEN_PATHS:
+        made["security"] = []
     return made
 
 

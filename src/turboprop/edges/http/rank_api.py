@@ -221,7 +221,7 @@ async def tei_embed(request: Request) -> Response:
         wanted.model,
         input_type="query" if wanted.prompt_name == "query" else "document",
         dimensions=wanted.dimensions,
-        overlong="truncate" if wanted.truncate else "error",
+        overlong=None if wanted.truncate is None else "truncate" if wanted.truncate else "error",
     )
     vectors, _, _ = await until_gone(request, made)
     lengths = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

@@ -18,6 +18,7 @@ from turboprop.edges.http.chat import ContentPart
 from turboprop.edges.http.conversation import Answer, CallEvent, Conversation, Event, chosen, talk, whole
 from turboprop.edges.http.failures import Failure, RequestError
 from turboprop.edges.http.generation import EndEvent
+from turboprop.edges.http.kept import KeptResponse
 from turboprop.edges.http.schemas import ForeignBody, MaxTokens, Number, UpTo10000
 from turboprop.edges.http.state import read_model, state_of, tell
 from turboprop.edges.http.streams import EventStream, sse, told_errors, until_gone
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
     from turboprop.edges.http.state import ServerState
 
+_MOST_LISTED = 100
+_PREFIXES = {"message": "msg", "function_call": "fc", "function_call_output": "fco", "reasoning": "rs"}
 NOT_OFFERED = "X-TurboProp-Tools-Not-Offered"
 
 
@@ -137,6 +140,11 @@ class ResponsesRequest(ForeignBody):
                 )
         return made
 
+    def items(self) -> list[dict[str, Any]]:
+        """The input as `/input_items` lists it."""
+        given = [Item(role="user", content=self.input)] if isinstance(self.input, str) else self.input
+        return [_listed(item) for item in given]
+
     def conversation(self, before: list[dict[str, Any]]) -> Conversation:
         """What is asked, after what was said. Raises `UsageError` or `RequestError`."""
         functions = [tool for tool in self.tools or () if tool.type == "function" and tool.name]
@@ -191,28 +199,94 @@ async def create_response(request: Request) -> Response:
     return await until_gone(request, _answer(state, wanted))
 
 
+class ItemList(TypedDict):
+    object: Literal["list"]
+    data: list[dict[str, Any]]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class DeletedAnswer(TypedDict):
+    id: str
+    object: Literal["response"]
+    deleted: bool
+
+
+async def retrieve_response(request: Request) -> Response:
+    """A response that is kept."""
+    return JSONResponse(state_of(request).responses.get(request.path_params["id"]).answer)
+
+
+async def delete_response(request: Request) -> Response:
+    """Let a response go."""
+    number = request.path_params["id"]
+    state_of(request).responses.forget(number)
+    return JSONResponse({"id": number, "object": "response", "deleted": True})
+
+
+async def list_input_items(request: Request) -> Response:
+    """What a response that is kept had as input, the last item first unless `order` is `asc`."""
+    items = state_of(request).responses.get(request.path_params["id"]).items
+    asked = request.query_params
+    order, after, limit = asked.get("order", "desc"), asked.get("after"), asked.get("limit", "20")
+    if order not in ("asc", "desc"):
+        raise RequestError(400, "order is asc or desc", "invalid_value", "order")
+    if not (limit.isascii() and limit.isdecimal() and len(limit) < 4 and 1 <= int(limit) <= _MOST_LISTED):
+        raise RequestError(400, f"limit is a whole number from 1 to {_MOST_LISTED}", "invalid_value", "limit")
+    rows = items if order == "asc" else items[::-1]
+    if after is not None:
+        at = next((place for place, row in enumerate(rows, 1) if row["id"] == after), None)
+        if at is None:
+            raise RequestError(400, "after names no item of this response", "invalid_value", "after")
+        rows = rows[at:]
+    page = rows[: int(limit)]
+    ends = (page[0]["id"], page[-1]["id"]) if page else (None, None)
+    answer: ItemList = {
+        "object": "list",
+        "data": page,
+        "first_id": ends[0],
+        "last_id": ends[1],
+        "has_more": len(rows) > len(page),
+    }
+    return JSONResponse(answer)
+
+
+def _listed(item: Item) -> dict[str, Any]:
+    kind = item.type or "message"
+    row: dict[str, Any] = item.model_dump(exclude_none=True, exclude={"content"})
+    row |= {"type": kind, "status": item.status or "completed"}
+    row.setdefault("id", f"{_PREFIXES.get(kind, 'item')}_{secrets.token_hex(12)}")
+    if item.content is not None:
+        text = "output_text" if item.role == "assistant" else "input_text"
+        row["content"] = [{"type": text, "text": _joined(item.content)}]
+    return row
+
+
 async def _answer(state: ServerState, wanted: ResponsesRequest) -> Response:
     name = await state.in_thread(state.names.language, wanted.model)
-    before = state.responses.get(wanted.previous_response_id) if wanted.previous_response_id else []
+    earlier = wanted.previous_response_id
+    before = state.responses.get(earlier, "previous_response_id").messages if earlier else []
     number = f"resp_{secrets.token_hex(24)}"
     frame = _frame(number, wanted, wanted.model or state.names.public(name))
 
-    def keep(answer: Answer) -> None:
+    def keep(answer: Answer, told: dict[str, Any]) -> None:
         if wanted.store is not False:
             said: dict[str, Any] = {"role": "assistant", "content": answer.text}
             if answer.calls:
                 said["tool_calls"] = [rendered_call(call.name, call.arguments) for call in answer.calls]
-            state.responses.keep(number, [*before, *wanted.plain(), said])
+            state.responses.keep(number, KeptResponse([*before, *wanted.plain(), said], wanted.items(), told))
 
     async with AsyncExitStack() as held:
         events = await talk(state, held, name, wanted.conversation(before))
         if not wanted.stream:
             (answer,) = await whole(events)
-            keep(answer)
-            return JSONResponse(_ended(frame, answer))
+            told = _ended(frame, answer)
+            keep(answer, told)
+            return JSONResponse(told)
         events_sent = count()
         chunks = told_errors(
-            _chunks(events, frame, keep, events_sent), tell=lambda found: _told(found, frame, events_sent)
+            state, _chunks(events, frame, keep, events_sent), tell=lambda found: _told(found, frame, events_sent)
         )
         return EventStream(chunks, held.pop_all(), stall_seconds=state.limits.stall_seconds)
 
@@ -327,8 +401,8 @@ async def _chunks(
             for chunk in closing():
                 yield chunk
             answer = Answer(event, texts["message"], texts["reasoning"], calls)
-            keep(answer)
             made = _ended(frame, answer, output)
+            keep(answer, made)
             yield tell(f"response.{made['status']}", response=made)
         elif isinstance(event, CallEvent):
             for chunk in closing():

@@ -41,6 +41,8 @@ class Endpoint:
     statuses: tuple[int, ...] = ()
     streams: bool = False
     """With `"stream": true` it answers with server-sent events instead."""
+    example: Any = None
+    """Of its body."""
     shared: bool = False
     """Its handler answers at another path as well."""
     error: ErrorShape | None = None

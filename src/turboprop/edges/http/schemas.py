@@ -22,11 +22,12 @@ NOT_DONE = "not_done"
 _NEUTRAL: tuple[Any, ...] = (None, False, 0, "", [], {})
 
 
-def _any_length(value: Any) -> Any:
+def any_length(value: Any) -> Any:
+    """None for -1 and -2, by which clients mean an answer of any length."""
     return None if type(value) is int and value in (-1, -2) else value
 
 
-MaxTokens = Annotated[Annotated[StrictInt, limits.MAX_TOKENS] | None, BeforeValidator(_any_length)]
+MaxTokens = Annotated[Annotated[StrictInt, limits.MAX_TOKENS] | None, BeforeValidator(any_length)]
 """Tokens of an answer; -1 (llama.cpp, LM Studio) and -2 (Ollama) let it fill the context."""
 
 

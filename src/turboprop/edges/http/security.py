@@ -30,7 +30,7 @@ CONTENT_SECURITY_POLICY = (
     "font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
     "require-trusted-types-for 'script'; trusted-types 'none'"
 )
-_OPEN_PATHS = frozenset({"/", "/health", "/ready", "/favicon.ico"})
+OPEN_PATHS = frozenset({"/", "/health", "/ready", "/favicon.ico"})
 """What needs no key: the page itself, which asks for one, and whether the server lives."""
 _OPEN_PREFIX = "/assets/"
 _FORWARDED = frozenset([b"forwarded", b"via", b"x-real-ip", b"x-client-ip", b"x-cluster-client-ip", b"true-client-ip"])
@@ -149,7 +149,7 @@ class Guard:
 
     def _needs_key(self, scope: Scope, headers: dict[bytes, bytes | None]) -> bool:
         path = scope["path"]
-        if self._key is None or path in _OPEN_PATHS or path.startswith(_OPEN_PREFIX):
+        if self._key is None or path in OPEN_PATHS or path.startswith(_OPEN_PREFIX):
             return False
         own = self._trusts_own_user and scope.get("state", {}).get(OWN_USER) is True
         return not own or any(name in _FORWARDED or name.startswith(_FORWARDED_PREFIXES) for name in headers)

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, cast
 
 from turboprop.edges.http.failures import RequestError
 from turboprop.edges.http.kept import Kept
@@ -62,6 +62,8 @@ class ServerOptions:
     no_key: bool = False
     cors: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
+    truncate: Literal["error", "end"] = "error"
+    """What becomes of an input to embed that is too long, where the request does not say."""
     limits: Limits = field(default_factory=Limits)
 
     @property
@@ -116,6 +118,18 @@ class ServerState:
             self._said.update(new)
             named = ", ".join(printable_message(each.partition(": ")[2]) for each in new)
             _log.info("%s: passed over, as nothing here knows them: %s", printable_message(path), named)
+
+    def say_too_long(self, name: str, limit: int) -> None:
+        """Log that inputs are longer than a model takes and what to do, once a model."""
+        if f"long: {name}" in self._said:
+            return
+        self._said.add(f"long: {name}")
+        longer = self.names.longer(limit)
+        model = f"`tp serve --model {longer.name}` takes {longer.context:,}" if longer else "split them"
+        cut = "" if self.options.truncate == "end" else ", --truncate end cuts them"
+        _log.warning(
+            "inputs are longer than the %s tokens of %s: %s%s", f"{limit:,}", self.names.public(name), model, cut
+        )
 
     def close(self) -> None:
         """End jobs, threads and models; called when no request is left."""

@@ -29,7 +29,7 @@ _MEMORY_NOISE = 32_000_000
 async def events(request: Request) -> Response:
     """Server-sent events `status`: repositories as they were last seen, jobs, loaded models, memory."""
     state = state_of(request)
-    told = told_errors(_told(state), "error")
+    told = told_errors(state, _told(state), "error")
     return EventStream(told, AsyncExitStack(), stall_seconds=state.limits.stall_seconds)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from turboprop.edges.http.failures import failure_of
+from turboprop.edges.http.failures import told_to
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -54,10 +54,10 @@ async def pumped(state: ServerState, source: Iterator[T], cancel: Callable[[], N
         last: Any = _END
         try:
             for item in source:
-                room.acquire()
-                if stopped.is_set():
-                    break
-                loop.call_soon_threadsafe(ready.put_nowait, item)
+                if not stopped.is_set():
+                    room.acquire()
+                if not stopped.is_set():  # else it was cancelled, and what is left of it says how it ended
+                    loop.call_soon_threadsafe(ready.put_nowait, item)
         except BaseException as error:
             last = error
         loop.call_soon_threadsafe(ready.put_nowait, last)
@@ -137,16 +137,21 @@ class EventStream(Response):
 
 
 async def told_errors(
-    chunks: AsyncIterator[bytes], event: str | None = None, *, tell: Callable[[Failure], bytes] | None = None
+    state: ServerState,
+    chunks: AsyncIterator[bytes],
+    event: str | None = None,
+    *,
+    tell: Callable[[Failure], bytes] | None = None,
 ) -> AsyncGenerator[bytes]:
-    """The same events; an error on the way becomes the last of them, as `tell` writes it."""
+    """The same events; an error on the way becomes the last of them, as `tell` writes it, without paths of this
+    machine."""
     try:
         async for chunk in chunks:
             yield chunk
     except ClientDisconnect:
         raise
     except Exception as error:
-        found = failure_of(error)
+        found = told_to(state, error)
         yield tell(found) if tell else sse(found.body(), event)
 
 

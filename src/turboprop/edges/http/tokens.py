@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 from pydantic import Field, StrictStr
 from starlette.responses import JSONResponse, Response
+from tokenizers import Tokenizer
 from typing_extensions import TypedDict
 
-from turboprop.edges.http.schemas import RequestBody, TokenId
+from turboprop.edges.http.schemas import ForeignBody, TokenId, UpToMillion
 from turboprop.edges.http.state import read_model, state_of
 from turboprop.errors import UsageError
 from turboprop.models.tokenizer.load import decode_ids, encode_texts, token_text
 
 if TYPE_CHECKING:
     from starlette.requests import Request
-    from tokenizers import Tokenizer
 
 
-class TokenizeRequest(RequestBody):
-    content: StrictStr
+class TokenizeRequest(ForeignBody):
+    content: StrictStr = ""
     model: StrictStr | None = None
     add_special: bool = Field(False, description="With the tokens that the model puts around a text.")
+    parse_special: bool = Field(True, description="Control tokens that the text spells are meant.")
     with_pieces: bool = Field(False, description="With the text of each token.")
 
 
-class DetokenizeRequest(RequestBody):
-    tokens: Annotated[list[TokenId], Field(max_length=1_000_000)]
+class DetokenizeRequest(ForeignBody):
+    tokens: UpToMillion[TokenId] = Field(default_factory=list)
     model: StrictStr | None = None
 
 
@@ -63,6 +64,9 @@ async def _tokenizer(request: Request, model: str | None) -> Tokenizer:
 
 
 def _tokens(tokenizer: Tokenizer, wanted: TokenizeRequest) -> TokensAnswer:
+    if not wanted.parse_special:  # the switch is the tokenizer's, which others use meanwhile
+        tokenizer = Tokenizer.from_str(tokenizer.to_str())
+        tokenizer.encode_special_tokens = True
     (ids,) = encode_texts(tokenizer, [wanted.content], add_special_tokens=wanted.add_special)
     if not wanted.with_pieces:
         return {"tokens": list(ids)}

@@ -50,15 +50,20 @@ def status(ctx: click.Context, as_json: bool) -> None:
 @daemon.command()
 @click.pass_context
 def stop(ctx: click.Context) -> None:
-    """End it; a search that it works on is finished. Ends with 0 when one ran and 1 when none did."""
+    """End it, also while it starts; a search that it works on is finished.
+
+    Ends with 0 when one ran and 1 when none did.
+    """
+    starting = _call_off()
     state = _ask("stop")
-    if state is None:
+    if state is None and not starting:
         echo("no server runs", err=True)
         ctx.exit(1)
     until = time.monotonic() + 10
-    while _ask("status") is not None:
+    while _ask("status") is not None or any(map(_runs, starting)):
         if time.monotonic() > until:
-            echo(f"tp: the server was told to stop and works on; its process is {state['pid']}", err=True)
+            process = state["pid"] if state is not None else starting[0]
+            echo(f"tp: the server was told to stop and works on; its process is {process}", err=True)
             ctx.exit(2)
         time.sleep(0.02)
     echo("stopped")
@@ -102,6 +107,39 @@ def run(ctx: click.Context, loopback: bool) -> None:
 
     first = None if sys.stdin is None or sys.stdin.isatty() else json.loads(sys.stdin.read() or "null")
     Server(ctx.obj["main"], identity, idle=load_settings().server_idle, loopback=loopback).serve(first)
+
+
+def _call_off() -> list[int]:
+    """Take the files of servers away that are starting, which end when they find that; their processes."""
+    found = []
+    home = place.folder()
+    if not place.is_private(home):
+        return []
+    for name in os.listdir(home):
+        if name.startswith(place.STARTING):
+            with contextlib.suppress(OSError, ValueError):
+                file = os.path.join(home, name)
+                with open(file, encoding="ascii") as stream:
+                    process = int(stream.read())
+                os.unlink(file)
+                found.append(process)
+    return [process for process in found if _runs(process)]  # one that was killed left its file
+
+
+def _runs(process: int) -> bool:
+    if sys.platform == "win32":  # where asking with signal 0 would end it
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's, by now
+        return False
+    try:
+        with open(f"/proc/{process}/stat", encoding="utf-8", errors="replace") as stream:
+            return stream.read().rpartition(")")[2].split()[0] != "Z"  # ended, and nobody has asked how
+    except (OSError, IndexError):
+        return True
 
 
 def in_a_line() -> str:

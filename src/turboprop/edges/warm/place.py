@@ -15,6 +15,7 @@ STATE_FILE = "server.json"
 SOCKET_FILE = "socket"
 LOCK_FILE = "lock"
 LOG_FILE = "server.log"
+STARTING = "starting-"  # before a number of its own: the file of a server that is starting, with its process
 OLDER_LOG = ".1"  # added to the name: the log of the process before
 
 # What a model, an engine or a library may have read when it was loaded: who differs in it gets another server.

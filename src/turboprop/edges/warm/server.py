@@ -96,6 +96,17 @@ class Server:
         """Warm up with a request, then answer others. Does nothing where another server is as good."""
         if not place.make_private(self._folder):
             return
+        named = first.get("starting") if first is not None else None
+        mark = os.path.join(self._folder, os.path.basename(named)) if isinstance(named, str) else None
+        try:
+            self._serve(first, mark)
+        finally:
+            if mark is not None:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(mark)
+
+    def _serve(self, first: Mapping[str, Any] | None, mark: str | None) -> None:
+        """`mark` is the file that says that this server is starting."""
         lock = self._lock()
         if lock is None:
             return
@@ -105,10 +116,19 @@ class Server:
         with lock:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, self._end)
-            if first is not None:
+            if first is not None and not _called_off(mark):
                 self._warm_up(first)
+            if self._ending.is_set() or _called_off(mark):
+                self._clear()
+                return
             listener = self._listen()
             state = self._publish(listener)
+            # `stop` takes the file away and then asks whom it finds: one of the two ends this server.
+            if mark is not None:
+                try:
+                    os.unlink(mark)
+                except FileNotFoundError:
+                    self._end()
             threading.Thread(target=self._accept, args=(listener,), name="accept", daemon=True).start()
             try:
                 self._work(state)
@@ -332,6 +352,11 @@ class Server:
     def _end(self, number: int = 0, frame: FrameType | None = None) -> None:  # noqa: ARG002  as signals call it
         self._ending.set()
         self._jobs.put(None)
+
+
+def _called_off(mark: str | None) -> bool:
+    """Whether `tp daemon stop` took the file of a server away that is starting."""
+    return mark is not None and not os.path.exists(mark)
 
 
 def _ended_hanging() -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import subprocess
 import sys
 
@@ -34,6 +35,7 @@ def start(arguments: list[str], environment: dict[str, str]) -> None:
         file = os.path.join(home, place.LOG_FILE)
         if os.path.exists(file) and os.path.getsize(file):  # one that wrote nothing leaves the older one in place
             os.replace(file, file + place.OLDER_LOG)
+        mark = os.path.join(home, f"{place.STARTING}{secrets.token_hex(8)}")
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
         descriptor = os.open(file, flags, 0o600)
         with open(descriptor, "wb") as log:
@@ -47,9 +49,13 @@ def start(arguments: list[str], environment: dict[str, str]) -> None:
                 start_new_session=True,
                 creationflags=getattr(subprocess, "DETACHED_PROCESS", 0),
             )
+        # It waits for what it is told here, so the file is there before it looks: without the file it was called off.
+        with open(os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file_of_it:
+            file_of_it.write(str(process.pid))
         if process.stdin is not None:
             with process.stdin as stream:
-                stream.write(json.dumps(request(arguments)).encode("ascii"))
+                told = {**request(arguments), "starting": os.path.basename(mark)}
+                stream.write(json.dumps(told).encode("ascii"))
         process.returncode = 0  # it outlives us: nobody waits for it
 
 
