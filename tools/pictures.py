@@ -1,7 +1,8 @@
 """The pictures of the README, from real runs: docs/pictures/.
 
-    python tools/pictures.py FOLDER     terminal.svg: commands in a copy of the repository FOLDER
-                                        page.png: the page of `tp serve` over it, in Chromium
+    python tools/pictures.py FOLDER [terminal|page]
+
+terminal.svg shows commands in a copy of the repository FOLDER, page.png the page of `tp serve` over it, in Chromium.
 
 They take the `tp` beside this Python, and need the small embedding model; nothing of yours is read or written.
 """
@@ -50,7 +51,7 @@ COLOURS = {
 
 def main(arguments: list[str]) -> int:
     """Make the pictures; returns the exit code."""
-    if len(arguments) != 1:
+    if len(arguments) not in (1, 2) or {*arguments[1:]} - {"terminal", "page"}:
         print(__doc__, file=sys.stderr)
         return 2
     with tempfile.TemporaryDirectory() as place:
@@ -71,8 +72,10 @@ def main(arguments: list[str]) -> int:
         PICTURES.mkdir(exist_ok=True)
         # Not shown: how long it takes depends on what else this machine does.
         subprocess.run([TP, "index"], cwd=repository, env=environment, check=True)
-        _terminal(repository, environment)
-        _page(repository, environment)
+        if arguments[1:] != ["page"]:
+            _terminal(repository, environment)
+        if arguments[1:] != ["terminal"]:
+            _page(repository, environment)
     return 0
 
 
@@ -81,7 +84,8 @@ def _terminal(repository: Path, environment: dict[str, str]) -> None:
     for command in COMMANDS:
         prompt = Text("$ ", style="green")
         prompt.append(command, style="bold white")
-        lines += [prompt, *_lines(_run(command, repository, environment)), Text("")]
+        output = _run(command, repository, environment).replace(environment["HOME"], "~")
+        lines += [prompt, *_lines(output), Text("")]
     PICTURES.joinpath("terminal.svg").write_text(svg(lines[:MOST_LINES]), "utf-8")
 
 
@@ -181,8 +185,8 @@ def _page(repository: Path, environment: dict[str, str]) -> None:
             browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
             page = browser.new_page(viewport={"width": 1200, "height": 750})
             page.goto(f"{address}/#/search?q={QUERY.replace(' ', '+')}")
-            page.wait_for_load_state("networkidle")
-            page.wait_for_timeout(1500)
+            page.locator(".hit").first.wait_for(timeout=300_000)
+            page.wait_for_timeout(2000)  # for what appears slowly
             page.screenshot(path=PICTURES / "page.png")
             browser.close()
     finally:

@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> int:
         if given.wheels is not None:
             environment |= {"PIP_FIND_LINKS": str(given.wheels.resolve()), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
             run(install, repository, environment, offline=False)
-            before = next(line for line in install.splitlines() if "activate" in line) + "\n"
+            before = next(line for line in install.splitlines() if "activate" in line).partition("&& ")[2] + "\n"
         else:
             environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
         for thing in things:
