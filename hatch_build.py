@@ -2,7 +2,8 @@
 
 The compiler is the one that `CC` names, else `cc`, else Zig's, which comes as the package `ziglang` and is asked for
 where there is no other. A package without kernels can be installed, too. With `TP_WHEEL_PLATFORM` a wheel for another
-platform is built (`scripts/wheels`), and everything must succeed.
+platform is built (`scripts/wheels`), and everything must succeed. With `TP_PROJECT_URL`, the address of the repository
+that a release is made from, the package names it, and the links of its README lead there.
 """
 
 from __future__ import annotations
@@ -11,16 +12,19 @@ import contextlib
 import importlib.util
 import os
 import platform
+import re
 import shlex
 import shutil
 import subprocess
 import sys
 import sysconfig
 import tempfile
+import tomllib
 from pathlib import Path
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+from hatchling.metadata.plugin.interface import MetadataHookInterface
 
 FOLDER = Path("src/turboprop/engines/native/kernels")
 FLAGS = ["-O3", "-std=c11", "-ffp-contract=off", "-D_GNU_SOURCE", "-fPIC", "-pthread"]
@@ -192,3 +196,39 @@ class KernelHook(BuildHookInterface[Any]):
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002
         if self.target_name == "wheel":
             self.built.cleanup()
+
+
+class Metadata(MetadataHookInterface):
+    """What depends on where a release is made: the project's addresses, and the README with links that lead there."""
+
+    def update(self, metadata: dict[str, Any]) -> None:
+        address = os.environ.get("TP_PROJECT_URL", "").rstrip("/")
+        text = (Path(self.root) / "README.md").read_text("utf-8")
+        if address:
+            text = absolute_links(text, address, f"v{project_version(Path(self.root))}")
+            metadata["urls"] = {
+                "Homepage": address,
+                "Documentation": f"{address}/tree/HEAD/docs",
+                "Changelog": f"{address}/blob/HEAD/CHANGELOG.md",
+                "Issues": f"{address}/issues",
+            }
+        metadata["readme"] = {"content-type": "text/markdown", "text": text}
+
+
+def project_version(root: Path) -> str:
+    """The version that pyproject.toml states."""
+    return str(tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]["version"])
+
+
+def absolute_links(text: str, address: str, tag: str) -> str:
+    """Markdown whose relative links and pictures lead to the file at a tag of the repository at `address`."""
+
+    def absolute(match: re.Match[str]) -> str:
+        opening, target = match.groups()
+        if re.match(r"[a-z]+:|#", target):
+            return match[0]
+        kind = "raw" if opening.startswith("!") else "tree" if target.endswith("/") else "blob"
+        return f"{opening}{address}/{kind}/{tag}/{target}"
+
+    # The text of a link has no line of its own, and code between backticks has no `](`.
+    return re.sub(r"(!?\[[^\]]*\]\()([^)\s]+)", absolute, text)

@@ -113,3 +113,36 @@ def test_another_origin_reaches_no_tool(address: str) -> None:
     refused = httpx.post(f"{address}/mcp", json={}, headers={"origin": "http://evil.example"})
     assert refused.status_code == 403
     assert httpx.post(f"{address}/mcp", json={}, headers={"host": "evil.example"}).status_code in (400, 403, 421)
+
+
+def test_the_log_is_written_to_a_file_too(write_files: Write, tmp_path: Path) -> None:
+    root = write_files(FILES)
+    Index.create(root).close()
+    log = tmp_path / "serve.log"
+    command = [sys.executable, "-m", "turboprop", "serve", str(root), "--port", "0", "--log", str(log)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    said = ""
+    while "ready" not in said:
+        line = process.stderr.readline()
+        assert line, said
+        said += line
+    process.send_signal(signal.SIGTERM)
+    process.communicate()
+    written = log.read_text("utf-8")
+    # What the models did, with times; the address and a key are for the terminal alone.
+    assert re.search(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO .*MiniLM", written, re.MULTILINE), written
+    assert "http://" not in written
+    refused = subprocess.run([*command[:-1], str(tmp_path / "no/such/folder/x.log")], capture_output=True, text=True)
+    assert (refused.returncode, "cannot be used" in refused.stderr) == (2, True)
+
+
+def test_the_log_is_rotated(tmp_path: Path) -> None:
+    log = tmp_path / "serve.log"
+    code = (
+        "import logging, sys\nfrom turboprop.serve import _log_to\n_log_to(sys.argv[1])\n"
+        "for number in range(30): logging.getLogger('turboprop').warning('%d ' + 'x' * 1_000_000, number)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(log)], check=True, stderr=subprocess.DEVNULL)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"serve.log{end}" for end in ("", ".1", ".2", ".3")]
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 20_000_000

