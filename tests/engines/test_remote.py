@@ -110,6 +110,17 @@ def test_an_address_without_a_path(server: EndpointServer) -> None:
     assert server.asked[-1].path == "/v1/embeddings"
 
 
+def test_an_interface_at_the_root_as_infinity_has_it() -> None:
+    def respond(asked: Asked, number: int) -> Answer:
+        if asked.path.startswith("/v1"):
+            return Answer({"detail": "Not Found"}, 404)
+        return wire.openai(replace(asked, path=f"/v1{asked.path}"), number)
+
+    with serving(respond) as server:
+        np.testing.assert_allclose(embedded(name_at(server, "")), expected(["one", "two", "three"]), atol=1e-6)
+        assert server.asked[-1].path == "/embeddings"
+
+
 def test_tei_embeds_and_reranks() -> None:
     with serving(wire.tei) as server:
         np.testing.assert_allclose(embedded(name_at(server, ""), TEXTS), expected(TEXTS), atol=1e-6)

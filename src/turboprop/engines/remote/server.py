@@ -53,8 +53,11 @@ class Server(Closing):
                 self.batch = min(self.batch, as_count(info.get("max_client_batch_size")) or self.batch)
                 self.listed = [str(info["model_id"])]
                 return
-            self.client.base += "/v1"
-        rows = self._asked("/models")
+            rows = self._asked("/v1/models")
+            if rows is not None or (rows := self._asked("/models")) is None:
+                self.client.base += "/v1"  # Infinity has its interface at the root
+        else:
+            rows = self._asked("/models")
         rows = rows.get("data") if isinstance(rows, dict) else None
         rows = rows if isinstance(rows, list) else []
         found = [row for row in rows if isinstance(row, dict) and isinstance(row.get("id"), str)]
