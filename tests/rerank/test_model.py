@@ -180,3 +180,41 @@ def test_a_reranker_does_not_embed(tmp_path: Path) -> None:
     (folder / "config_sentence_transformers.json").write_text('{"model_type": "CrossEncoder"}')
     with pytest.raises(ModelUnsupportedError, match="is a reranker"):
         EmbeddingModel.load(str(folder))
+
+
+@pytest.mark.parametrize("engine", ["native", "numpy"])
+def test_an_adapter_is_in_the_layers_and_in_the_head(engine: str, tmp_path: Path) -> None:
+    """As a sequence classifier is fine-tuned: LoRA for its layers, and a new classifier."""
+    import json
+
+    from safetensors.numpy import load_file, save_file
+
+    folder = RERANKERS["bert"].save(tmp_path / "bert")
+    weights, random = load_file(folder / "model.safetensors"), np.random.default_rng(0)
+    adapter, merged = {}, dict(weights)
+    for name in [name for name in weights if name.endswith("query.weight")]:
+        outputs, inputs = weights[name].shape
+        a, b = random.standard_normal((4, inputs)), random.standard_normal((outputs, 4))
+        stem = f"base_model.model.{name.removesuffix('.weight')}"
+        adapter |= {f"{stem}.lora_A.weight": a.astype(np.float32), f"{stem}.lora_B.weight": b.astype(np.float32)}
+        merged[name] = (weights[name] + 0.5 * b @ a).astype(np.float32)
+    for part in ("weight", "bias"):
+        name = f"classifier.{part}"
+        merged[name] = adapter[f"base_model.model.{name}"] = weights[name] + np.float32(0.25)
+    place = tmp_path / "a reranker's adapter"
+    place.mkdir()
+    save_file(adapter, place / "adapter_model.safetensors")
+    config = {
+        "peft_type": "LORA",
+        "r": 4,
+        "lora_alpha": 2,
+        "target_modules": ["query"],
+        "modules_to_save": ["classifier"],
+    }
+    (place / "adapter_config.json").write_text(json.dumps(config))
+    with Reranker.load(str(folder), adapter=place, engine=engine, weights="float32") as loaded:
+        found = loaded.scores(QUERY, DOCUMENTS)
+    save_file(merged, folder / "model.safetensors")
+    with Reranker.load(str(folder), engine=engine, weights="float32") as loaded:
+        np.testing.assert_allclose(found, loaded.scores(QUERY, DOCUMENTS), rtol=1e-4, atol=1e-5)
+    assert np.abs(found - golden("bert", "short")).max() > 0.01
