@@ -80,7 +80,8 @@ def bench(
         table.add_row(name, row.mode, f"{row.mrr:.3f}", spread, *sources, share, f"{row.p50_ms:.0f}")
     console.print(table)
     costs = _table("model", "seconds of indexing", "chunks embedded", "on disk")
-    for row in {row.model: row for row in found.outcomes if row.mode != "lexical"}.values():
+    embedded = [row for row in found.outcomes if row.mode != "lexical" and not row.model.endswith(", tuned")]
+    for row in {row.model: row for row in embedded}.values():
         size = human_size(row.index_bytes)
         costs.add_row(printable_name(_short(row.model)), f"{row.index_seconds:.1f}", f"{row.embedded:,}", size)
     if costs.row_count:
