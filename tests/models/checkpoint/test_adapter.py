@@ -78,6 +78,8 @@ def test_a_gguf_file_of_the_same_model_merges_to_the_same(case: str, tmp_path: P
             at_most(tensor.dequantize(), _converted(golden[name], name, model))
 
 
+# What PEFT and transformers say of each other's versions is not for here.
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("case", ["bert", "qwen3", "llama"])
 def test_the_stored_adapters_are_what_peft_makes_now(case: str, tmp_path: Path) -> None:
     pytest.importorskip("peft")
