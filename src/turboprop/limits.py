@@ -89,7 +89,9 @@ class Text(_Limit):
 
     def check(self, value: Any) -> None:
         """Raise `UsageError` that says how long the text is and may be."""
-        if not isinstance(value, str) or not value.strip():
+        if not isinstance(value, str):
+            raise UsageError(f"the {self.name} is a text, not of the type {type(value).__name__}")
+        if not value.strip():
             raise UsageError(f"the {self.name} is empty; say what to look for")
         if len(value) > self.most:
             raise UsageError(f"the {self.name} has {len(value)} characters and may have {self.most}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 from turboprop.closing import Closing
 
@@ -11,10 +12,16 @@ if TYPE_CHECKING:
     from turboprop.engines.contract import Encoder, Plan
     from turboprop.engines.registry import Choice
     from turboprop.models.checkpoint.view import Checkpoint
+    from turboprop.models.local import LocalModel
 
 
 class EncoderModel(Closing):
-    """A checkpoint in an encoder. Use it as a context manager, or call `close()`."""
+    """A checkpoint in an encoder. Use it as a context manager, or call `close()`.
+
+    What is pickled is the name and the options that it was loaded with; unpickled, it is loaded anew.
+    """
+
+    _loaded_with: tuple[str, dict[str, Any]] | None = None
 
     def __init__(self, checkpoint: Checkpoint, encoder: Encoder, engine: Choice) -> None:
         self._checkpoint = checkpoint
@@ -24,6 +31,16 @@ class EncoderModel(Closing):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}: {self.weights} in {self.engine}>"
+
+    def __reduce__(self) -> tuple[Callable[..., Self], tuple[Any, ...]]:
+        if self._loaded_with is None:
+            raise TypeError(f"a {type(self).__name__} that was not made by `load` cannot be pickled")
+        return _load, (type(self), *self._loaded_with)
+
+    def _remember(self, local: LocalModel, name: str, options: dict[str, Any]) -> Self:
+        """Keep what `load` was given; a process that unpickles the model may run in another folder."""
+        self._loaded_with = str(local.path) if local.source == "path" else name, options
+        return self
 
     @property
     def checkpoint(self) -> Checkpoint:
@@ -63,3 +80,7 @@ class EncoderModel(Closing):
     def close(self) -> None:
         """Give the memory back; a second call does nothing."""
         self._encoder.close()
+
+
+def _load(kind: Any, name: str, options: dict[str, Any]) -> Any:
+    return kind.load(name, **options)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from turboprop.embed.batching import batches
 from turboprop.embed.encoder_model import EncoderModel
+from turboprop.embed.input_texts import input_texts
 from turboprop.engines.contract import EngineOptions
 from turboprop.engines.registry import Choice, choose, load_encoder
 from turboprop.errors import ModelUnsupportedError, UsageError
@@ -86,14 +87,17 @@ class Reranker(EncoderModel):
             programs=settings.programs,
             gpu_layers=settings.gpu_layers,
         )
+        again = {"engine": engine, "weights": weights, "device": device, "memory": memory, "settings": settings}
         if local.endpoint is not None:
             from turboprop.engines.remote import load_reranker
 
             choice = choose(opened.checkpoint, "reranker", options)
-            return cls(opened, cast("Encoder", load_reranker(opened.checkpoint)), choice)
+            return cls(opened, cast("Encoder", load_reranker(opened.checkpoint)), choice)._remember(
+                local, name_or_path, again
+            )
         encoder, choice = load_encoder(opened.checkpoint, options, "reranker")
         try:
-            return cls(opened, encoder, choice)
+            return cls(opened, encoder, choice)._remember(local, name_or_path, again)
         except BaseException:
             encoder.close()
             raise
@@ -115,8 +119,7 @@ class Reranker(EncoderModel):
 
     def inputs(self, query: str, documents: Sequence[str], *, instruction: str | None = None) -> list[Input]:
         """What the model reads of a query and each document: token ids, cut to `max_tokens`."""
-        if isinstance(documents, str):
-            raise UsageError("a reranker takes a list of documents; for one document give [document]")
+        documents = input_texts(documents, "a reranker")
         if instruction is not None and not self.takes_instruction:
             raise UsageError(f"{self.name} takes no instruction; leave it out")
         if not documents:
@@ -134,6 +137,7 @@ class Reranker(EncoderModel):
         probability. Scores of different models do not compare. Texts that are too long are cut, the document
         before the query. `instruction` is the task, for models that take one.
         """
+        documents = input_texts(documents, "a reranker")
         if self._remote is not None:
             if instruction is not None:
                 raise UsageError(f"{self.name} takes no instruction; leave it out")

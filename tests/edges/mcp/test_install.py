@@ -455,7 +455,7 @@ def test_a_private_file_is_private_while_it_is_written(tmp_path: Path, monkeypat
     monkeypatch.setattr(os, "replace", lambda old, new: (modes.append(os.stat(old).st_mode & 0o777), replace(old, new)))
     old = os.umask(0)
     try:
-        config_files._replace(file, '{"token": "secret"}', "utf-8")
+        config_files.replace_text(file, '{"token": "secret"}', "utf-8")
     finally:
         os.umask(old)
     assert modes == [0o600]

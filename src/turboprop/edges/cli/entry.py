@@ -43,6 +43,10 @@ GROUPS = {
     },
     "Agents and servers": {
         "mcp": ("turboprop.edges.mcp.command", "Serve repositories to coding agents (MCP), or set an agent up."),
+        "agents": (
+            "turboprop.edges.mcp.agents_command",
+            "Tell the coding agents of a repository to search before they grep.",
+        ),
         "serve": ("turboprop.serve", "Serve models, search and the web page over HTTP."),
         "daemon": ("turboprop.edges.warm.command", "Show or stop the background process that keeps `tp search` warm."),
     },

@@ -23,7 +23,16 @@ if TYPE_CHECKING:
     from turboprop.workspace.index import Index
 
 
-class Size(click.ParamType[int]):
+if TYPE_CHECKING:
+    _WholeType = click.ParamType[int]
+    _NumberType = click.ParamType[float]
+    _TextType = click.ParamType[str]
+    _AnyType = click.ParamType[Any]
+else:  # click 8.2 and 8.3 do not take the parameter when it runs
+    _WholeType = _NumberType = _TextType = _AnyType = click.ParamType
+
+
+class Size(_WholeType):
     """Bytes, with a unit or without: 500000, 2mb, 1.5MiB."""
 
     name = "size"
@@ -39,7 +48,7 @@ class Size(click.ParamType[int]):
         return size
 
 
-class InRange(click.ParamType[float]):
+class InRange(_NumberType):
     """A number that `limit` allows; another is refused in its words."""
 
     name = "number"
@@ -59,7 +68,7 @@ class InRange(click.ParamType[float]):
         return number
 
 
-class Folder(click.ParamType[str]):
+class Folder(_TextType):
     """A folder, which a shell completes; whether it is there is for the command to say."""
 
     name = "path"
@@ -141,7 +150,7 @@ memory = click.option(
 )
 
 
-class Layers(click.ParamType[Any]):
+class Layers(_AnyType):
     """A number of layers, or `auto`."""
 
     name = "layers"

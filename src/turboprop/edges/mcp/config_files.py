@@ -38,16 +38,19 @@ def place(client: AgentClient, root: Path, user: bool) -> Place:
     if user or not client.project:
         return Place(client, Path.home() / client.user, None)
     file = root / client.project
+    if wrong := why_not_written(root, file):
+        raise UsageError(f"{file} {wrong}, so it is left alone; write the user's file with --user")
+    return Place(client, file, root)
+
+
+def why_not_written(root: Path, file: Path) -> str:
+    """Why a file of the repository `root` is left alone, '' where it may be written."""
     target = _resolved(file)
     if not target.is_relative_to(root):
-        wrong = "leads out of the repository"
-    elif any(part.casefold() == ".git" for part in target.relative_to(root).parts):
-        wrong = "leads into .git"
-    elif file.is_symlink():
-        wrong = "is a link"
-    else:
-        return Place(client, file, root)
-    raise UsageError(f"{file} {wrong}, so it is left alone; write the user's file with --user")
+        return "leads out of the repository"
+    if any(part.casefold() == ".git" for part in target.relative_to(root).parts):
+        return "leads into .git"
+    return "is a link" if file.is_symlink() else ""
 
 
 def snippet(where: Place, name: str, made: dict[str, Any]) -> str:
@@ -62,7 +65,7 @@ def install(where: Place, name: str, repos: Sequence[Path], *, absolute: bool = 
     may have written, only those inside. Raises `UsageError` for a file that cannot be understood and for an entry of
     this name that is not ours, and `StorageError` for a file that cannot be written.
     """
-    text, encoding = _read(where.file)
+    text, encoding = read_text(where.file)
     base = None if absolute else where.root
     keys, there = _found(where, text, name)
     if there and not is_ours(there):
@@ -76,7 +79,7 @@ def install(where: Place, name: str, repos: Sequence[Path], *, absolute: bool = 
     except (ValueError, UsageError) as error:
         raise _not_understood(where.file, error) from error
     if made != there:
-        _replace(where.file, changed, encoding)
+        replace_text(where.file, changed, encoding)
     kept = [_named(key, value) for key, value in made.items() if key not in ours or ours[key] != value]
     return Installed(made != there, kept, [each for each in named if each not in before and each not in repos])
 
@@ -86,7 +89,7 @@ def uninstall(where: Place, name: str) -> bool:
 
     Raises as `install` does.
     """
-    text, encoding = _read(where.file)
+    text, encoding = read_text(where.file)
     keys, there = _found(where, text, name)
     if not there:
         return False
@@ -98,7 +101,7 @@ def uninstall(where: Place, name: str) -> bool:
         changed = _without(where.file, text, keys)
     except (ValueError, UsageError) as error:
         raise _not_understood(where.file, error) from error
-    _replace(where.file, changed, encoding)
+    replace_text(where.file, changed, encoding)
     return True
 
 
@@ -110,7 +113,7 @@ def installed(root: Path) -> Iterator[tuple[Place, str, list[Path]]]:
         for user in (False, True):
             try:
                 where = place(client, root, user)
-                text, _ = _read(where.file)
+                text, _ = read_text(where.file)
                 found = _there(where.file, text, _keys(where, text)) if text.strip() else {}
             except (TurboPropError, ValueError):
                 continue
@@ -221,7 +224,8 @@ def _resolved(file: Path) -> Path:
     return Path(os.path.realpath(file))
 
 
-def _read(file: Path) -> tuple[str, str]:
+def read_text(file: Path) -> tuple[str, str]:
+    """The text of a file, '' of none, and its encoding. Raises `StorageError`, and `UsageError` for what is no text."""
     try:
         with open_regular(file, follow=True) as stream:
             content = stream.read(_MOST_BYTES + 1)
@@ -238,7 +242,8 @@ def _read(file: Path) -> tuple[str, str]:
         raise UsageError(f"{file} is no UTF-8 text; {_BY_HAND}") from error
 
 
-def _replace(file: Path, text: str, encoding: str) -> None:
+def replace_text(file: Path, text: str, encoding: str) -> None:
+    """Write a file whose mode stays. Raises `StorageError`."""
     try:
         file = _resolved(file)  # people keep such files elsewhere and link to them: the link stays
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -62,7 +62,9 @@ Mode = Annotated[limits.Mode, Field(description="By meaning and words, by meanin
 _NO_MODEL_HITS = 8
 WAIT_SECONDS = 20.0
 """How long a call waits for an index that is being made; clients give a tool a minute (the SDK's default) or more."""
-_LOOK_SECONDS = 0.1
+_LOOK_SECONDS = 1.0
+"""Between two looks whether it is there, at most. Ten looks a second took a sixth of the processor from the run that
+was waited for."""
 
 
 class NotYetError(TurboPropError):
@@ -331,7 +333,8 @@ class Tools:
                 return
             if time.monotonic() > until:
                 break
-            time.sleep(_LOOK_SECONDS)
+            waited = time.monotonic() - until + WAIT_SECONDS
+            time.sleep(min(_LOOK_SECONDS, max(0.05, waited)))
         if making and len(making) == len(chosen) and self._create:
             raise NotYetError(
                 f"{' '.join(map(_being_made, making))} Nothing is wrong and nothing was searched yet: ask again in a "
