@@ -232,7 +232,9 @@ def test_a_question_is_answered_with_events(client: httpx.Client) -> None:
     assert done["answer"] == "".join(value["text"] for name, value in seen if name == "text")
     if not sources["weak"]:
         assert done["usage"]["completion_tokens"] <= 8
-        assert next(value["prompt_tokens_done"] for name, value in seen if name == "progress") == 0
+        told = [value["prompt_tokens_done"] for name, value in seen if name == "progress"]
+        assert told == sorted(set(told))
+        assert told[-1] == sources["prompt_tokens"] == done["usage"]["prompt_tokens"]
 
 
 def test_weak_evidence_is_said(client: httpx.Client) -> None:

@@ -240,6 +240,33 @@ def test_a_real_model_chats(open_page: Any, writing: Any) -> None:
     assert len(page.locator(".answer").inner_text()) > 10
 
 
+def test_a_real_model_tells_how_far_it_has_read(
+    open_page: Any, start_page_server: Any, web_server: Any, smollm2_file: Any
+) -> None:
+    real = start_page_server(repos=(web_server.repo,), models=(str(smollm2_file), "minilm"))
+    page = open_page("#/ask", at=real.url)
+    page.evaluate(
+        """() => {
+          window.seen = [];
+          new MutationObserver(() => {
+            const bar = document.querySelector(".turn-state progress");
+            if (bar) window.seen.push([bar.value, bar.max, bar.parentElement.textContent]);
+          }).observe(document.body, { childList: true, subtree: true });
+        }"""
+    )
+    page.get_by_role("button", name="Sampling settings").click()
+    page.get_by_label("Tokens at most").fill("12")
+    ask(page, "How often does retry call the work again, and how long does it wait?")
+    expect(page.locator(".turn-foot")).to_contain_text("tokens", timeout=120_000)
+    seen = page.evaluate("window.seen")
+    steps = sorted({value for value, _, _ in seen})
+    assert [value for value, _, _ in seen] == sorted(value for value, _, _ in seen)
+    assert len(steps) >= 3
+    assert steps[-1] == seen[-1][1] > 512
+    assert seen[-1][2] == f"Reading {steps[-1]:,.0f} of {steps[-1]:,.0f} tokens…"
+    assert page.locator(".turn-state").inner_text() == ""
+
+
 def test_a_real_model_is_asked_about_the_code(open_page: Any, writing: Any) -> None:
     page = open_page("#/ask", at=writing.url)
     page.get_by_role("button", name="Sampling settings").click()

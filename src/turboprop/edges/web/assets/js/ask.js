@@ -83,9 +83,9 @@ async function answer(question, signal, begin) {
     ({ event, data }) => {
       if (event === "sources") {
         shown.sources(data.sources, data.weak);
-        shown.say(data.weak ? "" : "Loading the model…");
-      } else if (event === "progress")
-        shown.say(`Reading ${count(data.prompt_tokens_done)} of ${count(data.prompt_tokens)} tokens…`);
+        // How far it is, a model behind an address does not tell.
+        shown.say(data.weak ? "" : `Reading ${plural(data.prompt_tokens, "token")}…`);
+      } else if (event === "progress") shown.reading(data.prompt_tokens_done, data.prompt_tokens);
       else if (event === "reasoning") {
         shown.say("Thinking…");
         shown.think(data.text);

@@ -79,6 +79,15 @@ export function turn(question, { cites = false, repo = null } = {}) {
     say(message) {
       refill(state, message && [h("span", { class: "spinner", "aria-hidden": "true" }), message]);
     },
+    /** How much of the prompt the model has read. */
+    reading(done, total) {
+      const said = `Reading ${count(done)} of ${count(total)} tokens…`;
+      const bar = state.querySelector("progress");
+      if (bar) {
+        bar.value = done;
+        bar.nextSibling.replaceWith(said);
+      } else refill(state, h("progress", { max: total, value: done, "aria-label": "Prompt read" }), said);
+    },
     add(piece) {
       if (!text) refill(state);
       text += piece;
