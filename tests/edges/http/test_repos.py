@@ -127,9 +127,12 @@ def test_similar_and_source(client: httpx.Client) -> None:
 
 def test_map_why_and_findings(client: httpx.Client) -> None:
     found = client.get("/api/map", params={"repo": "store"}).json()
-    assert {point["path"] for point in found["points"]} == set(FILES)
-    assert all(-1 <= point[axis] <= 1 for point in found["points"] for axis in "xy")
-    assert found["folders"] == ["", "src"]
+    assert {file["path"]: file["bytes"] for file in found["files"]} == {
+        path: len(text.encode()) for path, text in FILES.items()
+    }
+    began = client.get("/api/start", params={"repo": "store"}).json()
+    assert {each["path"] for each in began["changed"]} <= set(FILES)
+    assert began["examples"]
     why = client.get("/api/why", params={"repo": "store", "path": "src/cache.py"}).json()
     assert why["indexed"]
     assert why["chunks"]

@@ -51,6 +51,7 @@ const inRepo = (repo) => ({
   of: null,
   like: null,
   file: null,
+  folder: null,
 });
 
 export const repoLink = (repo) => linkTo(route().view, inRepo(repo));
