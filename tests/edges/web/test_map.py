@@ -64,10 +64,10 @@ def test_hits_have_the_numbers_of_the_list_and_fit_colours_them(open_page: Any) 
     page.get_by_role("link", name="See them on the map").click()
     expect(page.get_by_label("Search the code")).to_have_value("multiply two matrices")
     found = box(page, "src/math/matrix.rs")
-    expect(found).to_have_attribute("aria-label", re.compile(r"hits? 1\b"))
+    expect(found).to_have_accessible_name(re.compile(r"^1 .*src/math/matrix\.rs, .*hits? 1\b"))
     expect(found.locator(".box-hits")).to_have_text("1")
-    rows = page.locator(".map-list.numbered button").all_inner_texts()
-    assert [row.split("\n")[-1] for row in rows] == listed
+    assert page.locator(".map-list.numbered .map-name").all_inner_texts() == listed
+    assert page.locator(".map-list.numbered .box-hits").all_inner_texts() == [str(at + 1) for at in range(len(listed))]
     shares = {each["path"]: each["share"] for each in boxes(page)}
     assert shares["src/math/matrix.rs"] == max(shares.values()) == 1
 

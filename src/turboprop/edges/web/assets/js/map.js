@@ -225,12 +225,12 @@ function boxOf(box, hits, languages, wanted) {
       class: `box ${node.file ? "file" : "folder"}${box.open ? " open" : ""}${numbers.length > 0 ? " found" : ""}`,
       tabindex: "-1",
       dataset: { path: node.path },
-      "aria-label": `${node.file ? "" : "Folder "}${visible(node.path)}, ${facts}${found}`,
       title: `${visible(node.path)}\n${facts}${found}`,
       onClick: () => (node.file ? openFile(node.path, hits) : goTo(node.path)),
     },
     badge(box.open ? [] : numbers, box),
     roomy ? h("span", { class: "box-name" }, h("bdi", {}, visible(node.name))) : null,
+    h("span", { class: "unseen" }, ` ${node.file ? "File" : "Folder"} ${visible(node.path)}, ${facts}${found}`),
   );
   if (node.file) {
     paint(element, node.file, hits, languages);
@@ -254,7 +254,7 @@ function badge(numbers, box) {
   if (numbers.length === 0 || box.w < 20 + 7 * first.length || box.h < 17) return null;
   const most = Math.max(1, Math.floor((box.w - 20) / 20));
   const said = numbers.slice(0, most).join(" ");
-  return h("span", { class: "box-hits", "aria-hidden": "true" }, said);
+  return h("span", { class: "box-hits" }, said);
 }
 
 /** The colour of a file, as a share of a colour of the page in that of the box. */
@@ -309,11 +309,15 @@ function drawSide() {
     told,
     folder === null
       ? null
-      : found.length > 0
+      : state.trouble
+        ? h("span", { class: "bad" }, state.trouble)
+        : found.length > 0
         ? `${plural(found.length, "hit")}${where}${here.length < found.length ? `, ${here.length} in this folder` : ""}`
-        : state.query
-          ? `No hit${where}`
-          : "Areas are bytes of code. Search to see where the hits are.",
+        : (route().params.get("q") ?? "").trim() !== state.query
+          ? "Searching…"
+          : state.query
+            ? `No hit${where}`
+            : "Areas are bytes of code. Search to see where the hits are.",
   );
   hitsHeading.hidden = hitList.hidden = here.length === 0;
   refill(
@@ -327,12 +331,12 @@ function drawSide() {
           {
             type: "button",
             class: "plain",
-            "aria-label": `${rank}: ${placeText(hit.path, hit.start_line, hit.end_line)}${hit.sure && hit.sure !== "strong" ? `, ${hit.sure}` : ""}`,
             title: visible(hit.path),
             onClick: () => openSource({ repo: chosenRepo(), path: hit.path, start: hit.start_line, end: hit.end_line }),
           },
           h("span", { class: "box-hits" }, String(rank)),
           h("bdi", { class: "map-name" }, placeText(hit.path.slice(hit.path.lastIndexOf("/") + 1), hit.start_line, hit.end_line)),
+          h("span", { class: "unseen" }, ` ${visible(hit.path)}${hit.sure && hit.sure !== "strong" ? `, ${hit.sure}` : ""}`),
         ),
       ),
     ),

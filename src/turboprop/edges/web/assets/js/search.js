@@ -168,6 +168,7 @@ async function search(wish, key) {
         run();
       }),
     );
+    setHits(wish.query ?? "", [], error.message);
   } finally {
     clearTimeout(slow);
     if (running === mine) running = null;

@@ -52,7 +52,7 @@ export function turn(question, { cites = false, repo = null } = {}) {
           {
             type: "button",
             class: "citation",
-            "aria-label": `Source ${placeText(path, start, end)}`,
+            "aria-label": `Source ${placeText(path, start, end)}, number ${numberOf(given, path, start)}`,
             title: placeText(path, start, end),
             onClick: () => openSource({ repo, path, start, end }),
           },
