@@ -3,7 +3,7 @@
 import { ApiError, stream } from "./api.js";
 import { conversation, follow } from "./conversation.js";
 import { h, refill } from "./dom.js";
-import { count, plural, visible } from "./format.js";
+import { plural, visible } from "./format.js";
 import { modelChoice } from "./language_models.js";
 import { samplingForm } from "./sampling.js";
 import { repoChoice } from "./repo_choice.js";

@@ -3,9 +3,9 @@
 import { address, isAbort, request } from "./api.js";
 import { h, refill } from "./dom.js";
 import { ago, bytes, count, plural, visible } from "./format.js";
-import { fitOf } from "./hits.js";
 import { icon } from "./icons.js";
-import { boxes, childrenOf, folderAt, treeOf } from "./treemap.js";
+import { boxes, childrenOf, folderAt, nearest, topLanguages, treeOf } from "./treemap.js";
+import { fitIn, numbersIn, ranked, within } from "./map_hits.js";
 import { empty, failed, waiting } from "./notice.js";
 import { placeText } from "./place.js";
 import { openSource } from "./source.js";
@@ -18,10 +18,9 @@ const LISTED = 200;
 /** What colour may say. A box is never coloured so strongly that its name cannot be read. */
 const STRONGEST = 46;
 const COLOURS = { fit: "Fit to the query", age: "Last change", language: "Language", state: "Index" };
-const HUES = 8;
 
 const form = h("div", { class: "map-form" });
-const crumbs = h("nav", { class: "crumbs", "aria-label": "Folder" });
+const crumbs = h("div", { class: "crumbs", role: "group", "aria-label": "Folder" });
 const colour = h(
   "select",
   { "aria-label": "Colour by" },
@@ -122,20 +121,6 @@ async function load() {
 /** The folder of the address; all, where it names none that is there. */
 const current = () => (root && folderAt(root, route().params.get("folder") ?? "")) || root;
 
-/** The numbers of the hits by path, and the best of each: 1 is the first hit of the list of the search. */
-function ranked() {
-  const name = chosenRepo();
-  const found = new Map();
-  state.hits.forEach((hit, at) => {
-    if (hit.repo && hit.repo !== name) return;
-    if (!found.has(hit.path)) found.set(hit.path, []);
-    found.get(hit.path).push({ rank: at + 1, hit });
-  });
-  return found;
-}
-
-const within = (path, folder) => folder === "" || path === folder || path.startsWith(`${folder}/`);
-
 function draw() {
   drawCrumbs();
   drawBoxes();
@@ -172,7 +157,7 @@ function drawBoxes() {
     return refill(stage);
   }
   const hits = ranked();
-  const languages = topLanguages();
+  const languages = colour.value === "language" ? topLanguages(root) : [];
   const wanted = route().params.get("lang");
   drawn = boxes(folder, { x: 0, y: 0, w: stage.clientWidth, h: stage.clientHeight });
   refill(
@@ -241,13 +226,6 @@ function boxOf(box, hits, languages, wanted) {
 
 const ageOf = (file) => (file.changed ? `, changed ${ago(file.changed)}` : "");
 
-/** The numbers of the hits in a file or below a folder. */
-function numbersIn(hits, path) {
-  const found = [];
-  for (const [file, some] of hits) if (within(file, path)) found.push(...some.map(({ rank }) => rank));
-  return found.sort((one, other) => one - other);
-}
-
 function badge(numbers, box) {
   const first = String(numbers[0] ?? "");
   // A number that were cut would be another one.
@@ -273,30 +251,12 @@ function paint(element, file, hits, languages) {
     element.style.backgroundColor = `color-mix(in oklab, var(${name}) ${(share * STRONGEST).toFixed(0)}%, var(--sheet))`;
 }
 
-/** How well the best hit of a file fits, as the bars of the search show it. */
-function fitIn(found = []) {
-  const best = Math.max(...state.hits.map((hit) => hit.score), 0);
-  return Math.max(0, ...found.map(({ hit }) => fitOf(hit, best)));
-}
-
 /** 1 for what changed just now, 0 for the oldest, by the logarithm of the days between. */
 function newness(file) {
   if (!file.changed) return 0;
   const days = (seconds) => Math.log1p(Math.max(0, seconds) / 86400);
   const now = Date.now() / 1000;
   return Math.max(0.04, 1 - days(now - file.changed) / (days(now - oldest) || 1));
-}
-
-/** The languages that have a colour, the largest by bytes first. */
-function topLanguages() {
-  const sizes = new Map();
-  const add = (node) => {
-    if (node.file) sizes.set(node.file.language, (sizes.get(node.file.language) ?? 0) + node.bytes);
-    else for (const child of node.children.values()) add(child);
-  };
-  if (root && colour.value === "language") add(root);
-  sizes.delete("");
-  return [...sizes].sort((one, other) => other[1] - one[1]).slice(0, HUES).map(([name]) => name);
 }
 
 function drawSide() {
@@ -387,7 +347,7 @@ function drawLegend() {
       swatch("--map-new", 0, root ? `${ago(oldest)}, or in no commit of few files` : "longer ago"),
     ],
     state: () => [swatch("--map-changed", 1, "changed since it was indexed"), swatch("--map-changed", 0, "as indexed")],
-    language: () => [...topLanguages().map((name, at) => swatch(`--map-${at}`, 1, name)), swatch("--accent", 0, "other")],
+    language: () => [...topLanguages(root).map((name, at) => swatch(`--map-${at}`, 1, name)), swatch("--accent", 0, "other")],
   };
   refill(legend, entries[colour.value]());
 }
@@ -417,24 +377,9 @@ stage.addEventListener("keydown", (event) => {
   if (!step || !from) return;
   event.preventDefault();
   event.stopPropagation();
-  const next = nearest(from, step);
+  const next = nearest(drawn, from, step);
   if (!next) return;
   from.element.tabIndex = -1;
   next.element.tabIndex = 0;
   next.element.focus({ preventScroll: true });
 });
-
-/** The box in a direction whose middle is the least far, sideways counting double; a folder's is in its name. */
-function nearest(from, [right, down]) {
-  const middle = (box) => [box.x + box.w / 2, box.open ? box.y + 9 : box.y + box.h / 2];
-  const [x, y] = middle(from);
-  let [best, least] = [null, Infinity];
-  for (const box of drawn) {
-    const [otherX, otherY] = middle(box);
-    const ahead = (otherX - x) * right + (otherY - y) * down;
-    const aside = Math.abs((otherX - x) * down) + Math.abs((otherY - y) * right);
-    const far = ahead + 2 * aside;
-    if (box !== from && ahead > 0.5 && far < least) [best, least] = [box, far];
-  }
-  return best;
-}

@@ -1,5 +1,8 @@
 // A treemap: rectangles whose areas are sizes, as square as they can be (Bruls, Huizing and van Wijk 2000).
 
+/** Languages that have a colour; the others share one. */
+const HUES = 8;
+
 /** Folders and files as a tree: {name, path, bytes, files, children}; a file has no children and is `file`. */
 export function treeOf(files) {
   const root = { name: "", path: "", bytes: 0, files: 0, children: new Map() };
@@ -108,4 +111,31 @@ export function boxes(folder, area) {
     const inner = { x: box.x + EDGE, y: box.y + HEAD, w: box.w - 2 * EDGE, h: box.h - HEAD - EDGE };
     return [{ ...box, open: true }, ...boxes(node, inner)];
   });
+}
+
+/** The languages that have a colour, the largest by bytes first. */
+export function topLanguages(root) {
+  const sizes = new Map();
+  const add = (node) => {
+    if (node.file) sizes.set(node.file.language, (sizes.get(node.file.language) ?? 0) + node.bytes);
+    else for (const child of node.children.values()) add(child);
+  };
+  if (root) add(root);
+  sizes.delete("");
+  return [...sizes].sort((one, other) => other[1] - one[1]).slice(0, HUES).map(([name]) => name);
+}
+
+/** The box in a direction whose middle is the least far, sideways counting double; a folder's is in its name. */
+export function nearest(drawn, from, [right, down]) {
+  const middle = (box) => [box.x + box.w / 2, box.open ? box.y + 9 : box.y + box.h / 2];
+  const [x, y] = middle(from);
+  let [best, least] = [null, Infinity];
+  for (const box of drawn) {
+    const [otherX, otherY] = middle(box);
+    const ahead = (otherX - x) * right + (otherY - y) * down;
+    const aside = Math.abs((otherX - x) * down) + Math.abs((otherY - y) * right);
+    const far = ahead + 2 * aside;
+    if (box !== from && ahead > 0.5 && far < least) [best, least] = [box, far];
+  }
+  return best;
 }
