@@ -55,6 +55,9 @@ class ScriptedStream:
     def __exit__(self, *_: object) -> None:
         self.cancel()
 
+    def reading(self) -> Iterator[int]:
+        yield from (0, 7, 10)
+
     def __iter__(self) -> Iterator[GenerationEvent]:
         yield ReasoningEvent("hm")
         while self.left:

@@ -85,6 +85,9 @@ class ChatStream(Protocol):
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
+    def reading(self) -> Iterator[int]:
+        """How many tokens of the prompt are read, until the first event."""
+
     def __iter__(self) -> Iterator[GenerationEvent]: ...
 
     def cancel(self) -> None:
@@ -140,6 +143,14 @@ class SourcesEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadingEvent:
+    """How many of the `prompt_tokens` the model has read, those that it knew from an earlier prompt among them."""
+
+    tokens: int
+    prompt_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
 class AnsweredEvent:
     """The end. `removed` are citations that the model invented; they were taken out of the text. `unknown` are names in
     code marks that nothing which the model was shown has. `repeated`: it went round in a loop and was ended. `model`
@@ -172,7 +183,7 @@ class AnsweredEvent:
 
 UNCITED = "This answer cites none of its sources: treat it as a guess."
 REPEATED = "The model began to repeat itself and was stopped there."
-AnswerEvent = SourcesEvent | ReasoningEvent | TextEvent | AnsweredEvent
+AnswerEvent = SourcesEvent | ReadingEvent | ReasoningEvent | TextEvent | AnsweredEvent
 WEAK_ANSWER = "The index holds nothing that answers this with confidence. The nearest places are listed as sources."
 
 
@@ -232,6 +243,8 @@ class AnswerSession:
         done: DoneEvent | None = None
         wishes = options or GenerationOptions(temperature=0.2, max_tokens=ANSWER_TOKENS)
         with self._model.stream(messages, wishes) as stream:
+            for tokens in stream.reading():
+                yield ReadingEvent(tokens, prompt_tokens)
             for event in stream:
                 if isinstance(event, DoneEvent):
                     done = event

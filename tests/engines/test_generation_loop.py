@@ -52,6 +52,24 @@ def test_stop_ids_and_lengths(stories: Generator) -> None:
     assert stream.finish == "length"
 
 
+def test_it_tells_how_far_the_prompt_is_read(stories: Generator) -> None:
+    ids = tuple(3 + (7 * number) % 500 for number in range(1000))
+    stream = stories.start(TokenRequest(ids, 4))
+    told = list(stream.reading())
+    step = stories._loop._plan.prompt_tokens  # type: ignore[attr-defined]
+    assert told == [0, *range(step, len(ids), step), len(ids)]
+    assert len(list(stream)) == 4
+    assert list(stream.reading()) == []
+    again = stories.start(TokenRequest(ids, 4))
+    first, *_, last = again.reading()
+    assert first == again.cached_tokens > 900
+    assert last == len(ids)
+    assert [token.id for token in again] == [token.id for token in stories.start(TokenRequest(ids, 4))]
+    ended = stories.start(TokenRequest(ids[::-1], 4))
+    ended.cancel()
+    assert [told for told in ended.reading() if told == len(ids)] == list(ended) == []
+
+
 def test_letting_go_of_a_stream_frees_it(stories: Generator) -> None:
     loop = stories._loop  # type: ignore[attr-defined]
     stream = stories.start(TokenRequest((1, 5), 2000))

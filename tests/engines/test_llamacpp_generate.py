@@ -64,6 +64,17 @@ def test_greedy_ids_equal_the_reference(name: str) -> None:
     generator.close()
 
 
+def test_it_tells_how_far_the_prompt_is_read(model: LlamaCppGenerator) -> None:
+    ids = tuple(3 + (7 * number) % 500 for number in range(1000))
+    stream = model.start(TokenRequest(ids, 4))
+    told = list(stream.reading())
+    assert told == sorted(set(told))
+    assert len(told) > 2
+    assert told[-1] == len(ids)
+    assert len(list(stream)) == 4
+    assert list(stream.reading()) == []
+
+
 def test_a_quantised_file_generates() -> None:
     generator = load("stories260K-Q4_K_M")
     assert len(ids_of(generator, cases()[0]["prompt_ids"], 16)) == 16

@@ -203,3 +203,14 @@ def test_a_commit_that_touches_more_says_less_of_each() -> None:
     commits = [PastCommit("a", 0, terms, ("a.py",)), PastCommit("b", 0, terms, ("b.py", "c.py", "d.py", "e.py"))]
     found = History(commits, ["a.py", "b.py", "c.py", "d.py", "e.py"]).of_alike_messages({term_hash("socket"): 1.0})
     assert np.allclose(found, [1.0, 0.5, 0.5, 0.5, 0.5])
+
+
+def test_files_know_when_a_commit_last_changed_them(root: Path, tmp_path: Path) -> None:
+    commit(root, "Name it after what it does", "net.py")
+    git(root, "mv", "net.py", "socket.py")
+    git(root, "commit", "-qm", "Move it")
+    keep_history(tmp_path, root)
+    changes = history.last_changes(tmp_path)
+    assert changes["socket.py"] == int(git(root, "log", "-1", "--format=%ct"))
+    assert set(changes) >= {"socket.py", "user.py"}
+    assert history.last_changes(tmp_path / "elsewhere") == {}

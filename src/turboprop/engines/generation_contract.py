@@ -76,6 +76,11 @@ class TokenStream(Protocol):
     def cached_tokens(self) -> int:
         """Tokens of the prompt that were in the prefix cache; known with the first id."""
 
+    def reading(self) -> Iterator[int]:
+        """How many ids of the prompt are read, cached ones among them, whenever it is more; ends before the first id.
+
+        For who wants to see it: the ids come the same without it."""
+
     def __iter__(self) -> Iterator[GeneratedToken]: ...
 
     def __next__(self) -> GeneratedToken:
@@ -132,7 +137,7 @@ class TextPiece:
 
 
 class TextStream(Protocol):
-    """The text of one generation as it is written."""
+    """The text of one generation as it is written. How far its prompt is read, nobody tells."""
 
     @property
     def finish(self) -> EngineFinish | None:

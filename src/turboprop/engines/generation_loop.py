@@ -44,7 +44,8 @@ class _Sequence:
         self.cached = 0
         self.finish: EngineFinish | None = None
         self.cancelled = False
-        self.queue: SimpleQueue[GeneratedToken | EngineError | None] = SimpleQueue()
+        self.queue: SimpleQueue[GeneratedToken | EngineError | int | None] = SimpleQueue()
+        """What its reader is told: how many ids of the prompt are read, then the ids drawn, then the end."""
 
     @property
     def generated(self) -> int:
@@ -67,6 +68,8 @@ class LoopStream:
     def __init__(self, loop: GenerationLoop, sequence: _Sequence) -> None:
         self._sequence = sequence
         self._ended = False
+        self._next: GeneratedToken | EngineError | None = None
+        """What `reading` came upon and the next call gives."""
         self._cancel = weakref.finalize(self, loop.cancel, sequence)
         self._cancel.atexit = False
 
@@ -84,7 +87,9 @@ class LoopStream:
     def __next__(self) -> GeneratedToken:
         if self._ended:
             raise StopIteration
-        item = self._sequence.queue.get()
+        item, self._next = self._next, None
+        if item is None:
+            item = self._told()
         if isinstance(item, GeneratedToken) and not self._sequence.cancelled:
             return item
         self._ended = True
@@ -92,8 +97,24 @@ class LoopStream:
             raise item
         raise StopIteration
 
+    def reading(self) -> Iterator[int]:
+        most = -1
+        while not self._ended and self._next is None:
+            item = self._sequence.queue.get()
+            if not isinstance(item, int):
+                self._next = item
+                self._ended = item is None
+            elif item > most:  # who gave its blocks back reads again
+                most = item
+                yield item
+
     def cancel(self) -> None:
         self._cancel()
+
+    def _told(self) -> GeneratedToken | EngineError | None:
+        while isinstance(item := self._sequence.queue.get(), int):
+            pass
+        return item
 
 
 class GenerationLoop:
@@ -194,6 +215,7 @@ class GenerationLoop:
             sequence.computed = len(shared) * self._blocks.size
             if not sequence.generated:
                 sequence.cached = sequence.computed
+                sequence.queue.put(sequence.computed)
             self._running.append(sequence)
 
     def _step(self, running: list[_Sequence]) -> None:
@@ -227,6 +249,8 @@ class GenerationLoop:
         row = 0
         for part in chosen:
             self._advance(part.sequence, part.count)
+            if not part.sequence.generated:
+                part.sequence.queue.put(part.sequence.computed)
             if part.sequence.computed == len(part.sequence.ids):
                 self._answer(part, logits[row : row + 1 + len(part.guessed)])
                 row += 1 + len(part.guessed)

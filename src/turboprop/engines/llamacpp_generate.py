@@ -168,6 +168,7 @@ class LlamaCppStream:
         self._ids = list(request.ids)
         self._left = min(request.max_tokens, model.context - len(request.ids))
         self._cached: int | None = None
+        self._read = 0
         self._ready: deque[GeneratedToken] = deque()
         self._failures = model.running().log.unconstrained
         self._answers = self._asked()
@@ -187,21 +188,16 @@ class LlamaCppStream:
         while not self._ready:
             if self._finish is not None:
                 raise StopIteration
-            if self._left <= 0:
-                self._end("length")
-                continue
-            try:
-                self._take(next(self._answers))
-            except StopIteration:  # hung up by `cancel`
-                self._end("cancelled")
-            except EngineError as error:
-                if self._finish is not None:
-                    raise StopIteration from None
-                self._end("cancelled")
-                if self._constraint and isinstance(error, RefusedError):
-                    raise UsageError(f"llama.cpp cannot keep this schema or grammar: {error}") from None
-                raise
+            self._hear()
         return self._ready.popleft()
+
+    def reading(self) -> Iterator[int]:
+        told = -1
+        while not self._ready and self._finish is None:
+            self._hear()
+            if self._cached is not None and self._read > told:
+                told = self._read
+                yield told
 
     def cancel(self) -> None:
         if self._finish is None:
@@ -217,6 +213,23 @@ class LlamaCppStream:
             if hasattr(self, "_answers"):
                 self._answers.close()
                 self._model.asking -= 1
+
+    def _hear(self) -> None:
+        """Take the server's next answer, or the end. Raises `EngineError` or `UsageError`."""
+        if self._left <= 0:
+            self._end("length")
+            return
+        try:
+            self._take(next(self._answers))
+        except StopIteration:  # hung up by `cancel`
+            self._end("cancelled")
+        except EngineError as error:
+            if self._finish is not None:
+                return
+            self._end("cancelled")
+            if self._constraint and isinstance(error, RefusedError):
+                raise UsageError(f"llama.cpp cannot keep this schema or grammar: {error}") from None
+            raise
 
     def _asked(self) -> Answers:
         """The request for all ids that are left, or for one."""
@@ -257,6 +270,7 @@ class LlamaCppStream:
         if "prompt_progress" in answer:
             if self._cached is None:
                 self._cached = int(answer["prompt_progress"]["cache"])
+            self._read = int(answer["prompt_progress"]["processed"])
             self._answers.seconds = REPLY_SECONDS + TOKEN_SECONDS * _BATCH
             return
         if self._cached is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
@@ -315,6 +315,13 @@ class GenerationStream:
         self.prompt_tokens = prompt_tokens
         self._tokens = tokens
         self._events = events
+
+    def reading(self) -> Iterator[int]:
+        """How many tokens of the prompt are read, cached ones among them, whenever it is more; ends before the first
+        event. To be asked for before the events, by who wants to show it. A model behind an address tells nothing."""
+        # Looked up: a stream of texts has no such thing.
+        reading: Callable[[], Iterator[int]] | None = getattr(self._tokens, "reading", None)
+        return reading() if reading is not None else iter(())
 
     def __iter__(self) -> Iterator[GenerationEvent]:
         return self

@@ -145,6 +145,18 @@ class History:
         return total / (float(total.max()) or 1.0)
 
 
+def last_changes(directory: Path) -> dict[str, int]:
+    """When each file was last changed by a commit, by today's names, in seconds since the epoch.
+
+    Commits of more than `MOST_FILES` files, and the first one, are not among them; {} where nothing is kept.
+    """
+    changes: dict[str, int] = {}
+    for one in as_today(_read(directory)):
+        for name in one.files:
+            changes.setdefault(name, one.time)
+    return changes
+
+
 def as_today(commits: Sequence[PastCommit]) -> Iterator[PastCommit]:
     """The commits, the newest first, with the names that their files have today."""
     today: dict[str, str] = {}

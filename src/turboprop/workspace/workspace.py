@@ -19,8 +19,7 @@ from turboprop import limits
 from turboprop.closing import Closing
 from turboprop.code.inside import lines_inside
 from turboprop.errors import BusyError, IndexNotFoundError, UsageError
-from turboprop.index.projection import project
-from turboprop.index.schema import VECTOR
+from turboprop.index.history import last_changes
 from turboprop.limits import Mode, Unit
 from turboprop.models.tokenizer.load import clean_text
 from turboprop.search.sureness import of_answer
@@ -42,8 +41,6 @@ if TYPE_CHECKING:
 
 Freshness = Literal["quick", "all", "none", "background"]
 FileState = Literal["indexed", "changed", "left out"]
-MAP_POINTS = 5_000
-"""Points of a map: more cannot be told apart on a screen."""
 T = TypeVar("T")
 _MOST_SPANS = 300
 """Matches of a line that are told: the 900,000 of one of 900 kB took 5.6 s and 464 MB."""
@@ -65,15 +62,15 @@ class SourceLines:
 
 
 @dataclass(frozen=True, slots=True)
-class MapPoint:
-    """A chunk and its place on the map, within -1 and 1."""
+class MapFile:
+    """An indexed file as a map shows it. `bytes` is its size, `changed` when a commit last changed it or, where there
+    are no commits, when it was written, in seconds since the epoch; None where no commit tells."""
 
     path: str
-    start_line: int
-    end_line: int
-    symbol: str
-    x: float
-    y: float
+    language: str
+    bytes: int
+    chunks: int
+    changed: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +91,8 @@ class _Version:
     table: str
     number: int
     languages: dict[str, int] | None = None
-    map: tuple[MapPoint, ...] | None = None
+    map: tuple[MapFile, ...] | None = None
+    questions: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,22 +246,33 @@ class Repository:
                 version.languages = dict(Counter(file.language for file in index.manifest().files.values()))
             return version.languages
 
-    def map(self) -> tuple[MapPoint, ...]:
-        """Chunks on a plane where what lies close means alike; of many, every n-th, and none that has no vector."""
+    def map(self) -> tuple[MapFile, ...]:
+        """Every indexed file, in path order."""
         with self.opened() as index:
             version = self._version_of(index)
             if version.map is None:
-                reader = index.reader
-                columns = ["path", "start_line", "end_line", "symbol"]
-                some, every = reader.header.vectors, not reader.header.waiting
-                rows = reader.rows_where("true" if every else f"{VECTOR} IS NOT NULL", columns) if some else []
-                rows = rows[:: -(-len(rows) // MAP_POINTS) or 1]
-                places = project(reader.vectors([row["_rowid"] for row in rows])).tolist()
-                points = []
-                for row, (x, y) in zip(rows, places, strict=True):
-                    points.append(MapPoint(row["path"], row["start_line"], row["end_line"], row["symbol"], x, y))
-                version.map = tuple(points)
+                commits = last_changes(index.location.directory)
+                version.map = tuple(
+                    MapFile(
+                        path,
+                        file.language,
+                        file.size,
+                        file.chunks,
+                        commits.get(path) if commits else file.mtime_ns / 1e9,
+                    )
+                    for path, file in sorted(index.manifest().files.items())
+                )
             return version.map
+
+    def questions(self) -> tuple[str, ...]:
+        """What the repository could be asked, taken from what its code says of itself; () where it says nothing."""
+        from turboprop.search.examples import example_queries  # it parses, which no server does at its start
+
+        with self.opened() as index:
+            version = self._version_of(index)
+            if version.questions is None:
+                version.questions = tuple(example_queries(index.reader))
+            return version.questions
 
     def update(self, job: Job | None = None) -> None:
         """Bring the index up to date, or make it, with its own model or the default one. `job` is told how far it

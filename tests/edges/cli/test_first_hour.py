@@ -133,6 +133,19 @@ def test_the_bar_fits_tells_the_file_and_vanishes(write_files: Write, columns: i
     assert shown.rstrip().split("\n")[-2].split("\r")[-1].startswith("40 files, ")
 
 
+def test_a_question_shows_how_much_of_it_is_read(write_files: Write, smollm2_file: Path) -> None:
+    lines = "".join(f'    """Step {number} of the flight of the kumquat."""\n' for number in range(60))
+    root = write_files({f"kumquat{number}.py": f"def fly_kumquat_{number}():\n{lines}" for number in range(2)})
+    Index.create(root).close()
+    words = ("ask", "how does the kumquat fly?", "--model", str(smollm2_file), "--max-tokens", "4")
+    code, shown = on_terminal(*words, cwd=root)
+    assert code == 0
+    told = [int(each.replace(",", "")) for each in re.findall(r"reading ([\d,]+) of [\d,]+ tokens", shown)]
+    assert told == sorted(told)
+    assert len(set(told)) >= 3
+    assert set(re.findall(r"of ([\d,]+) tokens", shown)) == {f"{told[-1]:,}"}
+
+
 def test_a_dumb_terminal_gets_no_bar(work_tree: Path) -> None:
     code, shown = on_terminal("index", cwd=work_tree, TERM="dumb")
     assert code == 0

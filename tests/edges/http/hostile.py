@@ -34,6 +34,7 @@ PATHS = (
     "/api/files",
     "/api/why",
     "/api/map",
+    "/api/start",
     "/api/models/load",
     "/api/models/jobs/x",
     "/assets/x",

@@ -127,9 +127,12 @@ def test_similar_and_source(client: httpx.Client) -> None:
 
 def test_map_why_and_findings(client: httpx.Client) -> None:
     found = client.get("/api/map", params={"repo": "store"}).json()
-    assert {point["path"] for point in found["points"]} == set(FILES)
-    assert all(-1 <= point[axis] <= 1 for point in found["points"] for axis in "xy")
-    assert found["folders"] == ["", "src"]
+    assert {file["path"]: file["bytes"] for file in found["files"]} == {
+        path: len(text.encode()) for path, text in FILES.items()
+    }
+    began = client.get("/api/start", params={"repo": "store"}).json()
+    assert {each["path"] for each in began["changed"]} <= set(FILES)
+    assert began["examples"]
     why = client.get("/api/why", params={"repo": "store", "path": "src/cache.py"}).json()
     assert why["indexed"]
     assert why["chunks"]
@@ -232,7 +235,9 @@ def test_a_question_is_answered_with_events(client: httpx.Client) -> None:
     assert done["answer"] == "".join(value["text"] for name, value in seen if name == "text")
     if not sources["weak"]:
         assert done["usage"]["completion_tokens"] <= 8
-        assert next(value["prompt_tokens_done"] for name, value in seen if name == "progress") == 0
+        told = [value["prompt_tokens_done"] for name, value in seen if name == "progress"]
+        assert told == sorted(set(told))
+        assert told[-1] == sources["prompt_tokens"] == done["usage"]["prompt_tokens"]
 
 
 def test_weak_evidence_is_said(client: httpx.Client) -> None:

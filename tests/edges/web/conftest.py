@@ -202,10 +202,12 @@ class Script:
         script = self
 
         async def events() -> AsyncIterator[bytes]:
-            yield _event("sources", {"sources": script.sources, "weak": script.weak})
-            for done in (200, 400):
+            # As the real server does: a weak answer reads no prompt (test_a_real_model_tells_how_far_it_has_read).
+            tokens = 0 if script.weak else 400
+            yield _event("sources", {"sources": script.sources, "weak": script.weak, "prompt_tokens": tokens})
+            for done in () if script.weak else (0, 256, 400):
                 await asyncio.sleep(script.pause)
-                yield _event("progress", {"prompt_tokens_done": done, "prompt_tokens": 400})
+                yield _event("progress", {"prompt_tokens_done": done, "prompt_tokens": tokens})
             if script.reasoning:
                 yield _event("reasoning", {"text": script.reasoning})
             async for piece in self._words(request):

@@ -240,6 +240,33 @@ def test_a_real_model_chats(open_page: Any, writing: Any) -> None:
     assert len(page.locator(".answer").inner_text()) > 10
 
 
+def test_a_real_model_tells_how_far_it_has_read(
+    open_page: Any, start_page_server: Any, web_server: Any, smollm2_file: Any
+) -> None:
+    real = start_page_server(repos=(web_server.repo,), models=(str(smollm2_file), "minilm"))
+    page = open_page("#/ask", at=real.url)
+    page.evaluate(
+        """() => {
+          window.seen = [];
+          new MutationObserver(() => {
+            const bar = document.querySelector(".turn-state progress");
+            if (bar) window.seen.push([bar.value, bar.max, bar.parentElement.textContent]);
+          }).observe(document.body, { childList: true, subtree: true });
+        }"""
+    )
+    page.get_by_role("button", name="Sampling settings").click()
+    page.get_by_label("Tokens at most").fill("12")
+    ask(page, "How often does retry call the work again, and how long does it wait?")
+    expect(page.locator(".turn-foot")).to_contain_text("tokens", timeout=120_000)
+    seen = page.evaluate("window.seen")
+    steps = sorted({value for value, _, _ in seen})
+    assert [value for value, _, _ in seen] == sorted(value for value, _, _ in seen)
+    assert len(steps) >= 3
+    assert steps[-1] == seen[-1][1] > 512
+    assert seen[-1][2] == f"Reading {steps[-1]:,.0f} of {steps[-1]:,.0f} tokens…"
+    assert page.locator(".turn-state").inner_text() == ""
+
+
 def test_a_real_model_is_asked_about_the_code(open_page: Any, writing: Any) -> None:
     page = open_page("#/ask", at=writing.url)
     page.get_by_role("button", name="Sampling settings").click()
@@ -248,3 +275,74 @@ def test_a_real_model_is_asked_about_the_code(open_page: Any, writing: Any) -> N
     # Its context has no room for sources, or it writes a story: either is told, and nothing hangs.
     expect(page.locator(".turn-foot, .turn [role=alert]").filter(has_text=re.compile("."))).not_to_have_count(0)
     expect(page.get_by_role("button", name="Send")).to_be_visible(timeout=60_000)
+
+
+def test_conversations_are_kept_opened_renamed_exported_and_deleted(open_page: Any, server: Any) -> None:
+    server.script.answer = pieces(ANSWER)
+    server.script.sources = [SOURCE]
+    page = open_page("#/ask")
+    ask(page, "What is done when a call fails?")
+    expect(page.locator(".turn-foot")).to_contain_text("tokens")
+    page.reload()
+    kept = page.get_by_role("list", name="Conversations")
+    kept.get_by_role("button", name="What is done when a call fails?", exact=True).click()
+    expect(page.locator(".answer")).to_contain_text("tried again")
+    page.get_by_role("button", name="Source src/store/retry.py:6\u201310").click()
+    expect(page.get_by_role("complementary").locator(".lit")).to_have_count(5)
+    page.get_by_role("complementary").get_by_role("button", name="Close").click()
+    ask(page, "And how long does it wait?")
+    expect(page.locator(".turn-foot").nth(1)).to_contain_text("tokens")
+    assert [turn["question"] for turn in server.script.asked[1]["history"]] == ["What is done when a call fails?"]
+    page.get_by_role("button", name="New").click()
+    expect(kept.get_by_role("listitem")).to_have_count(1)
+    expect(kept).to_contain_text("2 questions")
+    kept.get_by_role("button", name="Rename").click()
+    page.get_by_label("Name of the conversation").fill("Retries")
+    page.keyboard.press("Enter")
+    expect(kept.get_by_role("button", name="Retries", exact=True)).to_be_visible()
+    with page.expect_download() as saved:
+        kept.get_by_role("button", name="Export: Retries").click()
+    assert saved.value.suggested_filename == "Retries.md"
+    text = saved.value.path().read_text("utf-8")
+    assert text.startswith("# Retries\n\nRepository: store\n\n## What is done when a call fails?\n")
+    assert "- src/store/retry.py:1-15" in text
+    kept.get_by_role("button", name="Delete: Retries").click()
+    expect(page.get_by_text("Conversations", exact=True)).to_be_hidden()
+    page.reload()
+    expect(page.get_by_text("Conversations", exact=True)).to_be_hidden()
+
+
+def test_an_answer_can_be_had_again_and_a_question_changed(open_page: Any, server: Any) -> None:
+    server.script.answer = ["First."]
+    page = open_page("#/ask")
+    ask(page, "One?")
+    expect(page.locator(".turn-foot")).to_contain_text("tokens")
+    server.script.answer = ["Second."]
+    page.get_by_role("button", name="Answer again").click()
+    expect(page.locator(".answer")).to_have_text("Second.")
+    assert server.script.asked[1]["history"] == []
+    ask(page, "Two?")
+    expect(page.locator(".turn-foot").nth(1)).to_contain_text("tokens")
+    page.get_by_role("button", name="Edit the question").first.click()
+    expect(page.get_by_label("Question about the code")).to_have_value("One?")
+    expect(page.get_by_text("Sending replaces question 1 and what follows it.")).to_be_visible()
+    page.get_by_role("button", name="Keep it").click()
+    expect(page.locator(".turn")).to_have_count(2)
+    page.get_by_role("button", name="Edit the question").first.click()
+    ask(page, "Three?")
+    expect(page.locator(".turn")).to_have_count(1)
+    expect(page.locator(".question")).to_have_text("Three?")
+    expect(page.locator(".turn-foot")).to_contain_text("tokens")
+    assert server.script.asked[3]["history"] == []
+    page.get_by_role("button", name="New").click()
+    expect(page.get_by_role("list", name="Conversations").get_by_role("listitem")).to_have_count(1)
+
+
+def test_on_a_phone_a_citation_is_the_number_of_its_source(open_page: Any, server: Any) -> None:
+    server.script.answer = pieces(ANSWER)
+    server.script.sources = [{**SOURCE, "path": "src/store/lock.py"}, SOURCE]
+    page = open_page("#/ask", viewport={"width": 360, "height": 740})
+    ask(page, "What is done when a call fails?")
+    mark = page.get_by_role("button", name="Source src/store/retry.py:6\u201310")
+    expect(mark).to_be_visible()
+    assert mark.inner_text() == "2"

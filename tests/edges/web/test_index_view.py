@@ -43,6 +43,13 @@ def test_what_changed_is_listed_and_brought_up_to_date(open_page: Any, changed: 
     expect(page.locator(".hit").first).to_contain_text("fresh.py")
 
 
+def test_nothing_is_offered_where_nothing_is_to_be_done(open_page: Any) -> None:
+    page = open_page("#/index")
+    expect(page.locator(".facts-panel")).to_contain_text("Up to date")
+    expect(page.get_by_role("button", name="Bring up to date")).to_be_hidden()
+
+
+@pytest.mark.usefixtures("changed")
 def test_a_run_shows_how_far_it_is(open_page: Any, server: Any) -> None:
     server.script.jobs = True
     page = open_page("#/index")
@@ -52,6 +59,7 @@ def test_a_run_shows_how_far_it_is(open_page: Any, server: Any) -> None:
     expect(page.get_by_role("progressbar")).to_have_count(0)
 
 
+@pytest.mark.usefixtures("changed")
 def test_a_run_can_be_cancelled(open_page: Any, server: Any) -> None:
     server.script.jobs = True
     server.script.job_seconds = 30

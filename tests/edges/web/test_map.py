@@ -1,162 +1,163 @@
-"""The map: every chunk has its place, hits are lit, and all of it can be had without a mouse."""
+"""The map: every file has its place by its size, hits are numbered as in the list, and all of it works by keyboard."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from playwright.sync_api import Page, expect
 
 
-def pixels(page: Page, x: float, y: float, reach: int = 4) -> set[tuple[int, int, int]]:
-    """The colours drawn around a place of the canvas."""
-    found = page.evaluate(
-        """([x, y, reach]) => {
-          const canvas = document.querySelector(".map-canvas");
-          const ratio = canvas.width / canvas.clientWidth;
-          const data = canvas.getContext("2d").getImageData((x - reach) * ratio, (y - reach) * ratio, 2 * reach, 2 * reach).data;
-          const colours = [];
-          for (let at = 0; at < data.length; at += 4) if (data[at + 3] > 200) colours.push([data[at], data[at + 1], data[at + 2]]);
-          return colours;
-        }""",  # noqa: E501  one expression of another language
-        [x, y, reach],
-    )
-    return {tuple(colour) for colour in found}
-
-
-def place(page: Page, path: str) -> tuple[float, float]:
-    found = page.evaluate("async (path) => (await import('/assets/js/map.js')).placeOf(path)", path)
-    return found["x"], found["y"]
-
-
-def accent(page: Page) -> tuple[int, ...]:
-    text = page.evaluate(
-        """() => {
-          const probe = document.body.appendChild(document.createElement("i"));
-          probe.style.color = "var(--accent)";
-          const { color } = getComputedStyle(probe);
-          probe.remove();
-          return color;
-        }"""
-    )
-    return tuple(int(part) for part in text.removeprefix("rgb(").removesuffix(")").split(","))
-
-
-def open_map(open_page: Any, **options: Any) -> Page:
-    page = open_page("#/map", **options)
-    expect(page.locator(".legend li").first).to_be_visible()
-    page.wait_for_timeout(200)
+def open_map(open_page: Any, params: str = "", **options: Any) -> Page:
+    page = open_page(f"#/map{params}", **options)
+    expect(page.locator(".treemap .box").first).to_be_visible()
     return page
 
 
-def test_every_chunk_is_drawn_and_listed(open_page: Any, server: Any) -> None:
-    page = open_map(open_page)
-    chunks = server.repository.status().chunks
-    expect(page.locator(".map-told")).to_contain_text(f"{chunks} chunks")
-    expect(page.locator(".map-list li")).to_have_count(min(chunks, 200))
-    for path in ("src/math/matrix.rs", "src/store/lock.py", "src/web/server.go"):
-        assert pixels(page, *place(page, path)), path
-
-
-def test_hits_are_lit_in_the_accent(open_page: Any) -> None:
-    page = open_map(open_page)
-    assert accent(page) not in pixels(page, *place(page, "src/math/matrix.rs"))
-    page.get_by_label("Light up hits of a search").fill("multiply two matrices")
-    expect(page.locator(".map-told")).to_contain_text("on the map")
-    page.wait_for_timeout(200)
-    assert accent(page) in pixels(page, *place(page, "src/math/matrix.rs"))
-    expect(page.locator(".map-list button").first).to_contain_text("matrix.rs")
-
-
-def test_a_search_lights_the_map(open_page: Any) -> None:
-    page = open_page("#/search?q=multiply+two+matrices")
-    page.get_by_role("link", name="See them on the map").click()
-    expect(page.locator(".map-told")).to_contain_text("multiply two matrices")
-    expect(page.get_by_label("Light up hits of a search")).to_have_value("multiply two matrices")
-
-
-def test_hover_names_a_chunk_and_a_click_opens_it(open_page: Any) -> None:
-    page = open_map(open_page)
-    box = page.locator(".map-canvas").bounding_box()
-    assert box is not None
-    x, y = place(page, "src/math/matrix.rs")
-    page.mouse.move(box["x"] + x, box["y"] + y)
-    expect(page.locator(".map-tip")).to_contain_text("src/math/matrix.rs")
-    page.mouse.click(box["x"] + x, box["y"] + y)
-    expect(page.get_by_role("complementary")).to_contain_text("pub fn multiply")
-
-
-def test_wheel_zooms_at_the_pointer_and_dragging_moves(open_page: Any) -> None:
-    page = open_map(open_page)
-    box = page.locator(".map-canvas").bounding_box()
-    assert box is not None
-    x, y = place(page, "src/math/matrix.rs")
-    page.mouse.move(box["x"] + x, box["y"] + y)
-    page.mouse.wheel(0, -600)
-    zoomed = place(page, "src/math/matrix.rs")
-    assert abs(zoomed[0] - x) < 1
-    assert abs(zoomed[1] - y) < 1
-    other = place(page, "src/store/lock.py")
-    page.mouse.down()
-    page.mouse.move(box["x"] + x + 50, box["y"] + y + 30, steps=5)
-    page.mouse.up()
-    moved = place(page, "src/store/lock.py")
-    assert abs(moved[0] - other[0] - 50) < 1
-    assert abs(moved[1] - other[1] - 30) < 1
-    expect(page.get_by_role("complementary")).to_be_hidden()
-    page.get_by_role("button", name="Show all").click()
-    shown = place(page, "src/math/matrix.rs")
-    assert abs(shown[0] - x) < 1
-
-
-def test_keys_move_and_zoom(open_page: Any) -> None:
-    page = open_map(open_page)
-    before = place(page, "src/math/matrix.rs")
-    page.locator(".map-canvas").focus()
-    page.keyboard.press("ArrowRight")
-    assert abs(place(page, "src/math/matrix.rs")[0] - before[0] + 60) < 1
-    page.keyboard.press("+")
-    page.keyboard.press("0")
-    assert abs(place(page, "src/math/matrix.rs")[0] - before[0]) < 1
-
-
-def test_a_folder_can_be_shown_alone_and_its_chunks_opened_by_keyboard(open_page: Any) -> None:
-    page = open_map(open_page)
-    folder = page.get_by_role("list", name="Folders").get_by_role("button", name="src/math")
-    folder.click()
-    expect(folder).to_have_attribute("aria-pressed", "true")
-    expect(page.locator(".map-list li")).to_have_count(1)
-    page.locator(".map-list button").first.focus()
-    page.keyboard.press("Enter")
-    expect(page.get_by_role("complementary")).to_contain_text("pub fn multiply")
-
-
-def test_colours_follow_the_theme(open_page: Any) -> None:
-    page = open_map(open_page)
-    light = pixels(page, *place(page, "src/math/matrix.rs"))
-    page.keyboard.press("Tab")
-    page.evaluate("document.activeElement.blur()")
-    page.keyboard.press("t")
-    page.keyboard.press("t")
-    page.wait_for_timeout(200)
-    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
-    assert pixels(page, *place(page, "src/math/matrix.rs")) != light
-
-
-def test_folders_are_split_until_colours_run_out(open_page: Any) -> None:
-    page = open_page()
-    groups = page.evaluate(
-        """async () => {
-          const { groupsOf } = await import("/assets/js/map_groups.js");
-          const points = [];
-          for (const [folder, count] of [["app/src/one", 50], ["app/src/two", 30], ["app/src/three/deep", 5], ["app/tests", 10]]) {
-            for (let at = 0; at < count; at += 1) points.push({ path: `${folder}/file${at}.py` });
-          }
-          points.push({ path: "README.md" });
-          const { groups, groupOf } = groupsOf(points);
-          return [groups.map((group) => [group.name, group.count]), [...groupOf].length];
-        }"""  # noqa: E501  one expression of another language
+def boxes(page: Page) -> list[dict[str, Any]]:
+    """What is drawn: path, kind, rectangle, and whether its name or numbers hang out of it."""
+    return page.evaluate(
+        """() => [...document.querySelectorAll(".treemap .box")].map((box) => {
+          const { left, top, width, height } = box.getBoundingClientRect();
+          return {
+            path: box.dataset.path, open: box.classList.contains("open"), file: box.classList.contains("file"),
+            left, top, width, height, share: Number(box.dataset.share ?? 0),
+            out: [...box.querySelectorAll(".box-name, .box-hits")].some(
+              (one) => one.getBoundingClientRect().right > left + width + 0.5),
+          };
+        })"""
     )
-    named = dict(map(tuple, groups[0]))
-    assert named["app/src/one"] == 50
-    assert named["app/src/two"] == 30
-    assert sum(named.values()) == groups[1] == 96
+
+
+def box(page: Page, path: str) -> Any:
+    return page.locator(f'.treemap .box[data-path="{path}"]')
+
+
+def apart(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    return (
+        one["left"] + one["width"] <= other["left"] + 1
+        or other["left"] + other["width"] <= one["left"] + 1
+        or one["top"] + one["height"] <= other["top"] + 1
+        or other["top"] + other["height"] <= one["top"] + 1
+    )
+
+
+def test_areas_are_bytes_and_nothing_lies_on_anything_else(open_page: Any, server: Any) -> None:
+    page = open_map(open_page)
+    drawn = [each for each in boxes(page) if each["file"]]
+    sizes = {file.path: file.bytes for file in server.repository.map()}
+    assert {"src/store/retry.py", "src/math/matrix.rs", "src/long/table.py"} <= {each["path"] for each in drawn}
+    for number, one in enumerate(drawn):
+        assert not one["out"], one
+        for other in drawn[number + 1 :]:
+            assert apart(one, other), (one, other)
+    largest = max(drawn, key=lambda each: each["width"] * each["height"])
+    assert largest["path"] == max(sizes, key=lambda path: sizes[path]) == "src/long/table.py"
+    expect(page.locator(".crumbs")).to_contain_text(f"{len(sizes)} files")
+
+
+def test_hits_have_the_numbers_of_the_list_and_fit_colours_them(open_page: Any) -> None:
+    page = open_page("#/search?q=multiply+two+matrices")
+    expect(page.locator(".hit").first).to_contain_text("matrix.rs")
+    expect(page.locator(".hit .rank").first).to_have_text("1")
+    listed = [text.split("/")[-1] for text in page.locator(".hit .place").all_inner_texts()]
+    page.get_by_role("link", name="See them on the map").click()
+    expect(page.get_by_label("Search the code")).to_have_value("multiply two matrices")
+    found = box(page, "src/math/matrix.rs")
+    expect(found).to_have_accessible_name(re.compile(r"^1 .*src/math/matrix\.rs, .*hits? 1\b"))
+    expect(found.locator(".box-hits")).to_have_text("1")
+    assert page.locator(".map-list.numbered .map-name").all_inner_texts() == listed
+    assert page.locator(".map-list.numbered .box-hits").all_inner_texts() == [str(at + 1) for at in range(len(listed))]
+    shares = {each["path"]: each["share"] for each in boxes(page)}
+    assert shares["src/math/matrix.rs"] == max(shares.values()) == 1
+
+
+def test_a_filter_of_the_search_shows_on_the_map_and_back(open_page: Any) -> None:
+    page = open_page("#/search?q=retry&lang=python")
+    expect(page.locator(".hit").first).to_be_visible()
+    page.get_by_role("link", name="Map", exact=True).click()
+    expect(page.get_by_label("Language")).to_have_value("python")
+    expect(box(page, "src/math/matrix.rs")).to_have_class(re.compile(r"\bdim\b"))
+    expect(box(page, "src/store/retry.py")).not_to_have_class(re.compile(r"\bdim\b"))
+    page.get_by_label("Search the code").fill("a lock")
+    expect(page.locator(".map-told")).to_contain_text("“a lock”")
+    assert "lang=python" in page.url
+    assert "q=a+lock" in page.url
+    page.get_by_role("link", name="Search", exact=True).click()
+    expect(page.get_by_label("Search the code")).to_have_value("a lock")
+    expect(page.locator(".hit").first).to_contain_text("lock.py")
+
+
+def test_a_folder_is_entered_and_left_and_the_address_says_so(open_page: Any) -> None:
+    page = open_map(open_page)
+    page.locator(".map-list").get_by_role("button", name="src/").click()
+    expect(page.locator(".crumbs")).to_contain_text("src")
+    assert "folder=src" in page.url
+    expect(box(page, "README.md")).to_have_count(0)
+    page.reload()
+    expect(page.locator(".crumbs [aria-current]")).to_have_text("src")
+    box(page, "src/store").click(position={"x": 12, "y": 8})  # its name: its files lie on the rest
+    expect(page.locator(".crumbs [aria-current]")).to_have_text("store")
+    assert {each["path"] for each in boxes(page)} == {"src/store/retry.py", "src/store/cache.py", "src/store/lock.py"}
+    page.go_back()
+    expect(page.locator(".crumbs [aria-current]")).to_have_text("src")
+    page.get_by_role("button", name="To the folder above").click()
+    expect(box(page, "README.md")).to_have_count(1)
+
+
+def test_it_works_by_keyboard_alone(open_page: Any) -> None:
+    page = open_map(open_page, "?folder=src/store")
+    assert page.locator('.treemap .box[tabindex="0"]').count() == 1
+    page.locator('.treemap .box[tabindex="0"]').focus()
+    seen = set()
+    for key in ("ArrowRight", "ArrowDown", "ArrowLeft", "ArrowUp", "ArrowRight", "ArrowDown"):
+        seen.add(page.evaluate("document.activeElement.dataset.path"))
+        page.keyboard.press(key)
+    assert len(seen) > 1
+    assert page.locator('.treemap .box[tabindex="0"]').count() == 1
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("complementary").locator(".source-code, pre").first).to_be_visible()
+    page.keyboard.press("Escape")
+    page.locator('.treemap .box[tabindex="0"]').focus()
+    page.keyboard.press("Backspace")
+    expect(page.locator(".crumbs [aria-current]")).to_have_text("src")
+
+
+def test_colours_by_age_language_and_state(open_page: Any, server: Any) -> None:
+    page = open_map(open_page)
+    assert not any(each["share"] for each in boxes(page))
+    page.get_by_label("Colour by").select_option("language")
+    expect(page.locator(".legend")).to_contain_text("python")
+    assert any(each["share"] for each in boxes(page))
+    assert "colour=language" in page.url
+    page.get_by_label("Colour by").select_option("age")
+    expect(page.locator(".legend")).to_contain_text("today")
+    assert all(each["share"] > 0 for each in boxes(page) if each["file"])  # written just now
+    page.reload()
+    expect(page.get_by_label("Colour by")).to_have_value("age")
+
+
+def test_what_is_too_small_is_counted(open_page: Any) -> None:
+    page = open_page()
+    found = page.evaluate(
+        """async () => {
+          const { boxes, folderAt, squarified, treeOf } = await import("/assets/js/treemap.js");
+          const files = [{ path: "big/a.py", bytes: 1e6 }];
+          for (let at = 0; at < 3000; at += 1) files.push({ path: `many/folder${at % 7}/file${at}.py`, bytes: 40 });
+          const root = treeOf(files);
+          const drawn = boxes(root, { x: 0, y: 0, w: 800, h: 600 });
+          const rows = squarified([6, 6, 4, 3, 2, 2, 1], { x: 0, y: 0, w: 6, h: 4 });
+          return {
+            files: root.files, bytes: root.bytes, many: folderAt(root, "many").files, none: folderAt(root, "many/x"),
+            drawn: drawn.length, area: rows.map(({ w, h }) => Math.round(w * h * 1000) / 1000),
+            inside: drawn.every(({ x, y, w, h }) => x >= 0 && y >= 0 && x + w < 800.01 && y + h < 600.01),
+          };
+        }"""
+    )
+    assert found["files"] == 3001
+    assert found["bytes"] == 1e6 + 3000 * 40
+    assert found["many"] == 3000
+    assert found["none"] is None
+    assert found["drawn"] < 800
+    assert found["area"] == [6, 6, 4, 3, 2, 2, 1]
+    assert found["inside"]

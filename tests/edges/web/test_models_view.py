@@ -133,3 +133,24 @@ def test_without_a_network_a_download_says_so(open_page: Any, server: Any) -> No
     page = open_page("#/models")
     page.get_by_role("button", name="Download qwen3-embedding-0.6b", exact=True).click()
     expect(page.locator(".model [role=alert]").first).to_contain_text("offline")
+
+
+def test_a_download_that_fails_says_so_in_a_sentence_with_a_button(open_page: Any, server: Any) -> None:
+    page = open_page("#/models")
+    # What the server says without a network, word for word.
+    said = (
+        "the model Qwen/Qwen3-Embedding-0.6B is not on this machine and https://huggingface.co cannot be reached "
+        "([Errno -2] Name or service not known). Ways to get it:\\n  1. on a machine with network: tp model download"
+    )
+    body = f'event: error\ndata: {{"error": {{"message": "{said}", "type": "server_error"}}}}\n\n'
+    page.route("**/api/models/jobs/*/events", lambda route: route.fulfill(content_type="text/event-stream", body=body))
+    page.get_by_role("button", name="Download Qwen/Qwen3-Embedding-0.6B").click()
+    server.script.models["Qwen/Qwen3-Embedding-0.6B"]["state"] = "remote"
+    alert = page.locator(".model [role=alert]")
+    expect(alert).to_have_text(
+        "huggingface.co cannot be reached from this machine. Look at the network, then try again."
+    )
+    expect(page.get_by_text("on a machine with network")).to_be_hidden()
+    page.unroute("**/api/models/jobs/*/events")
+    page.reload()
+    expect(page.get_by_role("region", name="To download")).to_contain_text("Qwen3-Embedding-0.6B")

@@ -76,9 +76,10 @@ def test_hostile_files_are_text(open_page: Any) -> None:
 
 
 def test_hostile_names_are_text_on_the_map_and_in_the_index(open_page: Any) -> None:
-    page = open_page("#/map")
-    page.get_by_label("Light up hits of a search").fill("hostileTelescope")
-    expect(page.locator(".map-list button").first).to_contain_text("onerror=alert(1)")
+    page = open_page("#/map?folder=src")
+    page.get_by_label("Search the code").fill("hostileTelescope")
+    expect(page.locator(".map-list.numbered button").first).to_contain_text("onerror=alert(1)")
+    expect(page.locator(".treemap .box.found", has_text="onerror=alert(1)")).to_be_visible()
     page.goto(f"{page.url.split('#')[0]}#/index?file=src/%3Cimg%20src=x%20onerror=alert(1)%3E.js")
     expect(page.locator(".why-told")).to_contain_text("is indexed")
     untouched(page)

@@ -207,7 +207,7 @@ def test_letters_are_letters_in_a_field(open_page: Any) -> None:
 
 def test_nothing_found_says_what_to_do(open_page: Any) -> None:
     page = open_page("#/search?q=zzyzx&mode=lexical")
-    expect(page.get_by_text("Nothing found for “zzyzx”")).to_be_visible()
+    expect(page.get_by_text("Nothing in the code carries “zzyzx”")).to_be_visible()
     expect(page.get_by_text("The filters leave nothing over.")).to_be_visible()
 
 
@@ -327,3 +327,35 @@ def test_a_repository_that_is_not_indexed_can_be_indexed(
     page.keyboard.press("/")
     search(page, "add up numbers")
     expect(page.locator(".hit").first).to_contain_text("sum.py")
+
+
+def test_the_start_page_suggests_from_the_code_and_remembers(open_page: Any, server: Any) -> None:
+    page = open_page("#/search")
+    examples = page.get_by_role("list", name="Examples").get_by_role("link")
+    expect(examples.first).to_be_visible()
+    told = examples.all_inner_texts()
+    assert told == list(server.repository.questions())
+    expect(page.get_by_role("list", name="Changed lately").get_by_role("link")).not_to_have_count(0)
+    expect(page.get_by_role("list", name="Recent searches")).to_have_count(0)
+    examples.last.click()
+    expect(page.locator(".hit").first).to_be_visible()
+    page.get_by_label("Search the code").press("Enter")
+    page.goto(f"{server.url}#/search")
+    expect(page.get_by_role("list", name="Recent searches")).to_have_text(told[-1])
+    page.get_by_role("button", name="Forget them").click()
+    page.reload()
+    expect(page.get_by_role("list", name="Recent searches")).to_have_count(0)
+
+
+def test_a_query_that_nothing_carries_fills_no_bar(open_page: Any, server: Any) -> None:
+    page = open_page("#/search?q=how+to+bake+sourdough+bread")
+    expect(page.locator(".unsure, .notice-title").filter(has_text="carries").locator("visible=true")).to_have_count(1)
+    shown = [
+        float(each) for each in page.locator(".hit .meter").evaluate_all("all => all.map((one) => one.ariaValueNow)")
+    ]
+    assert all(value <= 0.4 for value in shown)
+    page.goto(f"{server.url}#/search?q=multiply+two+matrices")
+    expect(page.locator(".hit").first).to_contain_text("matrix.rs")
+    expect(page.locator(".unsure")).to_be_hidden()
+    assert page.locator(".hit .meter").first.get_attribute("aria-valuenow") == "1"
+    assert "null" not in page.locator(".hit").first.inner_text()

@@ -160,7 +160,7 @@ def _answered(
     session: AnswerSession, question: str, wishes: GenerationOptions, show_context: bool, stats: bool, as_json: bool
 ) -> AnsweredEvent:
     """One answer, printed unless it becomes a part of JSON."""
-    from turboprop.answer import AnsweredEvent, SourcesEvent
+    from turboprop.answer import AnsweredEvent, ReadingEvent, SourcesEvent
     from turboprop.generate.events import TextEvent
 
     ended = True
@@ -172,6 +172,9 @@ def _answered(
                         echo(f"{source.numbered()}\n", err=True)
                 if not event.weak:
                     reading.begin(event.prompt_tokens)
+                continue
+            if isinstance(event, ReadingEvent):
+                reading.update(event.tokens)
                 continue
             reading.end()
             if isinstance(event, AnsweredEvent):
@@ -264,20 +267,29 @@ def _print_without_model(index: Index, question: str, below: str, as_json: bool,
 
 
 class _Reading:
-    """Says on a terminal that the model reads, until it writes."""
+    """Shows on a terminal how much of the prompt the model has read, until it writes."""
 
     def __init__(self) -> None:
         self._status: Any = None
+        self._task: Any = None
+        self._tokens = 0
 
     def begin(self, tokens: int) -> None:
         if moves():
             from rich.console import Console
-            from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+            from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-            columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+            # A model behind an address does not tell how far it is: the bar has no end then.
+            columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(16), TimeElapsedColumn())
             self._status = Progress(*columns, console=Console(stderr=True), transient=True)
-            self._status.add_task(f"reading {tokens:,} tokens")
+            self._tokens = tokens
+            self._task = self._status.add_task(f"reading {tokens:,} tokens", total=None)
             self._status.start()
+
+    def update(self, tokens: int) -> None:
+        if self._status is not None:
+            said = f"reading {tokens:,} of {self._tokens:,} tokens"
+            self._status.update(self._task, description=said, completed=tokens, total=self._tokens)
 
     def end(self) -> None:
         if self._status is not None:

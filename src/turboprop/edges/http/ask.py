@@ -16,6 +16,7 @@ from turboprop.answer import (
     AnsweredEvent,
     AnswerEvent,
     AnswerSession,
+    ReadingEvent,
     SourcesEvent,
     widened,
 )
@@ -186,19 +187,13 @@ class _Asking:
 
 
 async def _chunks(events: AsyncIterator[AnswerEvent], repo: str) -> AsyncIterator[bytes]:
-    prompt = 0
-    read = False
     async for event in events:
         if isinstance(event, SourcesEvent):
-            prompt = event.prompt_tokens
-            yield sse({"sources": [_source(source, repo) for source in event.sources], "weak": event.weak}, "sources")
-            if prompt:
-                yield sse({"prompt_tokens_done": 0, "prompt_tokens": prompt}, "progress")
-            continue
-        if prompt and not read and not isinstance(event, AnsweredEvent):
-            read = True
-            yield sse({"prompt_tokens_done": prompt, "prompt_tokens": prompt}, "progress")
-        if isinstance(event, AnsweredEvent):
+            sources = [_source(source, repo) for source in event.sources]
+            yield sse({"sources": sources, "weak": event.weak, "prompt_tokens": event.prompt_tokens}, "sources")
+        elif isinstance(event, ReadingEvent):
+            yield sse({"prompt_tokens_done": event.tokens, "prompt_tokens": event.prompt_tokens}, "progress")
+        elif isinstance(event, AnsweredEvent):
             yield sse(_done(event), "done")
         elif isinstance(event, ReasoningEvent):
             yield sse({"text": event.text}, "reasoning")

@@ -1,10 +1,11 @@
 """Search and what belongs to it: `/api/search`, `/api/grep`, `/api/symbols`, `/api/similar`, `/api/source`, `/api/map`,
-`/api/why`, `/api/health-findings`, `/api/status`."""
+`/api/start`, `/api/why`, `/api/health-findings`, `/api/status`."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import heapq
 import time
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -56,6 +57,8 @@ _WHY = {
 }
 SHOWN_LINES = 10
 """Lines of a hit that the page shows first: those that match, by the numbers in `shown`."""
+_LATELY = 8
+"""Files that are told as changed last."""
 LONGEST_LINE = 2_000
 """Characters of a matching line that are told: minified code has lines of megabytes."""
 Glob = Annotated[StrictStr, Field(max_length=limits.LONGEST_PATTERN)]
@@ -178,18 +181,26 @@ class SourceAnswer(TypedDict):
     text: str
 
 
-class PointRow(TypedDict):
+class MapRow(TypedDict):
     path: str
-    start_line: int
-    end_line: int
-    symbol: str
-    x: float
-    y: float
+    language: str
+    bytes: int
+    chunks: int
+    changed: float | None
 
 
 class MapAnswer(TypedDict):
-    points: list[PointRow]
-    folders: list[str]
+    files: list[MapRow]
+
+
+class ChangedRow(TypedDict):
+    path: str
+    changed: float
+
+
+class StartAnswer(TypedDict):
+    examples: list[str]
+    changed: list[ChangedRow]
 
 
 class ChunkRow(TypedDict):
@@ -414,15 +425,27 @@ async def source(request: Request) -> Response:
     return JSONResponse(dataclasses.asdict(found))
 
 
-async def map_points(request: Request) -> Response:
-    """Chunks on a plane."""
+async def map_files(request: Request) -> Response:
+    """Every indexed file with its size, language and last change."""
     state = state_of(request)
     repository = state.workspace.get(request.query_params.get("repo"))
-    points = await state.in_thread(repository.map)
-    folders = sorted({point.path.rpartition("/")[0] for point in points})
-    return await state.in_thread(
-        lambda: JSONResponse({"points": [dataclasses.asdict(point) for point in points], "folders": folders})
-    )
+    files = await state.in_thread(repository.map)
+    return await state.in_thread(lambda: JSONResponse({"files": [dataclasses.asdict(file) for file in files]}))
+
+
+async def start(request: Request) -> Response:
+    """What a repository could be asked, and which of its files changed last."""
+    state = state_of(request)
+    repository = state.workspace.get(request.query_params.get("repo"))
+
+    def found() -> StartAnswer:
+        dated = [(file.changed, file.path) for file in repository.map() if file.changed is not None]
+        return {
+            "examples": list(repository.questions()),
+            "changed": [{"path": path, "changed": when} for when, path in heapq.nlargest(_LATELY, dated)],
+        }
+
+    return JSONResponse(await state.in_thread(found))
 
 
 async def why(request: Request) -> Response:

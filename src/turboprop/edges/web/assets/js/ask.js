@@ -3,7 +3,7 @@
 import { ApiError, stream } from "./api.js";
 import { conversation, follow } from "./conversation.js";
 import { h, refill } from "./dom.js";
-import { count, plural, visible } from "./format.js";
+import { plural, visible } from "./format.js";
 import { modelChoice } from "./language_models.js";
 import { samplingForm } from "./sampling.js";
 import { repoChoice } from "./repo_choice.js";
@@ -20,7 +20,6 @@ const CUT = "The connection ended before the answer was whole.";
 
 const model = modelChoice("tp.ask.model");
 const sampling = samplingForm("tp.ask.sampling", { temperature: "0.2", max_tokens: "700" });
-let history = [];
 
 const start = h("div", {});
 
@@ -34,15 +33,22 @@ const view = conversation({
   settings: sampling.element,
   start,
   answer,
-});
-view.onClear(() => {
-  history = [];
+  replay,
+  repo: chosenRepo,
 });
 
 export const { element, stop } = view;
 export const title = "Ask";
 
-onChange("repo", drawStart);
+let of = chosenRepo();
+onChange("repo", () => {
+  const now = chosenRepo();
+  // A conversation is about one repository; the first status only says which.
+  if (of !== null && now !== of) view.clear();
+  of = now;
+  drawStart();
+  view.draw();
+});
 
 /** A question is of one repository. */
 function drawStart() {
@@ -62,17 +68,28 @@ function drawStart() {
 
 export function show(params) {
   drawStart();
+  view.draw();
   model.refresh();
   if (params.has("q")) view.put(params.get("q"));
   if (matchMedia("(hover: hover)").matches && !params.has("source")) view.focus();
 }
 
-async function answer(question, signal, begin) {
+/** A turn that was kept, as it was. */
+function replay(kept) {
+  const shown = turn(kept.question, { cites: true, repo: kept.repo });
+  if (kept.sources) shown.sources(kept.sources, kept.weak);
+  shown.end({ final: kept.answer, told: kept.told, stopped: kept.stopped, silent: true });
+  return shown;
+}
+
+async function answer(question, signal, begin, before) {
   const repo = chosenRepo();
   const shown = turn(question, { cites: true, repo });
   begin(shown);
   shown.say(repos().length > 1 && repo ? `Looking for sources in ${visible(repo)}…` : "Looking for sources…");
   let end = null;
+  let found = { sources: [], weak: false };
+  const history = before.filter((one) => !one.stopped).map((one) => ({ question: one.question, answer: one.answer }));
   const events = stream("api/ask", {
     body: { question, repo, model: model.value(), history, options: sampling.options() },
     signal,
@@ -82,10 +99,11 @@ async function answer(question, signal, begin) {
     events,
     ({ event, data }) => {
       if (event === "sources") {
+        found = { sources: data.sources.map(({ text, ...source }) => source), weak: data.weak };
         shown.sources(data.sources, data.weak);
-        shown.say(data.weak ? "" : "Loading the model…");
-      } else if (event === "progress")
-        shown.say(`Reading ${count(data.prompt_tokens_done)} of ${count(data.prompt_tokens)} tokens…`);
+        // How far it is, a model behind an address does not tell.
+        shown.say(data.weak ? "" : `Reading ${plural(data.prompt_tokens, "token")}…`);
+      } else if (event === "progress") shown.reading(data.prompt_tokens_done, data.prompt_tokens);
       else if (event === "reasoning") {
         shown.say("Thinking…");
         shown.think(data.text);
@@ -95,7 +113,9 @@ async function answer(question, signal, begin) {
     view.follow,
     () => (end === null ? { failure: new ApiError(CUT) } : { final: end.answer, told: told(end) }),
   );
-  if (done && end !== null) history = [...history, { question, answer: shown.text }];
+  if (!shown.text) return null;
+  const said = end === null ? [] : told(end).map((one) => (typeof one === "string" ? one : one.textContent));
+  return { question, answer: shown.text, repo, ...found, told: said, stopped: !done || end === null };
 }
 
 function told(end) {

@@ -18,7 +18,6 @@ const sampling = samplingForm("tp.chat.sampling", {}, [
   h("div", { class: "setting wide" }, h("label", { for: "chat-system" }, "System prompt"), system),
 ]);
 const toAsk = h("a", {}, "ask the code");
-let messages = [];
 
 const view = conversation({
   name: "chat",
@@ -30,9 +29,8 @@ const view = conversation({
   settings: sampling.element,
   start: h("p", { class: "quiet" }, "For questions about the code, ", toAsk, "."),
   answer,
-});
-view.onClear(() => {
-  messages = [];
+  replay,
+  repo: () => null,
 });
 
 export const { element, stop } = view;
@@ -40,11 +38,18 @@ export const title = "Chat";
 
 export function show() {
   toAsk.href = linkTo("ask");
+  view.draw();
   model.refresh();
   if (matchMedia("(hover: hover)").matches) view.focus();
 }
 
-async function answer(text, signal, begin) {
+function replay(kept) {
+  const shown = turn(kept.question);
+  shown.end({ final: kept.answer, told: kept.told, silent: true });
+  return shown;
+}
+
+async function answer(text, signal, begin, earlier) {
   const shown = turn(text);
   begin(shown);
   shown.say("Waiting for the model…");
@@ -52,14 +57,19 @@ async function answer(text, signal, begin) {
   const name = model.first();
   if (name === null) {
     shown.end({ failure: new ApiError("No language model is installed. Download one under Models.") });
-    return;
+    return null;
   }
+  const messages = earlier.flatMap((one) => [
+    { role: "user", content: one.question },
+    { role: "assistant", content: one.answer },
+  ]);
   const before = [...messages, { role: "user", content: text }];
   const said = system.value.trim() ? [{ role: "system", content: system.value.trim() }, ...before] : before;
   let usage = null;
   let reason = "";
   const began = performance.now();
   let first = 0;
+  let told = [];
   const events = stream("v1/chat/completions", {
     body: { model: name, messages: said, stream: true, stream_options: { include_usage: true }, ...sampling.options() },
     signal,
@@ -84,9 +94,10 @@ async function answer(text, signal, begin) {
         first && usage
           ? { tokens_per_second: usage.completion_tokens / seconds, total_seconds: (performance.now() - began) / 1000 }
           : null;
-      return { told: [...cost(usage, speed), reason === "length" ? "cut at the most tokens" : null] };
+      told = [...cost(usage, speed), reason === "length" ? "cut at the most tokens" : null].filter(Boolean);
+      return { told };
     },
   );
   // A stopped answer stays part of what was said.
-  if (shown.text) messages = [...before, { role: "assistant", content: shown.text }];
+  return shown.text ? { question: text, answer: shown.text, told } : null;
 }

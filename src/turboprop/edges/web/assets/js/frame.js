@@ -6,7 +6,7 @@ import { icon, mark } from "./icons.js";
 import { showKeys } from "./keys.js";
 import { meter } from "./meter.js";
 import { showPreferences } from "./preferences.js";
-import { linkTo } from "./router.js";
+import { linkTo, route } from "./router.js";
 import { repoChoice } from "./repo_choice.js";
 import { chooseRepo, chosenRepo, onChange, repoNamed, repos, retry, state } from "./state.js";
 import { themeButton } from "./theme.js";
@@ -90,6 +90,18 @@ export function frame(views, main, aside) {
   ];
 }
 
+/** What is searched for goes along between the views that show hits. */
+addEventListener("hashchange", aim);
+addEventListener("addressreplaced", aim);
+
+function aim() {
+  const { params } = route();
+  const searched = Object.fromEntries(["q", "mode", "lang", "path", "n", "by"].map((name) => [name, params.get(name)]));
+  if (["search", "map"].includes(route().view)) kept = searched;
+  for (const [view, link] of links) link.href = linkTo(view, ["search", "map"].includes(view) ? kept : {});
+}
+let kept = {};
+
 export function markCurrent(name) {
   for (const [view, link] of links) {
     if (view === name) link.setAttribute("aria-current", "page");
@@ -103,7 +115,8 @@ function draw() {
   const key = JSON.stringify([all.map((one) => one.name), chosen]);
   if (picker.dataset.key !== key) {
     picker.dataset.key = key;
-    for (const [view, link] of [...links, ["search", brand], ["models", memory]]) link.href = linkTo(view);
+    for (const [view, link] of [["search", brand], ["models", memory]]) link.href = linkTo(view);
+    aim();
     const strange = all.length > 0 && chosen !== null && repoNamed(chosen) === null;
     stage.classList.toggle("without-repo", strange);
     refill(unknown, strange && repoChoice(`There is no repository “${visible(chosen)}” here.`, "All repositories"));

@@ -1,7 +1,7 @@
 // A list of hits: each with its place, its code and what can be done with it.
 
 import { codeBlock, markWords, withoutEnd } from "./code.js";
-import { freshId, h, refill } from "./dom.js";
+import { fill, freshId, h, refill } from "./dom.js";
 import { editorLink } from "./editor.js";
 import { plural, visible } from "./format.js";
 import { icon } from "./icons.js";
@@ -18,15 +18,19 @@ const NAMES = 3;
 
 /** Put hits into a list; `query` marks its words in them. */
 export function drawHits(list, hits, query = "") {
-  // Where no hit is sure, the best one has half a bar.
-  const part = hits.some((hit) => (hit.sure ?? "strong") === "strong") ? 1 : 2;
-  const best = part * Math.max(...hits.map((hit) => hit.score), 0);
+  const best = Math.max(...hits.map((hit) => hit.score), 0);
   refill(
     list,
     hits.map((hit, at) => h("li", {}, card(hit, at, best, query))),
   );
   markWords(list, query);
 }
+
+/** What a bar may show at most: only a hit that is sure fills it, and one that nothing carries has none. */
+const FULL = { strong: 1, weak: 0.4, nothing: 0 };
+
+/** How well a hit fits, 0 to 1, beside the best score. */
+export const fitOf = (hit, best) => (best > 0 ? (FULL[hit.sure ?? "strong"] ?? 1) * Math.min(1, hit.score / best) : 0);
 
 function card(hit, at, best, query) {
   const place = placeText(hit.path, hit.start_line, hit.end_line);
@@ -70,10 +74,12 @@ function card(hit, at, best, query) {
     why.setAttribute("aria-expanded", String(!parts.hidden));
     if (!parts.hidden) refill(parts, explanation(hit.parts));
   });
-  article.append(
+  fill(
+    article,
     h(
       "header",
       {},
+      h("span", { class: "rank number", "aria-hidden": "true" }, String(at + 1)),
       h(
         "button",
         { type: "button", class: "place", dataset: { key: "open" }, onClick: open, title: "Open the source" },
@@ -84,7 +90,7 @@ function card(hit, at, best, query) {
       h(
         "span",
         { class: "score" },
-        meter(hit.score, best, "Score beside the best"),
+        meter(fitOf(hit, best), 1, "How well it fits"),
         h("span", { class: "number" }, h("span", { class: "unseen" }, "Score "), hit.score.toFixed(2)),
         hit.sure && hit.sure !== "strong" && h("span", { class: "unit sure" }, hit.sure),
       ),

@@ -52,6 +52,7 @@ export function repoFacts(name, ended) {
     if (drawn === key) return;
     drawn = key;
     const focused = document.activeElement === run;
+    run.hidden = current; // there is nothing to do
     refill(
       facts,
       h(

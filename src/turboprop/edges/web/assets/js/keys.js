@@ -12,7 +12,7 @@ const LISTED = [
   ["l", "Code like the hit"],
   ["e", "Explain the hit's score"],
   ["Esc", "Close the source, stop an answer"],
-  ["+ − 0, arrows", "On the map: zoom, show all, move"],
+  ["arrows, Enter, Backspace", "On the map: to the next box, open it, to the folder above"],
   [", and t", "Preferences; dark, light, as the system"],
   ["?", "This list"],
 ];

@@ -176,10 +176,30 @@ function row(model) {
       model.state === "loaded" && h("p", { class: "model-facts" }, running(model.name)),
       model.good_for && h("p", { class: "model-good" }, visible(model.good_for)),
       model.fits_memory === false && h("p", { class: "warn" }, icon("warning"), "Takes more memory than there is"),
-      errors.has(model.name) && h("p", { class: "bad", role: "alert" }, errors.get(model.name)),
+      errors.has(model.name) && trouble(model, errors.get(model.name)),
       jobs.get(model.name)?.element,
     ),
     h("div", { class: "model-actions" }, actions(model)),
+  );
+}
+
+/** What went wrong, in a sentence, with what to press; what a terminal would do about it is folded away. */
+function trouble(model, message) {
+  const [begin, ...rest] = message.split("\n");
+  const host = /https?:\/\/([^\s/]+)\S* cannot be reached/.exec(begin)?.[1];
+  const plain = begin.replace(/ \(\[Errno[^)]*\)/, "").replace(/ Ways to get it:$/, "");
+  const said = host
+    ? `${host} cannot be reached from this machine. Look at the network, then try again.`
+    : plain.charAt(0).toUpperCase() + plain.slice(1);
+  const again = h("button", { type: "button", "aria-label": `Try again: ${model.name}` }, icon("refresh"), "Try again");
+  again.addEventListener("click", () => act(again, model, "Download", () => download(model)));
+  return h(
+    "div",
+    { class: "trouble" },
+    h("p", { class: "bad", role: "alert" }, visible(said)),
+    model.state === "remote" && again,
+    rest.length > 0 &&
+      h("details", {}, h("summary", {}, "Without a network"), h("pre", { tabindex: "0" }, visible(rest.join("\n")))),
   );
 }
 
@@ -232,14 +252,16 @@ function actions(model) {
       return [button("Load", () => request("api/models/load", { body: { model: model.name } })), remove()];
     case "remote":
       return [
-        button("Download", async () => {
-          const { job } = await request("api/models/download", { body: { model: model.name } });
-          follow(model, job);
-        }),
+        button("Download", () => download(model)),
       ];
     default:
       return [];
   }
+}
+
+async function download(model) {
+  const { job } = await request("api/models/download", { body: { model: model.name } });
+  follow(model, job);
 }
 
 function ask(name) {

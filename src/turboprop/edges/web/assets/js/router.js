@@ -21,11 +21,14 @@ export function linkTo(view, params = {}) {
   return `#/${view}${query ? `?${query}` : ""}`;
 }
 
-/** Show a view. With `replace` the place before is not one to go back to, and nothing is drawn again. */
+/** Show a view. With `replace` the place before is not one to go back to, and nothing is drawn again; the event
+ * `addressreplaced` says so to links that go along. */
 export function go(view, params = {}, { replace = false } = {}) {
   const target = linkTo(view, params);
-  if (replace) history.replaceState(history.state, "", target);
-  else if (target !== location.hash) location.hash = target;
+  if (replace) {
+    history.replaceState(history.state, "", target);
+    dispatchEvent(new Event("addressreplaced"));
+  } else if (target !== location.hash) location.hash = target;
   else render(route());
 }
 

@@ -6,7 +6,9 @@ import { markWords } from "./code.js";
 import { debounced, h, refill } from "./dom.js";
 import { duration, plural, visible } from "./format.js";
 import { drawHits, moveFocus } from "./hits.js";
+import { icon } from "./icons.js";
 import { failed } from "./notice.js";
+import { remember } from "./recent.js";
 import { change, linkTo, route } from "./router.js";
 import * as fields from "./search_form.js";
 import { beginning, leftOut, noRepository, notIndexed, nothing } from "./search_states.js";
@@ -16,19 +18,27 @@ import { chosenRepo, onChange, repoNamed, repos, setHits, state } from "./state.
 const PAUSE = 140;
 /** A wait that is shorter than this is not shown. */
 const SLOW = 150;
+const KEPT = 2500;
 
 const { form, input } = fields;
 const summary = h("p", { class: "summary" });
 const missing = h("p", { class: "left-out", hidden: true });
+const unsure = h(
+  "p",
+  { class: "unsure", hidden: true },
+  icon("warning"),
+  h("span", {}, "No place in the code carries this query for sure. These are the nearest."),
+);
 const list = h("ol", { class: "hits", "aria-label": "Hits" });
 const rest = h("div", { class: "rest" });
-const results = h("div", { class: "results" }, summary, missing, list, rest);
+const formPlace = h("div", { class: "form-place" }, form);
+const results = h("div", { class: "results" }, summary, missing, unsure, list, rest);
 
 export const element = h(
   "section",
   { class: "view search", "aria-labelledby": "search-heading" },
   h("h1", { class: "unseen", id: "search-heading" }, "Search"),
-  form,
+  formPlace,
   results,
 );
 export const title = "Search";
@@ -41,11 +51,13 @@ export const move = (step) => moveFocus(list, step);
 /** The request under way, and what the page shows now: of which request, or which state. */
 let running = null;
 let drawn = null;
+let keeping = 0;
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
   typed.cancel();
   fromForm(false);
+  if (drawn?.hits?.length && input.value.trim()) remember(chosenRepo(), input.value.trim());
   if (drawn?.hits?.length) moveFocus(list, 1);
 });
 const typed = debounced(() => fromForm(true), PAUSE);
@@ -66,7 +78,7 @@ fields.clear.addEventListener("click", widen);
 for (const kind of ["repo", "status"]) {
   onChange(kind, () => {
     fields.drawLanguages();
-    if (element.isConnected) run();
+    if (form.isConnected) run();
   });
 }
 
@@ -83,9 +95,20 @@ function widen() {
   input.focus();
 }
 
-export function show(params) {
+/** The form stands in the view that is shown: one search for the page. */
+export function takeForm(place) {
+  if (form.parentElement !== place) place.append(form);
+}
+
+/** Search for what the address asks, wherever its hits are shown. */
+export function searchAlso(params) {
   fields.fromParams(params);
   run();
+}
+
+export function show(params) {
+  takeForm(formPlace);
+  searchAlso(params);
   // On a phone the keyboard would cover half of the page.
   const empty = !input.value && !params.has("like") && !params.has("source");
   if (empty && matchMedia("(hover: hover)").matches) input.focus();
@@ -145,6 +168,7 @@ async function search(wish, key) {
         run();
       }),
     );
+    setHits(wish.query ?? "", [], error.message);
   } finally {
     clearTimeout(slow);
     if (running === mine) running = null;
@@ -161,7 +185,8 @@ function drawState(key, node) {
   markWords(list, "");
   refill(list);
   refill(summary);
-  missing.hidden = true;
+  missing.hidden = unsure.hidden = true;
+  clearTimeout(keeping);
   refill(rest, node());
   setHits("", []);
 }
@@ -170,12 +195,16 @@ function drawHitsOf(wish, key, { hits, seconds, sure, nearest, not_indexed: with
   drawn = { key, hits, missing: without };
   drawHits(list, hits, wish.query ?? "");
   setHits(wish.query ?? "", hits);
-  const said = told(wish, hits.length, duration(seconds ?? measured), sure);
+  const said = told(wish, hits.length, duration(seconds ?? measured));
   const partly = Object.entries(vectors).filter(([, share]) => share > 0);
+  unsure.hidden = sure !== "weak" || hits.length === 0;
+  clearTimeout(keeping);
+  // A query that is looked at so long was meant.
+  if (wish.query && hits.length > 0) keeping = setTimeout(() => remember(chosenRepo(), wish.query), KEPT);
   refill(
     summary,
     said,
-    partly.map(([name, share]) => [" · ", h("bdi", {}, visible(name)), `: vectors of ${Math.floor(share * 100)}%, words of all`]),
+    partly.map(([name, share], at) => [(said || at > 0) && " · ", h("bdi", {}, visible(name)), `: vectors of ${Math.floor(share * 100)}%, words of all`]),
   );
   missing.hidden = without.length === 0;
   refill(missing, without.length > 0 && leftOut(without));
@@ -183,7 +212,7 @@ function drawHitsOf(wish, key, { hits, seconds, sure, nearest, not_indexed: with
   announce(hits.length > 0 ? plural(hits.length, "hit") : "No hits");
 }
 
-function told(wish, found, took, sure) {
+function told(wish, found, took) {
   if (wish.like) {
     const back = { ...Object.fromEntries(route().params), like: null, of: null, source: null };
     const place = h("bdi", { class: "mono" }, `${visible(wish.like.path)}:${wish.like.line}`);
@@ -191,8 +220,7 @@ function told(wish, found, took, sure) {
     return [`${plural(found, "chunk")} like `, place, ` · ${took} · `, link];
   }
   if (found === 0) return null;
-  const map = h("a", { href: linkTo("map") }, "See them on the map");
+  const map = h("a", { href: linkTo("map", fields.asParams()) }, "See them on the map");
   const ask = h("a", { href: linkTo("ask", { q: wish.query }) }, "Ask about this");
-  const doubt = sure === "weak" ? "none is sure · " : "";
-  return [`${plural(found, "hit")} · ${doubt}${took} · `, map, " · ", ask];
+  return [`${plural(found, "hit")} · ${took} · `, map, " · ", ask];
 }

@@ -96,6 +96,8 @@ export const form = h(
   "form",
   { role: "search", class: "search-form", "aria-label": "Code" },
   h("div", { class: "query-field" }, icon("search"), input, h("kbd", { "aria-hidden": "true" }, "/")),
+  // Without it Enter sends nothing from a form that has two fields for text.
+  h("button", { type: "submit", hidden: true }, "Search"),
   h(
     "div",
     { class: "filters" },

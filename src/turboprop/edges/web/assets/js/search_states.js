@@ -1,13 +1,15 @@
 // What stands in the place of hits: before a search, without any, and where nothing can be searched.
 
-import { h } from "./dom.js";
-import { plural, visible } from "./format.js";
+import { address, request } from "./api.js";
+import { fill, h, refill } from "./dom.js";
+import { ago, plural, visible } from "./format.js";
 import { icon } from "./icons.js";
 import { empty } from "./notice.js";
+import { placeParam } from "./place.js";
+import { forget, recent } from "./recent.js";
 import { linkTo } from "./router.js";
 import { repos } from "./state.js";
 
-const EXAMPLES = ["where is the configuration read", "retry a request that failed", "parse a date"];
 const KEYS = [
   ["/", "search"],
   ["↓ ↑", "through the hits"],
@@ -16,24 +18,91 @@ const KEYS = [
 ];
 
 /** Before the first search; `repo` is the chosen one, null for all. */
-export const beginning = (repo) =>
-  h(
+export function beginning(repo) {
+  const examples = h("section", { hidden: true });
+  const changed = h("section", { hidden: true });
+  if (repo?.indexed) fillStart(repo.name, examples, changed);
+  return h(
     "div",
     { class: "start" },
     h("p", { class: "start-line" }, holdings(repo)),
-    h(
-      "ul",
-      { class: "examples", "aria-label": "Examples" },
-      EXAMPLES.map((example) =>
-        h("li", {}, h("a", { class: "button example", href: linkTo("search", { q: example }) }, example)),
-      ),
-    ),
+    h("div", { class: "start-columns" }, searched(repo?.name ?? null), examples, changed),
     h(
       "dl",
       { class: "keys" },
       KEYS.map(([key, does]) => [h("dt", {}, h("kbd", {}, key)), h("dd", {}, does)]),
     ),
   );
+}
+
+/** What the code itself suggests to ask, and which files changed last. */
+async function fillStart(repo, examples, changed) {
+  let found;
+  try {
+    found = await request(address("api/start", { repo }), { background: true });
+  } catch {
+    return; // the search works without
+  }
+  examples.hidden = found.examples.length === 0;
+  refill(
+    examples,
+    h("h2", {}, "Try, from this code"),
+    h(
+      "ul",
+      { class: "start-list", "aria-label": "Examples" },
+      found.examples.map((query) => h("li", {}, h("a", { href: linkTo("search", { q: query }) }, visible(query)))),
+    ),
+  );
+  changed.hidden = found.changed.length === 0;
+  refill(
+    changed,
+    h("h2", {}, "Changed lately"),
+    h(
+      "ul",
+      { class: "start-list", "aria-label": "Changed lately" },
+      found.changed.map((file) =>
+        h(
+          "li",
+          {},
+          h(
+            "a",
+            { href: linkTo("search", { source: placeParam(file.path, 1, 1) }), title: visible(file.path) },
+            h("bdi", {}, visible(file.path.slice(file.path.lastIndexOf("/") + 1))),
+          ),
+          h("span", { class: "quiet" }, ` ${ago(file.changed)}`),
+        ),
+      ),
+    ),
+  );
+}
+
+function searched(repo) {
+  const queries = recent(repo);
+  if (queries.length === 0) return null;
+  const section = h("section", {});
+  const clear = h(
+    "button",
+    {
+      type: "button",
+      class: "plain",
+      onClick: () => {
+        forget(repo);
+        section.remove();
+      },
+    },
+    "Forget them",
+  );
+  return fill(
+    section,
+    h("h2", {}, "Recent searches"),
+    h(
+      "ul",
+      { class: "start-list", "aria-label": "Recent searches" },
+      queries.map((query) => h("li", {}, h("a", { href: linkTo("search", { q: query }) }, visible(query)))),
+    ),
+    clear,
+  );
+}
 
 function holdings(repo) {
   if (repo) {
@@ -56,7 +125,7 @@ export function nothing(wish, widened, nearest = []) {
     widened && h("button", { type: "button", class: "plain", onClick: widened }, icon("close"), "Clear filters");
   const meant = nearest.map((word) => h("a", { class: "button example", href: linkTo("search", { q: word }) }, visible(word)));
   return empty(
-    `Nothing found for “${visible(wish.query.slice(0, 80))}”`,
+    `Nothing in the code carries “${visible(wish.query.slice(0, 80))}”`,
     widened ? "The filters leave nothing over." : other,
     meant.length > 0 && h("p", { class: "examples", "aria-label": "Did you mean" }, "Did you mean ", meant),
     clear && h("p", {}, clear),

@@ -17,6 +17,8 @@ export const state = {
   /** The hits of the last search, for the map to light. */
   hits: [],
   query: "",
+  /** Why the last search failed, "" where it did not. */
+  trouble: "",
 };
 
 export function onChange(kind, work) {
@@ -51,6 +53,7 @@ const inRepo = (repo) => ({
   of: null,
   like: null,
   file: null,
+  folder: null,
 });
 
 export const repoLink = (repo) => linkTo(route().view, inRepo(repo));
@@ -70,7 +73,8 @@ function tellRepo() {
   tell("repo");
 }
 
-export function setHits(query, hits) {
+export function setHits(query, hits, trouble = "") {
+  state.trouble = trouble;
   state.query = query;
   state.hits = hits;
   tell("hits");

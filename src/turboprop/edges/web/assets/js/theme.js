@@ -9,7 +9,6 @@ const KEY = "tp.theme";
 export const THEMES = { auto: "System", light: "Light", dark: "Dark" };
 const ORDER = Object.keys(THEMES);
 const SAID = { auto: "as the system", light: "light", dark: "dark" };
-const listeners = new Set();
 
 export const chosenTheme = () => (ORDER.includes(read(KEY)) ? read(KEY) : "auto");
 
@@ -18,12 +17,8 @@ const button = h("button", { type: "button", class: "plain icon-only theme", onC
 /** The switch; each press goes on to the next theme. */
 export function themeButton() {
   draw();
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", tell);
   return button;
 }
-
-/** Be told when colours change: a canvas does not follow by itself. */
-export const onTheme = (work) => listeners.add(work);
 
 export function nextTheme() {
   chooseTheme(ORDER[(ORDER.indexOf(chosenTheme()) + 1) % ORDER.length]);
@@ -35,21 +30,10 @@ export function chooseTheme(next) {
   else document.documentElement.dataset.theme = next;
   draw();
   announce(`Theme: ${SAID[next]}`);
-  tell();
 }
 
 function draw() {
   button.replaceChildren(icon(chosenTheme()));
   button.setAttribute("aria-label", `Theme: ${SAID[chosenTheme()]}`);
   button.title = `Theme: ${SAID[chosenTheme()]} (t)`;
-}
-
-/** Whether the page is dark now. */
-export const isDark = () => {
-  const { theme } = document.documentElement.dataset;
-  return theme ? theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-};
-
-function tell() {
-  for (const work of listeners) work();
 }

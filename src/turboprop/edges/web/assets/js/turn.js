@@ -24,6 +24,7 @@ export function turn(question, { cites = false, repo = null } = {}) {
   thoughts.append(thought);
   const answer = h("div", { class: "answer prose", "aria-busy": "true" });
   const foot = h("footer", { class: "turn-foot" });
+  const actions = h("div", { class: "turn-actions" });
   const element = h(
     "article",
     { class: "turn", "aria-label": `Question: ${question.slice(0, 100)}` },
@@ -33,6 +34,7 @@ export function turn(question, { cites = false, repo = null } = {}) {
     state,
     answer,
     foot,
+    actions,
   );
   let text = "";
   let drawn = [];
@@ -50,11 +52,13 @@ export function turn(question, { cites = false, repo = null } = {}) {
           {
             type: "button",
             class: "citation",
-            "aria-label": `Source ${placeText(path, start, end)}`,
+            "aria-label": `Source ${placeText(path, start, end)}, number ${numberOf(given, path, start)}`,
             title: placeText(path, start, end),
             onClick: () => openSource({ repo, path, start, end }),
           },
-          placeNodes(path.slice(path.lastIndexOf("/") + 1), start, end),
+          // On a phone the number of the source stands for its name, which would break every line.
+          h("span", { class: "citation-number" }, String(numberOf(given, path, start))),
+          h("span", { class: "citation-place" }, placeNodes(path.slice(path.lastIndexOf("/") + 1), start, end)),
         );
   };
 
@@ -73,11 +77,23 @@ export function turn(question, { cites = false, repo = null } = {}) {
 
   return {
     element,
+    question,
+    /** Buttons under the answer, when it has ended. */
+    offer: (buttons) => refill(actions, buttons),
     get text() {
       return text;
     },
     say(message) {
       refill(state, message && [h("span", { class: "spinner", "aria-hidden": "true" }), message]);
+    },
+    /** How much of the prompt the model has read. */
+    reading(done, total) {
+      const said = `Reading ${count(done)} of ${count(total)} tokens…`;
+      const bar = state.querySelector("progress");
+      if (bar) {
+        bar.value = done;
+        bar.nextSibling.replaceWith(said);
+      } else refill(state, h("progress", { max: total, value: done, "aria-label": "Prompt read" }), said);
     },
     add(piece) {
       if (!text) refill(state);
@@ -93,7 +109,7 @@ export function turn(question, { cites = false, repo = null } = {}) {
       refill(sources, sourceList(found, repo, weak));
     },
     /** The last word: what remains to be said of how it ended. */
-    end({ final = null, told = [], failure = null, stopped = false }) {
+    end({ final = null, told = [], failure = null, stopped = false, silent = false }) {
       clearTimeout(timer);
       if (final !== null) text = final;
       draw();
@@ -106,7 +122,7 @@ export function turn(question, { cites = false, repo = null } = {}) {
         text ? copyButton(visibleText(text), "Copy the answer") : null,
         said.map((one) => h("span", {}, one)),
       );
-      announce(failure ? "The answer failed" : stopped ? "Stopped" : "The answer is complete");
+      if (!silent) announce(failure ? "The answer failed" : stopped ? "Stopped" : "The answer is complete");
     },
   };
 }
@@ -119,6 +135,10 @@ function readPath(sources, name, start, end) {
     if (part.start_line <= next && part.end_line >= next) next = part.end_line + 1;
   return start >= 1 && end >= start && next > end ? parts[0].path : null;
 }
+
+/** Which of the sources has a line, counted from 1. */
+const numberOf = (sources, path, line) =>
+  1 + sources.findIndex((source) => source.path === path && source.start_line <= line && line <= source.end_line);
 
 function sourceList(found, repo, weak) {
   if (found.length === 0) return null;
