@@ -40,6 +40,7 @@ def write_gguf(
         writer.add_head_count_kv(c["num_key_value_heads"])
     if "head_dim" in c:
         writer.add_key_length(c["head_dim"])
+        writer.add_value_length(c["head_dim"])
     if "rms_norm_eps" in c:
         writer.add_layer_norm_rms_eps(c["rms_norm_eps"])
     else:
@@ -52,6 +53,9 @@ def write_gguf(
     scaling = c.get("rope_scaling")
     if scaling and scaling["rope_type"] == "longrope":
         writer.add_rope_scaling_orig_ctx_len(c["original_max_position_embeddings"])
+        trained = c["original_max_position_embeddings"]
+        stretch = np.log(c["max_position_embeddings"] / trained) / np.log(trained)
+        writer.add_rope_scaling_attn_factors(float(np.sqrt(1 + stretch)))
         for kind in ("short", "long"):
             writer.add_tensor(f"rope_factors_{kind}.weight", np.array(scaling[f"{kind}_factor"], np.float32))
     elif scaling:

@@ -436,6 +436,7 @@ MODELS = {
             "model_type": "olmoe",
             "rope_theta": 10000.0,
             **_DECODER,
+            "num_key_value_heads": 4,
             "num_experts": 6,
             "num_experts_per_tok": 2,
             "tie_word_embeddings": True,

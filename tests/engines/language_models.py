@@ -124,7 +124,7 @@ def write_four_bit(source: Path, path: Path, kind: gguf.GGMLQuantizationType) ->
             writer.add_key_value(name, field.contents(), field.types[0], element)
     for tensor in reader.tensors:
         values = tensor.data
-        if values.ndim == 2 and values.shape[1] % 32 == 0:
+        if values.ndim >= 2 and values.shape[-1] % 32 == 0:
             writer.add_tensor(tensor.name, gguf.quants.quantize(values, kind), raw_dtype=kind)
         else:
             writer.add_tensor(tensor.name, values)
