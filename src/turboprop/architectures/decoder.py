@@ -42,6 +42,7 @@ class Hyperparameters:
     wide_norms: bool = False
     norms_after: bool = False
     plain: frozenset[int] = frozenset()
+    fused: bool = False  # q, k, v in one matrix, gate and up in one
     attention_scale: float = 0.0  # 0: head_dim ** -0.5
     embedding_scale: float = 1.0
     residual_scale: float = 1.0
@@ -144,13 +145,14 @@ def weight_names(hp: Hyperparameters, origin: Literal["hf", "gguf"], stored: Con
         if hp.norms_after:
             del rows["attn_norm"], rows["ffn_norm"]
             rows |= _AFTER
-        if f"{place}.{_FUSED['qkv'][column]}.weight" in stored:
+        fused = f"{place}.{_FUSED['qkv'][column]}.weight" in stored
+        if fused or (hp.fused and f"{place}.{_LAYER['q'][column]}.weight" not in stored):
             del rows["q"], rows["k"], rows["v"]
             rows["qkv"] = _FUSED["qkv"]
         if hp.experts is not None and f"{place}.{_LAYER['gate'][column]}.weight" not in stored:
             del rows["gate"], rows["up"], rows["down"]
             names |= expert_names(hp.experts, hp.shared_expert, origin, layer, place, stored, hp.inner)
-        elif _is_fused(place, origin, stored):
+        elif _is_fused(hp, place, origin, stored):
             del rows["gate"], rows["up"]
             rows["gate_up"] = _FUSED["gate_up"]
         for canonical, row in rows.items():
@@ -161,10 +163,10 @@ def weight_names(hp: Hyperparameters, origin: Literal["hf", "gguf"], stored: Con
     return names
 
 
-def _is_fused(place: str, origin: Literal["hf", "gguf"], stored: Container[str]) -> bool:
+def _is_fused(hp: Hyperparameters, place: str, origin: Literal["hf", "gguf"], stored: Container[str]) -> bool:
     """Whether gate and up are one matrix. In GGUF it has the name of `up`, and there is no gate."""
     if origin == "hf":
-        return f"{place}.{_FUSED['gate_up'][0]}.weight" in stored
+        return hp.fused or f"{place}.{_FUSED['gate_up'][0]}.weight" in stored
     return f"{place}.ffn_up.weight" in stored and f"{place}.ffn_gate.weight" not in stored
 
 

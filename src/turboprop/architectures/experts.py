@@ -11,16 +11,16 @@ from turboprop.architectures.values import Activation, ImpossibleValueError, cou
 MOST_EXPERTS = 4096
 # Of a layer in a Hugging Face file: its router, one expert's gate, up and down, for an expert N of F features inside.
 _FORMS = (
-    ("mlp.gate", *(f"mlp.experts.N.{part}_proj.weight" for part in ("gate", "up", "down"))),
-    ("block_sparse_moe.gate", *(f"block_sparse_moe.experts.N.{part}.weight" for part in ("w1", "w3", "w2"))),
+    ("mlp.gate.weight", *(f"mlp.experts.N.{part}_proj.weight" for part in ("gate", "up", "down"))),
+    ("block_sparse_moe.gate.weight", *(f"block_sparse_moe.experts.N.{part}.weight" for part in ("w1", "w3", "w2"))),
     (
-        "block_sparse_moe.router.layer",
+        "block_sparse_moe.router.layer.weight",
         "block_sparse_moe.input_linear.weight[N][0:F]",
         "block_sparse_moe.input_linear.weight[N][F:]",
         "block_sparse_moe.output_linear.weight[N]",
     ),
 )
-_GGUF = ("ffn_gate_inp", *(f"ffn_{part}_exps.weight[N]" for part in ("gate", "up", "down")))
+_GGUF = ("ffn_gate_inp.weight", *(f"ffn_{part}_exps.weight[N]" for part in ("gate", "up", "down")))
 _SHARED = {
     "shared.router": ("mlp.shared_expert_gate", "ffn_gate_inp_shexp"),
     "shared.0.gate": ("mlp.shared_expert.gate_proj", "ffn_gate_shexp"),
@@ -67,15 +67,21 @@ def expert_names(
     """Canonical names of the router and the experts of one layer to those in the checkpoint."""
     form = _GGUF
     if origin == "hf":
-        form = next((form for form in _FORMS if f"{place}.{form[0]}.weight" in stored), _FORMS[0])
+        # By the router or by the first expert: one that is missing is told by its own name.
+        form = next((form for form in _FORMS if any(_at(place, part, 0, inner) in stored for part in form)), _FORMS[0])
     router, *parts = form
-    names = {f"{layer}.router.weight": f"{place}.{router}.weight"}
+    names = {f"{layer}.router.weight": _at(place, router, 0, inner)}
     for number in range(how.count):
         for canonical, part in zip(("gate", "up", "down"), parts, strict=True):
-            name = part.replace("N", str(number)).replace("F", str(inner))
-            names[f"{layer}.experts.{number}.{canonical}.weight"] = f"{place}.{name}"
+            names[f"{layer}.experts.{number}.{canonical}.weight"] = _at(place, part, number, inner)
     if shared is not None:
         column = 0 if origin == "hf" else 1
         names |= {f"{layer}.{canonical}.weight": f"{place}.{row[column]}.weight" for canonical, row in _SHARED.items()}
-        names[f"{layer}.shared.router.weight"] += "[None]"  # a vector in GGUF
+        if origin == "gguf":  # a vector there
+            names[f"{layer}.shared.router.weight"] += "[None]"
     return names
+
+
+def _at(place: str, part: str, number: int, inner: int) -> str:
+    """The checkpoint's name of a router or of a matrix of one expert."""
+    return f"{place}.{part}".replace("N", str(number)).replace("F", str(inner))

@@ -28,7 +28,7 @@ def hyperparameters(source: Mapping[str, Any], origin: Literal["hf", "gguf"]) ->
         trained = count(source, "phi3.rope.scaling.original_context_length", 1)
         default = longrope_magnitude(count(source, "phi3.context_length"), trained) if trained > 1 else 1.0
         magnitude = real(source, "phi3.rope.scaling.attn_factor", default)
-        return replace(shape, windows=windows, rope=replace(shape.rope, magnitude=magnitude))
+        return replace(shape, fused=True, windows=windows, rope=replace(shape.rope, magnitude=magnitude))
     layers = count(source, "num_hidden_layers", most=MOST_LAYERS)
     window = None if source.get("sliding_window") is None else count(source, "sliding_window")
-    return decoder.of_config(source, base=10000.0, windows=(window,) * layers)
+    return replace(decoder.of_config(source, base=10000.0, windows=(window,) * layers), fused=True)
