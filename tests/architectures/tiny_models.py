@@ -38,7 +38,7 @@ class TinyModel:
             random = np.random.default_rng(zlib.crc32(name.encode()))
             values = random.standard_normal(shape).astype(np.float32)
             if len(shape) == 1:
-                centre = 1.0 if is_norm(name) and self.config["model_type"] != "gemma3_text" else 0.0
+                centre = 1.0 if is_norm(name) and self.config["model_type"] not in ("gemma2", "gemma3_text") else 0.0
                 made[name] = (centre + 0.1 * values).astype(np.float32)
             else:
                 made[name] = (values * (0.7 / np.sqrt(shape[-1]) if "embed" not in name else 0.5)).astype(np.float32)
@@ -74,12 +74,49 @@ def _decoder(c: dict[str, Any]) -> Shapes:
             f"{p}mlp.up_proj.weight": (ff, width),
             f"{p}mlp.down_proj.weight": (width, ff),
         }
-        if c["model_type"] == "qwen2":
+        if c["model_type"] in ("qwen2", "qwen2_moe"):
             shapes |= {f"{p}self_attn.{name}_proj.bias": (q if name == "q" else kv,) for name in "qkv"}
-        if c["model_type"] in ("qwen3", "gemma3_text"):
+        if c["model_type"] in ("qwen3", "qwen3_moe", "gemma3_text"):
             shapes |= {f"{p}self_attn.q_norm.weight": (head,), f"{p}self_attn.k_norm.weight": (head,)}
-        if c["model_type"] == "gemma3_text":
+        if c["model_type"] in ("gemma2", "gemma3_text"):
             shapes |= {f"{p}{side}_feedforward_layernorm.weight": (width,) for side in ("pre", "post")}
+        if c["model_type"] in ("olmo2", "olmoe"):
+            shapes |= {f"{p}self_attn.q_norm.weight": (q,), f"{p}self_attn.k_norm.weight": (kv,)}
+        if c["model_type"] == "olmo2":
+            del shapes[f"{p}input_layernorm.weight"]
+            shapes[f"{p}post_feedforward_layernorm.weight"] = (width,)
+        if c["model_type"] == "phi3":
+            for name in ("self_attn.q", "self_attn.k", "self_attn.v", "mlp.gate", "mlp.up"):
+                del shapes[f"{p}{name}_proj.weight"]
+            shapes[f"{p}self_attn.qkv_proj.weight"] = (q + 2 * kv, width)
+            shapes[f"{p}mlp.gate_up_proj.weight"] = (2 * ff, width)
+        if "num_experts_per_tok" in c:
+            shapes = _with_experts(shapes, c, p)
+    return shapes
+
+
+def _with_experts(shapes: Shapes, c: dict[str, Any], p: str) -> Shapes:
+    """The MLP of one layer as each family names its experts; Granite has them in one tensor."""
+    shapes = {name: shape for name, shape in shapes.items() if not name.startswith(f"{p}mlp.")}
+    width, number = c["hidden_size"], c.get("num_experts") or c["num_local_experts"]
+    ff = c.get("moe_intermediate_size", c["intermediate_size"])
+    if c["model_type"] == "granitemoe":
+        return shapes | {
+            f"{p}block_sparse_moe.router.layer.weight": (number, width),
+            f"{p}block_sparse_moe.input_linear.weight": (number, 2 * ff, width),
+            f"{p}block_sparse_moe.output_linear.weight": (number, width, ff),
+        }
+    block, parts = "mlp", ("gate_proj", "up_proj", "down_proj")
+    if c["model_type"] == "mixtral":
+        block, parts = "block_sparse_moe", ("w1", "w3", "w2")
+    shapes[f"{p}{block}.gate.weight"] = (number, width)
+    for expert in range(number):
+        for part, shape in zip(parts, ((ff, width), (ff, width), (width, ff)), strict=True):
+            shapes[f"{p}{block}.experts.{expert}.{part}.weight"] = shape
+    if inner := c.get("shared_expert_intermediate_size"):
+        shapes[f"{p}mlp.shared_expert_gate.weight"] = (1, width)
+        for part, shape in zip(parts, ((inner, width), (inner, width), (width, inner)), strict=True):
+            shapes[f"{p}mlp.shared_expert.{part}.weight"] = shape
     return shapes
 
 
@@ -282,5 +319,157 @@ MODELS = {
         },
         _decoder,
         "gemma-embedding",
+    ),
+    "gemma2": TinyModel(
+        {
+            "model_type": "gemma2",
+            **_DECODER,
+            "num_hidden_layers": 4,
+            "head_dim": 16,
+            "query_pre_attn_scalar": 16,
+            "sliding_window": 8,
+            "rope_theta": 10000.0,
+            "attn_logit_softcapping": 1.5,
+            "final_logit_softcapping": 2.0,
+            "hidden_activation": "gelu_pytorch_tanh",
+        },
+        _decoder,
+        "gemma2",
+    ),
+    "phi3": TinyModel(
+        {"model_type": "phi3", "rope_theta": 10000.0, **_DECODER, "pad_token_id": 0, "tie_word_embeddings": True},
+        _decoder,
+        "phi3",
+    ),
+    "phi3-longrope": TinyModel(
+        {
+            "model_type": "phi3",
+            "rope_theta": 10000.0,
+            **_DECODER,
+            "pad_token_id": 0,
+            "tie_word_embeddings": True,
+            "hidden_size": 64,
+            "partial_rotary_factor": 0.75,
+            "original_max_position_embeddings": 32,
+            "rope_scaling": {
+                "rope_type": "longrope",
+                "short_factor": [1.0, 1.1, 1.3, 1.5, 1.6, 2.0],
+                "long_factor": [1.0, 2.0, 3.0, 5.0, 8.0, 9.0],
+            },
+        },
+        _decoder,
+        "phi3",
+    ),
+    "smollm3": TinyModel(
+        {
+            "model_type": "smollm3",
+            "rope_theta": 2000000.0,
+            **_DECODER,
+            "num_hidden_layers": 5,
+            "pad_token_id": 0,
+            "no_rope_layers": [1, 1, 1, 0, 1],
+        },
+        _decoder,
+        "smollm3",
+    ),
+    "granite": TinyModel(
+        {
+            "model_type": "granite",
+            "rope_theta": 10000.0,
+            **_DECODER,
+            "embedding_multiplier": 3.0,
+            "attention_multiplier": 0.25,
+            "residual_multiplier": 0.4,
+            "logits_scaling": 2.0,
+            "tie_word_embeddings": True,
+        },
+        _decoder,
+        "granite",
+    ),
+    "olmo2": TinyModel(
+        {"model_type": "olmo2", "rope_theta": 500000.0, **_DECODER, "tie_word_embeddings": True}, _decoder, "olmo2"
+    ),
+    "ministral": TinyModel(
+        {
+            "model_type": "ministral",
+            "rope_theta": 10000.0,
+            **_DECODER,
+            "head_dim": 8,
+            "sliding_window": 5,
+            "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+            "tie_word_embeddings": True,
+        },
+        _decoder,
+    ),
+    "qwen3_moe": TinyModel(
+        {
+            "model_type": "qwen3_moe",
+            "rope_theta": 1000000.0,
+            **_DECODER,
+            "head_dim": 16,
+            "num_experts": 6,
+            "num_experts_per_tok": 3,
+            "moe_intermediate_size": 24,
+            "norm_topk_prob": True,
+            "tie_word_embeddings": True,
+        },
+        _decoder,
+        "qwen3moe",
+    ),
+    "qwen2_moe": TinyModel(
+        {
+            "model_type": "qwen2_moe",
+            "rope_theta": 1000000.0,
+            **_DECODER,
+            "num_experts": 6,
+            "num_experts_per_tok": 2,
+            "moe_intermediate_size": 24,
+            "shared_expert_intermediate_size": 40,
+            "norm_topk_prob": False,
+            "tie_word_embeddings": True,
+        },
+        _decoder,
+        "qwen2moe",
+    ),
+    "olmoe": TinyModel(
+        {
+            "model_type": "olmoe",
+            "rope_theta": 10000.0,
+            **_DECODER,
+            "num_key_value_heads": 4,
+            "num_experts": 6,
+            "num_experts_per_tok": 2,
+            "tie_word_embeddings": True,
+        },
+        _decoder,
+        "olmoe",
+    ),
+    "mixtral": TinyModel(
+        {
+            "model_type": "mixtral",
+            "rope_theta": 1000000.0,
+            **_DECODER,
+            "num_local_experts": 5,
+            "num_experts_per_tok": 2,
+            "tie_word_embeddings": True,
+        },
+        _decoder,
+        "llama",
+    ),
+    "granitemoe": TinyModel(
+        {
+            "model_type": "granitemoe",
+            "rope_theta": 10000.0,
+            **_DECODER,
+            "num_local_experts": 5,
+            "num_experts_per_tok": 2,
+            "embedding_multiplier": 3.0,
+            "attention_multiplier": 0.25,
+            "residual_multiplier": 0.4,
+            "logits_scaling": 2.0,
+            "tie_word_embeddings": True,
+        },
+        _decoder,
+        "granitemoe",
     ),
 }

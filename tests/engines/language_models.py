@@ -8,7 +8,7 @@ from typing import Any
 import gguf
 import numpy as np
 
-from architectures.tiny_models import _DECODER, VOCABULARY, Shapes, TinyModel, _decoder
+from architectures.tiny_models import _DECODER, MODELS, VOCABULARY, Shapes, TinyModel, _decoder
 
 PHI = {
     "model_type": "phi",
@@ -60,6 +60,14 @@ def _with_head(c: dict[str, Any]) -> Shapes:
 
 LANGUAGE_MODELS = {
     "phi": TinyModel(PHI, _phi),
+    **{
+        name: TinyModel(
+            MODELS[name].config,
+            lambda c: {f"model.{name}": shape for name, shape in _decoder(c).items()},
+            MODELS[name].gguf_family,
+        )
+        for name in ("gemma2", "granite", "granitemoe")
+    },
     "llama-head": TinyModel(
         {"model_type": "llama", "rope_theta": 10000.0, **_DECODER, "tie_word_embeddings": False}, _with_head
     ),
@@ -116,7 +124,7 @@ def write_four_bit(source: Path, path: Path, kind: gguf.GGMLQuantizationType) ->
             writer.add_key_value(name, field.contents(), field.types[0], element)
     for tensor in reader.tensors:
         values = tensor.data
-        if values.ndim == 2 and values.shape[1] % 32 == 0:
+        if values.ndim >= 2 and values.shape[-1] % 32 == 0:
             writer.add_tensor(tensor.name, gguf.quants.quantize(values, kind), raw_dtype=kind)
         else:
             writer.add_tensor(tensor.name, values)

@@ -1,6 +1,6 @@
 """Write `golden/<model>.npz`: the logits that `transformers` computes for the tiny language models.
 
-    PYTHONPATH=tests python tests/engines/make_goldens.py
+    PYTHONPATH=tests python tests/engines/make_goldens.py [MODEL...]
 
 It needs torch and transformers (any CPU build; last made with torch 2.13.0 and transformers 5.23.0), which no
 test does. Each file holds float32 logits [tokens, vocabulary], one array an input.
@@ -8,6 +8,7 @@ test does. Each file holds float32 logits [tokens, vocabulary], one array an inp
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from pathlib import Path
 
@@ -19,11 +20,12 @@ from engines.language_models import LANGUAGE_MODELS
 GOLDEN = Path(__file__).with_name("golden")
 
 
-def main() -> None:
+def main(names: list[str]) -> None:
     import torch
     from transformers import AutoModelForCausalLM
 
-    for name, tiny in LANGUAGE_MODELS.items():
+    for name in names or LANGUAGE_MODELS:
+        tiny = LANGUAGE_MODELS[name]
         with tempfile.TemporaryDirectory() as folder:
             model, report = AutoModelForCausalLM.from_pretrained(
                 tiny.save(Path(folder)), dtype=torch.float32, attn_implementation="eager", output_loading_info=True
@@ -38,4 +40,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -26,9 +26,15 @@ from turboprop.models.checkpoint.view import Checkpoint
 QUANTISED = ("IQ4_XS", "Q2_K", "Q3_K_M", "Q4_K_M", "Q5_K_M", "Q6_K")
 TINY = [
     (name, origin)
-    for name in ("llama", "llama-linear", "mistral", "qwen2", "qwen3", "qwen3-yarn")
+    for name in (
+        *("llama", "llama-linear", "mistral", "qwen2", "qwen3", "qwen3-yarn"),
+        *("phi3", "phi3-longrope", "smollm3", "olmo2", "ministral"),
+        *("qwen3_moe", "qwen2_moe", "olmoe", "mixtral"),
+    )
     for origin in (("hf", "gguf") if MODELS[name].gguf_family else ("hf",))
 ]
+FACTORS = ("gemma2", "granite", "granitemoe")
+"""Families that change the logits of their heads."""
 
 
 @pytest.fixture(params=["native", "numpy"])
@@ -100,10 +106,15 @@ def test_decoders_with_tied_heads_equal_transformers(tmp_path: Path, engine: str
     generator.close()
 
 
-@pytest.mark.parametrize("form", ["phi", "phi fused", "phi apart", "llama-head", "gemma3-causal"])
+@pytest.mark.parametrize(
+    "form",
+    ["phi", "phi fused", "phi apart", "llama-head", "gemma3-causal", *FACTORS, *(f"{name} gguf" for name in FACTORS)],
+)
 def test_models_with_their_heads_equal_transformers(tmp_path: Path, engine: str, form: str) -> None:
     name, _, gguf = form.partition(" ")
-    if gguf:
+    if gguf == "gguf":
+        checkpoint = open_gguf(write_gguf(LANGUAGE_MODELS[name], tmp_path / "m.gguf"))
+    elif gguf:
         checkpoint = open_gguf(write_phi_gguf(tmp_path / "m.gguf", fused=gguf == "fused"))
     else:
         checkpoint = open_folder(LANGUAGE_MODELS[name].save(tmp_path))

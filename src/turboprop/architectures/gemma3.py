@@ -11,7 +11,7 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from turboprop.architectures.decoder import head_names
+from turboprop.architectures.decoder import head_names, logits
 from turboprop.architectures.ops import Attention, Ops, Rope, T
 from turboprop.architectures.rope import rope_of_config, rope_of_metadata
 from turboprop.architectures.values import (
@@ -24,7 +24,7 @@ from turboprop.architectures.values import (
     split_evenly,
 )
 
-__all__ = ["forward", "head_names", "hyperparameters", "weight_names"]
+__all__ = ["forward", "head_names", "hyperparameters", "logits", "weight_names"]
 
 _GLOBAL_BASE, _LOCAL_BASE = 1_000_000.0, 10_000.0
 _EVERY = 6  # each sixth layer sees all tokens
@@ -32,7 +32,7 @@ _EVERY = 6  # each sixth layer sees all tokens
 
 @dataclass(frozen=True, slots=True)
 class Hyperparameters:
-    """Shape of one Gemma 3 text model; `windows` and `ropes` have one entry a layer."""
+    """Shape of one Gemma 2 or 3 text model; `windows` and `ropes` have one entry a layer."""
 
     layers: int
     heads: int
@@ -46,6 +46,10 @@ class Hyperparameters:
     activation: Activation
     windows: tuple[int | None, ...]
     ropes: tuple[Rope, ...]
+    head_norms: bool = True
+    score_cap: float = 0.0
+    logit_cap: float = 0.0
+    logit_scale: float = 1.0
 
 
 def hyperparameters(source: Mapping[str, Any], origin: Literal["hf", "gguf"]) -> Hyperparameters:
@@ -154,6 +158,8 @@ def weight_names(
     for layer in range(hp.layers):
         place = f"layers.{layer}" if origin == "hf" else f"blk.{layer}"
         for canonical, row in _LAYER.items():
+            if canonical in ("q_norm", "k_norm") and not hp.head_norms:
+                continue
             names[f"{layer}.{canonical}.weight"] = f"{place}.{row[column]}.weight"
     return names
 
@@ -169,9 +175,10 @@ def forward(ops: Ops[T], hp: Hyperparameters) -> T:
         p, rope = f"{layer}.", hp.ropes[layer]
         y = norm(x, f"{p}attn_norm")
         q, k, v = (ops.linear(y, f"{p}{name}.weight") for name in "qkv")
-        q = ops.rope(norm(q, f"{p}q_norm", hp.head_dim), hp.head_dim, rope)
-        k = ops.rope(norm(k, f"{p}k_norm", hp.head_dim), hp.head_dim, rope)
-        how = Attention(hp.heads, hp.kv_heads, hp.head_dim, hp.scale, hp.causal, hp.windows[layer])
+        if hp.head_norms:
+            q, k = norm(q, f"{p}q_norm", hp.head_dim), norm(k, f"{p}k_norm", hp.head_dim)
+        q, k = ops.rope(q, hp.head_dim, rope), ops.rope(k, hp.head_dim, rope)
+        how = Attention(hp.heads, hp.kv_heads, hp.head_dim, hp.scale, hp.causal, hp.windows[layer], hp.score_cap)
         a = ops.linear(ops.attention(q, k, v, how), f"{p}out.weight")
         x = ops.add(x, norm(a, f"{p}attn_out_norm"))
         y = norm(x, f"{p}ffn_norm")

@@ -37,7 +37,8 @@ class Rope:
 @dataclass(frozen=True, slots=True)
 class Attention:
     """Scaled dot-product attention. `window` is the number of tokens visible to each side
-    (inclusive of the token itself on the causal side); None means all."""
+    (inclusive of the token itself on the causal side); None means all. `cap` bends scores to lie below it,
+    `cap * tanh(score / cap)`; 0 means never."""
 
     heads: int
     kv_heads: int
@@ -45,6 +46,22 @@ class Attention:
     scale: float
     causal: bool = False
     window: int | None = None
+    cap: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Experts:
+    """A mixture of gated MLPs, of which each token takes `top` (Shazeer et al. 2017, arXiv 1701.06538).
+
+    The likeliest by their logits count with their probabilities among all (`softmax`); `normalized` ones add up to 1.
+    With `sigmoid` each counts with that of its own logit.
+    """
+
+    count: int
+    top: int
+    normalized: bool
+    activation: Literal["gelu", "gelu_tanh", "silu", "relu"]
+    scores: Literal["softmax", "sigmoid"] = "softmax"
 
 
 class Ops(Protocol[T]):
@@ -85,6 +102,13 @@ class Ops(Protocol[T]):
 
     def scale(self, x: T, factor: float) -> T: ...
 
+    def cap(self, x: T, most: float) -> T:
+        """most * tanh(x / most). It may take the place of x, which nothing else may use."""
+
+    def experts(self, x: T, logits: T, weights: str, how: Experts) -> T:
+        """Sum over the experts that a token takes. `logits` has one feature an expert; the matrices of expert n are
+        `<weights>.<n>.gate.weight`, `.up.weight` and `.down.weight`."""
+
     def split(self, x: T, sizes: tuple[int, ...]) -> tuple[T, ...]:
         """Cut the feature axis into consecutive parts."""
 
@@ -123,3 +147,6 @@ class Architecture(Protocol):
 
     def forward(self, ops: Ops[T], hp: Any) -> T:
         """Hidden states of the last layer, after the final norm; of a `table` the vectors of the inputs."""
+
+    def logits(self, ops: Ops[T], hp: Any, hidden: T, weight: str, bias: str | None) -> T:
+        """What the output head makes of hidden states, where `head_names` gives one."""

@@ -11,12 +11,12 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from turboprop.architectures.decoder import head_names
+from turboprop.architectures.decoder import head_names, logits
 from turboprop.architectures.ops import Attention, Ops, Rope, T
 from turboprop.architectures.rope import rope_of_config, rope_of_metadata
 from turboprop.architectures.values import MOST_LAYERS, Activation, activation, count, real, split_evenly
 
-__all__ = ["forward", "head_names", "hyperparameters", "weight_names"]
+__all__ = ["forward", "head_names", "hyperparameters", "logits", "weight_names"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,8 @@ class Hyperparameters:
     rope: Rope
     activation: Activation
     causal: bool = True
+    logit_cap: float = 0.0
+    logit_scale: float = 1.0
 
 
 def hyperparameters(source: Mapping[str, Any], origin: Literal["hf", "gguf"]) -> Hyperparameters:

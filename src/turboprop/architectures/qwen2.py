@@ -10,10 +10,10 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from turboprop.architectures import decoder
-from turboprop.architectures.decoder import Hyperparameters, forward, head_names, weight_names
+from turboprop.architectures.decoder import Hyperparameters, forward, head_names, logits, weight_names
 from turboprop.architectures.values import MOST_LAYERS, count, layer_kinds
 
-__all__ = ["forward", "head_names", "hyperparameters", "weight_names", "windows"]
+__all__ = ["forward", "head_names", "hyperparameters", "logits", "weight_names", "windows"]
 
 
 def hyperparameters(source: Mapping[str, Any], origin: Literal["hf", "gguf"]) -> Hyperparameters:

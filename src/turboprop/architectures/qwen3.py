@@ -11,10 +11,10 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from turboprop.architectures import decoder
-from turboprop.architectures.decoder import Hyperparameters, forward, head_names, weight_names
+from turboprop.architectures.decoder import Hyperparameters, forward, head_names, logits, weight_names
 from turboprop.architectures.qwen2 import windows
 
-__all__ = ["forward", "head_names", "hyperparameters", "weight_names"]
+__all__ = ["forward", "head_names", "hyperparameters", "logits", "weight_names"]
 
 
 def hyperparameters(source: Mapping[str, Any], origin: Literal["hf", "gguf"]) -> Hyperparameters:

@@ -1,18 +1,19 @@
 """Rotary positions as `config.json` and GGUF metadata describe them.
 
 The scalings are those of `transformers.modeling_rope_utils` and of llama.cpp: linear (positions divided
-by a factor), llama3 (long wavelengths only) and YaRN (Peng et al. 2023, arXiv 2309.00071). Each becomes
+by a factor), llama3 (long wavelengths only), YaRN (Peng et al. 2023, arXiv 2309.00071) and LongRoPE (Ding et al. 2024,
+arXiv 2402.13753) up to the length that its short factors are for. Each becomes
 divisors of the inverse frequencies, so an engine knows nothing of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import ceil, floor, log, pi
+from math import ceil, floor, log, pi, sqrt
 from typing import Any, Literal
 
 from turboprop.architectures.ops import Rope
-from turboprop.architectures.values import count, real
+from turboprop.architectures.values import ImpossibleValueError, count, real
 
 
 def rope_of_config(
@@ -54,6 +55,8 @@ def rope_of_config(
             if not isinstance(trained, int):
                 raise ValueError("a YaRN scaling that does not state the trained length")
             return _yarn(parameters, theta, dims, trained, "half")
+        case "longrope":
+            return _longrope(parameters, source, theta, dims)
         case other:
             raise ValueError(f"rope_type {other[:80]!r}")
 
@@ -68,7 +71,7 @@ def rope_of_metadata(
         raise ValueError(f"{family}.rope.dimension_count is {dims} of {head_dim}")
     name = str(source.get(f"{family}.rope.scaling.type", "none"))
     match name:
-        case "none":
+        case "none" | "longrope":  # the factors of which are tensors
             return Rope(theta, dims, pairing)
         case "linear":
             factor = real(source, f"{family}.rope.scaling.factor", 1.0)
@@ -84,6 +87,23 @@ def rope_of_metadata(
             return _yarn(parameters, theta, dims, trained, pairing)
         case other:
             raise ValueError(f"{family}.rope.scaling.type {other[:80]!r}")
+
+
+def _longrope(parameters: Mapping[str, Any], source: Mapping[str, Any], base: float, dims: int) -> Rope:
+    factors = parameters.get("short_factor")
+    if not isinstance(factors, list) or len(factors) != dims // 2:
+        raise ImpossibleValueError(f"short_factor is {str(factors)[:80]}, and {dims // 2} numbers are needed")
+    values = tuple(real({"short_factor": factor}, "short_factor") for factor in factors)
+    magnitude = parameters.get("attention_factor")
+    if magnitude is None:
+        trained = count({**source, **parameters}, "original_max_position_embeddings", most=1 << 30)
+        magnitude = longrope_magnitude(count(source, "max_position_embeddings", most=1 << 30), trained)
+    return Rope(base, dims, factors=values, magnitude=float(magnitude))
+
+
+def longrope_magnitude(longest: int, trained: int) -> float:
+    """What sine and cosine are multiplied with in a model that was stretched from `trained` tokens to `longest`."""
+    return sqrt(1 + log(longest / trained) / log(trained)) if longest > trained else 1.0
 
 
 def _table(value: object, name: str) -> dict[str, Any]:

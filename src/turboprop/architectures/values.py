@@ -46,6 +46,13 @@ def real(source: Mapping[str, Any], key: str, default: float | None = None) -> f
     return float(value)
 
 
+def optional(source: Mapping[str, Any], key: str, default: float) -> float:
+    """As `real`; 0 where null or 0 is stated, which switch it off."""
+    if key in source and source[key] in (None, 0, False):
+        return 0.0
+    return real(source, key, default)
+
+
 def activation(source: Mapping[str, Any], key: str, default: str) -> Activation:
     """The activation that Hugging Face names `source[key]`."""
     name = str(source.get(key) or default)

@@ -41,6 +41,11 @@ def is_matrix(weight: str, tensor: StoredTensor) -> bool:
     return len(tensor.shape) > 1 and weight not in _FLOAT32
 
 
+def is_router(weight: str) -> bool:
+    """Whether a matrix chooses experts: it is small and stays float32, since one bit may change the choice."""
+    return weight.endswith("router.weight")
+
+
 def converted_bytes(
     tensors: Mapping[str, StoredTensor],
     names: Mapping[str, str],
@@ -54,7 +59,7 @@ def converted_bytes(
         count = prod(shape)
         if not is_matrix(weight, tensors[name]):
             total += 4 * count
-        elif weights in FLOATS:
+        elif weights in FLOATS or is_router(weight):
             total += stored.bytes_of_a_float.get(tensors[name].kind, 4) * count
         elif weights == "stored" and tensors[name].kind in stored.bytes_of_a_weight:
             total += int(count * stored.bytes_of_a_weight[tensors[name].kind])

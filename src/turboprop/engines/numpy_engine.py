@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from turboprop.architectures.ops import Architecture, Attention, Rope
+from turboprop.architectures.ops import Architecture, Attention, Experts, Rope
 from turboprop.engines.contract import EngineOptions, Plan
 from turboprop.engines.conversion import check_memory
 from turboprop.engines.pooling import begins_of, pool
@@ -173,7 +173,10 @@ class NumpyOps:
                 visible = visible & (np.abs(i - j) < how.window)
             # [kv heads, queries of each, tokens, features] by [kv heads, 1, features, tokens]
             scores = queries[begin:end].transpose(1, 2, 0, 3) @ seen_keys.transpose(1, 2, 0)[:, None]
-            scores = np.where(visible, scores * np.float32(how.scale), -np.inf)
+            scores *= np.float32(how.scale)
+            if how.cap:
+                scores = self.cap(scores, how.cap)
+            scores = np.where(visible, scores, -np.inf)
             weights = np.exp(scores - scores.max(-1, keepdims=True))
             weights /= weights.sum(-1, keepdims=True)
             out[begin:end] = (weights @ seen_values.transpose(1, 0, 2)[:, None]).transpose(2, 0, 1, 3)
@@ -196,6 +199,30 @@ class NumpyOps:
 
     def scale(self, x: Array, factor: float) -> Array:
         return x * np.float32(factor)
+
+    def cap(self, x: Array, most: float) -> Array:
+        return np.asarray(np.tanh(x / np.float32(most)) * np.float32(most))
+
+    def experts(self, x: Array, logits: Array, weights: str, how: Experts) -> Array:
+        if logits.shape[1] != how.count:
+            raise TypeError(f"a router of {logits.shape[1]} outputs for {how.count} experts")
+        order = np.argsort(-logits, axis=1, kind="stable")[:, : how.top]
+        chosen = np.take_along_axis(logits, order, 1)
+        if how.scores == "sigmoid":
+            shares = 1 / (1 + np.exp(-chosen))
+        else:
+            most = chosen[:, :1]
+            parts = np.exp(chosen - most)
+            shares = parts / (parts if how.normalized else np.exp(logits - most)).sum(1, keepdims=True)
+        total = np.zeros_like(x)
+        for number in np.unique(order):
+            rows, slots = np.nonzero(order == number)
+            name = f"{weights}.{number}"
+            taken = x[rows]
+            inner = self.activation(self.linear(taken, f"{name}.gate.weight"), how.activation)
+            inner = inner * self.linear(taken, f"{name}.up.weight")
+            total[rows] += self.linear(inner, f"{name}.down.weight") * shares[rows, slots][:, None]
+        return total
 
     def split(self, x: Array, sizes: tuple[int, ...]) -> tuple[Array, ...]:
         return tuple(np.split(x, np.cumsum(sizes)[:-1], -1))
@@ -312,7 +339,7 @@ class _Forward:
         self._make_room(1 + int(batch.blocks.max()))
         ops = NumpyOps(self._weights, batch, self._caches, self._stop)
         with np.errstate(all="ignore"):
-            return _logits(ops, self._module.forward(ops, self._hp)[batch.rows])
+            return _logits(ops, self._module, self._hp, self._module.forward(ops, self._hp)[batch.rows])
 
     def interrupt(self) -> None:
         self._stop.set()
@@ -321,9 +348,9 @@ class _Forward:
         self._weights, self._caches = None, []
 
 
-def _logits(ops: NumpyOps, hidden: Array) -> Array:
+def _logits(ops: NumpyOps, module: Architecture, hp: Any, hidden: Array) -> Array:
     head = "head.weight" if ops.has("head.weight") else "tokens"
-    return ops.linear(hidden, head, "head.bias" if ops.has("head.bias") else None)
+    return module.logits(ops, hp, hidden, head, "head.bias" if ops.has("head.bias") else None)
 
 
 def _checked(checkpoint: Checkpoint, names: Mapping[str, str], memory: int | None) -> Float32Weights:
@@ -349,7 +376,7 @@ def load_generator(checkpoint: Checkpoint, options: EngineOptions) -> PagedGener
     weights = _checked(checkpoint, names, options.memory)
     ops = NumpyOps(weights, _one_token())
     with as_format_error(checkpoint), np.errstate(all="ignore"):
-        vocabulary = _logits(ops, module.forward(ops, hp)).shape[1]
+        vocabulary = _logits(ops, module, hp, module.forward(ops, hp)).shape[1]
     if vocabulary > len(weights["tokens"]):
         raise ModelFormatError(
             f"{checkpoint.name}: its head gives {vocabulary} ids and the embedding matrix has "

@@ -65,12 +65,22 @@ def least_cosine(found: NDArray, wanted: NDArray) -> float:
     return float(cosines(found.reshape(-1, 32), wanted.reshape(-1, 32)).min())
 
 
+def is_mixture(name: str) -> bool:
+    return "num_experts_per_tok" in MODELS[name].config
+
+
 # The worst of all was 0.99953 (gemma3 with its 7 layers).
 @pytest.mark.parametrize(("name", "origin"), CASES)
 def test_the_same_direction_as_in_float32(tmp_path: Path, name: str, origin: str) -> None:
     checkpoint = replace(opened(MODELS[name], origin, tmp_path), pooling=("mean", "last"))
     batch = pack([*INPUTS, [*range(1, 34)], [5] * 40])
-    assert least_cosine(encode(checkpoint, batch), exact(checkpoint, batch)) >= 0.999
+    found, wanted = encode(checkpoint, batch), exact(checkpoint, batch)
+    if is_mixture(name):  # rounding makes a token of a near tie take another expert: 8 of 100 in mixtral
+        each = cosines(found.reshape(-1, 32), wanted.reshape(-1, 32))
+        assert np.median(each) >= 0.999
+        assert each.min() >= 0.95
+    else:
+        assert least_cosine(found, wanted) >= 0.999
 
 
 @pytest.mark.parametrize(("name", "origin"), CASES)
@@ -159,6 +169,9 @@ def test_one_token_is_the_same_where_only_it_is_computed(
         both.close()
     late, none = steps
     assert none == []
+    if is_mixture(name):  # the experts sort all tokens
+        assert late == [Kind.PICK]
+        return
     assert late[:2] == [Kind.PICK] * 2  # what was before the last layer, and what the attention gives
     assert late.count(Kind.PRODUCT) >= 3
     assert late.count(Kind.PICK) == 2

@@ -14,12 +14,13 @@ from architectures.running import pack
 from architectures.tiny_models import INPUTS, MODELS
 from engines.loading import load_encoder, load_generator
 from engines.native.programs import KINDS, MemoryWeights, compute, given
-from turboprop.architectures.ops import Attention, Rope
+from turboprop.architectures.ops import Attention, Experts, Rope
 from turboprop.engines.contract import EngineOptions
 from turboprop.engines.generation_contract import TokenRequest
 from turboprop.engines.native import library
 from turboprop.engines.native.ops import NativeOps
 from turboprop.engines.native.steps import Value
+from turboprop.engines.numpy_engine import NumpyOps
 from turboprop.models.checkpoint.hf import open_folder
 
 
@@ -51,6 +52,45 @@ def rows(seed: int, *shape: int) -> NDArray[np.float32]:
 def test_products(with_each: Callable[..., None], kind: str, tokens: int) -> None:
     weights = MemoryWeights({"x": rows(1, tokens, 512), "w": rows(2, 70, 512), "b": rows(3, 70)}, kind)
     with_each(lambda: compute(lambda ops: ops.linear(ops.positions("x"), "w", "b"), weights, given(range(tokens))))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("tokens", [1, 5, 170])
+@pytest.mark.parametrize("how", [Experts(3, 2, True, "silu"), Experts(3, 2, False, "silu", "sigmoid")])
+def test_experts(with_each: Callable[..., None], kind: str, tokens: int, how: Experts) -> None:
+    """170 tokens are more rows of an expert than one item of a product has."""
+    tensors = {"x": rows(1, tokens, 256), "logits": 4 * rows(2, tokens, 3)}
+    for number in range(3):
+        for part in ("gate", "up", "down"):
+            tensors[f"e.{number}.{part}.weight"] = 0.1 * rows(10 * number + len(part), 256, 256)
+    weights = MemoryWeights(tensors, kind)
+
+    def run() -> NDArray[np.float32]:
+        found = compute(
+            lambda ops: ops.experts(ops.positions("x"), ops.positions("logits"), "e", how),
+            weights,
+            given(range(tokens)),
+        )
+        batch = given(range(tokens))
+        exact = {name: value.astype(np.float32) for name, value in weights.exact.items()}
+        wanted = NumpyOps({**tensors, **exact}, batch).experts(tensors["x"], tensors["logits"], "e", how)
+        size = np.abs(wanted).max()
+        np.testing.assert_allclose(found, wanted, atol=(1e-5 if weights.keeps_float32 else 0.03) * size)
+        return found
+
+    with_each(run)
+
+
+def test_caps(with_each: Callable[..., None]) -> None:
+    x = 40 * rows(1, 3, 70)
+    weights = MemoryWeights({"x": x}, "float32")
+
+    def run() -> NDArray[np.float32]:
+        found = compute(lambda ops: ops.cap(ops.scale(ops.positions("x"), 1.0), 30.0), weights, given(range(3)))
+        np.testing.assert_allclose(found, 30 * np.tanh(x / 30), atol=2e-5)
+        return found
+
+    with_each(run)
 
 
 @pytest.mark.parametrize("gated", [False, True])

@@ -87,7 +87,7 @@ def load_generator(checkpoint: Checkpoint, options: EngineOptions) -> PagedGener
     def trace(source: Weights) -> Traced:
         ops = NativeOps(source)
         with as_format_error(checkpoint):
-            return ops.output(ops.linear(ops.pick(module.forward(ops, hp)), head, bias))
+            return ops.output(module.logits(ops, hp, ops.pick(module.forward(ops, hp)), head, bias))
 
     mapped = kept_weights(checkpoint, names, weights, trace, options.cache_home, options.memory, options.progress)
     traced = trace(mapped)

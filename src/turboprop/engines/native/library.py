@@ -52,7 +52,7 @@ class Place(ctypes.Structure):
 class AttentionShape(ctypes.Structure):
     _fields_ = [
         *((name, c_int32) for name in ("heads", "kv_heads", "head_dim", "padded", "causal", "window")),
-        ("scale", c_float),
+        *((name, c_float) for name in ("scale", "cap")),
         *((name, c_int32) for name in ("layer", "exact")),
     ]
 
@@ -61,6 +61,7 @@ class Step(ctypes.Structure):
     _fields_ = [
         ("kind", c_int32),
         ("picked", c_int32),
+        ("rows", c_int32),
         ("x", Place),
         ("y", Place),
         ("to", Place),

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from turboprop.architectures.ops import Attention, Ops, Rope
+from turboprop.architectures.ops import Attention, Experts, Ops, Rope
 from turboprop.engines.native.library import (
     EIGHT_BITS,
     FLOAT32,
@@ -19,6 +19,7 @@ from turboprop.engines.native.library import (
     GROUP_FOUR,
     HEAD_GROUP,
     AttentionShape,
+    Matrix,
 )
 from turboprop.engines.native.panels import padded
 from turboprop.engines.native.passes import join, pick_early
@@ -50,8 +51,10 @@ class NativeOps(Ops[Operand]):
     # Steps
 
     def _step(self, kind: Kind, width: int, *, to: Value | None = None, **what: Any) -> Value:
-        to = to or Value(Buffer(width), width)
-        self.traced.steps.append(TracedStep(kind, to, width=width, picked=self.picked, **what))
+        x = what.get("x")
+        to = to or Value(Buffer(width, 1 if x is None else x.buffer.rows), width)
+        rows = to.buffer.rows
+        self.traced.steps.append(TracedStep(kind, to, width=width, picked=self.picked, rows=rows, **what))
         return to
 
     def _solid(self, x: Operand) -> Value:
@@ -93,15 +96,52 @@ class NativeOps(Ops[Operand]):
         matrix = self._weights.matrix(weight, bias)
         if matrix.kind >= FLOAT32:
             return self._step(Kind.PRODUCT, self._weights.rows(weight), to=to, x=self._solid(x), detail=matrix)
-        fine = matrix.kind != EIGHT_BITS or x in self._gated or x.width <= FINE_INPUTS
+        group = self._quantize(x, matrix.kind)
+        return self._step(Kind.PRODUCT, self._weights.rows(weight), to=to, b=group, detail=matrix)
+
+    def _quantize(self, x: Operand, kind: int) -> int:
+        """x in 8 bits for products with matrices of a kind; how many inputs share a scale."""
+        fine = kind != EIGHT_BITS or x in self._gated or x.width <= FINE_INPUTS
         group = GROUP_FOUR if fine else GROUP
         if self._quantized is None or self._quantized[0] is not x or self._quantized[1] != group:
-            inputs = padded(x.width)
-            self.traced.inputs = max(self.traced.inputs, inputs)
-            step = TracedStep(Kind.QUANTIZE, None, self._solid(x), width=x.width, a=inputs, b=group, picked=self.picked)
+            x, inputs = self._solid(x), padded(x.width)
+            rows = x.buffer.rows
+            self.traced.inputs = max(self.traced.inputs, inputs * rows)
+            step = TracedStep(Kind.QUANTIZE, None, x, width=x.width, a=inputs, b=group, picked=self.picked, rows=rows)
             self.traced.steps.append(step)
             self._quantized = x, group
-        return self._step(Kind.PRODUCT, self._weights.rows(weight), to=to, b=group, detail=matrix)
+        return group
+
+    def experts(self, x: Operand, logits: Operand, weights: str, how: Experts) -> Value:
+        if logits.width != how.count:
+            raise TypeError(f"a router of {logits.width} outputs for {how.count} experts")
+        x, flags = self._solid(x), int(how.normalized) | (how.scores == "sigmoid") << 1
+        # Rows, their places and shares, and of each expert its first row and whether it has any.
+        size = 3 * how.top + 2 * how.count + 2
+        routing = self._step(Kind.ROUTE, size, x=self._solid(logits), a=how.count, b=how.top, c=flags)
+        many = {"y": routing, "a": how.count, "b": how.top}
+        rows = self._step(Kind.GATHER, x.width, to=Value(Buffer(x.width, how.top), x.width), x=x, **many)
+        gate, up = (self._routed(rows, weights, part, many) for part in ("gate", "up"))
+        inner = self.multiply(self.activation(gate, how.activation), up)
+        found = self._routed(inner, weights, "down", many)
+        return self._step(Kind.COMBINE, found.width, to=Value(Buffer(found.width), found.width), x=found, **many)
+
+    def _routed(self, x: Value, weights: str, part: str, many: dict[str, Any]) -> Value:
+        """Each row times the matrix of its expert."""
+        names = [f"{weights}.{number}.{part}.weight" for number in range(many["a"])]
+        matrices = [self._weights.matrix(name, None) for name in names]
+        shapes = {(self._weights.width(name), self._weights.rows(name)) for name in names}
+        if len(shapes) > 1 or len({matrix.kind for matrix in matrices}) > 1:
+            raise TypeError(f"the matrices {part} of {weights} differ in shape or type")
+        ((inputs, outputs),) = shapes
+        if inputs != x.width:
+            raise TypeError(f"{names[0]} takes {inputs} inputs and gets {x.width}")
+        detail = (Matrix * len(matrices))(*matrices)
+        to = Value(Buffer(outputs, x.buffer.rows), outputs)
+        if matrices[0].kind >= FLOAT32:
+            return self._step(Kind.EXPERTS, outputs, to=to, x=x, detail=detail, **many)
+        group = self._quantize(x, matrices[0].kind)
+        return self._step(Kind.EXPERTS, outputs, to=to, c=group, detail=detail, **many)
 
     def layer_norm(self, x: Operand, weight: str | None, bias: str | None, eps: float) -> Value:
         weights, biases = (None if name is None else self._vector(name, x.width) for name in (weight, bias))
@@ -154,7 +194,7 @@ class NativeOps(Ops[Operand]):
             raise TypeError(f"{how.heads} query heads do not share {how.kv_heads} heads of keys and values")
         wide = -(-how.head_dim // HEAD_GROUP) * HEAD_GROUP
         sizes = (how.heads, how.kv_heads, how.head_dim, wide, how.causal, min(how.window or 0, MOST_WINDOW))
-        shape = AttentionShape(*map(int, sizes), how.scale, self.traced.layers, self.traced.exact)
+        shape = AttentionShape(*map(int, sizes), how.scale, how.cap, self.traced.layers, self.traced.exact)
         self.traced.layers += 1
         self.traced.kv_heads.append(how.kv_heads)
         self.traced.padded.append(wide)
@@ -181,6 +221,10 @@ class NativeOps(Ops[Operand]):
 
     def scale(self, x: Operand, factor: float) -> Value:
         return self._step(Kind.SCALE, x.width, x=self._solid(x), f=factor)
+
+    def cap(self, x: Operand, most: float) -> Value:
+        x = self._solid(x)
+        return self._step(Kind.CAP, x.width, to=x, x=x, f=most)
 
     def split(self, x: Operand, sizes: tuple[int, ...]) -> tuple[Value, ...]:
         if sum(sizes) != x.width:

@@ -118,7 +118,7 @@ def _join_sums(steps: list[TracedStep]) -> list[TracedStep]:
     return [step for number, step in enumerate(steps) if number not in gone]
 
 
-_IN_PLACE = frozenset({Kind.ROPE, Kind.ACTIVATE, Kind.ADD, Kind.MULTIPLY, Kind.SCALE, Kind.RMS, Kind.LAYER})
+_IN_PLACE = frozenset({Kind.ROPE, Kind.ACTIVATE, Kind.ADD, Kind.MULTIPLY, Kind.SCALE, Kind.RMS, Kind.LAYER, Kind.CAP})
 
 
 def lay_out(traced: Traced) -> tuple[dict[Buffer, int], int]:
@@ -135,7 +135,7 @@ def lay_out(traced: Traced) -> tuple[dict[Buffer, int], int]:
         dying = {each.root for each in step.reads() if last[each.root] == number and each.root in places}
         if made is not None and made not in places and not made.output:
             own = step.x.buffer.root if step.kind in _IN_PLACE and step.x and step.x.whole else None
-            if own in dying and own is not None and own.width == made.width:
+            if own in dying and own is not None and (own.width, own.rows) == (made.width, made.rows):
                 places[made] = places[own]
                 dying.remove(own)
             else:
@@ -154,7 +154,7 @@ def lay_out(traced: Traced) -> tuple[dict[Buffer, int], int]:
 
 
 def _size(buffer: Buffer) -> int:
-    return -(-buffer.width // 16) * 16
+    return -(-buffer.width * buffer.rows // 16) * 16
 
 
 def _merged(free: list[tuple[int, int]]) -> list[tuple[int, int]]:

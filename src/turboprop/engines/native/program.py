@@ -172,6 +172,7 @@ class Program:
         return Step(
             kind=step.kind,
             picked=step.picked,
+            rows=step.rows,
             x=self._place(step.x),
             y=self._place(step.y),
             to=self._place(step.to),

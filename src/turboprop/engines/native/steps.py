@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Literal
@@ -30,13 +31,19 @@ class Kind(IntEnum):
     MULTIPLY = 11
     SCALE = 12
     PICK = 13
+    CAP = 14
+    ROUTE = 15
+    GATHER = 16
+    EXPERTS = 17
+    COMBINE = 18
 
 
 @dataclass(eq=False, slots=True)
 class Buffer:
-    """Memory of `width` numbers a token. `joined` is the buffer whose memory it uses instead of its own."""
+    """Memory of `rows` times `width` numbers a token. `joined` is the buffer whose memory it uses instead."""
 
     width: int
+    rows: int = 1
     joined: Buffer | None = None
     output: bool = False
 
@@ -85,9 +92,10 @@ class TracedStep:
     d: int = 0
     f: float = 0.0
     picked: bool = False
+    rows: int = 1
     weight: NDArray[np.float32] | None = None
     bias: NDArray[np.float32] | None = None
-    detail: Matrix | AttentionShape | None = None
+    detail: Matrix | ctypes.Array[Matrix] | AttentionShape | None = None
 
     def reads(self) -> list[Buffer]:
         found = [value.buffer for value in (self.x, self.y) if value is not None]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from turboprop.engines.conversion import FLOATS, StoredSizes, is_matrix
+from turboprop.engines.conversion import FLOATS, StoredSizes, is_matrix, is_router
 from turboprop.engines.native.library import (
     ALIGNMENT,
     BFLOAT16,
@@ -138,7 +138,7 @@ class WeightWriter:
     def matrix(self, weight: str, bias: str | None) -> Matrix:
         if weight not in self.index:
             tensor = self._tensors[self._names[weight]]
-            if self.keeps_float32:
+            if self.keeps_float32 or is_router(weight):
                 self._write_float(weight, tensor)
             elif self._weights == "stored" and is_super(tensor):
                 self._write_super(weight, tensor)

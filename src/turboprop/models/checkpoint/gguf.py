@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import cast
 
 from turboprop.errors import ModelUnsupportedError
+from turboprop.models.checkpoint.tensors import WithParts
 from turboprop.models.checkpoint.view import Checkpoint, PoolingMode, check_chain, read_dense
 from turboprop.models.families import END_TOKENS
 from turboprop.models.gguf.file import GGUFFile, GGUFFormatError, GGUFMetadata
@@ -47,12 +48,19 @@ def open_gguf(path: Path, *, reranker: bool = False) -> Checkpoint:
         origin="gguf",
         family=family,
         config=metadata,
-        tensors=file.tensors,
+        tensors=WithParts(file.tensors),
         tokenizer_path=path,
         weight_files=file.paths,
         pooling=(_ranked(file, family) if reranker else _pooling(file, family),),
         max_tokens=min(
-            metadata.integer(f"{family}.context_length", 512), metadata.integer("turboprop.max_tokens", 1 << 30)
+            metadata.integer(f"{family}.context_length", 512),
+            metadata.integer("turboprop.max_tokens", 1 << 30),
+            # Beyond it a model with these factors would have to turn the keys again that it kept.
+            *(
+                (metadata.integer(f"{family}.rope.scaling.original_context_length", 1 << 30),)
+                if "rope_factors_short.weight" in file.tensors
+                else ()
+            ),
         ),
         dense=dense,
         end_token=END_TOKENS.get(family, ""),

@@ -13,7 +13,7 @@ from typing import Any, Literal, cast
 from turboprop.errors import ModelFormatError, ModelNotFoundError, ModelUnsupportedError
 from turboprop.models.checkpoint.onnx_external import external_files
 from turboprop.models.checkpoint.static import is_static, open_static
-from turboprop.models.checkpoint.tensors import ShardedTensors, StoredTensor, WithoutPrefix, open_safetensors
+from turboprop.models.checkpoint.tensors import ShardedTensors, StoredTensor, WithoutPrefix, WithParts, open_safetensors
 from turboprop.models.checkpoint.view import Checkpoint, Dense, PoolingMode, check_chain, read_dense
 from turboprop.models.families import END_TOKENS
 from turboprop.models.json_file import read_json, read_object, read_objects
@@ -43,7 +43,10 @@ _ACTIVATIONS: dict[str, Literal["identity", "tanh", "relu", "gelu"]] = {
     "GELU": "gelu",
 }
 # Families whose hidden states are read at the last token when no pooling file says otherwise.
-_CAUSAL_FAMILIES = {"qwen2", "qwen3", "llama", "mistral"}
+_CAUSAL_FAMILIES = {
+    *("qwen2", "qwen3", "llama", "mistral", "ministral", "mixtral", "phi3", "smollm3", "granite", "granitemoe"),
+    *("olmo2", "olmoe", "qwen2_moe", "qwen3_moe", "gemma2"),
+}
 # What stands before a weight's name where the file was saved from a model with a head.
 _WRAPPERS = {
     "bert": "bert.",
@@ -57,6 +60,8 @@ _WRAPPERS = {
     "llama": "model.",
     "mistral": "model.",
     "gemma3_text": "model.",
+    **dict.fromkeys(("gemma2", "ministral", "mixtral", "phi3", "smollm3", "granite", "granitemoe"), "model."),
+    **dict.fromkeys(("olmo2", "olmoe", "qwen2_moe", "qwen3_moe"), "model."),
 }
 _UNBOUNDED = 1 << 24  # tokenizers without a limit state 1e30
 
@@ -94,7 +99,7 @@ def open_folder(folder: Path, onnx: Path | None = None, *, reranker: bool = Fals
         origin="hf",
         family=str(config.get("model_type", "")),
         config=config,
-        tensors=tensors,
+        tensors=WithParts(tensors),
         tokenizer_path=root,
         weight_files=files,
         pooling=pooling,
@@ -186,6 +191,10 @@ def _max_tokens(root: Path, config: Mapping[str, Any]) -> int:
     # nomic-bert states 8,192 positions and was trained on fewer: more only where its scaling is on.
     if config.get("rotary_scaling_factor") is None:
         limits.append(config.get("max_trained_positions"))
+    # Beyond it a model with these factors would have to turn the keys again that it kept.
+    scaling = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    if isinstance(scaling, dict) and "short_factor" in scaling:
+        limits.append(scaling.get("original_max_position_embeddings", config.get("original_max_position_embeddings")))
     # Position rows 0 and 1 (up to pad_token_id) are not used by this family.
     if config.get("model_type") in ("roberta", "xlm-roberta", "camembert") and isinstance(limits[0], int):
         limits[0] -= int(config.get("pad_token_id", 1)) + 1

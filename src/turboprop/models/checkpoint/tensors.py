@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import json
 import mmap
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -56,6 +58,9 @@ class StoredTensor(Protocol):
     def release(self) -> None:
         """Give the pages that were read back to the system."""
 
+    def part(self, first: int, shape: tuple[int, ...]) -> StoredTensor:
+        """The values from the first-th on, in another shape; both ends lie between rows."""
+
 
 @dataclass(frozen=True, slots=True)
 class SafetensorsTensor:
@@ -83,6 +88,11 @@ class SafetensorsTensor:
         if self.dtype == "BF16":  # the upper half of a float32
             return np.asarray((values.astype(np.uint32) << 16).view(np.float32))
         return np.array(values, np.float32)  # a copy: the map is read-only, and engines keep what they get
+
+    def part(self, first: int, shape: tuple[int, ...]) -> SafetensorsTensor:
+        each = _DTYPES[self.dtype].itemsize
+        place = self._bytes[first * each : (first + prod(shape)) * each]
+        return SafetensorsTensor(self.name, self.dtype, shape, place, self._mapped, self._offset + first * each)
 
     def release(self) -> None:
         """Give its pages back to the system; reading it again maps them again."""
@@ -201,3 +211,46 @@ class WithoutPrefix(Mapping[str, StoredTensor]):
 
     def __len__(self) -> int:
         return len(self._names)
+
+
+class WithParts(Mapping[str, StoredTensor]):
+    """The same tensors, and parts of them by name: `w[3]` is the fourth of the first axis of `w`, `w[3][0:8]` the first
+    eight rows of this, `w[3][8:]` the others, and `w[None]` has one axis more. They are not listed.
+
+    A mixture of experts has them in one tensor, in GGUF and in some safetensors.
+    """
+
+    _PART = re.compile(r"(?P<name>.*?)\[(?:(?P<none>None)|(?P<index>\d+))\](?:\[(?P<first>\d+):(?P<last>\d*)\])?")
+
+    def __init__(self, tensors: Mapping[str, StoredTensor]) -> None:
+        self._tensors = tensors
+
+    def __getitem__(self, name: str) -> StoredTensor:
+        if name in self._tensors or not name.endswith("]"):
+            return self._tensors[name]
+        found = self._PART.fullmatch(name)
+        if found is None:
+            raise KeyError(name)
+        whole = self._tensors[found["name"]]
+        if found["none"]:
+            return whole.part(0, (1, *whole.shape)) if len(whole.shape) == 1 else whole
+        index, shape = int(found["index"]), whole.shape[1:]
+        if not shape or index >= whole.shape[0]:
+            raise KeyError(name)
+        first, last = int(found["first"] or 0), int(found["last"] or shape[0])
+        if not 0 <= first <= last <= shape[0]:
+            raise KeyError(name)
+        each = prod(shape[1:])
+        return whole.part((index * shape[0] + first) * each, (last - first, *shape[1:]))
+
+    def __contains__(self, name: object) -> bool:
+        try:
+            return isinstance(name, str) and self[name] is not None
+        except KeyError:
+            return False
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)

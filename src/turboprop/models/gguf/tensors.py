@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import mmap
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -115,6 +116,14 @@ class GGUFTensor:
         except ModelUnsupportedError as error:
             raise ModelUnsupportedError(f"{self.path}: tensor {self.name}: {error}") from None
         return out
+
+    def part(self, first: int, shape: tuple[int, ...]) -> GGUFTensor:
+        """The values from the first-th on, in another shape; both ends lie between blocks."""
+        block, size = self.type.block_values, prod(shape)
+        if first % block or size % block:
+            raise GGUFFormatError(self.path, f"tensor {shown(self.name)} has rows that are no whole blocks")
+        offset, nbytes = (count // block * self.type.block_bytes for count in (first, size))
+        return replace(self, shape=shape, offset=self.offset + offset, nbytes=nbytes)
 
     @property
     def is_four_bit(self) -> bool:

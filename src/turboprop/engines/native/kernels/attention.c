@@ -213,6 +213,15 @@ typedef struct {
     float totals[ROWS];               /* what the probabilities in `out` are to be divided by */
 } Rows;
 
+static void cap_scores(Scratch *s, const Rows *rows, int64_t longest, float most)
+{
+    for (int64_t row = 0; row < rows->count; row++) {
+        float *scores = s->scores + row * longest;
+        for (int64_t j = rows->least / BLOCK * BLOCK; j < rows->most; j += 16)
+            store16(scores + j, cap16(load16(scores + j), most));
+    }
+}
+
 static void attend_quantised(const Run *run, const AttentionShape *how, Scratch *s, int64_t sequence, int64_t head,
     Rows *rows, int64_t longest)
 {
@@ -233,6 +242,8 @@ static void attend_quantised(const Run *run, const AttentionShape *how, Scratch 
 #define SCORE(count) score_tile(s, chunk, padded, row, s->scores + block * BLOCK, longest, count)
         EACH_TILE(rows->count, SCORE)
     }
+    if (how->cap > 0)
+        cap_scores(s, rows, longest, how->cap);
     for (int64_t row = 0; row < rows->count; row++) {
         /* Blocks that other rows of the item see and this one does not have no weight. */
         memset(s->steps + row * (longest / BLOCK), 0, 4 * (size_t)(longest / BLOCK));
@@ -261,6 +272,8 @@ static void attend_exact(const Run *run, const AttentionShape *how, Scratch *s, 
     score_exact(keys, rows->queries + row, how->head_dim, how->scale, s->scores + row * longest + at, longest, count)
         EACH_TILE(rows->count, SCORE_EXACT)
     }
+    if (how->cap > 0)
+        cap_scores(s, rows, longest, how->cap);
     for (int64_t row = 0; row < rows->count; row++)
         rows->totals[row] =
             weigh_exact(s->scores + row * longest + first, rows->from[row] - first, rows->to[row] - first, rows->most - first);

@@ -39,7 +39,7 @@ static int64_t panels_of(const Matrix *matrix)
 
 static int64_t rows_of(const Run *run, const Step *step)
 {
-    return step->picked ? run->picked : run->tokens;
+    return (step->picked ? run->picked : run->tokens) * step->rows;
 }
 
 static Cut cut(const Run *run, const Step *step, int threads)
@@ -56,6 +56,17 @@ static Cut cut(const Run *run, const Step *step, int threads)
     }
     if (step->kind == STEP_ATTEND)
         return (Cut){attend_items(run, step), 1, 1};
+    if (step->kind == STEP_ROUTE)
+        return (Cut){1, count, 1};
+    if (step->kind == STEP_EXPERTS) {
+        /* As many experts as can have rows. How many do, a thread that comes late cannot know: where the routing was,
+           others may have written since. */
+        const int64_t panels = panels_of(step->detail), most = step->a < count ? step->a : count;
+        int64_t each = panels * most / (threads * 4);
+        each = each < 1 ? 1 : each > 32 ? 32 : each;
+        each = each > panels ? panels : each;
+        return (Cut){(panels + each - 1) / each * most, each, most};
+    }
     int64_t each = NUMBERS / (step->width + 1) + 1;
     return (Cut){(count + each - 1) / each, each, 1};
 }
@@ -77,12 +88,40 @@ static void product(const Run *run, const Step *step, int64_t item, Cut how)
     }
 }
 
+/* Some panels of one expert, times all of its rows. */
+static void expert(const Run *run, const Step *step, int64_t item, Cut how)
+{
+    const Routing from = routing(run, step->y, step->a, step->b);
+    const int64_t each = how.items / how.rounds;
+    if (item / each >= *from.active)
+        return;
+    const int32_t number = from.experts[item / each];
+    const Matrix *matrix = (const Matrix *)step->detail + number;
+    const int64_t panels = panels_of(matrix), end = from.begins[number + 1];
+    int64_t panel = item % each * how.each, last = panel + how.each < panels ? panel + how.each : panels;
+    Quantized x = run->quantized;
+    x.group = step->c;
+    for (int64_t first = from.begins[number]; first < end; first += TOKENS) {
+        const int64_t left = end - first < TOKENS ? end - first : TOKENS;
+        for (int64_t at = panel; at < last; at++) {
+            if (matrix->kind >= FLOAT32)
+                float_item(matrix, place(run, step->x, 0), step->x.stride, place(run, step->to, 0), step->to.stride, at,
+                    first, left, 0);
+            else
+                product_item(matrix, x, place(run, step->to, 0), step->to.stride, at, first, left, 0);
+        }
+    }
+}
+
 static void rows(const Run *run, const Step *step, int64_t item, int64_t each)
 {
     const int64_t count = rows_of(run, step), first = item * each, size = count - first < each ? count - first : each;
     switch (step->kind) {
     case STEP_QUANTIZE:
         quantize_rows(place(run, step->x, 0), step->x.stride, step->width, step->a, quantized(run, step), first, size);
+        break;
+    case STEP_ROUTE:
+        route(run, step);
         break;
     case STEP_STORE:
         store_rows(run, step, first, size);
@@ -96,6 +135,8 @@ static void rows(const Run *run, const Step *step, int64_t item, int64_t each)
 static int beside(const Step *step)
 {
     const Place *x = &step->x, *before = &step[-1].x;
+    if (step->kind == STEP_EXPERTS && step[-1].kind == STEP_EXPERTS && x->base == before->base)
+        return 1;
     return step->kind == STEP_PRODUCT && !step->a && step[-1].kind == STEP_PRODUCT && x->base == before->base
         && x->stride == before->stride && x->column == before->column;
 }
@@ -123,6 +164,8 @@ static void work(void *context, int thread, int threads)
         while ((item = atomic_fetch_add_explicit(&counters[number].next, 1, memory_order_acquire)) < how.items) {
             if (step->kind == STEP_PRODUCT)
                 product(run, step, item, how);
+            else if (step->kind == STEP_EXPERTS)
+                expert(run, step, item, how);
             else if (step->kind == STEP_ATTEND)
                 attend_item(run, step, thread, item, &at);
             else

@@ -19,6 +19,11 @@ typedef enum {
     STEP_MULTIPLY,  /* to = x * y */
     STEP_SCALE,     /* to = x * f */
     STEP_PICK,      /* to = the rows asked for of x */
+    STEP_CAP,       /* to = f * tanh(x / f) */
+    STEP_ROUTE,     /* to = the Routing of logits x: the b likeliest of a experts; c: 1 shares add up to 1, 2 a sigmoid each */
+    STEP_GATHER,    /* to = the rows of x in the order of the Routing y (a, b as there) */
+    STEP_EXPERTS,   /* to = those rows, quantised (c inputs to a scale) or x in float32, times the expert's of the matrices */
+    STEP_COMBINE,   /* to = the sum of the rows x of a token, each times its share */
 } StepKind;
 
 typedef enum { GELU, GELU_TANH, SILU, RELU, TANH } Function;
@@ -32,17 +37,18 @@ typedef struct {
 typedef struct {
     int32_t heads, kv_heads, head_dim, padded;  /* padded to whole HEAD_GROUPs */
     int32_t causal, window;                     /* window 0: all */
-    float scale;
+    float scale, cap;                           /* cap 0: none */
     int32_t layer, exact;                       /* exact: keys and values are kept in float32 */
 } AttentionShape;
 
 typedef struct {
     int32_t kind, picked;  /* picked: over the rows asked for, not over all tokens */
+    int32_t rows;          /* of each of them */
     Place x, y, to;
     int32_t width, a, b, c, d;
     float f;
     const float *weight, *bias;
-    const void *detail;    /* a Matrix or an AttentionShape */
+    const void *detail;    /* a Matrix, one for each expert, or an AttentionShape */
 } Step;
 
 typedef struct {
@@ -81,5 +87,28 @@ static inline float *place(const Run *run, Place at, int64_t token)
     float *begin = at.base < 0 ? run->output : run->arena + at.base * run->capacity;
     return begin + token * at.stride + at.column;
 }
+
+/* Which experts a run's tokens take. Rows are a token and one of its experts, sorted by expert, then by token. */
+typedef struct {
+    int32_t *active, *experts;  /* how many experts have rows, and which */
+    int32_t *begins;            /* [experts + 1]: their first rows */
+    int32_t *tokens;            /* [rows]: the token of a row */
+    int32_t *places;            /* [tokens][top]: the row of a token and of its next likely expert */
+    float *shares;              /* the same: what it counts with */
+} Routing;
+
+static inline Routing routing(const Run *run, Place at, int64_t experts, int64_t top)
+{
+    Routing found = {.active = (int32_t *)place(run, at, 0)};
+    found.experts = found.active + 1;
+    found.begins = found.experts + experts;
+    found.tokens = found.begins + experts + 1;
+    found.places = found.tokens + run->tokens * top;
+    found.shares = (float *)(found.places + run->tokens * top);
+    return found;
+}
+
+enum { MOST_EXPERTS = 4096 };
+void route(const Run *run, const Step *step);
 
 #endif

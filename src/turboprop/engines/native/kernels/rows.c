@@ -112,6 +112,26 @@ static void combine(const float *x, const float *y, float *to, int64_t width, in
     }
 }
 
+static void cap(const float *x, float *to, int64_t width, float most)
+{
+    for (int64_t i = 0; i < width; i += 16)
+        store_some16(to + i, width - i, cap16(load_some16(x + i, width - i), most));
+}
+
+static void sum_rows(const Run *run, const Step *step, float *to, int64_t token)
+{
+    const Routing from = routing(run, step->y, step->a, step->b);
+    const int32_t *rows = from.places + token * step->b;
+    const float *shares = from.shares + token * step->b;
+    for (int64_t i = 0; i < step->width; i += 16) {
+        const int64_t left = step->width - i;
+        Floats sum = zero16();
+        for (int64_t slot = 0; slot < step->b; slot++)
+            sum = fma16(load_some16(place(run, step->x, rows[slot]) + i, left), all16(shares[slot]), sum);
+        store_some16(to + i, left, sum);
+    }
+}
+
 void row_step(const Run *run, const Step *step, int64_t first, int64_t count)
 {
     for (int64_t t = first; t < first + count; t++) {
@@ -149,6 +169,15 @@ void row_step(const Run *run, const Step *step, int64_t first, int64_t count)
         case STEP_SCALE:
             for (int64_t i = 0; i < width; i++)
                 to[i] = x[i] * step->f;
+            break;
+        case STEP_CAP:
+            cap(x, to, width, step->f);
+            break;
+        case STEP_GATHER:
+            memcpy(to, place(run, step->x, routing(run, step->y, step->a, step->b).tokens[t]), sizeof *to * (size_t)width);
+            break;
+        case STEP_COMBINE:
+            sum_rows(run, step, to, t);
             break;
         case STEP_PICK:
             memcpy(to, place(run, step->x, run->rows[t]), sizeof *to * (size_t)width);

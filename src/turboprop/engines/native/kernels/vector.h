@@ -102,6 +102,12 @@ ALWAYS Floats tanh16(Floats x)
     return sub16(one, div16(all16(2), add16(e, one)));
 }
 
+/* Near x where x is small, and never beyond `most`. */
+ALWAYS Floats cap16(Floats x, float most)
+{
+    return mul16(tanh16(mul16(x, all16(1.0f / most))), all16(most));
+}
+
 /* Abramowitz and Stegun 7.1.26: within 1.5e-7. */
 ALWAYS Floats erf16(Floats x)
 {
