@@ -113,7 +113,8 @@ class TokenBatch:
 
     `ids` is int32 [sum(lengths)], `lengths` int32 [n]. The first `skip` tokens of every input (a
     prompt that the model's card excludes) take no part in the pooling. `second` is int32 [n] where the
-    inputs are pairs of texts: how many tokens of each come before its second text.
+    inputs are pairs of texts: how many tokens of each come before its second text. `seen` is int32 [n] where only the
+    first tokens of each input are attended to: how many.
 
     An engine that tokenizes by itself is given `texts` and no ids; `lengths` are in characters then. `asked` are
     fields of the request that go with them, such as the side whose prompt a server puts before them.
@@ -125,6 +126,7 @@ class TokenBatch:
     second: NDArray[np.int32] | None = None
     texts: tuple[str, ...] = ()
     asked: tuple[tuple[str, str], ...] = ()
+    seen: NDArray[np.int32] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ import os
 import sqlite3
 import stat
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,8 +46,9 @@ _SHRINK_TO = 0.8
 """Of the limit, what is left after the least recently used vectors are removed."""
 _LOG_BYTES = 64_000_000
 """What the write-ahead log is cut to after a large commit."""
-_LONGEST = 1 << 20
-"""Bytes of a value: more is a damaged length, and SQLite would make room for it. No model has 65,536 dimensions."""
+LONGEST = 1 << 20
+"""Bytes of a value: more is a damaged length, and SQLite would make room for it. No model has 65,536 dimensions, and
+token vectors of 128 dimensions are 7,000 tokens in 8 bits."""
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_TOOBIG}
 """Result codes of a file to begin anew; SQLITE_ERROR is a table of another shape."""
 
@@ -84,7 +85,15 @@ class EmbeddingCache:
 
     def get(self, keys: Sequence[bytes], dimensions: int) -> dict[bytes, NDArray[np.float16]]:
         """The vectors that are known, float16 [dimensions]; ones of another width or damaged are left out."""
-        found: dict[bytes, NDArray[np.float16]] = {}
+        found = self._get(keys, lambda size: size == 2 * dimensions)
+        return {key: np.frombuffer(vector, np.float16) for key, vector in found.items()}
+
+    def get_bytes(self, keys: Sequence[bytes], step: int) -> dict[bytes, bytes]:
+        """What is known as `put_bytes` was given it, of whole `step` bytes; damaged ones are left out."""
+        return self._get(keys, lambda size: size > 0 and size % step == 0)
+
+    def _get(self, keys: Sequence[bytes], fits: Callable[[int], bool]) -> dict[bytes, bytes]:
+        found: dict[bytes, bytes] = {}
         damaged: list[tuple[bytes]] = []
         touched: list[tuple[int, bytes]] = []
         now = _now()
@@ -99,10 +108,10 @@ class EmbeddingCache:
                     part,
                 )
                 for key, vector, checksum, used in rows:
-                    if not is_sound(key, vector, checksum) or len(vector) != 2 * dimensions:
+                    if not is_sound(key, vector, checksum) or not fits(len(vector)):
                         damaged.append((key,))
                         continue
-                    found[key] = np.frombuffer(vector, np.float16)
+                    found[key] = vector
                     # A clock that was set back must not freeze it.
                     if not isinstance(used, int) or abs(now - used) >= _TOUCH_SECONDS:
                         touched.append((now, key))
@@ -118,13 +127,14 @@ class EmbeddingCache:
 
         Returns whether they were written.
         """
+        return self.put_bytes(
+            {key: np.ascontiguousarray(value, np.float16).tobytes() for key, value in vectors.items()}
+        )
+
+    def put_bytes(self, values: Mapping[bytes, bytes]) -> bool:
+        """The same for bytes as they are, each of `LONGEST` at most."""
         now = _now()
-        rows = [
-            (key, data, checksum_of(key, data), now)
-            for key, data in (
-                (key, np.ascontiguousarray(value, np.float16).tobytes()) for key, value in vectors.items()
-            )
-        ]
+        rows = [(key, data, checksum_of(key, data), now) for key, data in values.items() if len(data) <= LONGEST]
         written = not rows
         with self._guarded() as connection:
             if connection is None or not rows:
@@ -260,7 +270,7 @@ def connect(path: Path) -> sqlite3.Connection:
                 raise NotRegularFileError(0, "it is no file", str(file))
     connection = sqlite3.connect(path, timeout=_WAIT_SECONDS, check_same_thread=False)
     connection.text_factory = bytes  # a damaged type must not end in a decoder
-    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST)
     return connection
 
 

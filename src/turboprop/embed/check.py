@@ -86,6 +86,8 @@ def refuse_if_broken(model: EmbeddingModel, remember: Path | None) -> None:
 def quick_checks(model: EmbeddingModel) -> list[Check]:
     """Tokenizer against weights, end token, finiteness, and that two texts differ: two short inputs."""
     checks = [_end_token(model)] if model.tokenizer is not None else []
+    if model.checkpoint.late is not None:
+        return [*checks, *_token_checks(model)]
     try:
         first, second = model.embed_documents(_APART, EmbeddingOptions(normalize=True), overlong="truncate")
     except EngineError as error:
@@ -95,6 +97,18 @@ def quick_checks(model: EmbeddingModel) -> list[Check]:
     checks.append(Check("vectors", not empty, "all components are zero" if empty else "finite, not zero"))
     checks.append(Check("difference", cosine < _SAME, f"two unrelated texts have a cosine of {cosine:.3f}"))
     return checks
+
+
+def _token_checks(model: EmbeddingModel) -> list[Check]:
+    """That the tokens of two texts differ, which all begin and end alike."""
+    try:
+        first, second = model.embed_tokens(_APART)
+    except EngineError as error:
+        return [Check("vectors", False, str(error))]
+    cosine = float((first @ second.T).max(1).mean())
+    empty = not (first.any() and second.any())
+    checks = [Check("vectors", not empty, "all components are zero" if empty else "finite, not zero")]
+    return [*checks, Check("difference", cosine < _SAME, f"tokens of unrelated texts have a cosine of {cosine:.3f}")]
 
 
 def _end_token(model: EmbeddingModel) -> Check:

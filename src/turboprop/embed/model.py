@@ -20,10 +20,12 @@ from turboprop.embed.input_texts import input_texts
 from turboprop.embed.instruction import Side, instructed
 from turboprop.embed.options import PLAIN, EmbeddingOptions, checked_limit, checked_width
 from turboprop.embed.prepared import PreparedInputs
+from turboprop.embed.token_inputs import TokenInputs
 from turboprop.embed.units import Texts, TokenIds, Units
 from turboprop.engines.contract import Encoder, EngineOptions, own_tokenizer
 from turboprop.engines.registry import Choice, load_encoder
 from turboprop.errors import InputTooLongError, ModelUnsupportedError, UsageError
+from turboprop.models.checkpoint.late import is_late
 from turboprop.models.checkpoint.open import open_checkpoint
 from turboprop.models.checkpoint.reranker import is_cross_encoder
 from turboprop.models.checkpoint.view import Checkpoint
@@ -70,6 +72,9 @@ class EmbeddingModel(EncoderModel):
         self._tokenizer = None
         if checkpoint.endpoint is None:
             self._tokenizer = own_tokenizer(encoder) or checkpoint.tokenizer()
+        self._token_inputs = None
+        if checkpoint.late is not None and self._tokenizer is not None:
+            self._token_inputs = TokenInputs(checkpoint, self._tokenizer)
         self._units: Units = Texts(whole=self._server_prompts) if self._tokenizer is None else TokenIds(self._tokenizer)
         self._queries: OrderedDict[tuple[str, EmbeddingOptions, str], NDArray[np.float32]] = OrderedDict()
         self._full_width = checkpoint.dense[-1].weight.shape[0] if checkpoint.dense else encoder.dimensions
@@ -109,7 +114,8 @@ class EmbeddingModel(EncoderModel):
         settings = settings or load_settings()
         local = resolve(adapted_name(name_or_path or settings.model, adapter), settings, progress=progress)
         stated = local.endpoint or local.row
-        if (stated is not None and stated.kind == "reranker") or is_cross_encoder(local.path):
+        pairs = stated is not None and stated.kind == "reranker" and not is_late(local.path)
+        if pairs or is_cross_encoder(local.path):
             raise ModelUnsupportedError(f"{local.name} is a reranker: it scores pairs of texts and has no vectors")
         checkpoint = open_checkpoint(local)
         if stretch is not None:
@@ -223,6 +229,37 @@ class EmbeddingModel(EncoderModel):
         texts = input_texts(texts, "embed_queries")
         return self.compute(self.prepare(texts, "query", options, overlong=overlong))
 
+    def embed_tokens(
+        self, texts: Sequence[str], side: Side = "document", *, batch_tokens: int | None = None
+    ) -> list[NDArray[np.float32]]:
+        """Of each text float32 [tokens, width]: unit vectors of its tokens, of a late-interaction model.
+
+        A text is cut to the length that the model states for its side; tokens of its skiplist have no vector in a
+        document. Raises `ModelUnsupportedError` for a model that has one vector a text.
+        """
+        if isinstance(texts, str):
+            raise UsageError("embed_tokens takes a list of texts; for one text give [text]")
+        if self._token_inputs is None:
+            raise ModelUnsupportedError(
+                f"{self.name} has one vector for a text, which embed_documents and embed_queries give; vectors of "
+                "tokens are of late-interaction models (ColBERT)"
+            )
+        prompt = self.prompts.query if side == "query" else self.prompts.document
+        with self._lock:  # the tokenizer's switches belong to it, not to the call
+            inputs = self._token_inputs.make([prompt + text for text in texts], side)
+        lengths = [len(one.ids) for one in inputs]
+        vectors: list[NDArray[np.float32]] = [np.empty((0, self._full_width), np.float32)] * len(inputs)
+        for chosen in batches(lengths, batch_tokens or self.plan.batch_tokens, self.plan.padded_to):
+            ids = np.concatenate([np.asarray(inputs[index].ids, np.int32) for index in chosen])
+            seen = np.array([inputs[index].seen for index in chosen], np.int32)
+            batch = TokenBatch(ids, np.array([lengths[index] for index in chosen], np.int32), seen=seen)
+            kept = np.concatenate([np.asarray(inputs[index].kept, np.bool_) for index in chosen])
+            found = finish(self.run(batch)[kept], self._checkpoint, None, normalize=True)
+            ends = np.cumsum([sum(inputs[index].kept) for index in chosen])[:-1]
+            for index, part in zip(chosen, np.split(found, ends), strict=True):
+                vectors[index] = part
+        return vectors
+
     def embed_query(
         self,
         text: str,
@@ -276,6 +313,7 @@ class EmbeddingModel(EncoderModel):
 
         Raises `InputTooLongError` and `UsageError` as `embed_documents` does.
         """
+        self._refuse_late()
         prompt = self.prompts.query if side == "query" else self.prompts.document
         asked: tuple[tuple[str, str], ...] = ()
         if self._server_prompts:
@@ -299,6 +337,7 @@ class EmbeddingModel(EncoderModel):
         self, ids: Sequence[Sequence[int]], options: EmbeddingOptions = PLAIN, *, overlong: Overlong = "error"
     ) -> PreparedInputs:
         """The same for token ids, which run as they are: no prompt and no special token is added."""
+        self._refuse_late()
         if self._tokenizer is None:
             raise UsageError(f"{self.name} runs behind an address, which takes texts; it has no token ids here")
         vocabulary = self._tokenizer.get_vocab_size()
@@ -348,6 +387,13 @@ class EmbeddingModel(EncoderModel):
     def finish(self, pooled: NDArray[np.float32], prepared: PreparedInputs) -> NDArray[np.float32]:
         """float32 [n, `prepared.width`]: cut and normalised. Raises `EngineError` for a non-finite vector."""
         return finish(pooled, self._checkpoint, prepared.cut, normalize=prepared.normalize)
+
+    def _refuse_late(self) -> None:
+        if self._checkpoint.late is not None:
+            raise ModelUnsupportedError(
+                f"{self.name} is a late-interaction model (ColBERT): it has a vector for each token and none for a "
+                f"text, so no index is made with it; `tp search --rerank {self.name}` reads the hits again with it"
+            )
 
     def _prepared(
         self,
@@ -424,6 +470,7 @@ def fingerprint(checkpoint: Checkpoint, settings: Settings, dimensions: int, max
         dimensions,
         # What a server says of its context may be missing one day; what the user says counts.
         max_tokens if checkpoint.endpoint is None else checkpoint.endpoint.context,
+        *([checkpoint.late] if checkpoint.late is not None else []),
         *([stretched] if (stretched := checkpoint.config.get("rotary_scaling_factor")) else []),
     )
     return xxhash.xxh3_128_hexdigest(repr(parts).encode())

@@ -83,7 +83,10 @@ class Encoder(Protocol):
         """Width of what `encode` returns: the hidden width times the number of poolings."""
 
     def encode(self, batch: TokenBatch) -> NDArray[np.float32]:
-        """Pooled vectors, float32 [n, dimensions], neither cut nor normalised; zeros for an input without tokens."""
+        """Pooled vectors, float32 [n, dimensions], neither cut nor normalised; zeros for an input without tokens.
+
+        With the pooling `tokens` the states of all tokens, float32 [tokens, dimensions].
+        """
 
     def close(self) -> None:
         """Give the memory back; a second call does nothing."""

@@ -171,6 +171,10 @@ class NumpyOps:
             visible = j <= i if how.causal else np.ones((end - begin, len(j)), bool)
             if how.window is not None:
                 visible = visible & (np.abs(i - j) < how.window)
+            if batch.seen is not None:
+                last = int(batch.seen[number]) - 1
+                visible = visible & (j <= last)
+                visible[~visible.any(1), last] = True  # a window behind all that is seen
             # [kv heads, queries of each, tokens, features] by [kv heads, 1, features, tokens]
             scores = queries[begin:end].transpose(1, 2, 0, 3) @ seen_keys.transpose(1, 2, 0)[:, None]
             scores *= np.float32(how.scale)
@@ -276,12 +280,13 @@ class NumpyEncoder:
         begins = begins_of(lengths)
         positions = np.arange(len(batch.ids), dtype=np.int32) - np.repeat(begins[:-1], lengths).astype(np.int32)
         if not len(batch.ids):
-            return np.zeros((len(lengths), self.dimensions), np.float32)
+            rows = 0 if self._pooling == ("tokens",) else len(lengths)
+            return np.zeros((rows, self.dimensions), np.float32)
         types = None
         if self._pairs and batch.second is not None:
             types = (positions >= np.repeat(batch.second, lengths)).astype(np.int32)
         none = np.zeros(len(lengths), np.int32)
-        inputs = StepBatch(batch.ids.astype(np.int32), positions, begins, none, none, none, none, types)
+        inputs = StepBatch(batch.ids.astype(np.int32), positions, begins, none, none, none, none, types, batch.seen)
         hidden = self._hidden(self._weights, inputs)
         return pool(hidden, begins, batch.skip, self._pooling)
 

@@ -130,7 +130,9 @@ def devices() -> list[str]:
 
 
 def why_not(checkpoint: Checkpoint, purpose: Kind, options: EngineOptions) -> str | None:
-    """Nothing: what an export holds shows when it is opened."""
+    """That it has a vector for each token; what else an export holds shows when it is opened."""
+    if checkpoint.late is not None:
+        return "pools what it runs, and this model keeps the vectors of its tokens; take its safetensors"
     return None
 
 

@@ -41,7 +41,9 @@ def token_taken(begins: NDArray[np.int32], skip: int, mode: PoolingMode) -> tupl
 def pool(
     states: NDArray[np.float32], begins: NDArray[np.int32], skip: int, modes: Sequence[PoolingMode]
 ) -> NDArray[np.float32]:
-    """float32 [tokens, width] to [n, width * len(modes)]."""
+    """float32 [tokens, width] to [n, width * len(modes)]; as it is for `tokens`."""
+    if tuple(modes) == ("tokens",):
+        return states
     with np.errstate(over="ignore", invalid="ignore"):  # whoever takes the vectors looks whether they are finite
         return np.concatenate([_pooled(states, begins, skip, mode) for mode in modes], 1)
 

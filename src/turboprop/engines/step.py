@@ -20,7 +20,7 @@ class StepBatch:
     `ids` and `positions` [tokens] hold the sequences end to end; `begins` [sequences + 1] says where; `past`
     [sequences] tokens of each are in the cache. `blocks` holds their blocks end to end, `block_begins`
     [sequences + 1] says where. `rows` [n]: the tokens whose logits are wanted; `types` [tokens] are of encoders that
-    read pairs.
+    read pairs. `seen` [sequences]: how many tokens of each are attended to, the first ones; None: all.
     """
 
     ids: NDArray[np.int32]
@@ -31,6 +31,7 @@ class StepBatch:
     block_begins: NDArray[np.int32]
     rows: NDArray[np.int32]
     types: NDArray[np.int32] | None = None
+    seen: NDArray[np.int32] | None = None
 
 
 class StepInterruptedError(Exception):

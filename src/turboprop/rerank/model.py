@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from turboprop.embed.batching import batches
 from turboprop.embed.encoder_model import EncoderModel
 from turboprop.embed.input_texts import input_texts
+from turboprop.embed.model import EmbeddingModel
 from turboprop.engines.contract import EngineOptions
 from turboprop.engines.registry import Choice, choose, load_encoder
 from turboprop.errors import ModelUnsupportedError, UsageError
@@ -19,6 +20,7 @@ from turboprop.models.naming import adapted_name
 from turboprop.models.resolve import resolve
 from turboprop.rerank.head import check_head, score
 from turboprop.rerank.inputs import INSTRUCTION, Input, inputs_of
+from turboprop.rerank.late import LateScorer
 from turboprop.settings import Settings, load_settings
 from turboprop.types import TokenBatch, WeightFormat
 
@@ -36,14 +38,19 @@ class Reranker(EncoderModel):
     Calls from several threads are served one after the other.
     """
 
-    def __init__(self, opened: RerankerCheckpoint, encoder: Encoder, engine: Choice) -> None:
+    def __init__(self, opened: RerankerCheckpoint, encoder: Encoder, engine: Choice, settings: Settings) -> None:
         super().__init__(opened.checkpoint, encoder, engine)
         self._form = opened.form
         self._head = opened.head
         self._tokens_scored = 0
         self._remote: RemoteReranker | None = None
+        self._late: LateScorer | None = None
         if opened.checkpoint.endpoint is not None:
             self._remote = cast("RemoteReranker", encoder)
+            return
+        if opened.form == "tokens":
+            model = EmbeddingModel(opened.checkpoint, encoder, settings, None, None, engine)
+            self._late = LateScorer(model)
             return
         self._inputs = inputs_of(opened, opened.checkpoint.max_tokens)
         check_head(self.name, self._head, encoder.dimensions)
@@ -92,12 +99,11 @@ class Reranker(EncoderModel):
             from turboprop.engines.remote import load_reranker
 
             choice = choose(opened.checkpoint, "reranker", options)
-            return cls(opened, cast("Encoder", load_reranker(opened.checkpoint)), choice)._remember(
-                local, name_or_path, again
-            )
+            remote = cast("Encoder", load_reranker(opened.checkpoint))
+            return cls(opened, remote, choice, settings)._remember(local, name_or_path, again)
         encoder, choice = load_encoder(opened.checkpoint, options, "reranker")
         try:
-            return cls(opened, encoder, choice)._remember(local, name_or_path, again)
+            return cls(opened, encoder, choice, settings)._remember(local, name_or_path, again)
         except BaseException:
             encoder.close()
             raise
@@ -113,8 +119,15 @@ class Reranker(EncoderModel):
         return self._form == "prompt" and self._remote is None
 
     @property
+    def is_late(self) -> bool:
+        """Whether it compares token vectors (late interaction), so that those of documents are computed once."""
+        return self._late is not None
+
+    @property
     def tokens_scored(self) -> int:
         """Tokens that went through the model since it was loaded, padding not counted; a server's are estimated."""
+        if self._late is not None:
+            return self._late.model.tokens_embedded
         return self._tokens_scored if self._remote is None else self._remote.scored
 
     def inputs(self, query: str, documents: Sequence[str], *, instruction: str | None = None) -> list[Input]:
@@ -124,6 +137,8 @@ class Reranker(EncoderModel):
             raise UsageError(f"{self.name} takes no instruction; leave it out")
         if not documents:
             return []
+        if self._late is not None:
+            raise UsageError(f"{self.name} reads query and documents apart; `EmbeddingModel.embed_tokens` shows them")
         if self._remote is not None:
             raise UsageError(f"{self.name} runs behind an address; what it reads of texts is known there alone")
         with self._lock:  # the tokenizer's switches belong to it, not to the call
@@ -134,10 +149,15 @@ class Reranker(EncoderModel):
 
         The raw logit of a model with one label; the logit of yes (or of the relevant label) less that of
         the other where a model has two, which is the log-odds of yes. `1 / (1 + exp(-score))` is the
-        probability. Scores of different models do not compare. Texts that are too long are cut, the document
-        before the query. `instruction` is the task, for models that take one.
+        probability. Of a late-interaction model the mean over the tokens of the query of the largest cosine to a token
+        of the document (MaxSim). Scores of different models do not compare. Texts that are too long are cut, the
+        document before the query. `instruction` is the task, for models that take one.
         """
         documents = input_texts(documents, "a reranker")
+        if self._late is not None:
+            if instruction is not None:
+                raise UsageError(f"{self.name} takes no instruction; leave it out")
+            return self._late.scores(query, documents) if documents else np.empty(0, np.float32)
         if self._remote is not None:
             if instruction is not None:
                 raise UsageError(f"{self.name} takes no instruction; leave it out")
@@ -156,3 +176,14 @@ class Reranker(EncoderModel):
                 self._tokens_scored += len(batch.ids)
             scores[chosen] = score(pooled, self._head, self.name)
         return scores
+
+    def chances(self, query: str, documents: Sequence[str], *, instruction: str | None = None) -> NDArray[np.float64]:
+        """float64 [n], 0 to 1: the probabilities of the scores; of a late-interaction model the scores above 0."""
+        scores = self.scores(query, documents, instruction=instruction).astype(np.float64)
+        return np.clip(scores, 0, 1) if self.is_late else 1 / (1 + np.exp(-scores))
+
+    def close(self) -> None:
+        """Give the memory back; a second call does nothing."""
+        if self._late is not None:
+            self._late.close()
+        super().close()

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from turboprop.closing import Closing
 from turboprop.errors import BusyError, EngineError, ModelLoadingError, ModelUnsupportedError, UsageError
+from turboprop.models.checkpoint.late import is_late
 from turboprop.models.kind import Kind, kind_of
 from turboprop.models.local import LocalModel
 from turboprop.models.model_files import Stamp, model_files, stamp_of
@@ -138,6 +139,11 @@ class Entry:
             from turboprop.embed.model import EmbeddingModel
             from turboprop.runtime.batcher import EmbeddingBatcher
 
+            if is_late(self.local.path):
+                raise ModelUnsupportedError(
+                    f"{name} is a late-interaction model (ColBERT): it has a vector for each token and none for a "
+                    f"text, so nothing is embedded with it; `tp search --rerank {name}` reads the hits again with it"
+                )
             self.model = EmbeddingModel.load(name, engine=self.key.engine, **common)
             self.batcher = EmbeddingBatcher(self.model)
 

@@ -21,26 +21,37 @@ if TYPE_CHECKING:
 
 RERANKED = 30
 """Hits that are read again, as in qmd."""
+RERANKED_LATE = 100
+"""The same of a late-interaction model, whose vectors of a chunk are computed once."""
 PLACE_WEIGHTS = ((3, 0.75), (10, 0.60))
 """Up to this place, the first ranking counts so much, the reranker the rest."""
 LATER_WEIGHT = 0.40
 
 
-def rerank(query: str, hits: Sequence[Hit], reranker: Reranker, top: int = RERANKED) -> list[Hit]:
+def reranked_by(reranker: Reranker) -> int:
+    """How many hits are read again where nobody says."""
+    return RERANKED_LATE if reranker.is_late else RERANKED
+
+
+def rerank(query: str, hits: Sequence[Hit], reranker: Reranker, top: int | None = None) -> list[Hit]:
     """The hits in their new order; as `rerank_places`."""
     return [hit for _, hit in rerank_places(query, hits, reranker, top)]
 
 
-def rerank_places(query: str, hits: Sequence[Hit], reranker: Reranker, top: int = RERANKED) -> list[tuple[int, Hit]]:
-    """The hits in their new order, each with its place in `hits`; the first `top` are scored, and each keeps its
-    place's share.
+def rerank_places(query: str, hits: Sequence[Hit], reranker: Reranker, top: int | None = None) -> list[tuple[int, Hit]]:
+    """The hits in their new order, each with its place in `hits`; the first `top` (`reranked_by`) are scored, and each
+    keeps its place's share.
 
     The new score is `w / place + (1 - w) * p`, 0 to 1: `place` counts from 1, `w` is the place's weight, `p` the
-    reranker's probability. A hit that was not read again has `p` 0, so it stays behind those that were.
+    reranker's probability. Of a late-interaction model, whose scores lie close together, `p` is 0 for the least of
+    those that were read and 1 for the largest. A hit that was not read again has `p` 0, so it stays behind those that
+    were.
     """
-    documents = [embedded_text(_chunk(hit)) for hit in hits[:top]]
+    documents = [embedded_text(_chunk(hit)) for hit in hits[: top or reranked_by(reranker)]]
     task = CODE_INSTRUCTION if reranker.takes_instruction else None
-    chances = 1 / (1 + np.exp(-reranker.scores(query, documents, instruction=task).astype(np.float64)))
+    chances = reranker.chances(query, documents, instruction=task)
+    if reranker.is_late and len(chances):
+        chances = (chances - chances.min()) / max(float(np.ptp(chances)), 1e-9)
     blended = []
     for place, hit in enumerate(hits, 1):
         weight = place_weight(place)

@@ -332,7 +332,7 @@ class Index(Closing):
         definition, `context` adds lines around it. `vector` is the query's, float32 [dimensions], from the
         index's own model, where the caller has it.
 
-        `rerank` names a reranker (or is one): the first `rerank_top` hits (30) are read again by it and blended
+        `rerank` names a reranker (or is one): the first `rerank_top` hits (30, or 100) are read again by it and blended
         with their places; scores are then 0 to 1, and `threshold` still means those of the first ranking. A
         reranker that is named is loaded once and closed with the index. Raises `UsageError` for what
         `limits.check_search` refuses.

@@ -91,9 +91,9 @@ def search_together(
                     raise EndpointError(said, error.status) from error
     most = limit
     if rerank is not None:
-        from turboprop.search.rerank import RERANKED, rerank_places
+        from turboprop.search.rerank import RERANKED_LATE, rerank_places, reranked_by
 
-        most = max(limit, rerank_top or RERANKED)
+        most = max(limit, rerank_top or RERANKED_LATE)
     found = best_of(
         readers,
         query,
@@ -111,7 +111,8 @@ def search_together(
     if rerank is not None and found:
         with ExitStack() as stack:
             second = stack.enter_context(indexes[0].reranker(rerank)).model if isinstance(rerank, str) else rerank
-            again = rerank_places(query, [hit for _, hit in found], second, rerank_top or RERANKED)
+            found = found[: max(limit, rerank_top or reranked_by(second))]
+            again = rerank_places(query, [hit for _, hit in found], second, rerank_top)
         found = [(found[place][0], hit) for place, hit in again[:limit]]
     # A reranker's scores end at 1.
     score = 1.0 if rerank is not None else None

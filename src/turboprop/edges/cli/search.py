@@ -54,7 +54,10 @@ if TYPE_CHECKING:
 @options.widening
 @click.option("--rerank", metavar="MODEL", help="Read the first hits again with this reranker.")
 @click.option(
-    "--rerank-top", type=options.InRange(limits.RERANKED_HITS), metavar="N", help="How many of them [default: 30]."
+    "--rerank-top",
+    type=options.InRange(limits.RERANKED_HITS),
+    metavar="N",
+    help="How many of them [default: 30, or 100].",
 )
 @click.option("--explain", is_flag=True, help="Say for each hit what its score is made of.")
 @options.index_dir

@@ -93,8 +93,8 @@ async def ranked(state: ServerState, wanted: RerankRequest) -> RerankAnswer:
 async def _by_reranker(state: ServerState, name: str, query: str, texts: list[str]) -> tuple[NDArray[np.float32], int]:
     with await state.in_waiting_thread(state.manager.reranker, name, wait=state.limits.load_seconds) as lease:
         before = lease.model.tokens_scored
-        scores = await state.in_waiting_thread(lease.model.scores, query, texts)
-        return 1 / (1 + np.exp(-scores)), lease.model.tokens_scored - before
+        chances = await state.in_waiting_thread(lease.model.chances, query, texts)
+        return chances.astype(np.float32), lease.model.tokens_scored - before
 
 
 async def _by_similarity(

@@ -76,16 +76,20 @@ class NativeEncoder:
                 f"the tokenizer gave the id {batch.ids.max()} and the model has {self._vocabulary} tokens: "
                 "it is the tokenizer of another model"
             )
-        vectors = np.zeros((len(batch.lengths), self.dimensions), np.float32)
+        of_tokens = self._pooling == ("tokens",)
+        vectors = np.zeros((len(batch.ids if of_tokens else batch.lengths), self.dimensions), np.float32)
         ends = np.cumsum(batch.lengths)
         first = 0
         while first < len(batch.lengths):
             begin = int(ends[first] - batch.lengths[first])
             last = max(first + 1, int(np.searchsorted(ends, begin + RUN_TOKENS, "right")))
             second = None if batch.second is None else batch.second[first:last]
-            part = TokenBatch(batch.ids[begin : ends[last - 1]], batch.lengths[first:last], batch.skip, second)
+            seen = None if batch.seen is None else batch.seen[first:last]
+            end = int(ends[last - 1])
+            part = TokenBatch(batch.ids[begin:end], batch.lengths[first:last], batch.skip, second, seen=seen)
             if len(part.ids):  # a decoder's tokenizer gives an empty text no token: nothing to pool
-                vectors[first:last] = self._encode(self._program, part)
+                rows = slice(begin, end) if of_tokens else slice(first, last)
+                vectors[rows] = self._encode(self._program, part)
             first = last
         return vectors
 
@@ -107,6 +111,7 @@ class NativeEncoder:
             np.concatenate([[0], np.cumsum(counts)]).astype(np.int32),
             np.zeros(1, np.int32) if taken is None else taken[0],
             types,
+            None if batch.seen is None else np.ascontiguousarray(batch.seen, np.int32),
         )
         long = len(batch.ids) > RUN_TOKENS or len(batch.ids) * self._multiplied > LONG_RUN
         hidden = _run_listening(program, inputs) if long else program.run(inputs)

@@ -88,7 +88,7 @@ class Run(ctypes.Structure):
         ("scratch", c_void_p),
         ("scratch_bytes", c_int64),
         *((name, c_void_p) for name in ("ids", "positions", "types")),
-        *((name, c_void_p) for name in ("begins", "past", "blocks", "block_begins", "rows")),
+        *((name, c_void_p) for name in ("begins", "past", "blocks", "block_begins", "rows", "seen")),
         *((name, c_int64) for name in ("tokens", "sequences", "picked")),
         ("counters", c_void_p),
         ("stop", c_void_p),
@@ -141,6 +141,11 @@ def _describe(library: Any) -> None:
     library.attention_scratch_bytes.argtypes = (c_int64, c_int64)
     library.run_program.argtypes = (POINTER(Run),)
     library.structure_sizes.restype = None
+    library.max_similarity.restype = c_float
+    library.max_similarity.argtypes = (
+        *(c_void_p, c_int64, c_int64, c_int64, c_void_p, c_void_p),
+        *(ctypes.c_int, c_int64, c_void_p),
+    )
 
 
 def refusal() -> str:

@@ -128,6 +128,7 @@ class Program:
             scratch=self._scratch.ctypes.data,
             scratch_bytes=self._scratch_bytes,
             types=None if inputs.types is None else inputs.types.ctypes.data,
+            seen=None if inputs.seen is None else inputs.seen.ctypes.data,
             tokens=tokens,
             sequences=len(inputs.past),
             picked=picked,

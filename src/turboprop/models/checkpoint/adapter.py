@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from turboprop.errors import ModelFormatError, ModelNotFoundError, ModelUnsupportedError
-from turboprop.models.checkpoint.tensors import open_safetensors
+from turboprop.models.checkpoint.tensors import WithParts, open_safetensors
 from turboprop.models.json_file import read_object
 
 if TYPE_CHECKING:
@@ -114,6 +114,10 @@ class MergedTensor:
     def _ordered(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         return values if self.order is None else values[self.order]
 
+    def part(self, first: int, shape: tuple[int, ...]) -> StoredTensor:
+        """Raises `ModelUnsupportedError`: only a stack of experts is taken apart, and none is merged into."""
+        raise ModelUnsupportedError(f"an adapter of a stack of experts is not merged ({first}, {shape})")
+
     def release(self) -> None:
         self.base.release()
 
@@ -145,7 +149,7 @@ def merged(checkpoint: Checkpoint, folder: Path) -> Checkpoint:
         tensors[name] = merge.into(tensors[name], names.row_order(name), dora=bool(config.get("use_dora")))
     files = (*checkpoint.weight_files, folder / WEIGHTS, folder / CONFIG)
     # The golden values of the catalogue are those of the model without it.
-    return replace(checkpoint, tensors=tensors, weight_files=files, golden=(), adapter=folder)
+    return replace(checkpoint, tensors=WithParts(tensors), weight_files=files, golden=(), adapter=folder)
 
 
 def _config(folder: Path) -> dict[str, Any]:
@@ -357,6 +361,9 @@ class _Checked:
         if not np.isfinite(values).all():
             raise ModelFormatError(f"{self.folder / WEIGHTS}: {self.name[:200]!r} holds values that are not finite")
         return values
+
+    def part(self, first: int, shape: tuple[int, ...]) -> StoredTensor:
+        return _Checked(self.source.part(first, shape), self.folder, self.name)
 
     def release(self) -> None:
         self.source.release()

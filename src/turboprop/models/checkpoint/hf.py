@@ -7,10 +7,14 @@ sentence-transformers, old and new.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
+import numpy as np
+
 from turboprop.errors import ModelFormatError, ModelNotFoundError, ModelUnsupportedError
+from turboprop.models.checkpoint.late import LateInteraction, is_stanford, read_late
 from turboprop.models.checkpoint.onnx_external import external_files
 from turboprop.models.checkpoint.static import is_static, open_static
 from turboprop.models.checkpoint.tensors import ShardedTensors, StoredTensor, WithoutPrefix, WithParts, open_safetensors
@@ -91,6 +95,9 @@ def open_folder(folder: Path, onnx: Path | None = None, *, reranker: bool = Fals
     dense = tuple(
         _open_dense(_inside(folder, module)) for module in modules if _module_kind(folder, module, known) == "Dense"
     )
+    late = read_late(folder, st_config, config)
+    if is_stanford(config):
+        dense = (read_dense(root / "model.safetensors", tensors, "linear", "identity"),)
     check_chain(folder, dense)
     stated = st_config.get("matryoshka_dimensions") or config.get("matryoshka_dimensions")
     widths = tuple(filter(None, map(_width, stated))) if isinstance(stated, list) else ()
@@ -102,16 +109,17 @@ def open_folder(folder: Path, onnx: Path | None = None, *, reranker: bool = Fals
         tensors=WithParts(tensors),
         tokenizer_path=root,
         weight_files=files,
-        pooling=pooling,
-        max_tokens=_max_tokens(root, config),
+        pooling=pooling if late is None else ("tokens",),
+        max_tokens=_max_tokens(root, config, late),
         # Without modules.json there is no statement; unit vectors serve every use of ours.
-        normalize="Normalize" in places or not modules,
+        normalize="Normalize" in places or not modules or late is not None,
         pool_prompt=pool_prompt,
         dense=dense,
         prompts=_prompts(st_config),
         widths=widths,
         default_width=_width(st_config.get("truncate_dim")),
         end_token=END_TOKENS.get(str(config.get("model_type")), "") if "last" in pooling else "",
+        late=late,
         known_as=tuple(name for name in (config.get("_name_or_path"),) if isinstance(name, str)),
     )
 
@@ -183,10 +191,24 @@ def _open_dense(place: Path) -> Dense:
     kind = str(stated.get("activation_function", "torch.nn.modules.activation.Tanh")).rsplit(".", 1)[-1]
     if kind not in _ACTIVATIONS:
         raise ModelUnsupportedError(f"{place / 'config.json'}: activation {kind!r} is not known here")
-    return read_dense(place / "model.safetensors", tensors, "linear", _ACTIVATIONS[kind])
+    layer = read_dense(place / "model.safetensors", tensors, "linear", _ACTIVATIONS[kind])
+    return _with_residual(place, layer, tensors) if stated.get("use_residual") else layer
 
 
-def _max_tokens(root: Path, config: Mapping[str, Any]) -> int:
+def _with_residual(place: Path, layer: Dense, tensors: Mapping[str, StoredTensor]) -> Dense:
+    """PyLate's layer that adds what it is given: itself, or through a matrix where the widths differ."""
+    if layer.activation != "identity":
+        raise ModelUnsupportedError(f"{place / 'config.json'}: a residual around {layer.activation} is not known here")
+    rows, columns = layer.weight.shape
+    if rows == columns:
+        return replace(layer, weight=layer.weight + np.eye(rows, dtype=np.float32))
+    beside = read_dense(place / "model.safetensors", tensors, "residual", "identity").weight
+    if beside.shape != layer.weight.shape:
+        raise ModelFormatError(f"{place / 'model.safetensors'}: residual.weight has another shape than linear.weight")
+    return replace(layer, weight=layer.weight + beside)
+
+
+def _max_tokens(root: Path, config: Mapping[str, Any], late: LateInteraction | None) -> int:
     limits = [config.get("max_position_embeddings"), config.get("n_positions")]
     # nomic-bert states 8,192 positions and was trained on fewer: more only where its scaling is on.
     if config.get("rotary_scaling_factor") is None:
@@ -198,8 +220,11 @@ def _max_tokens(root: Path, config: Mapping[str, Any]) -> int:
     # Position rows 0 and 1 (up to pad_token_id) are not used by this family.
     if config.get("model_type") in ("roberta", "xlm-roberta", "camembert") and isinstance(limits[0], int):
         limits[0] -= int(config.get("pad_token_id", 1)) + 1
-    limits.append(read_object(root / "sentence_bert_config.json").get("max_seq_length"))
-    limits.append(read_object(root / "tokenizer_config.json").get("model_max_length"))
+    if late is not None:  # PyLate sets the tokenizer's limit to these, whatever was saved with it
+        limits.append(max(late.query_length, late.document_length))
+    else:
+        limits.append(read_object(root / "sentence_bert_config.json").get("max_seq_length"))
+        limits.append(read_object(root / "tokenizer_config.json").get("model_max_length"))
     known = [int(limit) for limit in limits if isinstance(limit, int | float) and 0 < limit < _UNBOUNDED]
     return min(known, default=512)
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from turboprop.errors import ModelFormatError, ModelUnsupportedError
 from turboprop.models.checkpoint.gguf import RANK, open_gguf
 from turboprop.models.checkpoint.hf import open_folder
+from turboprop.models.checkpoint.late import is_late
 from turboprop.models.checkpoint.open import open_checkpoint, with_adapter
 from turboprop.models.checkpoint.tensors import whole_values
 from turboprop.models.checkpoint.view import Checkpoint, Dense, PoolingMode, read_dense
@@ -48,12 +49,13 @@ class Norm:
 class RerankerCheckpoint:
     """`head` leads from the pooled state to one number; `form` says how query and document become one input.
 
-    `pair`: both between the tokenizer's own special tokens; `prompt`: in Qwen3-Reranker's conversation.
+    `pair`: both between the tokenizer's own special tokens; `prompt`: in Qwen3-Reranker's conversation; `tokens`: they
+    stay two, whose token vectors are compared (late interaction), and there is no head.
     """
 
     checkpoint: Checkpoint
     head: tuple[Dense | Norm, ...]
-    form: Literal["pair", "prompt"]
+    form: Literal["pair", "prompt", "tokens"]
 
 
 def is_reranker(local: LocalModel) -> bool:
@@ -70,7 +72,7 @@ def is_reranker(local: LocalModel) -> bool:
             return file.metadata.get(f"{file.metadata.get('general.architecture')}.pooling_type") == RANK
     if not local.path.is_dir():
         return False
-    if is_cross_encoder(local.path):
+    if is_cross_encoder(local.path) or is_late(local.path):
         return True
     config = read_json(local.path / "config.json")
     if not isinstance(config, dict) or (local.path / "modules.json").is_file():
@@ -94,6 +96,8 @@ def open_reranker(local: LocalModel) -> RerankerCheckpoint:
         return RerankerCheckpoint(open_checkpoint(local), (), "pair")
     if local.path.suffix == ".onnx":
         raise ModelUnsupportedError(f"{local.name} is an ONNX export; a reranker is read from safetensors or GGUF")
+    if is_late(local.path):
+        return RerankerCheckpoint(open_checkpoint(local), (), "tokens")
     if local.is_gguf:
         opened = _of_gguf(with_adapter(open_gguf(local.path, reranker=True), local))
     else:

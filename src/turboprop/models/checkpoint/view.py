@@ -21,11 +21,13 @@ from turboprop.types import Prompts
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+    from turboprop.models.checkpoint.late import LateInteraction
     from turboprop.models.endpoint import Endpoint
     from turboprop.models.local import LocalModel
 
 FileFormat = Literal["safetensors", "gguf", "onnx", "endpoint"]
-PoolingMode = Literal["cls", "max", "mean", "mean_sqrt", "weighted_mean", "last"]
+PoolingMode = Literal["cls", "max", "mean", "mean_sqrt", "weighted_mean", "last", "tokens"]
+"""`tokens` pools nothing: each token keeps its state, those of all inputs end to end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,8 @@ class Checkpoint:
     """What the files call the model."""
     golden: tuple[float, ...] = ()
     """The catalogue's golden values of this model."""
+    late: LateInteraction | None = None
+    """How token vectors are made, of a model that has these and no vectors of texts."""
     endpoint: Endpoint | None = None
     """Where the model runs that has no files here."""
     adapter: Path | None = None

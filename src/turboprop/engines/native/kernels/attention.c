@@ -293,15 +293,15 @@ static void attend_rows(const Run *run, const Step *step, Scratch *s, int64_t se
 {
     const AttentionShape *how = step->detail;
     const int64_t past = run->past[sequence], begin = run->begins[sequence];
-    const int64_t length = past + run->begins[sequence + 1] - begin;
+    const int64_t length = past + (run->seen ? run->seen[sequence] : run->begins[sequence + 1] - begin);
     Rows rows = {.count = count, .least = length, .most = 0, .sure_from = 0, .sure_to = length};
     for (int64_t row = 0; row < count; row++) {
         rows.queries[row] = place(run, step->x, tokens[row]) + heads[row] * how->head_dim;
         int64_t at = past + tokens[row] - begin;
-        int64_t from = rows.from[row] = how->window && at - how->window + 1 > 0 ? at - how->window + 1 : 0;
-        int64_t to = rows.to[row] = how->causal ? at + 1
-            : how->window && at + how->window < length ? at + how->window
-                                                       : length;
+        int64_t from = how->window && at - how->window + 1 > 0 ? at - how->window + 1 : 0;
+        int64_t to = how->causal ? at + 1 : how->window ? at + how->window : length;
+        rows.to[row] = to = to < length ? to : length;
+        rows.from[row] = from = from < to ? from : to - 1; /* behind all that is seen there is still its last token */
         rows.least = from < rows.least ? from : rows.least;
         rows.most = to > rows.most ? to : rows.most;
         rows.sure_from = from > rows.sure_from ? from : rows.sure_from;

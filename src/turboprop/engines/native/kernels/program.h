@@ -64,6 +64,7 @@ typedef struct {
     int64_t scratch_bytes;
     const int32_t *ids, *positions, *types;
     const int32_t *begins, *past, *blocks, *block_begins, *rows;
+    const int32_t *seen;         /* [sequences] tokens of each that others see, the first ones; NULL: all */
     int64_t tokens, sequences, picked;
     void *counters;              /* structure_sizes tells how many bytes a step */
     const volatile int *stop;
