@@ -87,7 +87,15 @@ SIZES = [ctypes.sizeof(kind) for kind in (library.Matrix, library.AttentionShape
 
 def library_of(sizes: list[int], layout: int) -> str:
     """The source of one that has all functions."""
-    names = ("team_new", "team_free", "panel_bytes", "cache_chunk_bytes", "attention_scratch_bytes", "run_program")
+    names = (
+        "team_new",
+        "team_free",
+        "panel_bytes",
+        "cache_chunk_bytes",
+        "attention_scratch_bytes",
+        "run_program",
+        "max_similarity",
+    )
     source = "#include <stdint.h>\n" + "".join(f"int {name}(void) {{ return 0; }}\n" for name in names)
     source += "int kernels_supported(void) { return 1; }\n"
     source += f"int layout_version(void) {{ return {layout}; }}\n"

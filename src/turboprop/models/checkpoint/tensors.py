@@ -235,7 +235,9 @@ class WithParts(Mapping[str, StoredTensor]):
         if found["none"]:
             return whole.part(0, (1, *whole.shape)) if len(whole.shape) == 1 else whole
         index, shape = int(found["index"]), whole.shape[1:]
-        if not shape or index >= whole.shape[0]:
+        if not shape:
+            raise ModelFormatError(f"{found['name']} has the shape {list(whole.shape)}, which is no stack of matrices")
+        if index >= whole.shape[0]:
             raise KeyError(name)
         first, last = int(found["first"] or 0), int(found["last"] or shape[0])
         if not 0 <= first <= last <= shape[0]:
