@@ -63,6 +63,8 @@ SELECT function FROM t;
         (MYSQL, [("level_of", 1, 4)], [("log_it", 3), ("level_of", 6)]),
         (T_SQL, [("sp_kill", 4, 10)], [("sp_who", 8), ("sp_executesql", 9), ("sp_kill", 12)]),
         (PL_SQL, [("emp_mgmt", 0, 0), ("hire", 1, 4), ("total", 5, 6)], []),
+        ("/*\nCREATE PROCEDURE old AS\nEXEC gone;\n*/\nSELECT 'call me';\n-- call it\nEXEC p N'x';\n", [], [("p", 6)]),
+        ("call [" * 20_000, [], []),
         ("", [], []),
     ],
 )

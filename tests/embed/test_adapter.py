@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -90,3 +91,14 @@ def test_engines_that_run_the_files_themselves_refuse_it(tmp_path: Path) -> None
     pytest.importorskip("xllamacpp")
     with pytest.raises(ModelUnsupportedError, match="merges no adapter"):
         choose(opened, "embedding", EngineOptions(engine="llamacpp"))
+
+
+def test_what_is_pickled_keeps_its_adapter(adapter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(adapter.parent)
+    for given in ({"adapter": adapter.name}, {"name_or_path": f"minilm+lora:{adapter.name}"}):
+        with EmbeddingModel.load(**given, weights="float32") as model:
+            pickled = pickle.dumps(model)
+            monkeypatch.chdir("/")
+            with pickle.loads(pickled) as again:
+                assert (again.name, again.fingerprint) == (model.name, model.fingerprint)
+            monkeypatch.chdir(adapter.parent)

@@ -56,6 +56,18 @@ def test_an_index_goes_to_a_spawned_process(tmp_path: Path) -> None:
         assert asyncio.run(index.asearch("sign session", 3, "lexical")) == index.search("sign session", 3, "lexical")
 
 
+def test_an_index_of_a_model_of_a_path_is_found_from_another_folder(
+    minilm_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "session.py").write_text("def sign_session(token):\n    return hmac(token)\n")
+    monkeypatch.chdir(minilm_folder.parent)
+    with Index.create(tmp_path, minilm_folder.name) as index:
+        pickled = pickle.dumps(index)
+        monkeypatch.chdir("/")
+        with pickle.loads(pickled) as again:
+            assert again.search("sign", mode="semantic")[0].path == "session.py"
+
+
 def test_an_index_that_is_gone_has_a_repr(tmp_path: Path) -> None:
     subprocess.run(["git", "init", "-q", tmp_path], check=True)
     (tmp_path / "a.py").write_text("x = 1\n")

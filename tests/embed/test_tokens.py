@@ -12,7 +12,7 @@ import pytest
 from embed.tiny_colbert import COLBERTS, DOCUMENTS, QUERIES, WIDTH
 from rerank.tiny_rerankers import RERANKERS
 from turboprop import EmbeddingModel, Reranker
-from turboprop.errors import ModelFormatError, ModelUnsupportedError
+from turboprop.errors import ModelFormatError, ModelUnsupportedError, UsageError
 
 GOLDEN = Path(__file__).parent / "golden"
 INT8 = 0.995
@@ -66,6 +66,9 @@ def test_what_is_no_model_of_this_kind(tmp_path: Path) -> None:
     )
     with EmbeddingModel.load(str(plain)) as model, pytest.raises(ModelUnsupportedError, match="late-interaction"):
         model.embed_tokens(["open"])
+    folder = COLBERTS["plain"].save(tmp_path / "tokens")
+    with EmbeddingModel.load(str(folder)) as model, pytest.raises(UsageError, match="text 2 is None"):
+        model.embed_tokens(["open", None])  # type: ignore[list-item]
 
 
 def test_a_projection_of_another_width(tmp_path: Path) -> None:
@@ -81,8 +84,10 @@ def test_a_projection_of_another_width(tmp_path: Path) -> None:
         ({"skiplist_words": ["Ω", "∑"]}, "skiplist"),
         ({"query_prefix": "[QUERY] "}, "begins each query"),
         ({"query_length": 0}, "query_length is 0"),
-        ({"document_length": "180"}, "document_length is 180"),
+        ({"document_length": "180"}, "document_length is '180'"),
         ({"skiplist_words": [3]}, "skiplist_words"),
+        ({"skiplist_words": ["\ud800"]}, "skiplist_words"),
+        ({"query_prefix": "\ud800"}, "query_prefix"),
         ({"do_query_expansion": "yes"}, "do_query_expansion"),
     ],
 )

@@ -7,7 +7,8 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator
 
-_NAME = r"""(?:"[^"\n]+"|\[[^\]\n]+\]|`[^`\n]+`|[\w$#]+)"""
+# Bounded: `call [call [` without an end would be looked through from each bracket to the end of its line.
+_NAME = r"""(?:"[^"\n]{1,200}"|\[[^\]\n]{1,200}\]|`[^`\n]{1,200}`|[\w$#]+)"""
 _PATH = rf"{_NAME}(?:\s?\.\s?{_NAME})*"
 _HEAD = re.compile(
     r"^[ \t]*(?:create\s+(?:or\s+(?:replace|alter)\s+)?|alter\s+)(?:definer\s*=\s*\S+\s+)?(?:(?:non)?editionable\s+)?"
@@ -22,6 +23,9 @@ _CALL = re.compile(
     rf"\b(?:exec(?:ute)?(?:\s+@\w+\s*=)?|call|perform)\s+(?P<name>{_PATH})(?=\s*(?:\(|;|@|'|N'|\d|$|\r))",
     re.IGNORECASE | re.MULTILINE,
 )
+_SAID = re.compile(r"--[^\n]*|/\*.*?(?:\*/|\Z)|'[^'\n]*'", re.DOTALL)
+"""Comments and strings, where nothing is made or called."""
+_SIGN = re.compile(r"[^\n']")
 _MOST = 2_000_000
 """Characters that are looked at; a dump has more, and no routines in its rows."""
 
@@ -29,7 +33,7 @@ _MOST = 2_000_000
 def routines(text: str) -> Iterator[tuple[str, int, int]]:
     """Each routine's bare name, with its first and last line in `text`, 0-based. It ends before the next one, or where
     its batch does."""
-    text = text[:_MOST]
+    text = _code(text)
     heads = list(_HEAD.finditer(text))
     stops = sorted([head.start() for head in heads] + [end.start() for end in _ENDS.finditer(text)])
     lines = _Lines(text)
@@ -42,9 +46,14 @@ def routines(text: str) -> Iterator[tuple[str, int, int]]:
 
 def calls(text: str) -> Iterator[tuple[str, int]]:
     """The bare names that are executed, each with its 0-based line."""
-    lines = _Lines(text := text[:_MOST])
+    lines = _Lines(text := _code(text))
     for found in _CALL.finditer(text):
         yield _bare(found["name"]), lines.of(found.start("name"))
+
+
+def _code(text: str) -> str:
+    """The text without what its comments and strings say; all else stays where it is."""
+    return _SAID.sub(lambda said: _SIGN.sub(" ", said[0]), text[:_MOST])
 
 
 class _Lines:

@@ -7,6 +7,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Self
 
 from turboprop.closing import Closing
+from turboprop.models.naming import adapted_name, split_adapter
 
 if TYPE_CHECKING:
     from turboprop.engines.contract import Encoder, Plan
@@ -39,7 +40,8 @@ class EncoderModel(Closing):
 
     def _remember(self, local: LocalModel, name: str, options: dict[str, Any]) -> Self:
         """Keep what `load` was given; a process that unpickles the model may run in another folder."""
-        self._loaded_with = str(local.path) if local.source == "path" else name, options
+        base = str(local.path) if local.source == "path" else split_adapter(name)[0]
+        self._loaded_with = adapted_name(base, local.adapter), options
         return self
 
     @property

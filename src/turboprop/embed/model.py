@@ -237,8 +237,7 @@ class EmbeddingModel(EncoderModel):
         A text is cut to the length that the model states for its side; tokens of its skiplist have no vector in a
         document. Raises `ModelUnsupportedError` for a model that has one vector a text.
         """
-        if isinstance(texts, str):
-            raise UsageError("embed_tokens takes a list of texts; for one text give [text]")
+        texts = input_texts(texts, "embed_tokens")
         if self._token_inputs is None:
             raise ModelUnsupportedError(
                 f"{self.name} has one vector for a text, which embed_documents and embed_queries give; vectors of "

@@ -198,7 +198,8 @@ class Index(Closing):
 
     def __reduce__(self) -> tuple[Callable[..., Index], tuple[Any, ...]]:
         options = self._options
-        return _opened_again, (type(self), self.location, self._asked_for, options.engine, options.weights)
+        model = self._asked_for and self.model_name  # in full: a process that unpickles it may run in another folder
+        return _opened_again, (type(self), self.location, model, options.engine, options.weights)
 
     def __repr__(self) -> str:
         try:

@@ -168,7 +168,10 @@ def export(index: Index, file: Path) -> int:
         wanted = reader.lexicon.row_ids[rows[np.concatenate([nearest, hard[:, 0]])]].tolist()
         found = reader.fetch(wanted, ("path", "symbol", "text"))
         texts = [text_to_embed(row["path"], row["symbol"], row["text"]) for row in found]
-        for pair, positive, negative in zip(pairs, texts, texts[len(pairs) :], strict=False):
+        others = file_of[hard[:, 0]].tolist()
+        for pair, other, positive, negative in zip(pairs, others, texts, texts[len(pairs) :], strict=False):
+            if other in pair.files:
+                continue  # the commit changed every file that is looked at
             lines.append(json.dumps({"anchor": pair.text, "positive": positive, "negative": negative}) + "\n")
     try:
         replace_file(file, "".join(lines).encode())

@@ -69,3 +69,9 @@ def test_status_and_doctor_know_it(root: Path) -> None:
     )
     assert fixed.returncode == 0, fixed.stdout
     assert not path.exists()
+
+
+def test_a_pair_has_a_chunk_of_another_file_or_is_left_out(root: Path) -> None:
+    (root / "door.py").unlink()
+    _, export = tp_each("index", "tune --export pairs.jsonl", cwd=root)
+    assert (export.returncode, (root / "pairs.jsonl").read_text()) == (1, "")

@@ -177,6 +177,8 @@ def _fewer_layers(_: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
         (lambda c, t: c.update(rank_pattern=["query"]), ModelFormatError, "no table of numbers"),
         (lambda c, t: c.update(rank_pattern={"(?=x)": 2}), ModelUnsupportedError, "is not known here"),
         (lambda c, t: c.update(rank_pattern={"x" * 5_000: 2}), ModelFormatError, "characters"),
+        (lambda c, t: c.update(rank_pattern={"\ud800": 2}), ModelUnsupportedError, "is not known here"),
+        (lambda c, t: c.update(layers_to_transform=[[1]]), ModelFormatError, "no list of numbers"),
         (lambda c, t: c.update(use_dora=True), ModelFormatError, "no magnitude"),
         (lambda c, t: c.update(peft_type="LOHA"), ModelUnsupportedError, "'LOHA'"),
         (lambda c, t: c.update(lora_bias=True), ModelUnsupportedError, "lora_bias"),

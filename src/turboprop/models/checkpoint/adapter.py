@@ -407,6 +407,8 @@ def _check_depth(folder: Path, config: Mapping[str, Any], stored: Mapping[str, s
         if found := _NUMBERED.fullmatch(name):
             numbers[found[1], found[3]].add(int(found[2]))
     listed = config.get("layers_to_transform")
+    if isinstance(listed, list) and not all(isinstance(each, int) for each in listed):
+        raise ModelFormatError(f"{folder / CONFIG}: layers_to_transform is no list of numbers")
     chosen = {listed} if isinstance(listed, int) else set(listed) if isinstance(listed, list) else None
     adapted: dict[tuple[str, str], set[int]] = defaultdict(set)
     for module, name in stored.items():
@@ -453,7 +455,7 @@ def _matches(folder: Path, pattern: str, texts: list[str]) -> list[bool]:
         raise ModelFormatError(f"{folder / CONFIG}: a pattern has {len(pattern)} characters")
     try:
         found = pyarrow.compute.match_substring_regex(pyarrow.array(texts, pyarrow.string()), f"^(?:{pattern})$")
-    except pyarrow.ArrowInvalid as error:
+    except (pyarrow.ArrowInvalid, UnicodeEncodeError) as error:  # JSON has halves of pairs, which UTF-8 has not
         raise ModelUnsupportedError(
             f"{folder / CONFIG}: the pattern {pattern[:80]!r} is not known here: {str(error)[:120]}"
         ) from None

@@ -55,6 +55,11 @@ def _is_pylate(stated: Mapping[str, Any]) -> bool:
     return stated.get("model_type") == "ColBERT" or stated.get("similarity_fn_name") == "MaxSim"
 
 
+def _is_unicode(found: object) -> bool:
+    """Whether it is no text with half of a surrogate pair, which JSON can hold and no tokenizer takes."""
+    return not isinstance(found, str) or not any("\ud800" <= sign <= "\udfff" for sign in found)
+
+
 def read_late(folder: Path, stated: Mapping[str, Any], config: Mapping[str, Any]) -> LateInteraction | None:
     """What the files of a folder say; None for a model of another kind. Raises `ModelFormatError`.
 
@@ -80,12 +85,12 @@ def read_late(folder: Path, stated: Mapping[str, Any], config: Mapping[str, Any]
         found = stated.get(key)
         found = default if found is None else found
         impossible = isinstance(found, int) and kind is int and not 3 <= found <= _MOST_TOKENS
-        if not isinstance(found, kind) or impossible:
-            raise ModelFormatError(f"{place}: {key} is {str(found)[:80]}, which cannot be right; download it again")
+        if not isinstance(found, kind) or impossible or not _is_unicode(found):
+            raise ModelFormatError(f"{place}: {key} is {repr(found)[:80]}, which cannot be right; download it again")
         return found
 
     skipped = value("skiplist_words", list(string.punctuation), list)
-    if not all(isinstance(word, str) for word in skipped):
+    if not all(isinstance(word, str) and _is_unicode(word) for word in skipped):
         raise ModelFormatError(f"{place}: skiplist_words holds something that is no text; download it again")
     expands = value("do_query_expansion", True, bool)
     return LateInteraction(
