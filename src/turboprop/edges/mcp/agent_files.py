@@ -180,12 +180,11 @@ def _taken_out(root: Path, file: Path, change: Any) -> Iterator[Change]:
 
 
 def _as_written(text: str, change: Any) -> str:
-    """The change of a text with its own ends of lines."""
-    if "\r\n" not in text:
-        return str(change(text))
+    """The change of a text with its own ends of lines. One with both kinds keeps them, and ours are plain."""
     plain = text.replace("\r\n", "\n")
-    made = str(change(plain))
-    return text if made == plain else made.replace("\n", "\r\n")
+    if text in (plain, plain.replace("\n", "\r\n")) and text != plain:
+        return str(change(plain)).replace("\n", "\r\n")
+    return str(change(text))
 
 
 def _digest(text: str) -> str:
@@ -215,9 +214,8 @@ def _with_section(text: str) -> str:
     found = _found_section(text)
     if found is not None:
         return text[: found[0]] + _section() + text[found[1] :]
-    if not text:
-        return _section()
-    return text + ("" if text.endswith("\n") else "\n") + "\n" + _section()
+    # One line end more in any case, so that taking the section out knows what stood there.
+    return f"{text}\n{_section()}" if text else _section()
 
 
 def _without_section(text: str) -> str:
@@ -225,7 +223,7 @@ def _without_section(text: str) -> str:
     if found is None:
         return text
     before, after = text[: found[0]], text[found[1] :]
-    return (before.removesuffix("\n") if before.endswith("\n\n") else before) + after
+    return (before.removesuffix("\n") if before.endswith("\n\n") or not after else before) + after
 
 
 def _whole(name: str) -> str:
