@@ -85,6 +85,19 @@ def test_the_text_of_others_comes_back_as_it_was(repo: Path, newline: str, last:
     assert json.loads((repo / SETTINGS).read_text()) == json.loads(settings)
 
 
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_settings_keep_their_layout(repo: Path, newline: str) -> None:
+    written = '{\n  "permissions": {"allow": ["Bash(ls:*)", "Read"]},\n  "limit": 1.50\n}\n'.replace("\n", newline)
+    (repo / ".claude").mkdir()
+    (repo / SETTINGS).write_bytes(written.encode())
+    tp("init", cwd=repo)
+    made = (repo / SETTINGS).read_bytes()
+    assert b'"permissions": {"allow": ["Bash(ls:*)", "Read"]}' in made
+    assert json.loads(made)["hooks"]["PreToolUse"][0]["hooks"][0]["command"] == HOOK
+    tp("remove", cwd=repo)
+    assert (repo / SETTINGS).read_bytes() == written.encode()
+
+
 def test_a_text_with_both_kinds_of_line_ends_keeps_them(repo: Path) -> None:
     notes = b"# Notes\r\n\nBe kind.\nAlways.\r\n"
     (repo / "AGENTS.md").write_bytes(notes)
