@@ -1,6 +1,6 @@
 # A Homebrew formula, for a tap: `brew install OWNER/TAP/turboprop-local`. At a release, set `homepage`, and `url` and
 # `sha256` to those of the source archive on the package index, and let `brew update-python-resources turboprop-local`
-# write the resources. It was checked for syntax only.
+# write the resources; until then its `sha256` is of nothing. It is untried: no Homebrew has read it.
 class TurbopropLocal < Formula
   include Language::Python::Virtualenv
 

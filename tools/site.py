@@ -43,6 +43,7 @@ NAV: list[tuple[str, str | list[str]]] = [
             "server-warm.md",
             "web.md",
             "python.md",
+            "tuning.md",
         ],
     ),
     (
@@ -52,7 +53,7 @@ NAV: list[tuple[str, str | list[str]]] = [
     ("How it works", ["how-it-works.md", "indexing.md", "embedding.md", "architectures.md"]),
     ("Benchmarks", "benchmarks.md"),
     ("Security", ["security.md", "security-policy.md"]),
-    ("Troubleshooting", ["troubleshooting.md", "uninstall.md"]),
+    ("Troubleshooting", ["troubleshooting.md", "platforms.md", "uninstall.md"]),
     ("Project", ["changelog.md", "contributing.md"]),
 ]
 

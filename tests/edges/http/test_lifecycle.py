@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,6 +19,7 @@ import pytest
 from reference import reference
 from turboprop.edges.http.limits import Limits
 
+ADAPTERS = Path(__file__).parent.parent.parent / "models" / "checkpoint" / "adapters"
 LONG = {"prompt": "Once upon a time", "max_tokens": 1500, "temperature": 1.0, "seed": 3}
 
 
@@ -193,3 +196,14 @@ def test_errors_name_no_path_of_this_machine(start_limited: Callable[..., Any]) 
     assert str(model) not in said
     assert said.startswith("stories260K.gguf and ")
     assert "a.bin is damaged, see https://example.com/a/b" in said
+
+
+def test_errors_name_no_path_of_an_adapter(start_limited: Callable[..., Any], tmp_path: Path) -> None:
+    adapter = tmp_path / "owner" / "adapter"
+    shutil.copytree(ADAPTERS / "bert", adapter)
+    (adapter / "adapter_model.safetensors").unlink()
+    server = start_limited(Limits(), models=(f"minilm+lora:{adapter}",))
+    answer = httpx.post(f"{server.url}/v1/embeddings", json={"input": "a"}, timeout=60)
+    assert answer.status_code == 404
+    assert "adapter_model.safetensors is not there" in answer.text
+    assert str(tmp_path) not in answer.text

@@ -119,6 +119,15 @@ def test_an_editor_fills_in(start_server, infill_folder: Path) -> None:
     assert long["tokens_evaluated"] == context - 8
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_an_answer_ends_at_a_line_with_less_indentation(start_server, chat_folder, end: str) -> None:
+    server = start_server("--model", chat_folder())
+    lines = ["x", "", "    y", "z", "    w"]
+    grammar = "root ::= " + json.dumps(end.join(lines))
+    answer = ask(server, "/completion", {"prompt": "a", "grammar": grammar, "n_indent": 4, "n_predict": 40})
+    assert answer["content"] == end.join(lines[:3]) + end
+
+
 def ask_props(server: Any) -> Any:
     with server.http() as client:
         return client.get("/props").json()

@@ -81,9 +81,31 @@ def test_the_text_of_others_comes_back_as_it_was(repo: Path, newline: str, last:
     assert [group["matcher"] for group in kept["hooks"]["PreToolUse"]] == ["Bash", "Grep"]
     assert kept["model"] == "opus"
     assert tp("remove", cwd=repo).returncode == 0
-    text = (repo / "CLAUDE.md").read_bytes()
-    assert text == notes or text == notes + newline.encode()
+    assert (repo / "CLAUDE.md").read_bytes() == notes
     assert json.loads((repo / SETTINGS).read_text()) == json.loads(settings)
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_settings_keep_their_layout(repo: Path, newline: str) -> None:
+    written = '{\n  "permissions": {"allow": ["Bash(ls:*)", "Read"]},\n  "limit": 1.50\n}\n'.replace("\n", newline)
+    (repo / ".claude").mkdir()
+    (repo / SETTINGS).write_bytes(written.encode())
+    tp("init", cwd=repo)
+    made = (repo / SETTINGS).read_bytes()
+    assert b'"permissions": {"allow": ["Bash(ls:*)", "Read"]}' in made
+    assert json.loads(made)["hooks"]["PreToolUse"][0]["hooks"][0]["command"] == HOOK
+    tp("remove", cwd=repo)
+    assert (repo / SETTINGS).read_bytes() == written.encode()
+
+
+def test_a_text_with_both_kinds_of_line_ends_keeps_them(repo: Path) -> None:
+    notes = b"# Notes\r\n\nBe kind.\nAlways.\r\n"
+    (repo / "AGENTS.md").write_bytes(notes)
+    tp("init", cwd=repo)
+    assert (repo / "AGENTS.md").read_bytes().startswith(notes)
+    assert tp("init", cwd=repo).stdout.count("written: ") == 0
+    tp("remove", cwd=repo)
+    assert (repo / "AGENTS.md").read_bytes() == notes
 
 
 def test_what_somebody_changed_is_left_alone(repo: Path) -> None:

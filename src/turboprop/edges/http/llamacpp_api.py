@@ -259,7 +259,7 @@ class _Bounded:
             for part in event.text.splitlines(keepends=True):
                 line += part
                 bare = line.lstrip(" \t")
-                if not first and bare and not bare.startswith("\n") and len(line) - len(bare) < self._indent:
+                if not first and bare.strip("\r\n") and len(line) - len(bare) < self._indent:
                     ended = True
                     break
                 kept += part

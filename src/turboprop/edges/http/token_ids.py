@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from turboprop.edges.http.failures import RequestError
+from turboprop.files import open_regular
 from turboprop.models.tokenizer.load import decode_ids, encode_texts
 
 if TYPE_CHECKING:
@@ -119,8 +120,10 @@ def _cl100k() -> Any:
     )
     file = (Path(folder) if folder else Path(tempfile.gettempdir()) / "data-gym-cache") / _FILE
     try:
-        if hashlib.sha256(file.read_bytes()).hexdigest() != _SHA256:
-            return None
+        # The folder for temporary files is everybody's: a pipe of this name would be waited for.
+        with open_regular(file, follow=True) as stream:
+            if hashlib.sha256(stream.read()).hexdigest() != _SHA256:
+                return None
     except OSError:
         return None
     import tiktoken

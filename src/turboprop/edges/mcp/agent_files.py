@@ -16,6 +16,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal
 
+from turboprop.edges.mcp import jsonc
 from turboprop.edges.mcp.config_files import read_text, replace_text, why_not_written
 from turboprop.errors import TurboPropError, UsageError
 
@@ -180,12 +181,11 @@ def _taken_out(root: Path, file: Path, change: Any) -> Iterator[Change]:
 
 
 def _as_written(text: str, change: Any) -> str:
-    """The change of a text with its own ends of lines."""
-    if "\r\n" not in text:
-        return str(change(text))
+    """The change of a text with its own ends of lines. One with both kinds keeps them, and ours are plain."""
     plain = text.replace("\r\n", "\n")
-    made = str(change(plain))
-    return text if made == plain else made.replace("\n", "\r\n")
+    if text in (plain, plain.replace("\n", "\r\n")) and text != plain:
+        return str(change(plain)).replace("\n", "\r\n")
+    return str(change(text))
 
 
 def _digest(text: str) -> str:
@@ -215,9 +215,8 @@ def _with_section(text: str) -> str:
     found = _found_section(text)
     if found is not None:
         return text[: found[0]] + _section() + text[found[1] :]
-    if not text:
-        return _section()
-    return text + ("" if text.endswith("\n") else "\n") + "\n" + _section()
+    # One line end more in any case, so that taking the section out knows what stood there.
+    return f"{text}\n{_section()}" if text else _section()
 
 
 def _without_section(text: str) -> str:
@@ -225,7 +224,7 @@ def _without_section(text: str) -> str:
     if found is None:
         return text
     before, after = text[: found[0]], text[found[1] :]
-    return (before.removesuffix("\n") if before.endswith("\n\n") else before) + after
+    return (before.removesuffix("\n") if before.endswith("\n\n") or not after else before) + after
 
 
 def _whole(name: str) -> str:
@@ -274,8 +273,7 @@ def _with_hook(text: str) -> str:
     settings, groups = _settings(text)
     if any(_is_ours(group) for group in groups):
         return text
-    settings.setdefault("hooks", {})[_EVENT] = [*groups, _GROUP]
-    return _json(settings, text)
+    return _with_groups(text, settings, [*groups, _GROUP])
 
 
 def _without_hook(text: str) -> str:
@@ -283,15 +281,31 @@ def _without_hook(text: str) -> str:
     left = [group for group in groups if not _is_ours(group)]
     if left == groups:
         return text
-    settings["hooks"][_EVENT] = left
-    if not left:
+    return _with_groups(text, settings, left)
+
+
+def _with_groups(text: str, settings: dict[str, Any], groups: list[Any]) -> str:
+    """The text with these groups, and without what would be empty; the layout of everything else stays. Raises
+    `UsageError`."""
+    if groups:
+        settings.setdefault("hooks", {})[_EVENT] = groups
+    else:
         del settings["hooks"][_EVENT]
-    if not settings["hooks"]:
-        del settings["hooks"]
-    return _json(settings, text) if settings else ""
+        if not settings["hooks"]:
+            del settings["hooks"]
+    if not settings:
+        return ""
+    if not text.strip():
+        return _json(settings)
+    path = ("hooks", _EVENT) if "hooks" in settings else ("hooks",)
+    try:
+        made = jsonc.with_member(text, path, groups) if groups else jsonc.without_member(text, path)
+        if json.loads(made) == settings:
+            return made
+    except (ValueError, KeyError):  # a name that stands there twice, for one
+        pass
+    raise UsageError("it is written in a way that is not known; change what --print shows by hand")
 
 
-def _json(settings: dict[str, Any], like: str = "") -> str:
-    """As text with the indent of the one that was there."""
-    indent = re.search(r"^([ \t]+)\S", like, re.MULTILINE)
-    return json.dumps(settings, indent=indent[1] if indent else 2, ensure_ascii=False) + "\n"
+def _json(settings: dict[str, Any]) -> str:
+    return json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
