@@ -32,16 +32,7 @@ _FILES = [
 
 
 def _build_hook() -> types.ModuleType:
-    """`hatch_build.py` without its base class, which the build system brings."""
-    name = "hatchling.builders.hooks.plugin.interface"
-    interface = types.ModuleType(name)
-    interface.BuildHookInterface = type(  # type: ignore[attr-defined]
-        "BuildHookInterface", (), {"__class_getitem__": classmethod(lambda cls, _: cls)}
-    )
-    parts = name.split(".")
-    for count in range(1, len(parts)):
-        sys.modules.setdefault(".".join(parts[:count]), types.ModuleType(".".join(parts[:count])))
-    sys.modules[name] = interface
+    """`hatch_build.py`."""
     spec = importlib.util.spec_from_file_location("hatch_build", PROJECT / "hatch_build.py")
     assert spec is not None
     assert spec.loader is not None

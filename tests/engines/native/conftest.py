@@ -5,8 +5,6 @@ from __future__ import annotations
 import importlib.util
 import platform
 import shutil
-import sys
-import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -31,25 +29,13 @@ def kernels() -> None:
 
 @pytest.fixture(scope="session")
 def build_hook() -> Any:
-    """`hatch_build.py`, with an empty base where the build system is not installed."""
-    interface: Any = types.ModuleType("hatchling.builders.hooks.plugin.interface")
-    interface.BuildHookInterface = type("BuildHookInterface", (), {"__class_getitem__": classmethod(lambda c, _: c)})
-    missing = {"hatchling.builders.hooks.plugin.interface": interface}
-    missing |= {name: types.ModuleType(name) for name in _parents(interface.__name__)}
-    with pytest.MonkeyPatch.context() as patch:
-        for name, module in missing.items():
-            patch.setitem(sys.modules, name, module)
-        spec = importlib.util.spec_from_file_location("hatch_build", PROJECT / "hatch_build.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+    """`hatch_build.py`."""
+    spec = importlib.util.spec_from_file_location("hatch_build", PROJECT / "hatch_build.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
     return module
-
-
-def _parents(name: str) -> list[str]:
-    parts = name.split(".")
-    return [".".join(parts[:count]) for count in range(1, len(parts))]
 
 
 @pytest.fixture
