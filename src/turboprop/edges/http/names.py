@@ -128,7 +128,9 @@ class ModelNames:
         # As they were last seen: an error has no time to look at the disk.
         places = {known.local.path for known in self._known if known.local is not None}
         places |= {self._settings.data_home, self._settings.cache_home}
-        places |= {Path(model.target) for model in self._started if Path(model.target).is_absolute()}
+        for model in self._started:
+            base, adapter = split_adapter(model.target)
+            places |= {place for place in (Path(base), adapter) if place is not None and place.is_absolute()}
         roots = sorted({str(place) for place in places if len(place.parts) > 2}, key=len, reverse=True)
         inside = rf"(?:{'|'.join(map(re.escape, roots))})(?:[\\/][^\s'\":;,()]*)?"
         return re.sub(inside, lambda found: PurePath(found[0]).name, message) if roots else message
