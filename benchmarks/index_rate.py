@@ -55,7 +55,7 @@ def measure(repo: Path, name: str | None, rounds: int) -> dict[str, object]:
             alone.append(time.perf_counter() - begun)
     shares = [apart / took for took, apart in zip(whole, alone, strict=True)]
     return {
-        "model": model.name,
+        "model": Path(model.name).name if Path(model.name).is_absolute() else model.name,
         "chunks": chunks,
         "tokens": tokens,
         "cores": os.cpu_count(),

@@ -18,6 +18,7 @@ import pytest
 
 from reference import reference
 from turboprop.edges.http.limits import Limits
+from turboprop.edges.http.names import ServedModel
 
 ADAPTERS = Path(__file__).parent.parent.parent / "models" / "checkpoint" / "adapters"
 LONG = {"prompt": "Once upon a time", "max_tokens": 1500, "temperature": 1.0, "seed": 3}
@@ -186,7 +187,7 @@ def test_several_answers_take_one_slot_and_keep_it(start_limited: Callable[..., 
     assert [choice["index"] for choice in choices if choice["finish_reason"]] == [0, 1, 2]
 
 
-def test_errors_name_no_path_of_this_machine(start_limited: Callable[..., Any]) -> None:
+def test_errors_name_no_path_of_this_machine(start_limited: Callable[..., Any], tmp_path: Path) -> None:
     model = reference("gguf/stories260K.gguf")
     names = start_limited(Limits(), models=(str(model),)).state.names
     names.known()
@@ -196,6 +197,10 @@ def test_errors_name_no_path_of_this_machine(start_limited: Callable[..., Any]) 
     assert str(model) not in said
     assert said.startswith("stories260K.gguf and ")
     assert "a.bin is damaged, see https://example.com/a/b" in said
+    adapter = tmp_path / "mine"
+    names._started.append(ServedModel("stories+lora:mine", f"{model}+lora:{adapter}", "language"))
+    said = names.without_paths(f"{adapter / 'adapter_model.safetensors'} is damaged")
+    assert said == "adapter_model.safetensors is damaged"
 
 
 def test_errors_name_no_path_of_an_adapter(start_limited: Callable[..., Any], tmp_path: Path) -> None:

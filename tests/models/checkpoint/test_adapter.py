@@ -78,6 +78,26 @@ def test_a_gguf_file_of_the_same_model_merges_to_the_same(case: str, tmp_path: P
             at_most(tensor.dequantize(), _converted(golden[name], name, model))
 
 
+@pytest.mark.parametrize("name", ["llama-linear", "smollm3", "granite", "granitemoe"])
+def test_rows_that_a_converter_permuted_get_their_own_part(name: str, tmp_path: Path) -> None:
+    model, folder, random = MODELS[name], tmp_path / "adapter", np.random.default_rng(0)
+    tensors = {}
+    for layer in range(model.config["num_hidden_layers"]):
+        for part, rows in (("q", 32), ("k", 16), ("v", 16)):
+            module = f"base_model.model.layers.{layer}.self_attn.{part}_proj"
+            tensors[f"{module}.lora_A.weight"] = random.standard_normal((2, 32)).astype(np.float32)
+            tensors[f"{module}.lora_B.weight"] = random.standard_normal((rows, 2)).astype(np.float32)
+    folder.mkdir()
+    save_file(tensors, folder / "adapter_model.safetensors")
+    config = {"peft_type": "LORA", "r": 2, "lora_alpha": 2, "target_modules": ["q_proj", "k_proj", "v_proj"]}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    wanted = merged(open_folder(model.save(tmp_path / "model")), folder).tensors
+    found = merged(open_gguf(write_gguf(model, tmp_path / "model.gguf")), folder).tensors
+    for part in "qkv":
+        place = f"layers.0.self_attn.{part}_proj.weight"
+        at_most(found[f"blk.0.attn_{part}.weight"].dequantize(), _converted(wanted[place].dequantize(), place, model))
+
+
 # What PEFT and transformers say of each other's versions is not for here.
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("case", ["bert", "qwen3", "llama"])

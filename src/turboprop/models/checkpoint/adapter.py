@@ -60,6 +60,8 @@ _REFUSED = {
 _PLAIN_STARTS = (True, False, None, "gaussian", "eva", "orthogonal")
 """Ways to begin a training that leave the model's weights as they are; PiSSA, OLoRA and the like take a part off."""
 _TABLES = ("embed_tokens.weight", "token_embd.weight")
+_PAIRED = ("llama", "granite", "granitemoe", "smollm3")
+"""Architectures whose converter to GGUF permutes q and k: those whose graphs here turn neighbouring features."""
 _NUMBERED = re.compile(r"(.*?)(?<![^.])(\d+)\.(.+)")
 _MOST_PATTERNS = 10_000
 _LONGEST_PATTERN = 2_000
@@ -266,16 +268,16 @@ class _Names:
     def row_order(self, name: str) -> NDArray[np.intp] | None:
         """In which order a GGUF file has the rows of a tensor, None for that of PyTorch.
 
-        Files of the architecture llama hold those of q and k by neighbouring pairs within each head, where PyTorch has
+        Files of `_PAIRED` architectures hold those of q and k by neighbouring pairs within each head, where PyTorch has
         halves.
         """
-        found = re.search(r"\.attn_([qk])\.weight$", name)
-        if self._checkpoint.family != "llama" or self._map is None or found is None:
+        found, family = re.search(r"\.attn_([qk])\.weight$", name), self._checkpoint.family
+        if family not in _PAIRED or self._map is None or found is None:
             return None
         config, rows = self._checkpoint.config, self._checkpoint.tensors[name].shape[0]
-        heads = config.get("llama.attention.head_count")
+        heads = config.get(f"{family}.attention.head_count")
         if found[1] == "k":
-            heads = config.get("llama.attention.head_count_kv", heads)
+            heads = config.get(f"{family}.attention.head_count_kv", heads)
         if not isinstance(heads, int) or heads < 1 or rows % (2 * heads):
             raise ModelFormatError(f"{self._checkpoint.name}: {name} does not consist of its attention heads")
         return np.arange(rows).reshape(heads, 2, rows // heads // 2).swapaxes(1, 2).reshape(rows)
