@@ -115,11 +115,16 @@ def test_sources_are_those_of_indexed_files(indexes: IndexPool, repo: Path, tmp_
         repository.source("src/cache.py", 3, 2)
 
 
-def test_the_map_has_a_point_for_each_chunk(indexes: IndexPool, repo: Path) -> None:
+def test_the_map_has_every_file(indexes: IndexPool, write_files: Write) -> None:
+    began = time.time() - 1
+    repo = write_files(FILES)
+    Index.create(repo).close()
     repository = Workspace(indexes, [repo]).get(None)
-    points = repository.map()
-    assert {point.path for point in points} == set(FILES)
-    assert repository.map() is points
+    files = repository.map()
+    assert {file.path for file in files} == set(FILES)
+    # Without commits it is when a file was written, also where that was just before it was indexed.
+    assert [file for file in files if not began <= (file.changed or 0) <= time.time()] == []
+    assert repository.map() is files
     assert repository.languages() == {"python": 2}
 
 

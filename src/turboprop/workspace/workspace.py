@@ -252,15 +252,17 @@ class Repository:
             version = self._version_of(index)
             if version.map is None:
                 commits = last_changes(index.location.directory)
+                manifest = index.manifest()
                 version.map = tuple(
                     MapFile(
                         path,
                         file.language,
                         file.size,
                         file.chunks,
-                        commits.get(path) if commits else file.mtime_ns / 1e9,
+                        # No time is kept of a file that was written just before it was indexed.
+                        commits.get(path) if commits else file.mtime_ns / 1e9 or manifest.header.updated,
                     )
-                    for path, file in sorted(index.manifest().files.items())
+                    for path, file in sorted(manifest.files.items())
                 )
             return version.map
 

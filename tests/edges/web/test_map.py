@@ -132,9 +132,15 @@ def test_colours_by_age_language_and_state(open_page: Any, server: Any) -> None:
     assert "colour=language" in page.url
     page.get_by_label("Colour by").select_option("age")
     expect(page.locator(".legend")).to_contain_text("today")
-    assert all(each["share"] > 0 for each in boxes(page) if each["file"])  # written just now
+    assert [each for each in boxes(page) if each["file"] and each["share"] == 0] == []  # written just now
     page.reload()
     expect(page.get_by_label("Colour by")).to_have_value("age")
+
+
+def test_a_colour_that_there_is_not_is_the_first(open_page: Any) -> None:
+    page = open_map(open_page, "?colour=toString")
+    expect(page.get_by_label("Colour by")).to_have_value("fit")
+    expect(page.locator(".legend")).to_contain_text("fits best")
 
 
 def test_what_is_too_small_is_counted(open_page: Any) -> None:

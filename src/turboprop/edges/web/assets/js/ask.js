@@ -26,7 +26,7 @@ const start = h("div", {});
 const view = conversation({
   name: "ask",
   heading: "Ask the code",
-  lead: "Answers rest on lines of the repository and cite them. Nothing leaves this machine.",
+  lead: "Answers rest on lines of the repository and cite them.",
   label: "Question about the code",
   placeholder: "Ask about the code…",
   model: model.element,

@@ -77,7 +77,7 @@ new ResizeObserver(() => element.isConnected && drawBoxes()).observe(stage);
 export function show(params) {
   takeForm(form);
   searchAlso(params);
-  colour.value = params.get("colour") in COLOURS ? params.get("colour") : "fit";
+  colour.value = Object.hasOwn(COLOURS, params.get("colour")) ? params.get("colour") : "fit";
   load();
   draw();
 }
@@ -109,7 +109,7 @@ async function load() {
     const { files } = await request(address("api/map", { repo: name }));
     if (shown !== key) return;
     root = treeOf(files);
-    oldest = Math.min(Date.now() / 1000, ...files.map((file) => file.changed ?? Infinity));
+    oldest = files.reduce((first, file) => Math.min(first, file.changed ?? Infinity), Date.now() / 1000);
     refill(cover, files.length === 0 && empty("There is nothing to show.", "The index holds no file."));
     draw();
   } catch (error) {
