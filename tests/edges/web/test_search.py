@@ -172,7 +172,10 @@ def test_by_keyboard_alone(open_page: Any) -> None:
     page.keyboard.press("/")
     box = page.get_by_role("searchbox", name="Search the code")
     expect(box).to_be_focused()
-    page.keyboard.type("read a date")
+    # The answer to the whole query: the list of a shorter one would be drawn over, and the focus in it lost.
+    with page.expect_response(lambda answer: "read a date" in (answer.request.post_data or "")):
+        page.keyboard.type("read a date")
+    page.evaluate("() => new Promise((drawn) => setTimeout(() => requestAnimationFrame(drawn), 50))")
     expect(page.locator(".hit").first).to_be_visible()
     page.keyboard.press("ArrowDown")
     expect(page.locator(".hit .place").first).to_be_focused()
