@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import signal
 import subprocess
@@ -12,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from turboprop.code import chunk_pool
 from turboprop.code.walk import walk
 from turboprop.errors import EngineError, IndexNotFoundError, StorageError
 from turboprop.index import build
@@ -181,28 +179,6 @@ def test_groups_of_any_size_give_the_same_index(
     monkeypatch.setattr(build, "SMALLEST_GROUP", 10_000)
     run(tmp_path / "other", repository, embedder, publish_seconds=0.0)
     assert rows_of(tmp_path / "other") == rows_of(tmp_path / "one")
-
-
-def test_a_fast_model_lets_other_processes_chunk(
-    tmp_path: Path, repository: Path, make_embedder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run(tmp_path / "alone", repository, make_embedder())
-    asked: list[int] = []
-
-    class Noted(chunk_pool.ChunkPool):
-        def submit(self, source, max_chars):
-            asked.append(len(source.text))
-            return super().submit(source, max_chars)
-
-    monkeypatch.setattr(chunk_pool, "WORTH_BYTES", 0)
-    monkeypatch.setattr(chunk_pool, "ChunkPool", Noted)
-    monkeypatch.setattr(build, "usable_cores", lambda: 2)
-    monkeypatch.setattr(build, "FIRST_GROUP", 1)
-    monkeypatch.setattr(build, "SMALLEST_GROUP", 1)
-    monkeypatch.setattr(build, "_FAST_CHARS", 0)
-    run(tmp_path / "beside", repository, make_embedder(), words_first_seconds=math.inf)
-    assert asked
-    assert rows_of(tmp_path / "beside") == rows_of(tmp_path / "alone")
 
 
 def test_progress_counts_up_to_the_end(tmp_path: Path, repository: Path, embedder, monkeypatch) -> None:

@@ -78,7 +78,7 @@ def test_no_input_is_longer_than_the_limit(reranker: Reranker) -> None:
 
 def test_wrong_calls(folder: Path) -> None:
     loaded = Reranker.load(str(folder))
-    with pytest.raises(UsageError, match="list of documents"):
+    with pytest.raises(UsageError, match="list of texts"):
         loaded.scores(QUERY, "a text")  # type: ignore[arg-type]
     if not loaded.takes_instruction:
         with pytest.raises(UsageError, match="takes no instruction"):

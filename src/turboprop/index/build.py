@@ -81,8 +81,6 @@ READ_GROUP, FIRST_READ_GROUP = 2_048, 512
 _AHEAD_CHARS = 2_000_000
 """Text that other processes cut ahead of what is written, so that none waits while a group is: 0.83 and 0.99 of
 the time with 16 files (0.3 MB), for 30 MB."""
-_FAST_CHARS = 200_000
-"""Characters a second from which a model is so fast that other processes chunk for it: one core chunks a million."""
 MANY_BYTES = 200_000
 """Where more has to be read, the first call takes few chunks: with a large model it alone takes many seconds."""
 
@@ -339,21 +337,16 @@ class _Run:
         """What makes the chunks of a text, or waits for those that another process makes."""
         if isinstance(source, Skipped) or self._is_same(source):
             return list
-        # A model takes all cores: others chunk while words alone are written, or where the model would wait for chunks.
-        if not self._asked_for_pool and (self._words_first or self._is_fast()):
+        # A model takes all cores: others chunk while words alone are written. A bound on memory is one on ours alone.
+        if self._words_first and not self._asked_for_pool:
             self._asked_for_pool, self._pool = True, self._new_pool()
         if self._pool is not None:
             return self._pool.submit(source, self._embedder.max_chars)
         return partial(chunk_text, source.path, source.text, source.language, max_chars=self._embedder.max_chars)
 
-    def _is_fast(self) -> bool:
-        """Whether the model embeds so fast that chunking in between would be more than a small part of the run."""
-        return self._fresh_seconds > 0 and self._fresh_chars / self._fresh_seconds > _FAST_CHARS
-
     def _new_pool(self) -> ChunkPool | None:
         from turboprop.code.chunk_pool import WORTH_BYTES, ChunkPool
 
-        # A bound on memory is one on ours alone.
         if self._bytes_left < WORTH_BYTES or self._budget.limit is not None:
             return None
         others = usable_cores() - 1
