@@ -163,6 +163,7 @@ class _Image:
             **dict.fromkeys(("ids", "positions", "types"), run.tokens),
             **dict.fromkeys(("begins", "block_begins"), run.sequences + 1),
             "past": run.sequences,
+            "seen": run.sequences,
             "blocks": blocks,
             "rows": run.picked,
         }
@@ -172,12 +173,14 @@ class _Image:
     def _memory(self, run: Run, steps: Sequence[Step]) -> None:
         """What steps leave to those after them. What was there before is sent too: nothing may depend on it."""
         places: list[Place] = [place for step in steps for place in (step.x, step.y, step.to)]
-        inner = max(place.base + place.stride for place in places if place.base >= 0) * run.capacity
+        ends = [place.base + place.stride for place in places if place.base >= 0]
+        ends += [step.to.base + step.to.stride * step.rows for step in steps if step.to.base >= 0]
+        inner = max(ends) * run.capacity
         self._point(Run.arena.offset, run.arena, 4 * inner)
         outer = max((run.picked if step.picked else run.tokens) * step.to.stride for step in steps if step.to.base < 0)
         self.results.append((run.output, 4 * outer))
         self._point(Run.output.offset, run.output, 4 * outer)
-        inputs = run.capacity * max((step.a for step in steps if step.kind == Kind.QUANTIZE), default=0)
+        inputs = run.capacity * max((step.a * step.rows for step in steps if step.kind == Kind.QUANTIZE), default=0)
         for name, each in (("values", 1.0), ("scales", 4 / 32), ("offsets", 4 / 16), ("sums", 4 / 32)):
             self._point(getattr(Run, name).offset, getattr(run, name), inputs * each)
 
@@ -210,12 +213,15 @@ class _Image:
             at = begin + number * sizeof(Step)
             self._point(at + Step.weight.offset, step.weight, 4 * self._weight_rows(run, step) * step.width)
             self._point(at + Step.bias.offset, step.bias, 4 * step.width)
-            if step.kind in (Kind.PRODUCT, Kind.TOKENS):
-                matrix = Matrix.from_address(step.detail)
-                self._point(at + Step.detail.offset, step.detail, sizeof(Matrix))
-                panels = -(-matrix.outputs // (2 * LANES)) * panel_bytes(matrix.kind, matrix.inputs)
-                self._point(self.offsets[step.detail] + Matrix.panels.offset, matrix.panels, panels)
-                self._point(self.offsets[step.detail] + Matrix.bias.offset, matrix.bias, 4 * matrix.outputs)
+            if step.kind in (Kind.PRODUCT, Kind.TOKENS, Kind.EXPERTS):
+                count = step.a if step.kind == Kind.EXPERTS else 1
+                self._point(at + Step.detail.offset, step.detail, count * sizeof(Matrix))
+                for of in range(count):
+                    matrix = Matrix.from_address(step.detail + of * sizeof(Matrix))
+                    there = self.offsets[step.detail] + of * sizeof(Matrix)
+                    panels = -(-matrix.outputs // (2 * LANES)) * panel_bytes(matrix.kind, matrix.inputs)
+                    self._point(there + Matrix.panels.offset, matrix.panels, panels)
+                    self._point(there + Matrix.bias.offset, matrix.bias, 4 * matrix.outputs)
             elif step.detail:
                 self._point(at + Step.detail.offset, step.detail, sizeof(AttentionShape))
 
