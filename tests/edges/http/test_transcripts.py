@@ -118,6 +118,9 @@ def test_stories(stories: Any, number: int) -> None:
 @pytest.mark.parametrize("number", range(12))
 def test_embeddings(embedding: Any, number: int) -> None:
     entry = recorded("embeddings-tiny-bert")[number]
+    asked = entry["request"]["body"]
+    if isinstance(asked, dict) and str(asked.get("input")).strip("[")[:1].isdigit():
+        asked["token_ids"] = "model"  # so few ids could be those of OpenAI's vocabulary as well
     answer = replay(embedding, entry)
     if (entry["request"]["body"] or {}).get("model") == "anything":
         assert answer.status_code == 404

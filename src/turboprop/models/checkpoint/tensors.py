@@ -235,7 +235,7 @@ class WithParts(Mapping[str, StoredTensor]):
         if found["none"]:
             return whole.part(0, (1, *whole.shape)) if len(whole.shape) == 1 else whole
         index, shape = int(found["index"]), whole.shape[1:]
-        if not shape:
+        if len(shape) != 2:
             raise ModelFormatError(f"{found['name']} has the shape {list(whole.shape)}, which is no stack of matrices")
         if index >= whole.shape[0]:
             raise KeyError(name)
