@@ -47,7 +47,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.end_headers()
-        self.event({"prompt_progress": {"cache": 0, "total": len(ids)}})
+        self.event({"prompt_progress": {"cache": 0, "processed": len(ids), "total": len(ids)}})
         for count in range(1, request["n_predict"] + 1):
             self.event(self.drawn(ids, count, 0))
         self.event({"tokens": [], "tokens_predicted": request["n_predict"], "content": "", "stop": True})

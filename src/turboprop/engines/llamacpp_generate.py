@@ -270,7 +270,7 @@ class LlamaCppStream:
         if "prompt_progress" in answer:
             if self._cached is None:
                 self._cached = int(answer["prompt_progress"]["cache"])
-            self._read = int(answer["prompt_progress"]["processed"])
+            self._read = int(answer["prompt_progress"].get("processed", 0))
             self._answers.seconds = REPLY_SECONDS + TOKEN_SECONDS * _BATCH
             return
         if self._cached is None:

@@ -28,9 +28,11 @@ def hook(build_hook: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("CC", "")
     monkeypatch.setattr(build_hook.shutil, "which", lambda name: None)
     monkeypatch.setattr(build_hook, "_can_be_had", lambda package: True)
-    made = build_hook.KernelHook()
-    made.target_name, made.root = "wheel", str(PROJECT)
-    return made
+
+    class OfAWheel(build_hook.KernelHook):  # type: ignore[misc]
+        target_name, root = "wheel", str(PROJECT)
+
+    return OfAWheel(str(PROJECT), {}, None, None, str(PROJECT), "wheel")
 
 
 def test_zig_is_asked_for_where_there_is_no_compiler(hook: Any, build_hook: Any) -> None:
