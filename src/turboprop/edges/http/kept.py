@@ -42,8 +42,10 @@ class Kept:
 
     def keep(self, number: str, response: KeptResponse) -> None:
         """Keep one, and let the oldest go."""
-        self._all[number] = response
-        self._sizes[number] = sum(len(str(each)) for each in (response.messages, response.items, response.answer))
+        size = sum(len(str(each)) for each in (response.messages, response.items, response.answer))
+        if size > _KEPT_CHARACTERS:
+            return  # all others would go for it, and then itself
+        self._all[number], self._sizes[number] = response, size
         while len(self._all) > _KEPT or sum(self._sizes.values()) > _KEPT_CHARACTERS:
             self.forget(next(iter(self._all)))
 
