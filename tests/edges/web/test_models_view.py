@@ -144,7 +144,9 @@ def test_a_download_that_fails_says_so_in_a_sentence_with_a_button(open_page: An
     )
     body = f'event: error\ndata: {{"error": {{"message": "{said}", "type": "server_error"}}}}\n\n'
     page.route("**/api/models/jobs/*/events", lambda route: route.fulfill(content_type="text/event-stream", body=body))
-    page.get_by_role("button", name="Download Qwen/Qwen3-Embedding-0.6B").click()
+    # What the server does when it is asked comes first: else it would say "downloading" ever after.
+    with page.expect_response("**/api/models/download"):
+        page.get_by_role("button", name="Download Qwen/Qwen3-Embedding-0.6B").click()
     server.script.models["Qwen/Qwen3-Embedding-0.6B"]["state"] = "remote"
     alert = page.locator(".model [role=alert]")
     expect(alert).to_have_text(
